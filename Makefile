@@ -1,0 +1,40 @@
+# Two commands do all the set-up: `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: help demo test unit real check bench lock protos clean
+help:            ## this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
+
+$(STAMP): .ci/dev.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)   ## the real daemon on an embedded runtime with a lively simulated node
+	$(BIN)/reconciler demo
+
+test: check unit real ## everything: types, style, unit tests, and real containerds where they can be had
+
+check: $(STAMP)  ## types and style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(STAMP)   ## all tests that need no runtime
+	$(BIN)/python -m pytest -q -m "not real"
+
+real: $(STAMP)   ## the tests on real containerds (root on Debian; else skipped with one line)
+	$(BIN)/python -m pytest -q -m real
+
+protos: $(STAMP) ## generate reconciler/cri/_pb from protos/
+	$(BIN)/python protos/generate.py
+
+lock: $(STAMP)   ## pin all dependencies with hashes, without any index's address
+	$(BIN)/python .ci/lock.py
+
+clean:           ## forget the virtual environment and caches
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
