@@ -1,0 +1,69 @@
+"""Three async tools that know no image: the mailbox, backoff, and the supervision of a source."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+import anyio
+
+T = TypeVar("T")
+
+DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between tries; the last one repeats
+
+
+class Mailbox(Generic[T]):
+    """Facts by key, for one reader. A newer fact of a key replaces the older and goes to the end.
+
+    `put` never waits, whoever calls it: a runtime's event stream must be drained whatever the
+    reader is busy with, or the runtime itself stops (docs/runtimes.md).
+    """
+
+    def __init__(self) -> None:
+        self._facts: dict[Hashable, T] = {}
+        self._arrived = asyncio.Event()
+
+    def put(self, key: Hashable, fact: T) -> None:
+        """Leaves a fact for the reader and returns at once."""
+        self._facts.pop(key, None)
+        self._facts[key] = fact
+        self._arrived.set()
+
+    def drain(self) -> list[T]:
+        """Takes what has arrived, in order of arrival; maybe nothing."""
+        facts = list(self._facts.values())
+        self._facts.clear()
+        self._arrived.clear()
+        return facts
+
+    async def take(self, timeout: float) -> list[T]:
+        """Waits up to `timeout` seconds for something to arrive, then drains. A cancelled take
+        loses nothing: facts leave the mailbox only in the step that returns them."""
+        if not self._facts:
+            with anyio.move_on_after(timeout):
+                await self._arrived.wait()
+        return self.drain()
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+
+def backoff_delays(delays: Sequence[float] = DELAYS) -> Iterator[float]:
+    """0.1, 0.2, 0.5, ... 30, 30, ... seconds, each up to a fifth longer or shorter, so that a
+    thousand nodes do not knock at the same moment."""
+    step = 0
+    while True:
+        yield delays[min(step, len(delays) - 1)] * random.uniform(0.8, 1.2)
+        step += 1
+
+
+class TaskEnded(Exception):
+    """A task that should run as long as the process came to its end: the process must end too."""
+
+
+async def keep_alive(name: str, task: Callable[[], Awaitable[None]]) -> None:
+    """Runs a task that must not end; its unexpected end is as loud as its failure."""
+    await task()
+    raise TaskEnded(f"{name} ended, though it should run for ever")

@@ -1,0 +1,127 @@
+"""What was observed, in the past tense, as frozen values. Sources put facts into the mailbox; the
+one loop absorbs them into its state. A fact never says what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from .inventory import ContainerEvent, Listing, UsageSample
+from .policy import Policy
+from .runtime import RuntimeVersion
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerChanged:
+    """The runtime sent an event. `received_at` is when its bytes were read."""
+
+    event: ContainerEvent
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class EventsOpened:
+    """A subscription was made. The runtime does not acknowledge one (docs/runtimes.md), so this
+    says only that the call is under way: list now, and once more soon."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class EventsLost:
+    """The stream ended or broke: events may have been missed, list again."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventsAbsent:
+    """The runtime has no events, has them switched off, or the operator has: live on listings."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListingDue:
+    """Time to list again, whatever the events said."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A complete listing came in. `configured_pause` is from the runtime's own status."""
+
+    listing: Listing
+    version: RuntimeVersion
+    configured_pause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListingFailed:
+    """A listing failed as a whole: nothing is known anew, nothing may be removed."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSampled:
+    """The image filesystems were measured, or one of them could not be."""
+
+    sample: UsageSample
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyLoaded:
+    """A valid policy was read; it is in force from the next decision on."""
+
+    at: float
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRejected:
+    """The policy could not be used; the last good one stays in force. `problems` are complete
+    lines for people, each with file:line:column where there is one."""
+
+    at: float
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalBegun:
+    """RemoveImage is about to be sent. Remembered before the call, so that a daemon killed during
+    it knows what it began."""
+
+    at: float
+    image_id: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalAnswered:
+    """RemoveImage returned. `error` is None for OK; neither proves anything until a listing."""
+
+    at: float
+    image_id: str
+    error: str | None
+    took: float  # seconds
+
+
+Fact: TypeAlias = (
+    ContainerChanged
+    | EventsOpened
+    | EventsLost
+    | EventsAbsent
+    | ListingDue
+    | Listed
+    | ListingFailed
+    | UsageSampled
+    | PolicyLoaded
+    | PolicyRejected
+    | RemovalBegun
+    | RemovalAnswered
+)

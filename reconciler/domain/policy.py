@@ -1,0 +1,98 @@
+"""The operator's policy as values. The text they are parsed from is `reconciler.policy`'s business.
+
+Every default here is the one that docs and `config/policy.yaml` show.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from dataclasses import dataclass, field
+
+from .reference import Pattern
+
+
+class Mode(enum.Enum):
+    """Governs `run` only: observe decides and reports, enforce removes."""
+
+    OBSERVE = "observe"
+    ENFORCE = "enforce"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One watermark: a share of the filesystem (0 < percent < 100) or bytes in use on it."""
+
+    percent: float | None = None
+    bytes: int | None = None
+
+    def of(self, capacity: int) -> int:
+        """The mark in bytes (or inodes) in use, on a filesystem of that capacity."""
+        if self.bytes is not None:
+            return self.bytes
+        assert self.percent is not None
+        return int(capacity * self.percent / 100)
+
+    def __str__(self) -> str:
+        return f"{self.bytes} bytes" if self.percent is None else f"{self.percent:g}%"
+
+
+@dataclass(frozen=True, slots=True)
+class Watermarks:
+    """Start at or above `high`, stop at or below `low`; the inode marks are percent marks."""
+
+    high: Mark = Mark(percent=80)
+    low: Mark = Mark(percent=78)
+    inodes_high: Mark = Mark(percent=85)
+    inodes_low: Mark = Mark(percent=83)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in which file a rule stands, counted from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """One pattern of an `exclusions` rule; a rule of several patterns becomes several of these."""
+
+    pattern: Pattern
+    place: Place
+    reason: str | None = None
+    until: dt.date | None = None  # protects through that UTC day
+
+    def in_force(self, now: float) -> bool:
+        return self.until is None or dt.datetime.fromtimestamp(now, dt.UTC).date() <= self.until
+
+
+@dataclass(frozen=True, slots=True)
+class Required:
+    """A pattern of `requiredImages`: only reported when nothing here matches it."""
+
+    pattern: Pattern
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator wants kept and how full the node may get. Durations are seconds."""
+
+    mode: Mode = Mode.OBSERVE
+    watermarks: Watermarks = Watermarks()
+    minimum_age: float = 120.0
+    maximum_unused_age: float = 0.0  # 0: off
+    minimum_size: int = 1 << 20  # bytes; 0: off
+    come_back_for: float = 3600.0  # 0: off
+    protect_unpullable: bool = True
+    system_enabled: bool = True
+    system_keep_for: float = 720 * 3600.0
+    exclusions: tuple[Exclusion, ...] = ()
+    required: tuple[Required, ...] = ()
+    source: str = field(default="built-in defaults", compare=False)  # the path, for people

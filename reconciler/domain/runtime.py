@@ -1,0 +1,109 @@
+"""What we ask of a container runtime, and the ways it can fail us.
+
+`reconciler.cri.client.CriClient` is the one implementation; the embedded runtime speaks the same
+protocol from the other end of a socket. The type of a failure says what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from .inventory import Container, ContainerEvent, Listing, Sandbox, Volume
+
+
+class RuntimeFailure(Exception):
+    """Any failure of the runtime that is not a bug of ours; its text is for people."""
+
+
+class RuntimeUnavailable(RuntimeFailure):
+    """It did not answer, or not in time: back off, look again. A write may have happened."""
+
+
+class RuntimeRefused(RuntimeFailure):
+    """It answered with an error (`code` is gRPC's name for it): this call will not do now."""
+
+    def __init__(self, text: str, code: str = "UNKNOWN") -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class EventsUnsupported(RuntimeFailure):
+    """It has no container events, or has them switched off: live on periodic listings."""
+
+
+class NoSuchObject(RuntimeFailure):
+    """The container or sandbox asked about is gone (NOT_FOUND): list again."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeVersion:
+    """Who answers. `numbers` are the leading digits of the version: distributions append to it,
+    so it is no valid semver (containerd "1.7.24~ds1")."""
+
+    name: str  # "containerd", "cri-o"
+    version: str
+    numbers: tuple[int, ...]
+
+    @property
+    def has_image_volumes(self) -> bool:
+        """Whether a container can mount an image at all: containerd from 2.1, CRI-O from 1.31; a
+        runtime we do not know might. Where not, ContainerStatus need not be asked."""
+        first = {"containerd": (2, 1), "cri-o": (1, 31)}.get(self.name)
+        return first is None or not self.numbers or self.numbers >= first
+
+    @property
+    def sizes_are_unpacked(self) -> bool:
+        """Whether Image.size counts unpacked layers (CRI-O) or compressed ones (containerd)."""
+        return self.name == "cri-o"
+
+
+class ImageRuntime(Protocol):
+    """A container runtime, as far as the reconciler needs one. Every call has its own deadline and
+    raises `RuntimeUnavailable` or `RuntimeRefused`; none is to be wrapped in a cancel scope."""
+
+    async def version(self) -> RuntimeVersion: ...
+
+    async def list_all(self) -> Listing:
+        """Images first, then sandboxes and containers. `volumes` and `pause` are filled in from
+        what was told before (they never change for one id), else None."""
+        ...
+
+    async def volumes_of(self, container_id: str) -> tuple[Volume, ...]:
+        """The images a container mounts; remembered for later listings. Raises NoSuchObject."""
+        ...
+
+    async def pause_of(self, sandbox_id: str) -> tuple[str, ...]:
+        """The names a sandbox's status gives for its pause image, maybe none; remembered."""
+        ...
+
+    async def configured_pause(self) -> str | None:
+        """The pause image in the runtime's own configuration (containerd 1.x, CRI-O), if told."""
+        ...
+
+    async def image_mountpoints(self) -> tuple[str, ...]:
+        """The directories that ImageFsInfo names, image filesystems first."""
+        ...
+
+    async def remove_image(self, image_id: str) -> None:
+        """Removes by full id, exactly as listed; anything else is a ValueError, never a call.
+        An OK proves nothing and neither does an error: list again."""
+        ...
+
+    def container_events(self) -> AsyncIterator[ContainerEvent]:
+        """Subscribes and yields until the stream ends. A clean end returns."""
+        ...
+
+
+__all__ = [
+    "Container",
+    "EventsUnsupported",
+    "ImageRuntime",
+    "NoSuchObject",
+    "RuntimeFailure",
+    "RuntimeRefused",
+    "RuntimeUnavailable",
+    "RuntimeVersion",
+    "Sandbox",
+]
