@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from .inventory import ContainerEvent, Listing, UsageSample
+from .inventory import ContainerEvent, Listing, UsageSample, Volume
 from .policy import Policy
 from .runtime import RuntimeVersion
 
@@ -102,13 +102,37 @@ class RemovalBegun:
 
 
 @dataclass(frozen=True, slots=True)
-class RemovalAnswered:
-    """RemoveImage returned. `error` is None for OK; neither proves anything until a listing."""
+class RemovalFinished:
+    """A removal was answered and a later listing told the truth: neither an OK nor an error
+    proves anything (docs/runtimes.md). `error` is the runtime's text, None for OK."""
 
     at: float
     image_id: str
+    names: tuple[str, ...]
+    cause: str  # decision.Cause's value
+    gone: bool
     error: str | None
-    took: float  # seconds
+    took: float  # seconds, the call alone
+    expected: int  # bytes, as estimated from the listed size
+    freed: int | None  # bytes less in use than before; None: not measured
+
+
+@dataclass(frozen=True, slots=True)
+class VolumesTold:
+    """ContainerStatus told which images a container mounts."""
+
+    at: float
+    container_id: str
+    volumes: tuple[Volume, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PauseTold:
+    """PodSandboxStatus told the names of a sandbox's pause image, maybe none."""
+
+    at: float
+    sandbox_id: str
+    pause: tuple[str, ...]
 
 
 Fact: TypeAlias = (
@@ -123,5 +147,7 @@ Fact: TypeAlias = (
     | PolicyLoaded
     | PolicyRejected
     | RemovalBegun
-    | RemovalAnswered
+    | RemovalFinished
+    | VolumesTold
+    | PauseTold
 )

@@ -1,0 +1,261 @@
+"""Who uses which image: images, their names, containers, sandboxes, image volumes.
+
+The graph is edited in place. An event costs O(containers of its pod), whatever the node's size; a
+listing replaces what differs. One loop owns it, so it needs no lock. Whatever an event says only
+ever adds doubt: an image that an event named since the last listing is `touched`, an event that
+could not be applied whole makes the graph `ambiguous`, and both wait for the next listing.
+
+How a container's image is told (`image_of`) is kubelet's own rule, which holds on every runtime we
+measured (docs/runtimes.md): `image_id` if there is one, else `image_ref`; a full id is the image,
+`repository@digest` is looked up among the listed digests; anything else is untold. Names never
+tell: a tag may have moved since the container was made.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from .inventory import (
+    Container,
+    ContainerEvent,
+    EventKind,
+    Image,
+    Listing,
+    Sandbox,
+    Volume,
+    image_key,
+    is_full_id,
+)
+from .reference import ReferenceError, parse_reference
+
+
+@functools.lru_cache(maxsize=16384)
+def _name_key(name: str) -> str:
+    """The form of a name to look up by; with a digest the tag says nothing more."""
+    try:
+        reference = parse_reference(name)
+    except ReferenceError:
+        return name
+    if reference.digest:
+        return f"{reference.repository}@{reference.digest}"
+    return f"{reference.repository}:{reference.tag or 'latest'}"
+
+
+class ImageGraph:
+    """Images by key (id without `sha256:`), and for each who uses it, known or not listed."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, Image] = {}
+        self.containers: dict[str, Container] = {}
+        self.sandboxes: dict[str, Sandbox] = {}
+        self.untold: dict[str, float] = {}  # container id -> since when its image can't be told
+        self.unasked_containers: set[str] = set()  # volumes not known yet
+        self.unasked_sandboxes: set[str] = set()  # pause image not known yet
+        self.touched: set[str] = set()  # image keys that events named since the last listing
+        self.ambiguous = False  # an event since the last listing could not be applied whole
+        self._keys_by_name: dict[str, set[str]] = {}
+        self._users: dict[str, set[str]] = {}  # image key -> container and sandbox ids
+        self._uses: dict[str, frozenset[str]] = {}  # container or sandbox id -> image keys
+        self._mounts: dict[tuple[str, Volume], frozenset[str]] = {}  # told once, told for good
+
+    # --- questions -----------------------------------------------------------------------------
+
+    def users_of(self, key: str) -> frozenset[str]:
+        """Ids of the containers and sandboxes that use an image in any way."""
+        return frozenset(self._users.get(key, ()))
+
+    def is_used(self, key: str) -> bool:
+        return key in self._users
+
+    def used_keys(self) -> Iterator[str]:
+        """Keys of all images in use, also of those that no listing holds any more."""
+        return iter(self._users)
+
+    def keys_named(self, name: str) -> frozenset[str]:
+        """Images that a name, digest name or id means now; maybe none, never a guess."""
+        if is_full_id(name):
+            key = image_key(name)
+            return frozenset((key,)) if key in self.images else frozenset()
+        return frozenset(self._keys_by_name.get(_name_key(name), ()))
+
+    def images_of(self, container: Container) -> frozenset[str]:
+        """Keys of the image a container was made from (more than one only where a runtime lists
+        one digest under several images); none: it can not be told."""
+        told = container.image_id or container.image_ref
+        if is_full_id(told):
+            return frozenset((image_key(told),))
+        return self.keys_named(told) if "@sha256:" in told else frozenset()
+
+    # --- changes -------------------------------------------------------------------------------
+
+    def replace(self, listing: Listing) -> None:
+        """Makes the graph what a listing says. What never changes for one id and no list tells
+        (volumes, pause names) is carried over; doubts that older events raised are settled."""
+        self._replace_images(listing.images)
+        listed = {sandbox.id for sandbox in listing.sandboxes}
+        for sandbox_id in self.sandboxes.keys() - listed:
+            self._remove_sandbox(sandbox_id)
+        for sandbox in listing.sandboxes:
+            self.put_sandbox(sandbox)
+        self._replace_containers(listing)
+        self.touched.clear()
+        self.ambiguous = False
+
+    def apply(self, event: ContainerEvent, at: float) -> None:
+        """Applies what an event carries; what it does not carry makes the graph ambiguous."""
+        if event.about_sandbox or event.subject_id in self.sandboxes:
+            self._apply_to_sandbox(event)
+        elif event.kind is EventKind.DELETED:
+            self._remove_container(event.subject_id)
+        elif all(container.id != event.subject_id for container in event.containers):
+            self.ambiguous = True  # CRI-O without the pod label; a container already gone again
+        for container in event.containers:
+            if container.id != event.subject_id or event.kind is not EventKind.DELETED:
+                self._merge_container(container, at)
+
+    def put_volumes(self, container_id: str, volumes: tuple[Volume, ...], at: float) -> None:
+        """What ContainerStatus told of one container's mounts."""
+        container = self.containers.get(container_id)
+        if container is not None:
+            self._put_container(replace(container, volumes=volumes), at)
+
+    def put_sandbox(self, sandbox: Sandbox) -> None:
+        """A sandbox as listed, as an event told it, or with its pause names just asked for."""
+        known = self.sandboxes.get(sandbox.id)
+        if known is not None and sandbox.pause is None:
+            sandbox = known
+        self.sandboxes[sandbox.id] = sandbox
+        if sandbox.pause is None:
+            self.unasked_sandboxes.add(sandbox.id)
+            return
+        self.unasked_sandboxes.discard(sandbox.id)
+        named = (key for name in sandbox.pause for key in self.keys_named(name))
+        # Once told, for as long as the sandbox lives: the tag may move, its image does not.
+        self._set_uses(sandbox.id, self._uses.get(sandbox.id, frozenset()).union(named))
+
+    # --- images --------------------------------------------------------------------------------
+
+    def _replace_images(self, images: Iterable[Image]) -> None:
+        listed = {image.key: image for image in images}
+        for key in self.images.keys() - listed.keys():
+            self._unname(self.images.pop(key))
+        for key, image in listed.items():
+            known = self.images.get(key)
+            if known == image:
+                continue
+            if known is not None:
+                self._unname(known)
+            self.images[key] = image
+            for name in image.names:
+                self._keys_by_name.setdefault(_name_key(name), set()).add(key)
+
+    def _unname(self, image: Image) -> None:
+        for name in image.names:
+            full = _name_key(name)
+            keys = self._keys_by_name.get(full, set())
+            keys.discard(image.key)
+            if not keys:
+                self._keys_by_name.pop(full, None)
+
+    # --- containers and sandboxes --------------------------------------------------------------
+
+    def _replace_containers(self, listing: Listing) -> None:
+        listed = {container.id for container in listing.containers}
+        for container_id in self.containers.keys() - listed:
+            self._remove_container(container_id)
+        for container in listing.containers:
+            known = self.containers.get(container.id)
+            if known is not None and container.volumes is None and known.volumes is not None:
+                container = replace(container, volumes=known.volumes)
+            if known != container or self._must_resolve_again(container):
+                self._put_container(container, listing.began_at)
+
+    def _must_resolve_again(self, container: Container) -> bool:
+        return container.id in self.untold or bool(container.volumes)
+
+    def _merge_container(self, container: Container, at: float) -> None:
+        """Takes an event's word for state and volumes. For a container known already, its image
+        fields stay: a list gives the id where events give a name (docs/runtimes.md)."""
+        known = self.containers.get(container.id)
+        if known is not None and self.images_of(known):
+            volumes = container.volumes if container.volumes is not None else known.volumes
+            state = max(known.state, container.state)
+            container = replace(known, state=state, volumes=volumes)
+        self._put_container(container, at)
+        if container.id in self.untold:
+            self.ambiguous = True
+        self.touched.update(self._uses.get(container.id, ()))
+
+    def _put_container(self, container: Container, at: float) -> None:
+        self.containers[container.id] = container
+        if container.volumes is None:
+            self.unasked_containers.add(container.id)
+        else:
+            self.unasked_containers.discard(container.id)
+        keys = self.images_of(container)
+        mounts = [self._volume_keys(container.id, volume) for volume in container.volumes or ()]
+        if not keys or not all(mounts):
+            self.untold.setdefault(container.id, at)
+        else:
+            self.untold.pop(container.id, None)
+        self._set_uses(container.id, keys.union(*mounts))
+
+    def _volume_keys(self, container_id: str, volume: Volume) -> frozenset[str]:
+        """The images behind a volume. Its text may be a tag that has moved since (the manifest
+        digest can not), so what was told once stays told for this container."""
+        if is_full_id(volume.image):
+            return frozenset((image_key(volume.image),))
+        keys = self.keys_named(volume.image) | self._mounts.get((container_id, volume), frozenset())
+        if volume.manifest_digest:
+            keys |= self._keys_with_digest(volume.image, volume.manifest_digest)
+        if keys:
+            self._mounts[container_id, volume] = keys
+        return keys
+
+    def _keys_with_digest(self, name: str, digest: str) -> frozenset[str]:
+        try:
+            repository = parse_reference(name).repository
+        except ReferenceError:
+            return frozenset()
+        return frozenset(self._keys_by_name.get(f"{repository}@{digest}", ()))
+
+    def _apply_to_sandbox(self, event: ContainerEvent) -> None:
+        if event.kind is EventKind.DELETED:
+            self._remove_sandbox(event.subject_id)
+        elif event.sandbox is not None:
+            self.put_sandbox(event.sandbox)
+        else:
+            self.ambiguous = True
+
+    def _remove_container(self, container_id: str) -> None:
+        self.touched.update(self._uses.get(container_id, ()))
+        container = self.containers.pop(container_id, None)
+        for volume in (container.volumes if container else None) or ():
+            self._mounts.pop((container_id, volume), None)
+        self.untold.pop(container_id, None)
+        self.unasked_containers.discard(container_id)
+        self._set_uses(container_id, frozenset())
+
+    def _remove_sandbox(self, sandbox_id: str) -> None:
+        self.touched.update(self._uses.get(sandbox_id, ()))
+        self.sandboxes.pop(sandbox_id, None)
+        self.unasked_sandboxes.discard(sandbox_id)
+        self._set_uses(sandbox_id, frozenset())
+
+    def _set_uses(self, user_id: str, keys: frozenset[str]) -> None:
+        before = self._uses.get(user_id, frozenset())
+        if keys == before:
+            return
+        for key in before - keys:
+            users = self._users[key]
+            users.discard(user_id)
+            if not users:
+                del self._users[key]
+        for key in keys - before:
+            self._users.setdefault(key, set()).add(user_id)
+        if keys:
+            self._uses[user_id] = keys
+        else:
+            self._uses.pop(user_id, None)

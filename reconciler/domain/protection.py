@@ -1,0 +1,326 @@
+"""The reasons to keep one image. This is where to look for the rule that keeps it.
+
+    in-use       a container in any state was made from it, or mounts it            S1
+    sandbox      a sandbox runs on it, or it is known as a pause image              S1, S3
+    pinned       the runtime reports it pinned                                      S2
+    system       a Kubernetes system image, in the version that is current          S3
+    excluded     an exclusion in force matches one of its names, or its id          S4
+    young        on the node, or unused, for less than the minimum age              S5
+    too-small    not worth removing; most pause images are under 1 MiB              S3
+    unpullable   no registry digest: imported or built here, it can't be had again
+    refused      the runtime would not remove it a short while ago                  S9
+    came-back    somebody pulled it again soon after we removed it                  S9
+    uncertain    something about its use is not known                               S6
+
+Each is one function (image, scene) -> sentence or None; `scene` is the state, the policy and the
+time, with what is worth computing once per decision. Protections are OR-ed; the first that holds
+is enough to keep, all of them are there to explain.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from .exclusion import Exclusions
+from .inventory import Container, Image, is_full_id
+from .policy import Exclusion, Policy
+from .reference import ReferenceError, parse_reference
+from .state import State
+from .system import is_sandbox_name, system_repository
+
+NARROW_AFTER = 600.0  # seconds until doubt about one container narrows to what it could mean
+
+
+class Kind(enum.Enum):
+    IN_USE = "in-use"
+    SANDBOX = "sandbox"
+    PINNED = "pinned"
+    SYSTEM = "system"
+    EXCLUDED = "excluded"
+    YOUNG = "young"
+    TOO_SMALL = "too-small"
+    UNPULLABLE = "unpullable"
+    REFUSED = "refused"
+    CAME_BACK = "came-back"
+    UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """One kind's verdict on one image, with a sentence, and the operator's rule if it is one."""
+
+    kind: Kind
+    holds: bool
+    detail: str
+    rule: Exclusion | None = None
+
+
+class Scene:
+    """State, policy and time of one decision, and what all images of it share."""
+
+    def __init__(self, state: State, policy: Policy, now: float) -> None:
+        self.state, self.policy, self.now = state, policy, now
+        self.graph = state.graph
+
+    @functools.cached_property
+    def exclusions(self) -> Exclusions:
+        return exclusions_of(self.policy)
+
+    @functools.cached_property
+    def current(self) -> dict[str, set[str]]:
+        """For each system repository, the keys of its current version: the last used, where none
+        was used the last seen. Equals are all current."""
+        latest: dict[str, tuple[tuple[bool, float], set[str]]] = {}
+        for key, image in self.graph.images.items():
+            record = self.state.record(key, self.now)
+            used = record.last_used
+            when = (used is not None, used if used is not None else record.first_seen)
+            for repository in _repositories(image.names):
+                best, keys = latest.get(repository, (when, set()))
+                if when >= best:
+                    latest[repository] = (when, keys | {key} if when == best else {key})
+        return {repository: keys for repository, (_, keys) in latest.items()}
+
+    @functools.cached_property
+    def doubtful(self) -> dict[str, str]:
+        """Keys of images that a container of unknown image could mean, and that container."""
+        found: dict[str, str] = {}
+        for container_id in self.graph.untold:
+            container = self.graph.containers[container_id]
+            for image in self.graph.images.values():
+                if could_mean(container, image):
+                    found.setdefault(image.key, container_id)
+        return found
+
+
+@functools.lru_cache(maxsize=4)
+def exclusions_of(policy: Policy) -> Exclusions:
+    """The policy's exclusions, indexed; built once for each policy."""
+    return Exclusions(policy.exclusions)
+
+
+Check = Callable[[Image, Scene], "str | tuple[str, Exclusion] | None"]
+
+
+def _in_use(image: Image, scene: Scene) -> str | None:
+    graph = scene.graph
+    users = [u for u in graph.users_of(image.key) if u in graph.containers]
+    if not users:
+        return None
+    return and_more([_describe(graph.containers[user], scene) for user in sorted(users)[:1]], users)
+
+
+def _sandbox(image: Image, scene: Scene) -> str | None:
+    graph = scene.graph
+    users = sorted(u for u in graph.users_of(image.key) if u in graph.sandboxes)
+    if users:
+        one = f"pause image of sandbox {graph.sandboxes[users[0]].name} ({users[0][:13]})"
+        return and_more([one], users)
+    configured = scene.state.configured_pause
+    if configured and image.key in graph.keys_named(configured):
+        return f"the runtime's own configuration names it as sandbox image: {configured}"
+    for name in image.names:
+        if is_pause(name):
+            return f"{name} is a known name of a sandbox image"
+    return None
+
+
+def _pinned(image: Image, scene: Scene) -> str | None:
+    return "the runtime reports it pinned" if image.pinned else None
+
+
+def _system(image: Image, scene: Scene) -> str | None:
+    if not scene.policy.system_enabled:
+        return None
+    repositories = _repositories(image.names)
+    for repository in repositories:
+        if image.key in scene.current[repository]:
+            return f"current version of the Kubernetes system image {repository}"
+    if not repositories:
+        return None
+    record = scene.state.record(image.key, scene.now)
+    age = scene.now - max(record.first_seen, record.last_used or 0.0)
+    if age < scene.policy.system_keep_for:
+        keep_for = duration(scene.policy.system_keep_for)
+        return f"Kubernetes system image {repositories[0]}, used {duration(age)} ago (< {keep_for})"
+    return None
+
+
+def _excluded(image: Image, scene: Scene) -> tuple[str, Exclusion] | None:
+    found = scene.exclusions.protecting(image, scene.now)
+    if found is None:
+        return None
+    rule, name = found
+    because = f": {rule.reason}" if rule.reason else ""
+    return f"{name} matches {rule.pattern} at {rule.place}{because}", rule
+
+
+def _young(image: Image, scene: Scene) -> str | None:
+    record = scene.state.record(image.key, scene.now)
+    since = max(record.first_seen, record.last_used or 0.0)
+    age = scene.now - since
+    if age >= scene.policy.minimum_age:
+        return None
+    what = "unused" if record.last_used == since else "on this node"
+    return f"{what} for {duration(age)}, less than {duration(scene.policy.minimum_age)}"
+
+
+def _too_small(image: Image, scene: Scene) -> str | None:
+    if image.size >= scene.policy.minimum_size:
+        return None
+    return f"{image.size} bytes, less than {scene.policy.minimum_size}"
+
+
+def _unpullable(image: Image, scene: Scene) -> str | None:
+    if not scene.policy.protect_unpullable or image.digests:
+        return None
+    if not image.names and image.key in scene.state.removals:
+        return None  # what a removal of ours, cut short, left behind
+    return "no registry digest: imported or built on this node, it can not be pulled again"
+
+
+def _refused(image: Image, scene: Scene) -> str | None:
+    refusal = scene.state.refusals.get(image.key)
+    if refusal is None or scene.now >= refusal.until:
+        return None
+    times = "once" if refusal.count == 1 else f"{refusal.count} times"
+    wait = duration(refusal.until - scene.now)
+    return f"not removed when asked {times}, next try in {wait}: {refusal.reason}"
+
+
+def _came_back(image: Image, scene: Scene) -> str | None:
+    removal = scene.state.removals.get(image.key)
+    keep = scene.policy.come_back_for
+    if removal is None or removal.came_back_at is None or removal.answered_at is None:
+        return None
+    gap = removal.came_back_at - removal.answered_at
+    if gap > keep or scene.now - removal.came_back_at >= keep:
+        return None
+    left = duration(keep - (scene.now - removal.came_back_at))
+    return f"pulled again {duration(gap)} after we removed it; kept for {left} more"
+
+
+def _uncertain(image: Image, scene: Scene) -> str | None:
+    if image.key in scene.graph.touched:
+        return "an event named it since the last listing"
+    container_id = scene.doubtful.get(image.key)
+    if container_id is not None:
+        one = _describe(scene.graph.containers[container_id], scene)
+        return f"may be the image of {one}, whose image can not be told"
+    return None if is_full_id(image.id) else "listed under an id that is none"
+
+
+# In the order in which people want to hear them.
+CHECKS: dict[Kind, tuple[Check, str]] = {
+    Kind.IN_USE: (_in_use, "no container refers to it"),
+    Kind.SANDBOX: (_sandbox, "no sandbox runs on it, and it is no known pause image"),
+    Kind.PINNED: (_pinned, "the runtime does not report it pinned"),
+    Kind.SYSTEM: (_system, "no Kubernetes system image, or not a current one"),
+    Kind.EXCLUDED: (_excluded, "no exclusion in force matches it"),
+    Kind.YOUNG: (_young, "past the minimum age"),
+    Kind.TOO_SMALL: (_too_small, "not under the minimum size"),
+    Kind.UNPULLABLE: (_unpullable, "it can be pulled again, as far as one can tell"),
+    Kind.REFUSED: (_refused, "the runtime did not refuse it lately"),
+    Kind.CAME_BACK: (_came_back, "it did not come back after a removal"),
+    Kind.UNCERTAIN: (_uncertain, "nothing about its use is unknown"),
+}
+
+
+def verdicts(image: Image, scene: Scene) -> tuple[Protection, ...]:
+    """Every kind's verdict, also of those that do not hold."""
+    return tuple(_verdict(kind, image, scene) for kind in CHECKS)
+
+
+def holding(image: Image, scene: Scene) -> Iterator[Protection]:
+    """The protections that hold, one by one, so that a caller may stop at the first."""
+    for kind, (check, _) in CHECKS.items():
+        found = check(image, scene)
+        if found is not None:
+            yield _protection(kind, found)
+
+
+def _verdict(kind: Kind, image: Image, scene: Scene) -> Protection:
+    check, otherwise = CHECKS[kind]
+    found = check(image, scene)
+    return Protection(kind, False, otherwise) if found is None else _protection(kind, found)
+
+
+def _protection(kind: Kind, found: str | tuple[str, Exclusion]) -> Protection:
+    if isinstance(found, str):
+        return Protection(kind, True, found)
+    return Protection(kind, True, *found)
+
+
+def could_mean(container: Container, image: Image) -> bool:
+    """Whether any name of a container whose image can not be told could mean an image: the same
+    repository under any tag or digest, a prefix of the id; an image without names could be any."""
+    if not image.names:
+        return True
+    texts = [container.image, container.image_ref, container.image_id]
+    texts += [volume.image for volume in container.volumes or ()]
+    plain = {text.removeprefix("sha256:") for text in texts if text}
+    if any(len(text) >= 3 and image.key.startswith(text) for text in plain):
+        return True
+    return not {_repository(text) for text in texts if text}.isdisjoint(
+        _repository(name) for name in image.names
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _repository(name: str) -> str:
+    try:
+        return parse_reference(name).repository
+    except ReferenceError:
+        return name
+
+
+@functools.lru_cache(maxsize=4096)
+def is_pause(name: str) -> bool:
+    """Whether a listed name is one that sandbox images are known by."""
+    try:
+        return is_sandbox_name(parse_reference(name))
+    except ReferenceError:
+        return False
+
+
+@functools.lru_cache(maxsize=4096)
+def _repositories(names: tuple[str, ...]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for name in names:
+        try:
+            repository = system_repository(parse_reference(name))
+        except ReferenceError:
+            continue
+        if repository is not None:
+            found[repository] = None
+    return tuple(found)
+
+
+def _describe(container: Container, scene: Scene) -> str:
+    sandbox = scene.graph.sandboxes.get(container.sandbox_id)
+    pod = f" of {sandbox.name}" if sandbox else ""
+    state = container.state.name.lower()
+    return f"container {container.name}{pod} ({container.id[:13]}, {state})"
+
+
+def and_more(some: list[str], of: list[str]) -> str:
+    """The first few, and how many more there are."""
+    rest = len(of) - len(some)
+    return ", ".join(some) + (f" and {rest} more" if rest else "")
+
+
+def duration(seconds: float) -> str:
+    """A span of time for people: 42s, 5m, 3h20m, 9d."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m"
+    if whole < 48 * 3600:
+        hours, minutes = divmod(whole // 60, 60)
+        return f"{hours}h{minutes}m" if minutes else f"{hours}h"
+    return f"{dt.timedelta(seconds=whole).days}d"

@@ -1,0 +1,270 @@
+"""All that is known, and how a fact changes it.
+
+`absorb(state, fact)` is the only way in. The state is edited in place by the one loop that owns it:
+an event must not cost more on a big node than on a small one (docs/architecture.md). Absorbing a
+fact twice leaves what absorbing it once left.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from functools import singledispatch
+
+from . import facts
+from .graph import ImageGraph
+from .inventory import Container, Image, UsageSample, image_key
+from .ledger import ImageRecord, RemovalRecord
+from .policy import Policy, Watermarks
+from .runtime import RuntimeVersion
+from .watermark import FilesystemState, Pressure, measured
+
+REFUSAL_FIRST = 300.0  # seconds a refused image is left alone, doubling up to REFUSAL_LAST
+REFUSAL_LAST = 3600.0
+REST_FIRST = 60.0  # seconds of rest when removals free nothing, doubling up to REST_LAST
+REST_LAST = 3600.0
+FUTILE_REMOVALS = 10  # so many in a row that freed nothing: the space is not the images'
+RECORDS_KEPT = 7 * 86400.0  # seconds a removal is remembered
+COUNTED_KEPT = 10_000  # container ids whose use was counted, against late and doubled events
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The runtime would not remove an image, or said OK and did not."""
+
+    until: float
+    count: int
+    reason: str
+
+
+@dataclass(slots=True)
+class State:
+    """What the loop knows. `policy` is the last good one; None: none was ever good."""
+
+    began_at: float  # when this state came to be; containers older than it may be counted already
+    graph: ImageGraph = field(default_factory=ImageGraph)
+    ledger: dict[str, ImageRecord] = field(default_factory=dict)
+    removals: dict[str, RemovalRecord] = field(default_factory=dict)
+    refusals: dict[str, Refusal] = field(default_factory=dict)
+    policy: Policy | None = None
+    policy_problems: tuple[str, ...] = ()
+    sample: UsageSample | None = None
+    filesystems: dict[str, FilesystemState] = field(default_factory=dict)
+    version: RuntimeVersion | None = None
+    configured_pause: str | None = None
+    listed_at: float | None = None  # when the last complete listing began
+    listing_spent: bool = True  # nothing may be removed on it: none yet, or one was since
+    listing_trouble: str | None = None
+    events: str | None = None  # None: a stream is open; else why there is none
+    removing: facts.RemovalBegun | None = None  # sent, and not yet confirmed by a listing
+    futile: int = 0  # removals in a row that freed nothing
+    rest_until: float = 0.0
+    rest: float = REST_FIRST
+    changed: set[str] = field(default_factory=set)  # image keys whose records are to be written
+    changed_removals: set[str] = field(default_factory=set)
+    counted: OrderedDict[str, None] = field(default_factory=OrderedDict)
+
+    @property
+    def pressure(self) -> Pressure:
+        """Reclaiming while any filesystem is."""
+        pressures = (fs.pressure for fs in self.filesystems.values())
+        return Pressure.RECLAIMING if Pressure.RECLAIMING in pressures else Pressure.CALM
+
+    @property
+    def asks_volumes(self) -> set[str]:
+        """Containers whose image volumes must be asked for before anything may be removed."""
+        has_volumes = self.version is None or self.version.has_image_volumes
+        return self.graph.unasked_containers if has_volumes else set()
+
+    def record(self, key: str, now: float) -> ImageRecord:
+        """An image's record; one we know nothing of counts as seen just now."""
+        return self.ledger.get(key) or ImageRecord(first_seen=now)
+
+
+@singledispatch
+def absorb(fact: object, state: State) -> None:
+    """Changes the state by one fact (dispatched on the fact's type, so it comes first)."""
+    raise TypeError(f"no fact: {fact!r}")
+
+
+@absorb.register
+def _(fact: facts.ContainerChanged, state: State) -> None:
+    event = fact.event
+    before = state.graph.containers.get(event.subject_id)
+    state.graph.apply(event, fact.received_at)
+    told = (container for container in event.containers if container.id == event.subject_id)
+    for container in told if before is None else ():
+        _count_use(state, container)
+    for container in (before, *event.containers):
+        if container is not None:
+            _mark_used(state, container, fact.received_at)
+
+
+@absorb.register
+def _(fact: facts.Listed, state: State) -> None:
+    listing = fact.listing
+    state.version, state.configured_pause = fact.version, fact.configured_pause
+    known = set(state.graph.containers)
+    _meet_images(state, {image.key: image for image in listing.images}, listing.began_at)
+    state.graph.replace(listing)
+    new = [container for container in listing.containers if container.id not in known]
+    for container in sorted(new, key=lambda container: container.created_at):
+        _count_use(state, container)
+    for key in state.graph.used_keys():
+        if key in state.ledger:
+            _touch(state, key, listing.began_at)
+    state.listed_at, state.listing_spent, state.listing_trouble = listing.began_at, False, None
+
+
+@absorb.register
+def _(fact: facts.ListingFailed, state: State) -> None:
+    state.listing_spent, state.listing_trouble = True, fact.reason
+
+
+@absorb.register
+def _(fact: facts.VolumesTold, state: State) -> None:
+    state.graph.put_volumes(fact.container_id, fact.volumes, fact.at)
+
+
+@absorb.register
+def _(fact: facts.PauseTold, state: State) -> None:
+    sandbox = state.graph.sandboxes.get(fact.sandbox_id)
+    if sandbox is not None:
+        state.graph.put_sandbox(replace(sandbox, pause=fact.pause))
+
+
+@absorb.register
+def _(fact: facts.UsageSampled, state: State) -> None:
+    state.sample = fact.sample
+    marks = state.policy.watermarks if state.policy else Watermarks()
+    before = state.filesystems
+    state.filesystems = {
+        usage.mountpoint: measured(usage, marks, before.get(usage.mountpoint))
+        for usage in fact.sample.filesystems
+    }
+    if state.pressure is Pressure.CALM:
+        state.futile, state.rest, state.rest_until = 0, REST_FIRST, 0.0
+
+
+@absorb.register
+def _(fact: facts.PolicyLoaded, state: State) -> None:
+    state.policy, state.policy_problems = fact.policy, ()
+    if state.sample is not None:
+        absorb(facts.UsageSampled(state.sample), state)
+
+
+@absorb.register
+def _(fact: facts.PolicyRejected, state: State) -> None:
+    state.policy_problems = fact.problems
+
+
+@absorb.register
+def _(fact: facts.EventsOpened, state: State) -> None:
+    state.events = None
+
+
+@absorb.register(facts.EventsLost)
+@absorb.register(facts.EventsAbsent)
+def _(fact: facts.EventsLost | facts.EventsAbsent, state: State) -> None:
+    state.events = fact.reason
+    state.graph.ambiguous = True
+
+
+@absorb.register
+def _(fact: facts.ListingDue, state: State) -> None:
+    state.graph.ambiguous = True
+
+
+@absorb.register
+def _(fact: facts.RemovalBegun, state: State) -> None:
+    state.removing, state.listing_spent = fact, True
+    key = image_key(fact.image_id)
+    state.removals[key] = RemovalRecord(begun_at=fact.at, names=fact.names)
+    state.changed_removals.add(key)
+
+
+@absorb.register
+def _(fact: facts.RemovalFinished, state: State) -> None:
+    if state.removing is None or state.removing.image_id != fact.image_id:
+        return
+    state.removing = None
+    key = image_key(fact.image_id)
+    if not fact.gone:
+        _refuse(state, key, fact)
+        return
+    state.refusals.pop(key, None)
+    state.removals[key] = replace(state.removals[key], answered_at=fact.at)
+    state.changed_removals.add(key)
+    state.futile = 0 if fact.freed is None or fact.freed > 0 else state.futile + 1
+    if state.futile >= FUTILE_REMOVALS:
+        state.rest_until = fact.at + state.rest
+        state.futile, state.rest = 0, min(2 * state.rest, REST_LAST)
+
+
+def _refuse(state: State, key: str, fact: facts.RemovalFinished) -> None:
+    before = state.refusals.get(key)
+    count = before.count + 1 if before else 1
+    wait = min(REFUSAL_FIRST * 2 ** (count - 1), REFUSAL_LAST)
+    reason = fact.error or "the runtime answered OK, but the image is still listed"
+    state.refusals[key] = Refusal(fact.at + wait, count, reason)
+
+
+def _meet_images(state: State, listed: dict[str, Image], now: float) -> None:
+    """Opens a record for every image that is new, closes those of images that are gone."""
+    for key in listed.keys() - state.ledger.keys():
+        state.ledger[key] = ImageRecord(first_seen=now)
+        state.changed.add(key)
+        _notice_return(state, key, now)
+    for key in state.ledger.keys() - listed.keys():
+        del state.ledger[key]
+        state.changed.add(key)
+    for key in state.refusals.keys() - listed.keys():
+        del state.refusals[key]
+    for key, removal in list(state.removals.items()):
+        if key in listed:
+            continue
+        if removal.answered_at is None and state.removing is None:  # we were killed in between
+            state.removals[key] = replace(removal, answered_at=now)
+            state.changed_removals.add(key)
+        elif now - removal.begun_at > RECORDS_KEPT:
+            del state.removals[key]
+            state.changed_removals.add(key)
+
+
+def _notice_return(state: State, key: str, now: float) -> None:
+    removal = state.removals.get(key)
+    if removal is not None and removal.answered_at is not None:
+        state.removals[key] = replace(removal, came_back_at=now)
+        state.changed_removals.add(key)
+
+
+def _count_use(state: State, container: Container) -> None:
+    """Counts one use of an image for a container seen for the first time. One made before we
+    started may be in the ledger's count: it is, unless it is younger than the newest counted."""
+    if container.id in state.counted:
+        return
+    state.counted[container.id] = None
+    if len(state.counted) > COUNTED_KEPT:
+        state.counted.popitem(last=False)
+    for key in state.graph.images_of(container):
+        record = state.ledger.get(key)
+        last = (record.last_started or 0.0) if record else 0.0
+        if record is None or container.created_at <= min(last, state.began_at):
+            continue
+        state.ledger[key] = replace(
+            record, last_started=max(last, container.created_at), uses=record.uses + 1
+        )
+        state.changed.add(key)
+
+
+def _mark_used(state: State, container: Container, at: float) -> None:
+    for key in state.graph.images_of(container):
+        if key in state.ledger:
+            _touch(state, key, at)
+
+
+def _touch(state: State, key: str, at: float) -> None:
+    record = state.ledger[key]
+    if record.last_used is None or at > record.last_used:
+        state.ledger[key] = replace(record, last_used=at)
+        state.changed.add(key)
