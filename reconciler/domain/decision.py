@@ -23,6 +23,7 @@ from .ledger import ImageRecord
 from .policy import Policy
 from .protection import (
     NARROW_AFTER,
+    Kind,
     Protection,
     Scene,
     and_more,
@@ -109,6 +110,7 @@ class Plan:
     kept: tuple[Kept, ...]
     pressure: Pressure
     bytes_over_low: int
+    look_again_at: float | None = None  # when the first image outgrows the minimum age
 
     @property
     def eviction(self) -> Candidate | None:
@@ -155,12 +157,30 @@ def decide(
         candidates = tuple(_spared(candidate) for candidate in candidates)
         hold = None if any(candidate.goes for candidate in candidates) else rest
     over = sum(fs.bytes_over_low for fs in state.filesystems.values())
-    return Plan(hold, candidates, tuple(kept), state.pressure, over)
+    grown = [_grown_at(one, scene) for one in kept if one.protections[0].kind is Kind.YOUNG]
+    again = min(grown, default=None)
+    return Plan(hold, candidates, tuple(kept), state.pressure, over, again)
 
 
 def explain(image: Image, state: State, policy: Policy, now: float) -> tuple[Protection, ...]:
     """Every protection's verdict on one image."""
     return verdicts(image, Scene(state, policy, now))
+
+
+def objection(image: Image, state: State, policy: Policy | None, now: float) -> str | None:
+    """Why one image may not be removed after all: the last look, right before the call is sent."""
+    hold = _hold(state, policy, now)
+    if hold is not None or policy is None:
+        return hold.detail if hold else "no policy"
+    if image.key not in state.graph.images:
+        return "it is not listed any more"
+    found = next(holding(state.graph.images[image.key], Scene(state, policy, now)), None)
+    return found.detail if found else None
+
+
+def expected_bytes(image: Image, state: State) -> int:
+    """What removing an image may free, by a rough factor: layers that others share stay."""
+    return int(image.size * _yield(state, EXPECTED_YIELD))
 
 
 def removal_order(image: Image, state: State, now: float) -> tuple[float, float, str]:
@@ -171,9 +191,7 @@ def removal_order(image: Image, state: State, now: float) -> tuple[float, float,
     return last_used, record.first_seen, image.id
 
 
-def _with_causes(
-    free: list[Image], scene: Scene, command: Command | None
-) -> tuple[Candidate, ...]:
+def _with_causes(free: list[Image], scene: Scene, command: Command | None) -> tuple[Candidate, ...]:
     """Which candidates would go, by an estimate: removal is measured after each, so the estimate
     decides only what is shown, never what is done."""
     missing = _missing(scene.state)
@@ -182,9 +200,14 @@ def _with_causes(
         record = scene.state.record(image.key, scene.now)
         cause = _cause(record, scene, missing > 0, command)
         if cause is not None:
-            missing -= image.size * _yield(scene.state, EXPECTED_YIELD)
+            missing -= expected_bytes(image, scene.state)
         candidates.append(Candidate(image, record, rank, cause))
     return tuple(candidates)
+
+
+def _grown_at(kept: Kept, scene: Scene) -> float:
+    record = scene.state.record(kept.image.key, scene.now)
+    return max(record.first_seen, record.last_used or 0.0) + scene.policy.minimum_age
 
 
 def _spared(candidate: Candidate) -> Candidate:
@@ -239,8 +262,9 @@ def _container_hold(state: State, now: float) -> Hold | None:
             return Hold(HoldReason.CONTAINER_UNKNOWN, text)
     waiting = len(state.asks_volumes) + len(state.graph.unasked_sandboxes)
     if waiting:
-        text = f"{waiting} containers and sandboxes not asked yet for their image volumes and"
-        return Hold(HoldReason.DETAILS_PENDING, f"{text} pause images")
+        text = f"image volumes or pause image of {waiting} containers and sandboxes not known yet"
+        trouble = f" ({state.ask_trouble})" if state.ask_trouble else ""
+        return Hold(HoldReason.DETAILS_PENDING, text + trouble)
     return None
 
 

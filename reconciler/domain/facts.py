@@ -135,6 +135,15 @@ class PauseTold:
     pause: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class AskFailed:
+    """The runtime would not tell a container's volumes or a sandbox's pause image."""
+
+    at: float
+    subject_id: str
+    reason: str
+
+
 Fact: TypeAlias = (
     ContainerChanged
     | EventsOpened
@@ -150,4 +159,5 @@ Fact: TypeAlias = (
     | RemovalFinished
     | VolumesTold
     | PauseTold
+    | AskFailed
 )

@@ -28,7 +28,7 @@ from .inventory import (
     image_key,
     is_full_id,
 )
-from .reference import ReferenceError, parse_reference
+from .reference import InvalidReference, parse_reference
 
 
 @functools.lru_cache(maxsize=16384)
@@ -36,7 +36,7 @@ def _name_key(name: str) -> str:
     """The form of a name to look up by; with a digest the tag says nothing more."""
     try:
         reference = parse_reference(name)
-    except ReferenceError:
+    except InvalidReference:
         return name
     if reference.digest:
         return f"{reference.repository}@{reference.digest}"
@@ -167,13 +167,11 @@ class ImageGraph:
             self._remove_container(container_id)
         for container in listing.containers:
             known = self.containers.get(container.id)
-            if known is not None and container.volumes is None and known.volumes is not None:
-                container = replace(container, volumes=known.volumes)
-            if known != container or self._must_resolve_again(container):
+            if known is None:
                 self._put_container(container, listing.began_at)
-
-    def _must_resolve_again(self, container: Container) -> bool:
-        return container.id in self.untold or bool(container.volumes)
+            elif not _same(known, container) or known.volumes or known.id in self.untold:
+                volumes = known.volumes if container.volumes is None else container.volumes
+                self._put_container(replace(container, volumes=volumes), listing.began_at)
 
     def _merge_container(self, container: Container, at: float) -> None:
         """Takes an event's word for state and volumes. For a container known already, its image
@@ -217,7 +215,7 @@ class ImageGraph:
     def _keys_with_digest(self, name: str, digest: str) -> frozenset[str]:
         try:
             repository = parse_reference(name).repository
-        except ReferenceError:
+        except InvalidReference:
             return frozenset()
         return frozenset(self._keys_by_name.get(f"{repository}@{digest}", ()))
 
@@ -259,3 +257,13 @@ class ImageGraph:
             self._uses[user_id] = keys
         else:
             self._uses.pop(user_id, None)
+
+
+def _same(known: Container, listed: Container) -> bool:
+    """Whether a listing says nothing new of a container: the rest never changes for one id."""
+    return (
+        known.state == listed.state
+        and known.image_id == listed.image_id
+        and known.image_ref == listed.image_ref
+        and (listed.volumes is None or listed.volumes == known.volumes)
+    )

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from .exclusion import Exclusions
 from .inventory import Container, Image, is_full_id
 from .policy import Exclusion, Policy
-from .reference import ReferenceError, parse_reference
+from .reference import InvalidReference, parse_reference
 from .state import State
 from .system import is_sandbox_name, system_repository
 
@@ -274,7 +274,7 @@ def could_mean(container: Container, image: Image) -> bool:
 def _repository(name: str) -> str:
     try:
         return parse_reference(name).repository
-    except ReferenceError:
+    except InvalidReference:
         return name
 
 
@@ -283,7 +283,7 @@ def is_pause(name: str) -> bool:
     """Whether a listed name is one that sandbox images are known by."""
     try:
         return is_sandbox_name(parse_reference(name))
-    except ReferenceError:
+    except InvalidReference:
         return False
 
 
@@ -293,7 +293,7 @@ def _repositories(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         try:
             repository = system_repository(parse_reference(name))
-        except ReferenceError:
+        except InvalidReference:
             continue
         if repository is not None:
             found[repository] = None

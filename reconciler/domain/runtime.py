@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from .inventory import Container, ContainerEvent, Listing, Sandbox, Volume
+from .inventory import ContainerEvent, Listing, Volume
 
 
 class RuntimeFailure(Exception):
@@ -66,16 +66,17 @@ class ImageRuntime(Protocol):
     async def version(self) -> RuntimeVersion: ...
 
     async def list_all(self) -> Listing:
-        """Images first, then sandboxes and containers. `volumes` and `pause` are filled in from
-        what was told before (they never change for one id), else None."""
+        """Images first, then containers and sandboxes. `volumes` and `pause` are None: no list
+        tells them; the graph remembers them, since they never change for one id."""
         ...
 
     async def volumes_of(self, container_id: str) -> tuple[Volume, ...]:
-        """The images a container mounts; remembered for later listings. Raises NoSuchObject."""
+        """The images a container mounts. Raises NoSuchObject."""
         ...
 
     async def pause_of(self, sandbox_id: str) -> tuple[str, ...]:
-        """The names a sandbox's status gives for its pause image, maybe none; remembered."""
+        """The names a sandbox's status gives for its pause image, maybe none. Raises
+        NoSuchObject."""
         ...
 
     async def configured_pause(self) -> str | None:
@@ -83,7 +84,7 @@ class ImageRuntime(Protocol):
         ...
 
     async def image_mountpoints(self) -> tuple[str, ...]:
-        """The directories that ImageFsInfo names, image filesystems first."""
+        """The directories of the image filesystems that ImageFsInfo names."""
         ...
 
     async def remove_image(self, image_id: str) -> None:
@@ -94,16 +95,3 @@ class ImageRuntime(Protocol):
     def container_events(self) -> AsyncIterator[ContainerEvent]:
         """Subscribes and yields until the stream ends. A clean end returns."""
         ...
-
-
-__all__ = [
-    "Container",
-    "EventsUnsupported",
-    "ImageRuntime",
-    "NoSuchObject",
-    "RuntimeFailure",
-    "RuntimeRefused",
-    "RuntimeUnavailable",
-    "RuntimeVersion",
-    "Sandbox",
-]

@@ -28,6 +28,9 @@ RECORDS_KEPT = 7 * 86400.0  # seconds a removal is remembered
 COUNTED_KEPT = 10_000  # container ids whose use was counted, against late and doubled events
 
 
+Changes = tuple[dict[str, ImageRecord | None], dict[str, RemovalRecord | None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """The runtime would not remove an image, or said OK and did not."""
@@ -55,6 +58,7 @@ class State:
     listed_at: float | None = None  # when the last complete listing began
     listing_spent: bool = True  # nothing may be removed on it: none yet, or one was since
     listing_trouble: str | None = None
+    ask_trouble: str | None = None  # why something no listing tells is still not known
     events: str | None = None  # None: a stream is open; else why there is none
     removing: facts.RemovalBegun | None = None  # sent, and not yet confirmed by a listing
     futile: int = 0  # removals in a row that freed nothing
@@ -76,6 +80,32 @@ class State:
         has_volumes = self.version is None or self.version.has_image_volumes
         return self.graph.unasked_containers if has_volumes else set()
 
+    def take_changes(self) -> Changes:
+        """The records that changed since the last call, by image key; None: to be forgotten."""
+        images = {key: self.ledger.get(key) for key in self.changed}
+        removals = {key: self.removals.get(key) for key in self.changed_removals}
+        self.changed.clear()
+        self.changed_removals.clear()
+        return images, removals
+
+    def note_removal(self, begun: facts.RemovalBegun) -> RemovalRecord | None:
+        """Remembers, before the last look, that a removal may be about to be sent; gives what
+        was remembered of the image before, for `forget_removal`."""
+        key = image_key(begun.image_id)
+        before = self.removals.get(key)
+        self.removals[key] = RemovalRecord(begun_at=begun.at, names=begun.names)
+        self.changed_removals.add(key)
+        return before
+
+    def forget_removal(self, image_id: str, before: RemovalRecord | None) -> None:
+        """It was not sent after all: what was remembered before stands again."""
+        key = image_key(image_id)
+        if before is None:
+            self.removals.pop(key, None)
+        else:
+            self.removals[key] = before
+        self.changed_removals.add(key)
+
     def record(self, key: str, now: float) -> ImageRecord:
         """An image's record; one we know nothing of counts as seen just now."""
         return self.ledger.get(key) or ImageRecord(first_seen=now)
@@ -92,12 +122,12 @@ def _(fact: facts.ContainerChanged, state: State) -> None:
     event = fact.event
     before = state.graph.containers.get(event.subject_id)
     state.graph.apply(event, fact.received_at)
-    told = (container for container in event.containers if container.id == event.subject_id)
-    for container in told if before is None else ():
-        _count_use(state, container)
-    for container in (before, *event.containers):
-        if container is not None:
-            _mark_used(state, container, fact.received_at)
+    for container in event.containers:
+        if container.id == event.subject_id and before is None:
+            _count_use(state, container)
+        _mark_used(state, container, fact.received_at)
+    if before is not None:
+        _mark_used(state, before, fact.received_at)
 
 
 @absorb.register
@@ -114,6 +144,7 @@ def _(fact: facts.Listed, state: State) -> None:
         if key in state.ledger:
             _touch(state, key, listing.began_at)
     state.listed_at, state.listing_spent, state.listing_trouble = listing.began_at, False, None
+    state.ask_trouble = None
 
 
 @absorb.register
@@ -131,6 +162,11 @@ def _(fact: facts.PauseTold, state: State) -> None:
     sandbox = state.graph.sandboxes.get(fact.sandbox_id)
     if sandbox is not None:
         state.graph.put_sandbox(replace(sandbox, pause=fact.pause))
+
+
+@absorb.register
+def _(fact: facts.AskFailed, state: State) -> None:
+    state.ask_trouble = f"{fact.subject_id[:13]}: {fact.reason}"
 
 
 @absorb.register
@@ -161,6 +197,7 @@ def _(fact: facts.PolicyRejected, state: State) -> None:
 @absorb.register
 def _(fact: facts.EventsOpened, state: State) -> None:
     state.events = None
+    state.graph.ambiguous = True  # subscribed first, so list now: what happened before is unknown
 
 
 @absorb.register(facts.EventsLost)
@@ -178,9 +215,7 @@ def _(fact: facts.ListingDue, state: State) -> None:
 @absorb.register
 def _(fact: facts.RemovalBegun, state: State) -> None:
     state.removing, state.listing_spent = fact, True
-    key = image_key(fact.image_id)
-    state.removals[key] = RemovalRecord(begun_at=fact.at, names=fact.names)
-    state.changed_removals.add(key)
+    state.note_removal(fact)
 
 
 @absorb.register

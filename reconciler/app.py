@@ -1,0 +1,204 @@
+"""The composition root of `reconciler run`: opens what there is to open, starts the sources and the
+loop in one task group, and ends it well. A source or loop that ends by itself ends the process."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import anyio
+import anyio.to_thread
+import structlog
+from starlette.applications import Starlette
+
+from . import __version__, logs
+from .aiokit import Mailbox, keep_alive
+from .cri.client import open_client
+from .domain.facts import EventsAbsent, Fact
+from .domain.policy import Mode, Policy
+from .domain.runtime import ImageRuntime
+from .domain.state import State
+from .engine.journal import LogAndMetrics
+from .engine.reconcile import Reconciler, Room
+from .http import face
+from .http.health import Pulse
+from .http.metrics import Metrics
+from .kubelet import read_marks, warnings_for
+from .ledger import Ledger
+from .lock import Lock
+from .settings import SOCKETS, Settings
+from .sources.container_events import EventWatch
+from .sources.policy_file import PolicySource
+from .sources.usage_probe import Measure, UsageProbe, measure
+
+BEAT = 1.0  # seconds between beats of the pulse
+
+
+class SteadyClock:
+    """Seconds since 1970 that never step: the wall clock at the start, and the monotonic one
+    since. A clock set forward by a day must not make every image old."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def __call__(self) -> float:
+        return self._offset + time.monotonic()
+
+
+@dataclass(slots=True)
+class Daemon:
+    """Everything that `run` works with; made by `assemble`, so that the demo and the tests run the
+    very same daemon on another runtime and another disk."""
+
+    settings: Settings
+    runtime: ImageRuntime
+    ledger: Ledger
+    state: State
+    mailbox: Mailbox[Fact]
+    policies: PolicySource
+    probe: UsageProbe
+    journal: LogAndMetrics
+    metrics: Metrics
+    pulse: Pulse
+    reconciler: Reconciler
+
+
+def assemble(
+    settings: Settings,
+    runtime: ImageRuntime,
+    clock: Callable[[], float],
+    measured_by: Measure = measure,
+) -> Daemon:
+    """Builds the daemon; nothing runs yet."""
+    ledger = Ledger.open(settings.state_dir)
+    state = State(began_at=clock())
+    state.ledger, state.removals = ledger.load(clock())
+    mailbox: Mailbox[Fact] = Mailbox()
+    metrics = Metrics()
+    journal = LogAndMetrics(metrics)
+    adapt = observing if settings.dry_run else unchanged
+    policies = PolicySource(settings.policy, settings.policy_named, mailbox, clock, adapt)
+    probe = UsageProbe(runtime, clock, measured_by)
+
+    async def save(state: State) -> None:
+        await anyio.to_thread.run_sync(ledger.save, *state.take_changes())
+        journal.ledger(ledger.trouble, clock())
+
+    room = Room(runtime, mailbox, policies, probe.sample, save, journal, clock, time.monotonic)
+    return Daemon(
+        settings,
+        runtime,
+        ledger,
+        state,
+        mailbox,
+        policies,
+        probe,
+        journal,
+        metrics,
+        Pulse(time.monotonic),
+        Reconciler(room, state),
+    )
+
+
+def unchanged(policy: Policy) -> Policy:
+    return policy
+
+
+def observing(policy: Policy) -> Policy:
+    """The policy in mode observe, whatever it says (`--dry-run`)."""
+    return replace(policy, mode=Mode.OBSERVE)
+
+
+async def run(settings: Settings) -> int:
+    """`reconciler run`: until SIGTERM or SIGINT, then 0. Raises LockUnavailable, ListenFailed."""
+    logs.set_up(settings.log_json, settings.log_level)
+    log = structlog.get_logger()
+    endpoint = settings.runtime_endpoint or f"unix://{SOCKETS[0]}"
+    bound = face.listening(*settings.listen)
+    with Lock(settings.state_dir):
+        async with open_client(endpoint, settings.image_endpoint) as client:
+            daemon = assemble(settings, client, SteadyClock())
+            log.info(
+                "starting",
+                version=__version__,
+                endpoint=endpoint,
+                endpoint_from=settings.endpoint_from or "nothing found yet, waiting there",
+                policy=str(settings.policy),
+                state_dir=str(settings.state_dir),
+                listen="{}:{}".format(*bound.getsockname()[:2]),
+            )
+            await warn_of_kubelet(daemon)
+            try:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(end_on_signal, group.cancel_scope, daemon)
+                    group.start_soon(face.serve, bound, web(daemon))
+                    await live(daemon)
+            finally:
+                daemon.ledger.close()
+    log.info("ended")
+    return 0
+
+
+async def live(daemon: Daemon) -> None:
+    """The sources and the loop, until cancelled; then the ledger is written one last time."""
+    try:
+        async with anyio.create_task_group() as group:
+            for name, task in sources(daemon).items():
+                group.start_soon(keep_alive, name, task, name=name)
+            await keep_alive("the loop", daemon.reconciler.run)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await daemon.reconciler.save()
+
+
+def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
+    """What watches, by name."""
+    clock = daemon.reconciler.room.clock
+    watching: dict[str, Callable[[], Awaitable[None]]] = {
+        "policy files": daemon.policies.watch,
+        "usage probe": functools.partial(daemon.probe.run, daemon.mailbox),
+        "pulse": functools.partial(beat, daemon.pulse),
+    }
+    if daemon.settings.events:
+        events = EventWatch(daemon.runtime, daemon.mailbox, clock)
+        watching["container events"] = events.run
+    else:
+        absent = EventsAbsent(clock(), "switched off with --events off")
+        daemon.mailbox.put(("stream", "EventsAbsent"), absent)
+    return watching
+
+
+async def beat(pulse: Pulse) -> None:
+    while True:
+        await anyio.sleep(BEAT)
+        pulse.beat(BEAT)
+
+
+def web(daemon: Daemon) -> Starlette:
+    return face.application(daemon.state, daemon.pulse, daemon.metrics)
+
+
+async def end_on_signal(scope: anyio.CancelScope, daemon: Daemon) -> None:
+    """SIGTERM and SIGINT end the daemon well: a removal in flight is waited for."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            structlog.get_logger().info("ending", signal=signal.Signals(number).name)
+            daemon.policies.stop()
+            scope.cancel()
+            return
+
+
+async def warn_of_kubelet(daemon: Daemon) -> None:
+    """Warns when our marks are not below kubelet's; the policy is read for it, once."""
+    marks, trouble = read_marks(daemon.settings.kubelet_config)
+    log = structlog.get_logger()
+    if trouble is not None:
+        log.warning("kubelet-config", detail=trouble)
+    await daemon.policies.refresh()
+    daemon.reconciler.absorb_waiting()
+    policy = daemon.state.policy
+    for warning in warnings_for(policy.watermarks, marks) if policy else ():
+        log.warning("marks-not-below-kubelet", detail=warning)

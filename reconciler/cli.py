@@ -1,0 +1,198 @@
+"""argv -> settings -> one command -> exit code. What each exit code means:
+
+    0 done    1 bad news    2 usage, or an ambiguous image    3 the runtime did not answer
+
+The standard library's argparse reads the flags, since the daemon reads them too and must stay
+small; whatever a command needs besides is imported when that command is chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .domain.policy import Mark
+from .domain.runtime import RuntimeFailure
+from .lock import LockUnavailable
+from .settings import Settings, SettingsError, resolve
+
+DONE, BAD_NEWS, USAGE, NO_ANSWER = 0, 1, 2, 3
+
+EXAMPLES = """examples:
+  reconciler plan                      what would go now, and why everything else stays
+  reconciler explain nginx:1.27        why is this image still here?
+  reconciler check policy.yaml         is this policy valid?
+  reconciler diff policy.yaml          what would it change on this node?
+  reconciler prune --dry-run --to 60%  what would have to go until 60 percent
+  reconciler run                       the daemon; observes until the policy says enforce
+  reconciler demo                      all of it on a simulated node, needs nothing installed
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Never a traceback for what a user can cause."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    try:
+        return int(arguments.command(arguments))
+    except SettingsError as error:
+        parser.print_usage(sys.stderr)
+        return _fail(error, USAGE)
+    except LockUnavailable as error:
+        return _fail(error, BAD_NEWS)
+    except RuntimeFailure as error:
+        return _fail(error, NO_ANSWER)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `reconciler plan | head`
+        sys.stderr.close()
+        return DONE
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and flags; names follow crictl and kubelet where they have one."""
+    common = _common_flags()
+    parser = argparse.ArgumentParser(
+        prog="reconciler",
+        description="Keeps a node's image filesystem between two watermarks, and never removes "
+        "the wrong image.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"reconciler {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(
+        name: str, function: Callable[[argparse.Namespace], int], text: str, **more: Any
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text, **more)
+        made.set_defaults(command=function)
+        return made
+
+    add("run", _run, "the daemon", parents=[common])
+    prune = add("prune", _prune, "one pass of removal, then exit", parents=[common])
+    prune.add_argument("--to", type=_mark, metavar="60%|40Gi", help="instead of the low mark")
+    prune.add_argument("--all-unused", action="store_true", help="ignore marks, not protections")
+    _add_minimum_age(prune)
+    plan = add("plan", _plan, "what would go now, and why all else stays", parents=[common])
+    _add_minimum_age(plan)
+    _add_output(plan)
+    explain = add("explain", _explain, "every verdict on one image", parents=[common])
+    explain.add_argument("image", metavar="IMAGE", help="name, tag, digest, id or id prefix")
+    _add_output(explain)
+    check = add("check", _check, "validate policy files")
+    check.add_argument("files", metavar="FILE", nargs="+", type=Path)
+    diff = add("diff", _diff, "what an edited policy would change on this node", parents=[common])
+    diff.add_argument("file", metavar="FILE", type=Path)
+    _add_output(diff)
+    demo = add("demo", _demo, "the real daemon on an embedded runtime with a simulated node")
+    demo.add_argument("--seconds", type=float, default=60.0, help="how long to run (60)")
+    demo.add_argument("--seed", type=int, default=1, help="which life the node lives (1)")
+    demo.add_argument("--plain", action="store_true", help="lines of text, no live screen")
+    return parser
+
+
+def _common_flags() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    group = common.add_argument_group("common flags")
+    group.add_argument("-r", "--runtime-endpoint", metavar="unix:///PATH")
+    group.add_argument("--image-endpoint", metavar="unix:///PATH")
+    group.add_argument("--policy", type=Path, metavar="PATH", help="file or directory")
+    group.add_argument("--state-dir", type=Path, metavar="DIR")
+    group.add_argument("--listen", metavar="HOST:PORT")
+    group.add_argument("--events", choices=("auto", "off"))
+    group.add_argument("--dry-run", action="store_true", help="decide and report only")
+    group.add_argument("--log-format", choices=("text", "json"))
+    group.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
+    group.add_argument("--kubelet-config", type=Path, metavar="PATH")
+    return common
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+
+
+def _add_minimum_age(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--minimum-age", type=_duration, metavar="2m", help="instead of the policy's, once"
+    )
+
+
+def _duration(text: str) -> float:
+    from .policy import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _mark(text: str) -> Mark:
+    from .policy import parse_mark
+
+    try:
+        return parse_mark(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    return resolve(vars(arguments))
+
+
+def _await(coroutine: Coroutine[Any, Any, int]) -> int:
+    import asyncio
+
+    return asyncio.run(coroutine)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from .app import run
+
+    return _await(run(_settings(arguments)))
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    from .commands.prune import Wish, prune
+
+    wish = Wish(arguments.to, arguments.all_unused, arguments.minimum_age)
+    return _await(prune(_settings(arguments), wish))
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from .commands.plan import plan
+
+    return _await(plan(_settings(arguments), arguments.output, arguments.minimum_age))
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from .commands.explain import explain
+
+    return _await(explain(_settings(arguments), arguments.image, arguments.output))
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from .commands.check import check
+
+    return check(arguments.files)
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from .commands.diff import diff
+
+    return _await(diff(_settings(arguments), arguments.file, arguments.output))
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from .commands.demo import demo
+
+    return _await(demo(arguments.seconds, arguments.seed, plain=arguments.plain))

@@ -1,0 +1,69 @@
+"""`reconciler plan`: what would go now, in which order, and why everything else stays."""
+
+from __future__ import annotations
+
+from ..domain.decision import Plan, decide
+from ..domain.policy import Mode
+from ..domain.protection import duration
+from ..settings import Settings
+from .report import plan_json, size_text, to_text
+from .survey import Survey, aged, connect, look
+from .tables import Table, emit, heading
+
+
+async def plan(settings: Settings, output: str, minimum_age: float | None) -> int:
+    """Prints the plan as a table or as JSON; 0 also with a hold. Raises RuntimeFailure."""
+    async with connect(settings) as client:
+        survey = await look(client, settings, aged(minimum_age))
+    made = decide(survey.state, survey.policy, survey.now, thorough=True)
+    if output == "json":
+        mode = survey.policy.mode if survey.policy else None
+        print(to_text(plan_json(made, survey.state, mode, survey.now)))
+    else:
+        show(made, survey)
+    return 0
+
+
+def show(made: Plan, survey: Survey) -> None:
+    """The plan for people: filesystems, the hold if there is one, who goes, who stays and why."""
+    mode = survey.policy.mode if survey.policy else Mode.OBSERVE
+    for fs in survey.state.filesystems.values():
+        text = f"{fs.usage.mountpoint}: {fs.used_percent:.1f}% of {size_text(fs.usage.capacity)}"
+        text += f" used, {fs.pressure.value}; high {size_text(fs.high)}, low {size_text(fs.low)}"
+        heading(text)
+    if made.hold is not None:
+        heading(f"on hold, nothing is removed ({made.hold.reason.value}): {made.hold.detail}")
+    if mode is Mode.OBSERVE:
+        heading("mode: observe; `run` only reports, it removes nothing")
+    emit(_candidates(made, survey.now))
+    emit(_kept(made))
+    heading(str(made))
+
+
+def _candidates(made: Plan, now: float) -> Table:
+    rows = []
+    for one in made.candidates:
+        used = one.record.last_used
+        rows.append(
+            (
+                str(one.rank),
+                one.image.names[0] if one.image.names else one.image.id[:19],
+                size_text(one.image.size),
+                "never" if used is None else f"{duration(now - used)} ago",
+                f"{duration(now - one.record.first_seen)} ago",
+                one.cause.value if one.cause else "stays for now",
+            )
+        )
+    columns = ("#", "candidate", "size", "last used", "first seen", "goes")
+    return Table("Nothing protects these; the first goes first", columns, tuple(rows))
+
+
+def _kept(made: Plan) -> Table:
+    rows = []
+    for kept in sorted(made.kept, key=lambda kept: kept.protections[0].kind.value):
+        name = kept.image.names[0] if kept.image.names else kept.image.id[:19]
+        first, more = kept.protections[0], len(kept.protections) - 1
+        why = first.detail + (f" (+{more} more reasons)" if more else "")
+        rows.append((name, size_text(kept.image.size), first.kind.value, why))
+    columns = ("kept", "size", "because", "in words")
+    return Table("These stay", columns, tuple(rows))

@@ -1,0 +1,136 @@
+"""`reconciler prune`: one pass, then exit; what `crictl rmi --prune` should have been.
+
+It is the operator's own command: it removes whatever the policy's mode is, while usage is above the
+low mark (or `--to`). No protection gives way to it, but the minimum age when it is given.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, replace
+
+import anyio.to_thread
+
+from ..aiokit import Mailbox
+from ..cri.client import CriClient
+from ..domain.decision import Candidate, Command, Plan, decide
+from ..domain.facts import Fact, RemovalFinished
+from ..domain.inventory import UsageSample
+from ..domain.policy import Mark, Policy
+from ..domain.state import State
+from ..domain.watermark import Pressure
+from ..engine.reconcile import Reconciler, Room
+from ..ledger import Ledger
+from ..lock import Lock
+from ..logs import neutralised
+from ..settings import Settings
+from ..sources.policy_file import PolicySource
+from ..sources.usage_probe import UsageProbe
+from .plan import show
+from .report import size_text
+from .survey import connect, look
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the command line asks for, over the policy."""
+
+    to: Mark | None = None
+    all_unused: bool = False
+    minimum_age: float | None = None  # seconds
+
+    def over(self, policy: Policy) -> Policy:
+        """The policy for this one pass: start where it stops, at the low mark or at `--to`."""
+        marks = policy.watermarks
+        low = self.to or marks.low
+        marks = replace(marks, high=low, low=low, inodes_high=marks.inodes_low)
+        age = policy.minimum_age if self.minimum_age is None else self.minimum_age
+        return replace(policy, watermarks=marks, minimum_age=age)
+
+
+class Told:
+    """Tells the terminal what happens, a line each."""
+
+    def __init__(self) -> None:
+        self.removed = self.freed = self.refused = 0
+        self.last: Plan | None = None
+
+    def absorbed(self, fact: Fact, state: State, at: float) -> None:
+        if not isinstance(fact, RemovalFinished):
+            return
+        name = neutralised(fact.names[0] if fact.names else fact.image_id)
+        if not fact.gone:
+            self.refused += 1
+            why = fact.error or "the runtime answered OK, but it is still listed"
+            print(f"not removed: {name}: {neutralised(why)}", file=sys.stderr)
+            return
+        self.removed += 1
+        self.freed += fact.freed or 0
+        freed = "" if fact.freed is None else f", freed {size_text(fact.freed)}"
+        print(f"removed {name} ({fact.image_id}){freed}")
+
+    def decided(self, plan: Plan, state: State, at: float) -> None:
+        self.last = plan
+
+    def removing(self, candidate: Candidate, state: State, at: float) -> None:
+        pass
+
+    def spared(self, candidate: Candidate, why: str) -> None:
+        print(f"spared {candidate.image.id}: {neutralised(why)}", file=sys.stderr)
+
+
+async def prune(settings: Settings, wish: Wish) -> int:
+    """One pass. 1 when the low mark was not reached, or something holds all removal."""
+    if settings.dry_run:
+        return await _dry_run(settings, wish)
+    with Lock(settings.state_dir):
+        ledger = Ledger.open(settings.state_dir)
+        try:
+            async with connect(settings) as client:
+                survey = await look(client, settings, wish.over)
+                told = Told()
+                room = _room(settings, wish, client, ledger, told)
+                await Reconciler(room, survey.state, Command(wish.all_unused)).prune()
+        finally:
+            ledger.close()
+    return _verdict(told, survey.state, wish)
+
+
+async def _dry_run(settings: Settings, wish: Wish) -> int:
+    async with connect(settings) as client:
+        survey = await look(client, settings, wish.over)
+    command = Command(wish.all_unused)
+    made = decide(survey.state, survey.policy, survey.now, command=command, thorough=True)
+    show(made, survey)
+    return 0
+
+
+def _room(settings: Settings, wish: Wish, client: CriClient, ledger: Ledger, told: Told) -> Room:
+    mailbox: Mailbox[Fact] = Mailbox()
+    policies = PolicySource(settings.policy, settings.policy_named, mailbox, time.time, wish.over)
+    probe = UsageProbe(client, time.time)
+
+    async def measured() -> UsageSample:
+        fact = await probe.once()
+        return fact.sample if fact is not None else UsageSample(time.time())
+
+    async def save(state: State) -> None:
+        await anyio.to_thread.run_sync(ledger.save, *state.take_changes())
+
+    return Room(client, mailbox, policies, measured, save, told, time.time, time.monotonic)
+
+
+def _verdict(told: Told, state: State, wish: Wish) -> int:
+    hold = told.last.hold if told.last is not None else None
+    print(f"removed {told.removed} images, freed {size_text(told.freed)}")
+    if hold is not None:
+        text = f"error: nothing more is removed ({hold.reason.value}): {hold.detail}"
+        print(neutralised(text), file=sys.stderr)
+        return 1
+    if not wish.all_unused and state.pressure is Pressure.RECLAIMING:
+        full = max(state.filesystems.values(), key=lambda fs: fs.bytes_over_low)
+        text = f"error: {full.usage.mountpoint} is {size_text(full.bytes_over_low)} over the mark, "
+        print(text + "and nothing more may go; `reconciler plan` says why", file=sys.stderr)
+        return 1
+    return 1 if told.refused else 0

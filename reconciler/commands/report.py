@@ -1,0 +1,122 @@
+"""The JSON that others build on, and the same facts as tables for people.
+
+The shapes are the operator's contract (docs/commands.md): fields are added, never renamed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+from ..domain.decision import Candidate, Plan
+from ..domain.inventory import Image
+from ..domain.policy import Mode
+from ..domain.protection import Protection
+from ..domain.state import State
+from ..domain.watermark import FilesystemState
+
+API_VERSION = "reconciler/v1"
+Json = dict[str, Any]
+
+
+def to_text(document: Json) -> str:
+    """Indented JSON; names of any script stay readable, control characters are escaped."""
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def plan_json(plan: Plan, state: State, mode: Mode | None, now: float) -> Json:
+    """A plan as the contract gives it; every image is in exactly one list."""
+    hold = plan.hold
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Plan",
+        "at": timestamp(now),
+        "mode": (mode or Mode.OBSERVE).value,
+        "hold": None if hold is None else {"reason": hold.reason.value, "detail": hold.detail},
+        "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
+        "candidates": [candidate_json(candidate) for candidate in plan.candidates],
+        "kept": [
+            image_json(kept.image) | {"protections": [protection_json(p) for p in kept.protections]}
+            for kept in plan.kept
+        ],
+    }
+
+
+def filesystem_json(fs: FilesystemState) -> Json:
+    inodes = fs.inodes_percent
+    return {
+        "mountpoint": fs.usage.mountpoint,
+        "capacityBytes": fs.usage.capacity,
+        "usedBytes": fs.usage.used,
+        "usedPercent": round(fs.used_percent, 2),
+        "highBytes": fs.high,
+        "lowBytes": fs.low,
+        "inodesUsedPercent": None if inodes is None else round(inodes, 2),
+        "pressure": fs.pressure.value,
+    }
+
+
+def image_json(image: Image) -> Json:
+    return {"id": image.id, "names": list(image.names), "sizeBytes": image.size}
+
+
+def candidate_json(candidate: Candidate) -> Json:
+    used = candidate.record.last_used
+    return (
+        {"rank": candidate.rank}
+        | image_json(candidate.image)
+        | {
+            "goes": candidate.goes,
+            "cause": candidate.cause.value if candidate.cause else None,
+            "firstSeen": timestamp(candidate.record.first_seen),
+            "lastUsed": None if used is None else timestamp(used),
+        }
+    )
+
+
+def protection_json(protection: Protection) -> Json:
+    rule = protection.rule
+    place = None
+    if rule is not None:
+        place = {
+            "file": rule.place.file,
+            "line": rule.place.line,
+            "column": rule.place.column,
+            "pattern": str(rule.pattern),
+            "reason": rule.reason,
+        }
+    return {
+        "kind": protection.kind.value,
+        "holds": protection.holds,
+        "detail": protection.detail,
+        "rule": place,
+    }
+
+
+def explanation_json(
+    query: str, image: Image, verdict: str, protections: tuple[Protection, ...]
+) -> Json:
+    """One image's explanation; every kind is there, also those that do not hold."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Explanation",
+        "query": query,
+        "image": image_json(image),
+        "verdict": verdict,
+        "protections": [protection_json(protection) for protection in protections],
+    }
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC, to the second."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def size_text(count: float) -> str:
+    """Bytes for people: 512 B, 1.5 MiB, 40.0 GiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"

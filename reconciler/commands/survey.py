@@ -1,0 +1,85 @@
+"""One look at this node for a command that runs once: policy, ledger, listing, filesystems."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ..cri.client import CriClient, open_client
+from ..domain.facts import PolicyLoaded, PolicyRejected, UsageSampled
+from ..domain.policy import Policy
+from ..domain.runtime import RuntimeUnavailable
+from ..domain.state import State, absorb
+from ..engine.observe import ask, observe
+from ..ledger import Ledger
+from ..policy import PolicyInvalid, load_policy
+from ..settings import Settings
+from ..sources.usage_probe import measure, sample
+
+PATIENCE = 10.0  # seconds the runtime has to answer before a command gives up (exit 3)
+
+
+@dataclass(slots=True)
+class Survey:
+    """What a command works with; `policy` is the one in force, if any is."""
+
+    state: State
+    policy: Policy | None
+    now: float
+
+
+def the_policy(settings: Settings) -> Policy | PolicyInvalid:
+    """The policy in force for these settings; with no file at the default path, the defaults."""
+    if not settings.policy_named and not settings.policy.exists():
+        return Policy()
+    try:
+        return load_policy(settings.policy)
+    except PolicyInvalid as invalid:
+        return invalid
+
+
+def unchanged(policy: Policy) -> Policy:
+    return policy
+
+
+async def look(
+    client: CriClient, settings: Settings, adapt: Callable[[Policy], Policy] = unchanged
+) -> Survey:
+    """Everything `decide` needs, asked for anew; `adapt` is the command line's word over the
+    policy. Raises RuntimeFailure."""
+    now = time.time()
+    state = State(began_at=now)
+    state.ledger, state.removals = Ledger.read(settings.state_dir)
+    read = the_policy(settings)
+    if isinstance(read, PolicyInvalid):
+        absorb(PolicyRejected(now, tuple(map(str, read.problems))), state)
+    else:
+        absorb(PolicyLoaded(now, adapt(read)), state)
+    await relist(client, state)
+    absorb(UsageSampled(await sample(await client.image_mountpoints(), measure, time.time)), state)
+    return Survey(state, state.policy, time.time())
+
+
+async def relist(client: CriClient, state: State) -> None:
+    """A complete listing into the state, with what no listing tells."""
+    absorb(await observe(client, state.version, state.configured_pause), state)
+    while await ask(client, state, time.time):
+        if state.ask_trouble is not None:
+            break  # the hold will say so
+
+
+def aged(minimum_age: float | None) -> Callable[[Policy], Policy]:
+    """`--minimum-age`, for one command."""
+
+    def adapt(policy: Policy) -> Policy:
+        return policy if minimum_age is None else replace(policy, minimum_age=minimum_age)
+
+    return adapt
+
+
+def connect(settings: Settings) -> CriClient:
+    """A client that gives up after the patience of a one-shot command."""
+    if settings.runtime_endpoint is None:
+        raise RuntimeUnavailable(settings.no_endpoint)
+    return open_client(settings.runtime_endpoint, settings.image_endpoint, patience=PATIENCE)

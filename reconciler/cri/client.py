@@ -1,0 +1,222 @@
+"""`CriClient`: a container runtime over its socket, as `domain.runtime.ImageRuntime`.
+
+Deadlines are gRPC's own: a cancel scope around a unary call of grpc.aio leaks a bare CancelledError
+(docs/architecture.md). Big nodes are listed over `Stream*` where the runtime has them (containerd
+2.4, CRI-O 1.36), else in one message of up to 80 MiB, and translated in slices that yield.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+import anyio.lowlevel
+
+from ..domain.inventory import (
+    Container,
+    ContainerEvent,
+    Image,
+    Listing,
+    Sandbox,
+    Volume,
+    is_full_id,
+)
+from ..domain.runtime import RuntimeRefused, RuntimeVersion
+from . import translate
+from ._pb import runtime_pb2 as pb
+from .failures import told
+from .rpc import Methods, open_channel
+
+LIST_DEADLINE = 120.0  # seconds, as kubelet's runtimeRequestTimeout
+STATUS_DEADLINE = 10.0
+REMOVE_DEADLINE = 600.0  # a removal cut short may leave records behind: give it all the time
+SLICE = 500  # values translated before the loop gets its turn
+
+T = TypeVar("T")
+
+
+class CriClient:
+    """One runtime. A container or sandbox that did not change since the last listing is handed out
+    as the same value again: listings repeat, and most of a node stays as it was."""
+
+    def __init__(self, runtime_path: str, image_path: str, patience: float | None = None) -> None:
+        self._path, self._image_path = runtime_path, image_path
+        self._deadline = patience or STATUS_DEADLINE
+        self._list_deadline = patience or LIST_DEADLINE
+        self._channels = [open_channel(path) for path in dict.fromkeys((runtime_path, image_path))]
+        self._runtime = Methods(self._channels[0], "RuntimeService")
+        self._images = Methods(self._channels[-1], "ImageService")
+        self._streams: bool | None = None  # whether Stream* exist; None: not tried
+        self._containers: dict[str, Container] = {}
+        self._sandboxes: dict[str, Sandbox] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        for channel in self._channels:
+            await channel.close(None)
+
+    # --- questions -----------------------------------------------------------------------------
+
+    async def version(self) -> RuntimeVersion:
+        self._streams = None  # another version may answer by now
+        answer = await self._ask("Version", pb.VersionRequest())
+        return translate.version(answer)
+
+    async def list_all(self) -> Listing:
+        began = time.time()
+        images = await self._list_images()
+        containers = await self._list_containers()
+        sandboxes = await self._list_sandboxes()
+        return Listing(began, time.time(), images, containers, sandboxes)
+
+    async def volumes_of(self, container_id: str) -> tuple[Volume, ...]:
+        request = pb.ContainerStatusRequest(container_id=container_id)
+        answer = await self._ask("ContainerStatus", request)
+        return translate.volumes(answer.status)
+
+    async def pause_of(self, sandbox_id: str) -> tuple[str, ...]:
+        request = pb.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id, verbose=True)
+        answer = await self._ask("PodSandboxStatus", request)
+        return translate.pause_names(answer.info.get("info", ""))
+
+    async def configured_pause(self) -> str | None:
+        answer = await self._ask("Status", pb.StatusRequest(verbose=True))
+        return translate.configured_pause(answer.info.get("config", ""))
+
+    async def image_mountpoints(self) -> tuple[str, ...]:
+        with told("ImageFsInfo", self._image_path):
+            call = self._images["ImageFsInfo"]
+            answer = await call(pb.ImageFsInfoRequest(), timeout=self._deadline)
+        # Only image filesystems: a separate container filesystem is not what images fill.
+        named = (fs.fs_id.mountpoint for fs in answer.image_filesystems)
+        return tuple(dict.fromkeys(mountpoint for mountpoint in named if mountpoint))
+
+    async def remove_image(self, image_id: str) -> None:
+        if not is_full_id(image_id):
+            raise ValueError(f"only a full image id may be removed, not {image_id!r}")
+        request = pb.RemoveImageRequest(image=pb.ImageSpec(image=image_id))
+        with told("RemoveImage", self._image_path):
+            await self._images["RemoveImage"](request, timeout=REMOVE_DEADLINE)
+
+    async def container_events(self) -> AsyncIterator[ContainerEvent]:
+        """Until the stream ends. Raises EventsUnsupported or RuntimeUnavailable."""
+        call = self._runtime["GetContainerEvents"](pb.GetEventsRequest())
+        try:
+            with told("GetContainerEvents", self._path):
+                async for message in call:
+                    event = translate.event(message)
+                    if event is not None:
+                        yield event
+        finally:
+            call.cancel()
+
+    # --- lists ---------------------------------------------------------------------------------
+
+    async def _list_images(self) -> tuple[Image, ...]:
+        return await _sliced(await self._listed("Images"), translate.image)
+
+    async def _list_containers(self) -> tuple[Container, ...]:
+        def one(message: pb.Container) -> Container:
+            before = self._containers.get(message.id)
+            if before is not None and int(before.state) == int(message.state):
+                return before  # nothing but its state can change for one id
+            return translate.container(message)
+
+        containers = await _sliced(await self._listed("Containers"), one)
+        self._containers = {container.id: container for container in containers}
+        return containers
+
+    async def _list_sandboxes(self) -> tuple[Sandbox, ...]:
+        def one(message: pb.PodSandbox) -> Sandbox:
+            return self._sandboxes.get(message.id) or translate.sandbox(message)
+
+        sandboxes = await _sliced(await self._listed("PodSandboxes"), one)
+        self._sandboxes = {sandbox.id: sandbox for sandbox in sandboxes}
+        return sandboxes
+
+    async def _listed(self, what: str) -> Iterable[Any]:
+        """All messages of one list, streamed where the runtime can."""
+        methods, path = self._runtime, self._path
+        if what == "Images":
+            methods, path = self._images, self._image_path
+        if self._streams is not False:
+            try:
+                found = await self._streamed(methods, path, what)
+            except RuntimeRefused as refused:
+                if refused.code != "UNIMPLEMENTED":
+                    raise
+                self._streams = False
+            else:
+                self._streams = True
+                return found
+        unary, field = _UNARY[what]
+        with told(unary, path):
+            answer = await methods[unary](_REQUESTS[unary](), timeout=self._list_deadline)
+        return cast("Iterable[Any]", getattr(answer, field))
+
+    async def _streamed(self, methods: Methods, path: str, what: str) -> list[Any]:
+        name = f"Stream{what}"
+        field = "pod_sandboxes" if what == "PodSandboxes" else what.lower()
+        messages: list[Any] = []
+        with told(name, path):
+            async for batch in methods[name](_REQUESTS[name](), timeout=self._list_deadline):
+                messages.extend(getattr(batch, field))
+        return messages
+
+    async def _ask(self, method: str, request: Any) -> Any:
+        with told(method, self._path):
+            return await self._runtime[method](request, timeout=self._deadline)
+
+
+_UNARY = {
+    "Images": ("ListImages", "images"),
+    "Containers": ("ListContainers", "containers"),
+    "PodSandboxes": ("ListPodSandbox", "items"),  # so the protocol names it
+}
+_REQUESTS: dict[str, Any] = {
+    "ListImages": pb.ListImagesRequest,
+    "ListContainers": pb.ListContainersRequest,
+    "ListPodSandbox": pb.ListPodSandboxRequest,
+    "StreamImages": pb.StreamImagesRequest,
+    "StreamContainers": pb.StreamContainersRequest,
+    "StreamPodSandboxes": pb.StreamPodSandboxesRequest,
+}
+
+
+async def _sliced(messages: Iterable[Any], translated: Callable[[Any], T]) -> tuple[T, ...]:
+    """Translates all, and lets the loop turn in between."""
+    values: list[T] = []
+    for count, message in enumerate(messages, 1):
+        values.append(translated(message))
+        if count % SLICE == 0:
+            await anyio.lowlevel.checkpoint()
+    return tuple(values)
+
+
+def socket_path(endpoint: str) -> str:
+    """The path in `unix:///run/x.sock`, `unix:/run/x.sock` or `/run/x.sock`. Raises ValueError."""
+    path = endpoint.removeprefix("unix://").removeprefix("unix:")
+    if not path.startswith("/"):
+        raise ValueError(f"expected unix:///PATH or an absolute path, found {endpoint!r}")
+    return path
+
+
+def open_client(
+    runtime_endpoint: str, image_endpoint: str | None = None, patience: float | None = None
+) -> CriClient:
+    """A client for endpoints as crictl takes them. `patience`: seconds that any question may
+    take, for commands that run once; else minutes for lists. Raises ValueError for a bad one."""
+    path = socket_path(runtime_endpoint)
+    return CriClient(path, socket_path(image_endpoint) if image_endpoint else path, patience)

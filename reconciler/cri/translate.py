@@ -1,0 +1,138 @@
+"""Protobuf messages -> domain values, one pure function for each. Times come as nanoseconds and go
+on as seconds. Strings that repeat on a node (image ids, names) are interned: there are thousands of
+containers and few images. What does not make sense is read as "not known", never as an error."""
+
+from __future__ import annotations
+
+import json
+import re
+from sys import intern
+from typing import Any
+
+from ..domain.inventory import (
+    Container,
+    ContainerEvent,
+    ContainerState,
+    EventKind,
+    Image,
+    Sandbox,
+    Volume,
+)
+from ..domain.runtime import RuntimeVersion
+from ._pb import runtime_pb2 as pb
+
+_STATES = {int(state): state for state in ContainerState}
+_MANIFEST = re.compile(r"(?:^|/)(?:sha256:)?([0-9a-f]{64})/?$")
+_PAUSE_ANNOTATIONS = (
+    "io.kubernetes.cri-o.ImageName",  # CRI-O, also for pods without an infra container
+    "io.kubernetes.cri.podsandbox.image-name",  # containerd from 2.1: the configured name
+)
+
+
+def version(message: pb.VersionResponse) -> RuntimeVersion:
+    digits = re.match(r"v?(\d+(?:\.\d+)*)", message.runtime_version)
+    numbers = tuple(int(n) for n in digits[1].split(".")[:3]) if digits else ()
+    return RuntimeVersion(message.runtime_name, message.runtime_version, numbers)
+
+
+def image(message: pb.Image) -> Image:
+    return Image(
+        intern(message.id),
+        tuple(map(intern, message.repo_tags)),
+        tuple(map(intern, message.repo_digests)),
+        message.size,
+        message.pinned,
+    )
+
+
+def container(message: pb.Container) -> Container:
+    """From ListContainers: `volumes` are not told there."""
+    return Container(
+        message.id,
+        intern(message.pod_sandbox_id),
+        intern(message.metadata.name),
+        intern(message.image.image),
+        intern(message.image_ref),
+        intern(message.image_id),
+        _STATES.get(message.state, ContainerState.UNKNOWN),
+        message.created_at / 1e9,
+    )
+
+
+def container_status(message: pb.ContainerStatus, sandbox_id: str) -> Container:
+    """From ContainerStatus or an event. Its image fields have other forms than the list's."""
+    return Container(
+        message.id,
+        intern(sandbox_id),
+        intern(message.metadata.name),
+        intern(message.image.image),
+        intern(message.image_ref),
+        intern(message.image_id),
+        _STATES.get(message.state, ContainerState.UNKNOWN),
+        message.created_at / 1e9,
+        volumes(message),
+    )
+
+
+def volumes(message: pb.ContainerStatus) -> tuple[Volume, ...]:
+    """The images a container mounts. containerd gives the creator's text and ends the host path
+    in the manifest's digest, CRI-O gives the bare id (our measurement, docs/runtimes.md)."""
+    return tuple(
+        Volume(intern(mount.image.image), _manifest_digest(mount.host_path))
+        for mount in message.mounts
+        if mount.HasField("image") and mount.image.image
+    )
+
+
+def _manifest_digest(host_path: str) -> str:
+    found = _MANIFEST.search(host_path)
+    return f"sha256:{found[1]}" if found else ""
+
+
+def sandbox(message: pb.PodSandbox | pb.PodSandboxStatus) -> Sandbox:
+    name = f"{message.metadata.namespace}/{message.metadata.name}"
+    return Sandbox(intern(message.id), intern(name), message.created_at / 1e9)
+
+
+def event(message: pb.ContainerEventResponse) -> ContainerEvent | None:
+    """None for a kind of event that did not exist when this was written."""
+    try:
+        kind = EventKind(message.container_event_type)
+    except ValueError:
+        return None
+    told = message.pod_sandbox_status if message.HasField("pod_sandbox_status") else None
+    sandbox_id = told.id if told is not None else ""
+    return ContainerEvent(
+        message.container_id,
+        kind,
+        message.created_at / 1e9,
+        sandbox(told) if told is not None else None,
+        tuple(container_status(one, sandbox_id) for one in message.containers_statuses),
+    )
+
+
+def pause_names(info: str) -> tuple[str, ...]:
+    """The names PodSandboxStatus(verbose) gives for the pause image, from info["info"]."""
+    told = _object(info)
+    annotations = _object_in(_object_in(told, "runtimeSpec"), "annotations")
+    names = [told.get("image"), *(annotations.get(key) for key in _PAUSE_ANNOTATIONS)]
+    return tuple(dict.fromkeys(intern(name) for name in names if isinstance(name, str) and name))
+
+
+def configured_pause(info: str) -> str | None:
+    """`sandboxImage` from Status(verbose) info["config"]; containerd 2.x has none there."""
+    name = _object(info).get("sandboxImage")
+    return name if isinstance(name, str) and name else None
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _object_in(told: dict[str, Any], key: str) -> dict[str, Any]:
+    inner = told.get(key)
+    return inner if isinstance(inner, dict) else {}

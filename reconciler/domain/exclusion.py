@@ -1,0 +1,70 @@
+"""The operator's exclusions, found fast: thousands of rules must not slow a decision."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from .inventory import Image
+from .policy import Exclusion
+from .reference import InvalidReference, parse_reference
+
+REMEMBERED = 8192  # images whose matches are kept; then all are forgotten
+
+
+class Exclusions:
+    """The rules of one policy, bucketed by the one repository they can match or by their host.
+
+    What matches an image's names is remembered, since names rarely change; whether a rule is in
+    force (`until`) is asked anew each time.
+    """
+
+    def __init__(self, rules: Sequence[Exclusion]) -> None:
+        self._exact: dict[str, list[int]] = defaultdict(list)
+        self._by_host: dict[str, list[int]] = defaultdict(list)
+        self._any_host: list[int] = []
+        self._by_id: dict[str, list[int]] = defaultdict(list)  # first 12 hex digits
+        self._rules = rules
+        self._found: dict[tuple[str, tuple[str, ...]], tuple[tuple[Exclusion, str], ...]] = {}
+        for number, rule in enumerate(rules):
+            self._bucket(rule).append(number)
+
+    def _bucket(self, rule: Exclusion) -> list[int]:
+        pattern = rule.pattern
+        if pattern.id_prefix is not None:
+            return self._by_id[pattern.id_prefix[:12]]
+        if pattern.repository is not None:
+            return self._exact[pattern.repository]
+        host = pattern.segments[0]
+        return self._any_host if "*" in host else self._by_host[host]
+
+    def protecting(self, image: Image, now: float) -> tuple[Exclusion, str] | None:
+        """The first rule in force, in the order of the file, that matches an image, and the name
+        (or id) that it matches."""
+        names = (image.id, image.names)
+        found = self._found.get(names)
+        if found is None:
+            if len(self._found) >= REMEMBERED:
+                self._found.clear()
+            found = self._found[names] = tuple(self._matching(image))
+        return next(((rule, name) for rule, name in found if rule.in_force(now)), None)
+
+    def _matching(self, image: Image) -> Iterator[tuple[Exclusion, str]]:
+        for number in sorted(set(self._numbers(image))):
+            rule = self._rules[number]
+            name = rule.pattern.match(image)
+            if name is not None:
+                yield rule, name
+
+    def _numbers(self, image: Image) -> Iterable[int]:
+        yield from self._by_id.get(image.key[:12], ())
+        yield from self._any_host
+        for name in image.names:
+            try:
+                reference = parse_reference(name)
+            except InvalidReference:
+                continue
+            yield from self._exact.get(reference.repository, ())
+            yield from self._by_host.get(reference.repository.partition("/")[0], ())
+            digest = (reference.digest or "").removeprefix("sha256:")
+            yield from self._by_id.get(digest[:12], ()) if digest else ()

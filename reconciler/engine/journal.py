@@ -1,0 +1,161 @@
+"""What the loop does, told: one log line per decision that matters, and the metrics.
+
+Event names are part of the operator's contract (docs/architecture.md). The same trouble is told
+once and then counted.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from ..domain import facts
+from ..domain.decision import Candidate, Plan
+from ..domain.policy import Mode
+from ..domain.protection import duration
+from ..domain.state import State
+from ..domain.watermark import Pressure
+from ..http.metrics import Metrics
+from ..logs import Once
+
+LISTED = 5  # images named in the line on what would go
+
+
+class LogAndMetrics:
+    """The daemon's journal (`engine.reconcile.Journal`)."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics, self._log, self._once = metrics, structlog.get_logger(), Once()
+        self._pressure: dict[str, Pressure] = {}
+
+    def absorbed(self, fact: facts.Fact, state: State, at: float) -> None:
+        self._metrics.absorbed(fact, state)
+        match fact:
+            case facts.UsageSampled():
+                self._sampled(state, at)
+            case facts.Listed():
+                self._listed(fact, state)
+            case facts.ListingFailed():
+                self._trouble("listing-failed", fact.reason, at)
+            case facts.EventsLost():
+                self._trouble("events-lost", fact.reason, at)
+            case facts.EventsAbsent():
+                self._trouble("events-absent", f"{fact.reason}; living on listings", at)
+            case facts.PolicyLoaded():
+                self._policy(fact)
+            case facts.PolicyRejected():
+                for problem in fact.problems[:20]:
+                    self._log.error("policy-refused", problem=problem, in_force=_in_force(state))
+            case facts.RemovalFinished():
+                self._removed(fact, state)
+
+    def _sampled(self, state: State, at: float) -> None:
+        for mountpoint, fs in state.filesystems.items():
+            before = self._pressure.get(mountpoint, Pressure.CALM)
+            self._pressure[mountpoint] = fs.pressure
+            if fs.pressure is before:
+                continue
+            name = "crossed-high" if fs.pressure is Pressure.RECLAIMING else "reached-low"
+            self._log.info(
+                name,
+                mountpoint=mountpoint,
+                used_bytes=fs.usage.used,
+                used_percent=round(fs.used_percent, 1),
+                high_bytes=fs.high,
+                low_bytes=fs.low,
+            )
+            if fs.pressure is Pressure.CALM:
+                self._once.over("hold")
+        for lost in state.sample.invisible if state.sample else ():
+            self._trouble("filesystem-invisible", f"{lost.mountpoint}: {lost.error}", at)
+
+    def _listed(self, fact: facts.Listed, state: State) -> None:
+        if self._once.over("listing-failed"):
+            self._log.info("listing-works-again")
+        if self._once.due("runtime", f"{fact.version.name} {fact.version.version}", 0.0) == 0:
+            self._log.info(
+                "runtime",
+                name=fact.version.name,
+                version=fact.version.version,
+                images=len(fact.listing.images),
+                containers=len(fact.listing.containers),
+                sandboxes=len(fact.listing.sandboxes),
+            )
+
+    def _policy(self, fact: facts.PolicyLoaded) -> None:
+        policy = fact.policy
+        self._log.info(
+            "policy-in-force",
+            source=policy.source,
+            mode=policy.mode.value,
+            high=str(policy.watermarks.high),
+            low=str(policy.watermarks.low),
+            minimum_age=duration(policy.minimum_age),
+            exclusions=len(policy.exclusions),
+        )
+
+    def _removed(self, fact: facts.RemovalFinished, state: State) -> None:
+        told = {
+            "image": fact.image_id,
+            "names": list(fact.names),
+            "cause": fact.cause,
+            "took_seconds": round(fact.took, 3),
+        }
+        if not fact.gone:
+            why = fact.error or "the runtime answered OK, but it is still listed"
+            self._log.warning("not-removed", **told, error=why)
+            return
+        self._log.info("removed", **told, expected_bytes=fact.expected, freed_bytes=fact.freed)
+
+    def decided(self, plan: Plan, state: State, at: float) -> None:
+        self._metrics.decided(plan, state)
+        if plan.hold is not None and state.pressure is Pressure.RECLAIMING:
+            self._trouble("hold", f"{plan.hold.reason.value}: {plan.hold.detail}", at)
+        going = [one for one in plan.candidates if one.goes]
+        if plan.hold is None and going and not _enforcing(state):
+            names = [(one.image.names or (one.image.id,))[0] for one in going[:LISTED]]
+            if self._once.due("would-remove", "observing", at) is not None:
+                self._log.info("would-remove", images=len(going), first=names, mode="observe")
+
+    def removing(self, candidate: Candidate, state: State, at: float) -> None:
+        record = candidate.record
+        used = record.last_used
+        self._log.info(
+            "removing",
+            image=candidate.image.id,
+            names=list(candidate.image.names),
+            cause=candidate.cause.value if candidate.cause else "",
+            size_bytes=candidate.image.size,
+            last_used="never" if used is None else f"{duration(at - used)} ago",
+            first_seen=f"{duration(at - record.first_seen)} ago",
+            uses=record.uses,
+        )
+
+    def spared(self, candidate: Candidate, why: str) -> None:
+        self._metrics.spared.inc()
+        self._log.info("spared", image=candidate.image.id, why=why)
+
+    def ledger(self, trouble: str | None, at: float) -> None:
+        """The ledger's health, after every save."""
+        self._metrics.ledger_ok.set(trouble is None)
+        if trouble is not None:
+            self._trouble("ledger-trouble", trouble, at)
+        elif self._once.over("ledger-trouble"):
+            self._log.info("ledger-works-again")
+
+    def _trouble(self, topic: str, text: str, at: float) -> None:
+        count = self._once.due(topic, text, at)
+        if count is not None:
+            again = {"times_since": count} if count else {}
+            self._log.warning(topic, detail=text, **again)
+
+
+def _enforcing(state: State) -> bool:
+    return state.policy is not None and state.policy.mode is Mode.ENFORCE
+
+
+def _in_force(state: State) -> str:
+    return (
+        "none, nothing is removed"
+        if state.policy is None
+        else f"the last good one ({state.policy.source})"
+    )

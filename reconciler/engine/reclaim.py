@@ -1,0 +1,81 @@
+"""Carries out one eviction; the only module that has an image removed.
+
+What was decided is checked once more in the last synchronous step before the call is sent: facts
+that came in meanwhile count. The call is never cancelled in flight: a RemoveImage cut short can
+leave records on containerd that hold their bytes and that nothing lists by name
+(containerd/containerd#13875), so shutdown waits for it and its deadline is minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+
+from ..domain.decision import Candidate, expected_bytes
+from ..domain.facts import RemovalBegun, RemovalFinished
+from ..domain.inventory import UsageSample, image_key
+from ..domain.runtime import ImageRuntime, RuntimeFailure
+from ..domain.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A removal that was sent, until a listing tells what became of it."""
+
+    begun: RemovalBegun
+    cause: str
+    expected: int  # bytes
+    before: UsageSample | None
+    error: str | None
+    took: float  # seconds
+
+    def finished(self, state: State, after: UsageSample | None, at: float) -> RemovalFinished:
+        """What became of it, by a listing absorbed since and by the filesystems' word."""
+        begun = self.begun
+        return RemovalFinished(
+            at=at,
+            image_id=begun.image_id,
+            names=begun.names,
+            cause=self.cause,
+            gone=image_key(begun.image_id) not in state.graph.images,
+            error=self.error,
+            took=self.took,
+            expected=self.expected,
+            freed=_freed(self.before, after),
+        )
+
+
+def begin(candidate: Candidate, now: float) -> RemovalBegun:
+    """The fact to remember, on disk too, before the call is sent."""
+    return RemovalBegun(now, candidate.image.id, candidate.image.names)
+
+
+async def send(
+    runtime: ImageRuntime,
+    candidate: Candidate,
+    begun: RemovalBegun,
+    state: State,
+    monotonic: Callable[[], float],
+) -> Attempt:
+    """Sends RemoveImage by full id and waits for the answer, also through a cancellation."""
+    before, error, start = state.sample, None, monotonic()
+    with anyio.CancelScope(shield=True):
+        try:
+            await runtime.remove_image(begun.image_id)
+        except RuntimeFailure as failure:
+            error = str(failure)
+    cause = candidate.cause.value if candidate.cause else ""
+    expected = expected_bytes(candidate.image, state)
+    return Attempt(begun, cause, expected, before, error, monotonic() - start)
+
+
+def _freed(before: UsageSample | None, after: UsageSample | None) -> int | None:
+    """Bytes less in use, over all filesystems; None where one was not measured both times."""
+    if before is None or after is None:
+        return None
+    used = {fs.mountpoint: fs.used for fs in before.filesystems}
+    if used.keys() != {fs.mountpoint for fs in after.filesystems}:
+        return None
+    return sum(used[fs.mountpoint] - fs.used for fs in after.filesystems)

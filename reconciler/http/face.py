@@ -1,0 +1,91 @@
+"""The HTTP face: starlette on uvicorn, inside the daemon's own event loop. Answers GET only."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from ..domain.state import State
+from .health import SILENCE, Pulse, missing
+from .metrics import Metrics
+
+INDEX = "reconciler\n/healthz  does the loop turn?\n/readyz   is it ready?\n/metrics  Prometheus\n"
+
+
+class ListenFailed(Exception):
+    """The address can not be listened on; the text says why."""
+
+
+def application(state: State, pulse: Pulse, metrics: Metrics) -> Starlette:
+    """The four answers."""
+
+    async def healthz(request: Request) -> Response:
+        silent = pulse.silent_for()
+        if silent <= SILENCE:
+            return PlainTextResponse("ok\n")
+        return PlainTextResponse(f"the loop has not turned for {silent:.0f} s\n", 503)
+
+    async def readyz(request: Request) -> Response:
+        reasons = missing(state)
+        return PlainTextResponse("\n".join(reasons or ["ok"]) + "\n", 503 if reasons else 200)
+
+    async def prometheus(request: Request) -> Response:
+        metrics.loop_lag.set(pulse.lag)
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    async def index(request: Request) -> Response:
+        return PlainTextResponse(INDEX)
+
+    paths = {"/healthz": healthz, "/readyz": readyz, "/metrics": prometheus, "/": index}
+    routes = [Route(path, answer, methods=["GET"]) for path, answer in paths.items()]
+    return Starlette(routes=routes)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A bound socket, so that a taken port is told before anything else starts. Raises
+    ListenFailed."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+        bound.listen(64)
+    except OSError as error:
+        bound.close()
+        text = f"can not listen on {host}:{port}: {error.strerror}; name another with --listen"
+        raise ListenFailed(text) from error
+    bound.setblocking(False)
+    return bound
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without hands on the process's signals: they are the daemon's."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(bound: socket.socket, app: Starlette) -> None:
+    """Answers until cancelled."""
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        loop="none",
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=1,
+        limit_concurrency=64,
+    )
+    await _Server(config).serve(sockets=[bound])

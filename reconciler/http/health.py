@@ -1,0 +1,45 @@
+"""Whether the process lives, and whether it is ready: two questions that a kubelet asks apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..domain.state import State
+
+SILENCE = 15.0  # seconds without a turn of the event loop after which it counts as stalled
+
+
+class Pulse:
+    """Beats while the event loop turns. The event reader lives on that loop, so both turn or
+    neither; a pass that awaits a slow call does not stop it."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._beat_at = monotonic()
+        self.lag = 0.0  # seconds that the last beat came late
+
+    def beat(self, expected_after: float) -> None:
+        """Notes a beat that should have come `expected_after` seconds after the last."""
+        now = self._monotonic()
+        self.lag = max(0.0, now - self._beat_at - expected_after)
+        self._beat_at = now
+
+    def silent_for(self) -> float:
+        return self._monotonic() - self._beat_at
+
+
+def missing(state: State) -> list[str]:
+    """What keeps it from being ready, a line each; nothing: it is ready."""
+    reasons = []
+    if state.listed_at is None:
+        reasons.append(f"no complete listing yet: {state.listing_trouble or 'not made'}")
+    elif state.listing_trouble is not None:
+        reasons.append(f"the last listing failed: {state.listing_trouble}")
+    if state.policy is None:
+        problem = state.policy_problems[0] if state.policy_problems else "not read"
+        reasons.append(f"no valid policy yet: {problem}")
+    if state.sample is None or not state.sample.filesystems:
+        reasons.append("no image filesystem measured yet")
+    if state.sample is not None:
+        reasons += [f"{fs.mountpoint}: {fs.error}" for fs in state.sample.invisible]
+    return reasons

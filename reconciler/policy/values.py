@@ -1,0 +1,70 @@
+"""Durations, sizes and marks as operators of Kubernetes write them."""
+
+from __future__ import annotations
+
+import re
+
+from ..domain.policy import Mark
+
+_DURATION = re.compile(
+    r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?"
+)
+_SECONDS = (86400.0, 3600.0, 60.0, 1.0)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)(|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)")
+_FACTORS = {
+    unit: base**power
+    for base, units in (
+        (1000, ("", "k", "M", "G", "T", "P")),
+        (1024, ("", "Ki", "Mi", "Gi", "Ti", "Pi")),
+    )
+    for power, unit in enumerate(units)
+}
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
+LONGEST = 100 * 365 * 86400.0  # seconds
+LARGEST = 1 << 60  # bytes
+
+
+def parse_duration(text: str) -> float:
+    """`90s`, `2m`, `1h30m`, `720h`, `30d` in seconds; a bare 0 too. Raises ValueError."""
+    found = _DURATION.fullmatch(text) if len(text) <= 40 else None
+    if text == "0":
+        return 0.0
+    if not text or found is None:
+        raise ValueError(f"expected a duration like 90s, 2m or 1h30m, found {text[:40]!r}")
+    seconds = sum(float(n) * s for n, s in zip(found.groups(), _SECONDS, strict=True) if n)
+    if seconds > LONGEST:
+        raise ValueError(f"expected less than 100 years, found {text!r}")
+    return seconds
+
+
+def parse_size(text: str) -> int:
+    """`1Mi`, `40Gi`, `500M` or plain bytes, in bytes. Raises ValueError."""
+    found = _SIZE.fullmatch(text) if len(text) <= 40 else None
+    if found is None:
+        raise ValueError(f"expected a size like 1Mi, 40Gi or 1048576, found {text[:40]!r}")
+    size = int(float(found[1]) * _FACTORS[found[2]])
+    if size > LARGEST:
+        raise ValueError(f"expected less than 1 EiB, found {text!r}")
+    return size
+
+
+def parse_percent(text: str) -> float:
+    """`80%`, more than 0 and less than 100. Raises ValueError."""
+    found = _PERCENT.fullmatch(text) if len(text) <= 40 else None
+    if found is None or not 0 < float(found[1]) < 100:
+        raise ValueError(f"expected a share between 0% and 100%, like 80%, found {text[:40]!r}")
+    return float(found[1])
+
+
+def parse_mark(text: str) -> Mark:
+    """`80%`, or bytes in use like `40Gi`. Raises ValueError."""
+    if text.endswith("%"):
+        return Mark(percent=parse_percent(text))
+    try:
+        size = parse_size(text)
+    except ValueError:
+        text = f"expected a share like 80% or bytes in use like 40Gi, found {text[:40]!r}"
+        raise ValueError(text) from None
+    if size == 0:
+        raise ValueError("expected more than 0 bytes")
+    return Mark(bytes=size)

@@ -1,0 +1,129 @@
+"""Flags, environment and crictl's own file -> `Settings`. Nothing is read later than here."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SOCKETS = (
+    "/run/containerd/containerd.sock",
+    "/var/run/crio/crio.sock",
+    "/run/k3s/containerd/containerd.sock",
+)
+CRICTL = Path("/etc/crictl.yaml")
+POLICY = Path("/etc/reconciler/policy.yaml")
+STATE_DIR = Path("/var/lib/reconciler")
+LISTEN = "127.0.0.1:9723"
+KUBELET_CONFIG = Path("/var/lib/kubelet/config.yaml")
+
+
+class SettingsError(Exception):
+    """A flag, a variable or crictl's file says what can not be; the text is for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all commands share. `policy_named`: somebody named the policy, so that its absence is
+    a fault and not the built-in defaults."""
+
+    runtime_endpoint: str | None
+    endpoint_from: str  # which flag, variable or file named it
+    image_endpoint: str | None = None
+    policy: Path = POLICY
+    policy_named: bool = False
+    state_dir: Path = STATE_DIR
+    listen: tuple[str, int] = ("127.0.0.1", 9723)
+    events: bool = True
+    dry_run: bool = False
+    log_json: bool = False
+    log_level: str = "info"
+    kubelet_config: Path = KUBELET_CONFIG
+
+    @property
+    def no_endpoint(self) -> str:
+        """What to say when there is no endpoint."""
+        return (
+            "no container runtime found: none of " + ", ".join(SOCKETS) + " exists; "
+            "name its socket with --runtime-endpoint"
+        )
+
+
+def resolve(
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str] = os.environ,
+    crictl: Path = CRICTL,
+    sockets: tuple[str, ...] = SOCKETS,
+) -> Settings:
+    """Flags go before the environment, that before crictl's file, that before the first socket
+    that exists. Raises SettingsError."""
+    file = _crictl_file(crictl)
+    endpoint, source = _first(
+        (flags.get("runtime_endpoint"), "--runtime-endpoint"),
+        (environ.get("CONTAINER_RUNTIME_ENDPOINT"), "CONTAINER_RUNTIME_ENDPOINT"),
+        (file.get("runtime-endpoint"), str(crictl)),
+        (next((path for path in sockets if Path(path).exists()), None), "found there"),
+    )
+    images, images_from = _first(
+        (flags.get("image_endpoint"), "--image-endpoint"),
+        (environ.get("IMAGE_SERVICE_ENDPOINT"), "IMAGE_SERVICE_ENDPOINT"),
+        (file.get("image-endpoint"), str(crictl)),
+    )
+    policy = flags.get("policy") or environ.get("RECONCILER_POLICY")
+    return Settings(
+        runtime_endpoint=_endpoint(endpoint, source),
+        endpoint_from=source,
+        image_endpoint=_endpoint(images, images_from),
+        policy=Path(policy) if policy else POLICY,
+        policy_named=policy is not None and policy != "",
+        state_dir=flags.get("state_dir") or STATE_DIR,
+        listen=parse_listen(flags.get("listen") or LISTEN),
+        events=flags.get("events") != "off",
+        dry_run=bool(flags.get("dry_run")),
+        log_json=flags.get("log_format") == "json",
+        log_level=flags.get("log_level") or "info",
+        kubelet_config=flags.get("kubelet_config") or KUBELET_CONFIG,
+    )
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """HOST:PORT, also [::1]:9723; port 0 is any free one. Raises SettingsError."""
+    found = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]\s]+):(\d{1,5})", text)
+    if found is None or int(found[2]) > 65535:
+        raise SettingsError(f"--listen: expected HOST:PORT (127.0.0.1:9723), found {text!r}")
+    return found[1].strip("[]"), int(found[2])
+
+
+def _first(*choices: tuple[str | None, str]) -> tuple[str | None, str]:
+    return next(((value, source) for value, source in choices if value), (None, ""))
+
+
+def _endpoint(text: str | None, source: str) -> str | None:
+    if text is None:
+        return None
+    path = text.removeprefix("unix://").removeprefix("unix:")
+    if not path.startswith("/"):
+        expected = "unix:///PATH or an absolute path (only unix sockets are spoken to)"
+        raise SettingsError(f"{source}: expected {expected}, found {text!r}")
+    return f"unix://{path}"
+
+
+def _crictl_file(path: Path) -> Mapping[str, str]:
+    try:
+        text = path.read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} can not be read: {error}") from error
+    import yaml
+
+    try:
+        found = yaml.load(text, Loader=yaml.CSafeLoader)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is no valid YAML: {error}") from error
+    if not isinstance(found, dict):
+        return {}
+    return {str(key): str(value) for key, value in found.items() if value}

@@ -1,0 +1,96 @@
+"""How full the image filesystems are, by statvfs, every second.
+
+The directories come from ImageFsInfo; its own `used_bytes` does not count: containerd's is up to
+10 s old, CRI-O's is metadata only (our measurement, docs/runtimes.md).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterable
+
+import anyio
+import anyio.to_thread
+
+from ..aiokit import Mailbox
+from ..domain.facts import Fact, UsageSampled
+from ..domain.inventory import FilesystemUsage, InvisibleFilesystem, UsageSample
+from ..domain.runtime import ImageRuntime, RuntimeFailure
+
+EVERY = 1.0  # seconds between samples
+ASK_EVERY = 60.0  # seconds between questions for the mountpoints
+
+Measure = Callable[[str], FilesystemUsage]
+
+
+def measure(mountpoint: str) -> FilesystemUsage:
+    """One filesystem, as kubelet and `df` see it: what only root may use counts as used. Raises
+    OSError where the path can not be seen from here."""
+    found = os.statvfs(mountpoint)
+    return FilesystemUsage(
+        mountpoint=mountpoint,
+        device=os.stat(mountpoint).st_dev,
+        capacity=found.f_blocks * found.f_frsize,
+        used=(found.f_blocks - found.f_bavail) * found.f_frsize,
+        total_inodes=found.f_files,
+        used_inodes=found.f_files - found.f_favail,
+    )
+
+
+async def sample(
+    mountpoints: Iterable[str], measure: Measure, clock: Callable[[], float]
+) -> UsageSample:
+    """Measures in a thread, since a disk that hangs must not stop the loop. A filesystem that
+    several directories are on counts once."""
+    return await anyio.to_thread.run_sync(_sample, tuple(mountpoints), measure, clock())
+
+
+def _sample(mountpoints: tuple[str, ...], measure: Measure, at: float) -> UsageSample:
+    seen: dict[int, FilesystemUsage] = {}
+    invisible = []
+    for mountpoint in mountpoints:
+        try:
+            usage = measure(mountpoint)
+        except OSError as error:
+            text = f"can not be measured ({error.strerror}); where this runs in a container, mount"
+            invisible.append(InvisibleFilesystem(mountpoint, f"{text} the path at the same place"))
+            continue
+        seen.setdefault(usage.device, usage)
+    return UsageSample(at, tuple(seen.values()), tuple(invisible))
+
+
+class UsageProbe:
+    """Knows the mountpoints, takes samples on demand and every second."""
+
+    def __init__(
+        self, runtime: ImageRuntime, clock: Callable[[], float], measure: Measure = measure
+    ) -> None:
+        self._runtime, self._clock, self._measure = runtime, clock, measure
+        self._mountpoints: tuple[str, ...] = ()
+        self._asked_at: float | None = None
+
+    async def sample(self) -> UsageSample:
+        """Measures now. Without an answer for the mountpoints yet, an empty sample."""
+        return await sample(self._mountpoints, self._measure, self._clock)
+
+    async def once(self) -> Fact | None:
+        """One tick: asks for the mountpoints when it is time, and samples."""
+        now = self._clock()
+        if self._asked_at is None or now - self._asked_at >= ASK_EVERY or not self._mountpoints:
+            try:
+                self._mountpoints = await self._runtime.image_mountpoints()
+                self._asked_at = now
+            except RuntimeFailure:
+                if not self._mountpoints:
+                    return None  # the listing fails too, and says so
+        return UsageSampled(await self.sample())
+
+    async def run(
+        self, mailbox: Mailbox[Fact], sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    ) -> None:
+        """Samples for ever."""
+        while True:
+            fact = await self.once()
+            if fact is not None:
+                mailbox.put("usage", fact)
+            await sleep(EVERY)
