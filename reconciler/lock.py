@@ -6,6 +6,7 @@ made (a read-only disk) the directory itself is locked: the lock must not depend
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -53,10 +54,9 @@ class Lock:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _note_pid(self) -> None:
-        try:
+        # On a read-only disk the lock holds all the same, only the pid is not told.
+        with contextlib.suppress(OSError):
             (self._folder / FILE).write_text(f"{os.getpid()}\n")
-        except OSError:
-            pass  # a read-only disk: the lock holds all the same, only the pid is not told
 
     def _held(self) -> str:
         try:

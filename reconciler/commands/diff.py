@@ -1,4 +1,4 @@
-"""`reconciler diff FILE`: what an edited policy would change on this node, before it is rolled out."""
+"""`reconciler diff FILE`: what an edited policy would change here, before it is rolled out."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import anyio.to_thread
 from ..aiokit import Mailbox
 from ..cri.client import CriClient
 from ..domain.decision import Candidate, Command, Plan, decide
-from ..domain.facts import Fact, RemovalFinished
+from ..domain.facts import Fact, RemovalFinished, UsageSampled
 from ..domain.inventory import UsageSample
 from ..domain.policy import Mark, Policy
 from ..domain.state import State
@@ -113,7 +113,7 @@ def _room(settings: Settings, wish: Wish, client: CriClient, ledger: Ledger, tol
 
     async def measured() -> UsageSample:
         fact = await probe.once()
-        return fact.sample if fact is not None else UsageSample(time.time())
+        return fact.sample if isinstance(fact, UsageSampled) else UsageSample(time.time())
 
     async def save(state: State) -> None:
         await anyio.to_thread.run_sync(ledger.save, *state.take_changes())

@@ -30,7 +30,7 @@ def open_channel(path: str) -> grpc.aio.Channel:
 
 
 class Methods:
-    """The methods of one service of `runtime.v1`, made from its descriptor: `methods["Version"]`."""
+    """The methods of one service of `runtime.v1`, by name, made from its descriptor."""
 
     def __init__(self, channel: grpc.aio.Channel, service: str) -> None:
         self._calls: dict[str, Any] = {}

@@ -1,1 +1,1 @@
-"""What the daemon shows on `--listen`: /healthz, /readyz, /metrics. It reads, and changes nothing."""
+"""What the daemon shows on `--listen`: /healthz, /readyz, /metrics. It changes nothing."""

@@ -6,17 +6,15 @@ import re
 
 from ..domain.policy import Mark
 
-_DURATION = re.compile(
-    r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?"
-)
+_NUMBER = r"(?:(\d+(?:\.\d+)?)"
+_DURATION = re.compile("".join(f"{_NUMBER}{unit})?" for unit in "dhms"))
 _SECONDS = (86400.0, 3600.0, 60.0, 1.0)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)(|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)")
+_DECIMAL = ("", "k", "M", "G", "T", "P")
+_BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi")
 _FACTORS = {
     unit: base**power
-    for base, units in (
-        (1000, ("", "k", "M", "G", "T", "P")),
-        (1024, ("", "Ki", "Mi", "Gi", "Ti", "Pi")),
-    )
+    for base, units in ((1000, _DECIMAL), (1024, _BINARY))
     for power, unit in enumerate(units)
 }
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")

@@ -1,9 +1,9 @@
 """The operator's policy file or directory -> facts, whenever it changes.
 
 The directory around it is watched, not the file: a watch on a file misses what editors do (write
-another, rename it over) and what a ConfigMap does (swap the `..data` link). Whatever the watch says,
-and on every quiet second, a signature of what is there is compared; only changed bytes are parsed.
-`refresh` does the same on demand: the loop asks right before every removal.
+another, rename it over) and what a ConfigMap does (swap the `..data` link). Whatever the watch
+says, and on every quiet second, a signature of what is there is compared; only changed bytes are
+parsed. `refresh` does the same on demand: the loop asks right before every removal.
 """
 
 from __future__ import annotations
