@@ -10,10 +10,17 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FLAGS = (
-    "--generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host "
-    "--no-emit-options --strip-extras --quiet --no-header --no-annotate"
-).split()
+FLAGS = [
+    "--generate-hashes",
+    "--no-emit-index-url",
+    "--no-emit-find-links",
+    "--no-emit-trusted-host",
+    "--no-emit-options",
+    "--strip-extras",
+    "--quiet",
+    "--no-header",
+    "--no-annotate",
+]
 
 
 def compile_lock(name: str, *extra: str) -> Path:

@@ -61,7 +61,6 @@ class Daemon:
     policies: PolicySource
     probe: UsageProbe
     journal: LogAndMetrics
-    metrics: Metrics
     pulse: Pulse
     reconciler: Reconciler
 
@@ -71,14 +70,15 @@ def assemble(
     runtime: ImageRuntime,
     clock: Callable[[], float],
     measured_by: Measure = measure,
+    journal: LogAndMetrics | None = None,
 ) -> Daemon:
-    """Builds the daemon; nothing runs yet."""
+    """Builds the daemon; nothing runs yet. The demo and the tests bring a disk and a journal of
+    their own."""
     ledger = Ledger.open(settings.state_dir)
     state = State(began_at=clock())
     state.ledger, state.removals = ledger.load(clock())
     mailbox: Mailbox[Fact] = Mailbox()
-    metrics = Metrics()
-    journal = LogAndMetrics(metrics)
+    journal = journal or LogAndMetrics(Metrics())
     adapt = observing if settings.dry_run else unchanged
     policies = PolicySource(settings.policy, settings.policy_named, mailbox, clock, adapt)
     probe = UsageProbe(runtime, clock, measured_by)
@@ -97,7 +97,6 @@ def assemble(
         policies,
         probe,
         journal,
-        metrics,
         Pulse(time.monotonic),
         Reconciler(room, state),
     )
@@ -178,7 +177,7 @@ async def beat(pulse: Pulse) -> None:
 
 
 def web(daemon: Daemon) -> Starlette:
-    return face.application(daemon.state, daemon.pulse, daemon.metrics)
+    return face.application(daemon.state, daemon.pulse, daemon.journal.metrics)
 
 
 async def end_on_signal(scope: anyio.CancelScope, daemon: Daemon) -> None:

@@ -35,8 +35,9 @@ async def explain(settings: Settings, query: str, output: str) -> int:
 
 
 def find(graph: ImageGraph, query: str) -> list[Image]:
-    """The images that a name, tag, digest, id or id prefix (3 digits or more) can mean; a name
-    without tag or digest means `latest` if there is one, else every version here."""
+    """The images that a name, tag, digest, id or id prefix (3 digits or more) can mean. A name
+    without a tag means `latest` if there is one, else every version here; the registry and the
+    head of the path may be left out."""
     keys = graph.keys_named(query)
     if not keys:
         keys = frozenset(key for key, image in graph.images.items() if _answers(image, query))
@@ -54,9 +55,13 @@ def _answers(image: Image, query: str) -> bool:
         names = [parse_reference(name) for name in image.names]
     except InvalidReference:
         return False
-    if asked.tag or asked.digest:
+    if asked.tag:
+        tail = "/" + query
+        return any(f"/{name}".endswith(tail) for name in image.tags)
+    if asked.digest:
         return False
-    return any(name.repository == asked.repository for name in names)
+    short = "/" + query.removeprefix("docker.io/").removeprefix("library/")
+    return any(f"/{name.repository}".endswith(short) for name in names)
 
 
 def _not_one(found: list[Image], query: str) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # read once, when grpc is imported: no chatter
 
 import grpc.aio
 

@@ -24,11 +24,11 @@ class LogAndMetrics:
     """The daemon's journal (`engine.reconcile.Journal`)."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._metrics, self._log, self._once = metrics, structlog.get_logger(), Once()
+        self.metrics, self._log, self._once = metrics, structlog.get_logger(), Once()
         self._pressure: dict[str, Pressure] = {}
 
     def absorbed(self, fact: facts.Fact, state: State, at: float) -> None:
-        self._metrics.absorbed(fact, state)
+        self.metrics.absorbed(fact, state)
         match fact:
             case facts.UsageSampled():
                 self._sampled(state, at)
@@ -107,7 +107,7 @@ class LogAndMetrics:
         self._log.info("removed", **told, expected_bytes=fact.expected, freed_bytes=fact.freed)
 
     def decided(self, plan: Plan, state: State, at: float) -> None:
-        self._metrics.decided(plan, state)
+        self.metrics.decided(plan, state)
         if plan.hold is not None and state.pressure is Pressure.RECLAIMING:
             self._trouble("hold", f"{plan.hold.reason.value}: {plan.hold.detail}", at)
         going = [one for one in plan.candidates if one.goes]
@@ -131,12 +131,12 @@ class LogAndMetrics:
         )
 
     def spared(self, candidate: Candidate, why: str) -> None:
-        self._metrics.spared.inc()
+        self.metrics.spared.inc()
         self._log.info("spared", image=candidate.image.id, why=why)
 
     def ledger(self, trouble: str | None, at: float) -> None:
         """The ledger's health, after every save."""
-        self._metrics.ledger_ok.set(trouble is None)
+        self.metrics.ledger_ok.set(trouble is None)
         if trouble is not None:
             self._trouble("ledger-trouble", trouble, at)
         elif self._once.over("ledger-trouble"):

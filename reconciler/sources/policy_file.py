@@ -68,6 +68,7 @@ class PolicySource:
             except OSError:
                 # No such folder yet, or no watches left on this machine: looking will do.
                 await anyio.sleep(QUIET / 1000)
+        await anyio.sleep_forever()  # stopped: whoever stopped it cancels it next
 
     def stop(self) -> None:
         """Ends the watch at once; cancelled alone it would take up to a quiet second."""

@@ -1,0 +1,145 @@
+"""The node's world as CRI messages, in the forms each runtime gives them (docs/runtimes.md)."""
+
+from __future__ import annotations
+
+import json
+
+from ..domain.inventory import EventKind
+from ._pb import workload_pb2 as pb
+from .node import Container, Node, Sandbox, Stored
+
+SNAPSHOT_DIGEST = "/image-volumes/{}/{}"
+
+
+def image(node: Node, stored: Stored) -> pb.Image:
+    size = stored.unpacked if node.habits.crio else stored.compressed
+    return pb.Image(
+        id=node.habits.id_text(stored.hex_id),
+        repo_tags=stored.tags,
+        repo_digests=stored.digests,
+        size=size,
+        pinned=stored.pinned,
+    )
+
+
+def sandbox(one: Sandbox) -> pb.PodSandbox:
+    return pb.PodSandbox(
+        id=one.id,
+        metadata=_metadata(one),
+        state=pb.SANDBOX_READY if one.ready else pb.SANDBOX_NOTREADY,
+        created_at=_ns(one.created_at),
+        labels=one.labels,
+    )
+
+
+def sandbox_status(one: Sandbox) -> pb.PodSandboxStatus:
+    return pb.PodSandboxStatus(
+        id=one.id,
+        metadata=_metadata(one),
+        state=pb.SANDBOX_READY if one.ready else pb.SANDBOX_NOTREADY,
+        created_at=_ns(one.created_at),
+        labels=one.labels,
+    )
+
+
+def sandbox_info(node: Node, one: Sandbox) -> dict[str, str]:
+    """Where the pause image's name stands: CRI-O keeps it in an annotation alone, since its pods
+    have no infra container by default."""
+    if node.habits.crio:
+        annotations = {"io.kubernetes.cri-o.ImageName": one.pause_name}
+        told: dict[str, object] = {"runtimeSpec": {"annotations": annotations}}
+    else:
+        told = {"image": one.pause_name, "pid": 1, "runtimeSpec": {"annotations": {}}}
+    return {"info": json.dumps(told)}
+
+
+def container(node: Node, one: Container) -> pb.Container:
+    """As listed: containerd's image_ref is the id, CRI-O's a digest name."""
+    hex_id = node.habits.id_text(one.image.hex_id)
+    return pb.Container(
+        id=one.id,
+        pod_sandbox_id=one.sandbox_id,
+        metadata=pb.ContainerMetadata(name=one.name),
+        image=pb.ImageSpec(image=one.asked),
+        image_ref=one.made_from if node.habits.crio else hex_id,
+        image_id=hex_id if node.habits.tells_image_id else "",
+        state=_state(one),
+        created_at=_ns(one.created_at),
+        labels=one.labels,
+    )
+
+
+def container_status(node: Node, one: Container) -> pb.ContainerStatus:
+    """As status and events tell it: containerd's image_ref is a digest name the image has now."""
+    here = one.image.hex_id in node.images
+    hex_id = node.habits.id_text(one.image.hex_id)
+    if node.habits.crio:
+        name, ref = (one.image.tags or [one.asked])[0], one.made_from
+    else:
+        name = (one.image.tags if here and one.image.tags else [one.asked])[0]
+        ref = one.image.digests[0] if here and one.image.digests else hex_id
+    return pb.ContainerStatus(
+        id=one.id,
+        metadata=pb.ContainerMetadata(name=one.name),
+        state=_state(one),
+        created_at=_ns(one.created_at),
+        started_at=_ns(one.started_at),
+        finished_at=_ns(one.finished_at),
+        exit_code=one.exit_code,
+        image=pb.ImageSpec(image=name),
+        image_ref=ref,
+        image_id=hex_id if node.habits.tells_image_id else "",
+        labels=one.labels,
+        mounts=[_mount(node, one, number) for number in range(len(one.volumes))],
+    )
+
+
+def event(
+    node: Node, kind: EventKind, subject_id: str, sandbox_id: str, at: float
+) -> pb.ContainerEventResponse:
+    """The payload is all containers of the pod now, the deleted one not among them. CRI-O finds
+    them by the pod's uid label on the container: without it there are none."""
+    told = node.sandboxes.get(sandbox_id)
+    inside = node.in_pod(sandbox_id)
+    if node.habits.crio:
+        inside = [one for one in inside if "io.kubernetes.pod.uid" in one.labels]
+    return pb.ContainerEventResponse(
+        container_id=subject_id,
+        container_event_type=int(kind),  # type: ignore[arg-type] # same numbers, held by a test
+        created_at=_ns(at),
+        pod_sandbox_status=sandbox_status(told) if told else None,
+        containers_statuses=[container_status(node, one) for one in inside],
+    )
+
+
+def image_info(stored: Stored) -> dict[str, str]:
+    diff_ids = [f"sha256:{layer.diff_id}" for layer in stored.layers]
+    spec = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers"}}
+    spec["rootfs"]["diff_ids"] = diff_ids  # type: ignore[index] # a JSON object
+    return {"info": json.dumps({"imageSpec": spec})}
+
+
+def _mount(node: Node, one: Container, number: int) -> pb.Mount:
+    """containerd gives the creator's text and ends the path in the manifest's digest; CRI-O gives
+    the bare id."""
+    volume = one.volumes[number]
+    manifest = (volume.image.digests or ["@sha256:"])[0].partition("@sha256:")[2]
+    text = volume.image.hex_id if node.habits.crio else volume.text
+    return pb.Mount(
+        container_path=volume.path,
+        host_path=SNAPSHOT_DIGEST.format(one.sandbox_id, manifest),
+        readonly=True,
+        image=pb.ImageSpec(image=text),
+    )
+
+
+def _metadata(one: Sandbox) -> pb.PodSandboxMetadata:
+    return pb.PodSandboxMetadata(name=one.name, uid=one.uid, namespace=one.namespace)
+
+
+def _state(one: Container) -> str:
+    return pb.ContainerState.Name(int(one.state))
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * 1e9)

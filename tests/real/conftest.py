@@ -1,0 +1,59 @@
+"""Real nodes for the stories: one containerd of each major, brought up once, cleaned in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .containerd import SUITES, Containerd
+from .daemon import Daemon
+from .debs import install_tools, what_is_missing
+from .images import Registry
+
+MISSING = what_is_missing()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here is real; where it can not be had, all of it is skipped for one reason."""
+    here = Path(__file__).parent
+    for item in items:
+        if here not in item.path.parents:
+            continue
+        item.add_marker(pytest.mark.real)
+        item.add_marker(pytest.mark.timeout(240))
+        if MISSING is not None:
+            item.add_marker(pytest.mark.skip(reason=MISSING))
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry on loopback, with a pause image in it."""
+    install_tools()
+    with Registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=list(SUITES))
+def running(request: pytest.FixtureRequest, registry: Registry) -> Iterator[Containerd]:
+    """One containerd for all stories of its major."""
+    with Containerd(request.param, registry) as node:
+        yield node
+
+
+@pytest.fixture
+def node(running: Containerd) -> Iterator[Containerd]:
+    """The same containerd, empty before every story."""
+    running.clean()
+    yield running
+    running.clean()
+
+
+@pytest.fixture
+def daemon(node: Containerd, tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon for the node; the story starts it."""
+    made = Daemon(node.endpoint, tmp_path / "daemon")
+    yield made
+    if made.running:
+        made.stop()

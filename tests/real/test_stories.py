@@ -1,0 +1,190 @@
+"""The main job on real containerds: images go, space comes back, and never the wrong one."""
+
+from __future__ import annotations
+
+import json
+
+import grpc
+import pytest
+
+from .containerd import Containerd
+from .daemon import Daemon
+from .images import MEBIBYTE, Registry, until
+
+APP = 16 * MEBIBYTE  # bytes of one app's own layer: about 32 MiB on disk, packed and unpacked
+
+
+def percent(node: Containerd) -> float:
+    return 100 * node.used_bytes() / node.capacity()
+
+
+def fill(node: Containerd, registry: Registry, count: int, label: str = "app") -> list[str]:
+    """Pulls so many unused images; their names, in the order of their pulls."""
+    names = [registry.app(f"{label}{number}:v1", APP) for number in range(count)]
+    for name in names:
+        node.workload.pull(name)
+    return names
+
+
+def test_crossing_the_high_mark_ends_at_the_low_mark(
+    node: Containerd, daemon: Daemon, registry: Registry
+) -> None:
+    """Usage over the high mark comes down to the low one, and not to an empty cache."""
+    empty = percent(node)
+    daemon.write_policy(high=f"{empty + 20:.2f}%", low=f"{empty + 10:.2f}%")
+    daemon.start()
+    ids = [node.workload.pull(name) for name in [registry.app(f"a{n}:v1", APP) for n in range(8)]]
+    until(lambda: percent(node) <= empty + 10, 30, f"still {percent(node)}%: {daemon.tail()}")
+    daemon.wait_for("reached-low")
+    left = [image_id for image_id in ids if node.workload.has(image_id)]
+    assert 1 <= len(left) < len(ids)
+    assert percent(node) > empty + 2
+
+
+def test_in_use_pinned_pause_and_excluded_images_stay(
+    node: Containerd, daemon: Daemon, registry: Registry
+) -> None:
+    """Under pressure that nothing can satisfy, every protected image is still there."""
+    work = node.workload
+    running, created, exited = (registry.app(f"{n}:v1", APP) for n in ("run", "made", "done"))
+    kept = {name: work.pull(name) for name in (running, created, exited)}
+    work.run(running)
+    work.create(work.run_pod(), created)
+    _, container = work.run(exited)
+    work.stop(container)
+    excluded = registry.app("keep/me:v1", APP)
+    kept[excluded] = work.pull(excluded)
+    goes = work.pull(registry.app("goes:v1", APP))
+    daemon.write_policy("2%", "1%", exclusions=[f"{registry.address}/keep/**"])
+    with daemon:
+        until(lambda: not work.has(goes), 30, f"nothing went: {daemon.tail()}")
+    for name, image_id in kept.items():
+        assert work.has(image_id), f"{name} was removed: {daemon.tail()}"
+    assert work.has(work.image(f"{registry.address}/pause:3.10").id)
+
+
+def test_young_images_stay(node: Containerd, daemon: Daemon, registry: Registry) -> None:
+    """An image that was pulled a moment ago stays, however full the disk is."""
+    daemon.write_policy("2%", "1%", minimum_age="10m")
+    young = node.workload.pull(registry.app("young:v1", APP))
+    with daemon:
+        hold = daemon.wait_for("hold")
+    assert "0 candidates" in hold["detail"]
+    assert node.workload.has(young)
+
+
+def test_pause_image_stays_without_a_pin_and_without_the_size_floor(
+    node: Containerd, daemon: Daemon, registry: Registry
+) -> None:
+    """The pause image stays on 1.6 too, which pins nothing, and with no floor that would save it."""
+    work = node.workload
+    work.run_pod()
+    goes = work.pull(registry.app("goes:v1", APP))
+    daemon.write_policy("2%", "1%", minimum_size="0")
+    with daemon:
+        until(lambda: not work.has(goes), 30, f"nothing went: {daemon.tail()}")
+        listed = work.image(f"{registry.address}/pause:3.10")
+        explained = daemon.command("explain", f"{registry.address}/pause:3.10", "-o", "json")
+    verdicts = {p["kind"]: p for p in json.loads(explained.stdout)["protections"]}
+    assert verdicts["sandbox"]["holds"]
+    assert verdicts["pinned"]["holds"] == (node.major != "1.6")
+    assert work.has(listed.id)
+
+
+def test_tag_moved_image_stays_while_its_container_lives_and_may_go_after(
+    node: Containerd, daemon: Daemon, registry: Registry
+) -> None:
+    """A running container's image whose tag has moved stays; with the container gone it may go."""
+    work = node.workload
+    name = registry.app("moves:v1", APP)
+    old = work.pull(name)
+    pod, _ = work.run(name)
+    registry.app("moves:v1", APP)
+    new = work.pull(name)
+    assert new != old
+    daemon.write_policy("2%", "1%")
+    with daemon:
+        until(lambda: not work.has(new), 30, f"the new image stayed: {daemon.tail()}")
+        assert work.has(old), daemon.tail()
+        work.remove_pod(pod)
+        until(lambda: not work.has(old), 60, f"the old image stayed: {daemon.tail()}")
+
+
+def test_an_image_volume_is_a_use(node: Containerd, daemon: Daemon, registry: Registry) -> None:
+    """An image that a container mounts stays, also after its tag has moved (2.x; before that a
+    container can mount none, and the runtime says so)."""
+    work = node.workload
+    app, data = registry.app("app:v1", APP), registry.app("data:v1", APP)
+    work.pull(app)
+    mounted = work.pull(data)
+    if not node.has_image_volumes:
+        with pytest.raises(grpc.RpcError):
+            work.run(app, volumes={"/data": data})
+        return
+    work.run(app, volumes={"/data": data})
+    registry.app("data:v1", APP)
+    moved = work.pull(data)
+    daemon.write_policy("2%", "1%")
+    with daemon:
+        goes = work.pull(registry.app("goes:v1", APP))
+        until(lambda: not work.has(goes), 60, f"nothing went: {daemon.tail()}")
+    assert work.has(mounted), daemon.tail()
+    del moved  # the tag in the mount means it now: it stays as well, in doubt
+
+
+def test_an_exclusion_saved_in_mid_reclaim_protects_the_next_image_in_line(
+    node: Containerd, daemon: Daemon, registry: Registry
+) -> None:
+    """An edit while images go is in force for the very next removal."""
+    names = fill(node, registry, 12, "line")
+    ids = {name: node.workload.image(name).id for name in names}
+    daemon.write_policy("2%", "1%")
+    with daemon:
+        daemon.wait_for("removed")
+        daemon.write_policy("2%", "1%", exclusions=[f"{registry.address}/line*"])
+        daemon.wait_for("policy-in-force", count=2)
+        left = [name for name, image_id in ids.items() if node.workload.has(image_id)]
+        daemon.wait_for("hold")
+    events = [one["event"] for one in daemon.lines()]
+    second = events.index("policy-in-force", events.index("policy-in-force") + 1)
+    assert "removing" not in events[second:]
+    assert left
+    assert all(node.workload.has(ids[name]) for name in left)
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "kill -9"])
+def test_containerd_restarted_in_mid_reclaim(
+    node: Containerd, daemon: Daemon, registry: Registry, end: str
+) -> None:
+    """The runtime goes away between two removals: the daemon waits, and the job is finished."""
+    work = node.workload
+    used = registry.app("used:v1", APP)
+    kept = work.pull(used)
+    work.run(used)
+    fill(node, registry, 10)
+    daemon.write_policy("2%", "1%")
+    with daemon:
+        daemon.wait_for("removed")
+        node.stop() if end == "SIGTERM" else node.kill()
+        node.start()
+        until(lambda: len(work.images()) == 2, 60, f"images are left: {daemon.tail()}")
+    assert work.has(kept)
+
+
+def test_daemon_killed_in_mid_reclaim_and_started_again(
+    node: Containerd, daemon: Daemon, registry: Registry
+) -> None:
+    """kill -9 in the middle of a reclaim costs nothing: started again, it goes on and ends."""
+    work = node.workload
+    used = registry.app("used:v1", APP)
+    kept = work.pull(used)
+    work.run(used)
+    fill(node, registry, 10)
+    daemon.write_policy("2%", "1%")
+    daemon.start()
+    daemon.wait_for("removed", count=2)
+    daemon.kill()
+    daemon.start()
+    until(lambda: len(work.images()) == 2, 60, f"images are left: {daemon.tail()}")
+    daemon.stop()
+    assert work.has(kept)
