@@ -7,8 +7,9 @@ Deadlines are gRPC's own: a cancel scope around a unary call of grpc.aio leaks a
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -96,9 +97,7 @@ class CriClient:
         return translate.configured_pause(answer.info.get("config", ""))
 
     async def image_mountpoints(self) -> tuple[str, ...]:
-        with told("ImageFsInfo", self._image_path):
-            call = self._images["ImageFsInfo"]
-            answer = await call(pb.ImageFsInfoRequest(), timeout=self._deadline)
+        answer = await self._ask_images("ImageFsInfo", pb.ImageFsInfoRequest(), self._deadline)
         # Only image filesystems: a separate container filesystem is not what images fill.
         named = (fs.fs_id.mountpoint for fs in answer.image_filesystems)
         return tuple(dict.fromkeys(mountpoint for mountpoint in named if mountpoint))
@@ -107,8 +106,7 @@ class CriClient:
         if not is_full_id(image_id):
             raise ValueError(f"only a full image id may be removed, not {image_id!r}")
         request = pb.RemoveImageRequest(image=pb.ImageSpec(image=image_id))
-        with told("RemoveImage", self._image_path):
-            await self._images["RemoveImage"](request, timeout=REMOVE_DEADLINE)
+        await self._ask_images("RemoveImage", request, REMOVE_DEADLINE)
 
     async def container_events(self) -> AsyncIterator[ContainerEvent]:
         """Until the stream ends. Raises EventsUnsupported or RuntimeUnavailable."""
@@ -162,8 +160,9 @@ class CriClient:
                 self._streams = True
                 return found
         unary, field = _UNARY[what]
+        request = _REQUESTS[unary]()
         with told(unary, path):
-            answer = await methods[unary](_REQUESTS[unary](), timeout=self._list_deadline)
+            answer = await _answered(methods[unary](request, timeout=self._list_deadline))
         return cast("Iterable[Any]", getattr(answer, field))
 
     async def _streamed(self, methods: Methods, path: str, what: str) -> list[Any]:
@@ -177,7 +176,11 @@ class CriClient:
 
     async def _ask(self, method: str, request: Any) -> Any:
         with told(method, self._path):
-            return await self._runtime[method](request, timeout=self._deadline)
+            return await _answered(self._runtime[method](request, timeout=self._deadline))
+
+    async def _ask_images(self, method: str, request: Any, deadline: float) -> Any:
+        with told(method, self._image_path):
+            return await _answered(self._images[method](request, timeout=deadline))
 
 
 _UNARY = {
@@ -193,6 +196,16 @@ _REQUESTS: dict[str, Any] = {
     "StreamContainers": pb.StreamContainersRequest,
     "StreamPodSandboxes": pb.StreamPodSandboxesRequest,
 }
+
+
+async def _answered(call: Awaitable[Any]) -> Any:
+    """Waits for a unary call. Cancelled, grpc raises a CancelledError of its own making, by which
+    a cancel scope of anyio does not know itself; a checkpoint raises the scope's."""
+    try:
+        return await call
+    except asyncio.CancelledError:
+        await anyio.lowlevel.checkpoint()
+        raise
 
 
 async def _sliced(messages: Iterable[Any], translated: Callable[[Any], T]) -> tuple[T, ...]:

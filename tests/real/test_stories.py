@@ -76,7 +76,7 @@ def test_young_images_stay(node: Containerd, daemon: Daemon, registry: Registry)
 def test_pause_image_stays_without_a_pin_and_without_the_size_floor(
     node: Containerd, daemon: Daemon, registry: Registry
 ) -> None:
-    """The pause image stays on 1.6 too, which pins nothing, and with no floor that would save it."""
+    """The pause image stays on 1.6 too, which pins nothing, and with no size floor to save it."""
     work = node.workload
     work.run_pod()
     goes = work.pull(registry.app("goes:v1", APP))

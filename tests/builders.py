@@ -1,0 +1,115 @@
+"""Small worlds for tests of the core: images, containers and states in a line each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from reconciler.domain.facts import Listed, PolicyLoaded, UsageSampled
+from reconciler.domain.inventory import (
+    Container,
+    ContainerState,
+    FilesystemUsage,
+    Image,
+    Listing,
+    Sandbox,
+    UsageSample,
+    Volume,
+)
+from reconciler.domain.policy import Exclusion, Mark, Mode, Place, Policy, Watermarks
+from reconciler.domain.reference import parse_pattern
+from reconciler.domain.runtime import RuntimeVersion
+from reconciler.domain.state import State, absorb
+
+T0 = 1_800_000_000.0  # when every story begins
+DAY = 86400.0
+GIB = 1 << 30
+MIB = 1 << 20
+CONTAINERD = RuntimeVersion("containerd", "1.7.24", (1, 7, 24))
+CONTAINERD_2 = RuntimeVersion("containerd", "2.1.9", (2, 1, 9))
+
+
+def digest(seed: str) -> str:
+    return hashlib.sha256(seed.encode()).hexdigest()
+
+
+def image(name: str, size: int = 100 * MIB, pinned: bool = False, digests: bool = True) -> Image:
+    """An image `name` ("app:v1") of an id of its own, with a digest name unless told not."""
+    repository = name.partition(":")[0]
+    named = (f"reg.example/{repository}@sha256:{digest('m' + name)}",) if digests else ()
+    return Image(f"sha256:{digest(name)}", (f"reg.example/{name}",), named, size, pinned)
+
+
+def container(name: str, of: Image | str, sandbox: str = "box", **fields: object) -> Container:
+    """A running container made from an image; a text stands for whatever the runtime tells."""
+    ref = of if isinstance(of, str) else of.id
+    asked = of if isinstance(of, str) else (of.tags or (of.id,))[0]
+    values: dict[str, object] = {"volumes": ()} | fields
+    return Container(
+        digest(f"container {name}"),
+        digest(f"sandbox {sandbox}"),
+        name,
+        asked,
+        ref,
+        "",
+        ContainerState.RUNNING,
+        T0,
+        **values,  # type: ignore[arg-type] # fields of Container, by name
+    )
+
+
+def sandbox(
+    name: str = "box", pause: tuple[str, ...] | None = ("reg.example/pause:3.10",)
+) -> Sandbox:
+    return Sandbox(digest(f"sandbox {name}"), f"default/{name}", T0, pause)
+
+
+def volume(name: str, manifest: str = "") -> Volume:
+    return Volume(name, manifest)
+
+
+def listed(
+    images: Iterable[Image] = (),
+    containers: Iterable[Container] = (),
+    sandboxes: Iterable[Sandbox] = (),
+    at: float = T0,
+    version: RuntimeVersion = CONTAINERD,
+) -> Listed:
+    listing = Listing(at, at, tuple(images), tuple(containers), tuple(sandboxes))
+    return Listed(listing, version)
+
+
+def usage(percent: float, at: float = T0, capacity: int = 100 * GIB) -> UsageSampled:
+    used = int(capacity * percent / 100)
+    return UsageSampled(UsageSample(at, (FilesystemUsage("/images", 1, capacity, used),)))
+
+
+def exclusion(pattern: str, line: int = 8, **fields: object) -> Exclusion:
+    return Exclusion(parse_pattern(pattern), Place("policy.yaml", line, 5), **fields)  # type: ignore[arg-type] # fields of Exclusion, by name
+
+
+def policy(**fields: object) -> Policy:
+    """Enforce, marks 80/78, no system list unless asked for."""
+    values: dict[str, object] = {"mode": Mode.ENFORCE, "system_enabled": False} | fields
+    return Policy(**values)  # type: ignore[arg-type] # fields of Policy, by name
+
+
+def marks(high: float, low: float) -> Watermarks:
+    return Watermarks(Mark(percent=high), Mark(percent=low))
+
+
+def state_of(
+    images: Iterable[Image] = (),
+    containers: Iterable[Container] = (),
+    sandboxes: Iterable[Sandbox] = (),
+    full: float = 90,
+    in_force: Policy | None = None,
+    version: RuntimeVersion = CONTAINERD,
+    seen: float = T0,
+) -> State:
+    """A state in which all was listed at `seen` and the disk is so full (percent)."""
+    state = State(began_at=T0)
+    absorb(PolicyLoaded(T0, in_force or policy()), state)
+    absorb(listed(images, containers, sandboxes, seen, version), state)
+    absorb(usage(full), state)
+    return state
