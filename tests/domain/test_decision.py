@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from reconciler.domain import facts
 from reconciler.domain.decision import Cause, Command, HoldReason, decide, explain, objection
-from reconciler.domain.inventory import Image, InvisibleFilesystem, UsageSample
+from reconciler.domain.inventory import (
+    Container,
+    ContainerEvent,
+    EventKind,
+    Image,
+    InvisibleFilesystem,
+    UsageSample,
+)
 from reconciler.domain.ledger import RemovalRecord
 from reconciler.domain.policy import Policy
 from reconciler.domain.protection import Kind
@@ -336,10 +343,7 @@ def test_the_last_look_sees_an_event_that_came_after_the_decision() -> None:
     assert objection(app, state, state.policy, LATER) is not None
 
 
-def _created(made: object) -> object:
-    from reconciler.domain.inventory import Container, ContainerEvent, EventKind
-
-    assert isinstance(made, Container)
+def _created(made: Container) -> ContainerEvent:
     return ContainerEvent(made.id, EventKind.CREATED, LATER, sandbox(), (made,))
 
 
