@@ -167,15 +167,21 @@ def explain(image: Image, state: State, policy: Policy, now: float) -> tuple[Pro
     return verdicts(image, Scene(state, policy, now))
 
 
-def objection(image: Image, state: State, policy: Policy | None, now: float) -> str | None:
+def objection(
+    image: Image, state: State, policy: Policy | None, now: float, command: Command | None = None
+) -> str | None:
     """Why one image may not be removed after all: the last look, right before the call is sent."""
     hold = _hold(state, policy, now)
     if hold is not None or policy is None:
         return hold.detail if hold else "no policy"
     if image.key not in state.graph.images:
         return "it is not listed any more"
-    found = next(holding(state.graph.images[image.key], Scene(state, policy, now)), None)
-    return found.detail if found else None
+    scene = Scene(state, policy, now)
+    found = next(holding(state.graph.images[image.key], scene), None)
+    if found is not None:
+        return found.detail
+    needed = _cause(state.record(image.key, now), scene, _missing(state) > 0, command)
+    return None if needed else "it need not go any more: the marks or the usage have changed"
 
 
 def expected_bytes(image: Image, state: State) -> int:

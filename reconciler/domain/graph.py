@@ -8,12 +8,12 @@ could not be applied whole makes the graph `ambiguous`, and both wait for the ne
 How a container's image is told (`image_of`) is kubelet's own rule, which holds on every runtime we
 measured (docs/runtimes.md): `image_id` if there is one, else `image_ref`; a full id is the image,
 `repository@digest` is looked up among the listed digests; anything else is untold. Names never
-tell: a tag may have moved since the container was made.
+tell: a tag may have moved since the container was made. They only add: what a container asked for
+by name is what it would be made from the next time, so that image is kept too (`asking_for`).
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -28,19 +28,8 @@ from .inventory import (
     image_key,
     is_full_id,
 )
+from .names import Asked, name_key
 from .reference import InvalidReference, parse_reference
-
-
-@functools.lru_cache(maxsize=16384)
-def _name_key(name: str) -> str:
-    """The form of a name to look up by; with a digest the tag says nothing more."""
-    try:
-        reference = parse_reference(name)
-    except InvalidReference:
-        return name
-    if reference.digest:
-        return f"{reference.repository}@{reference.digest}"
-    return f"{reference.repository}:{reference.tag or 'latest'}"
 
 
 class ImageGraph:
@@ -59,6 +48,7 @@ class ImageGraph:
         self._users: dict[str, set[str]] = {}  # image key -> container and sandbox ids
         self._uses: dict[str, frozenset[str]] = {}  # container or sandbox id -> image keys
         self._mounts: dict[tuple[str, Volume], frozenset[str]] = {}  # told once, told for good
+        self._asked = Asked()
 
     # --- questions -----------------------------------------------------------------------------
 
@@ -69,6 +59,11 @@ class ImageGraph:
     def is_used(self, key: str) -> bool:
         return key in self._users
 
+    def asking_for(self, image: Image) -> frozenset[str]:
+        """Ids of the containers whose creators asked for an image by a name it has now, or by its
+        id or the beginning of it: made anew they would be made from it, whatever they run on."""
+        return self._asked.by(image)
+
     def used_keys(self) -> Iterator[str]:
         """Keys of all images in use, also of those that no listing holds any more."""
         return iter(self._users)
@@ -78,7 +73,7 @@ class ImageGraph:
         if is_full_id(name):
             key = image_key(name)
             return frozenset((key,)) if key in self.images else frozenset()
-        return frozenset(self._keys_by_name.get(_name_key(name), ()))
+        return frozenset(self._keys_by_name.get(name_key(name), ()))
 
     def images_of(self, container: Container) -> frozenset[str]:
         """Keys of the image a container was made from (more than one only where a runtime lists
@@ -149,11 +144,11 @@ class ImageGraph:
                 self._unname(known)
             self.images[key] = image
             for name in image.names:
-                self._keys_by_name.setdefault(_name_key(name), set()).add(key)
+                self._keys_by_name.setdefault(name_key(name), set()).add(key)
 
     def _unname(self, image: Image) -> None:
         for name in image.names:
-            full = _name_key(name)
+            full = name_key(name)
             keys = self._keys_by_name.get(full, set())
             keys.discard(image.key)
             if not keys:
@@ -187,6 +182,10 @@ class ImageGraph:
         self.touched.update(self._uses.get(container.id, ()))
 
     def _put_container(self, container: Container, at: float) -> None:
+        known = self.containers.get(container.id)
+        if known is None or known.image != container.image:
+            self._asked.forget(known)
+            self._asked.note(container)
         self.containers[container.id] = container
         if container.volumes is None:
             self.unasked_containers.add(container.id)
@@ -230,6 +229,7 @@ class ImageGraph:
     def _remove_container(self, container_id: str) -> None:
         self.touched.update(self._uses.get(container_id, ()))
         container = self.containers.pop(container_id, None)
+        self._asked.forget(container)
         for volume in (container.volumes if container else None) or ():
             self._mounts.pop((container_id, volume), None)
         self.untold.pop(container_id, None)
@@ -263,6 +263,7 @@ def _same(known: Container, listed: Container) -> bool:
     """Whether a listing says nothing new of a container: the rest never changes for one id."""
     return (
         known.state == listed.state
+        and known.image == listed.image
         and known.image_id == listed.image_id
         and known.image_ref == listed.image_ref
         and (listed.volumes is None or listed.volumes == known.volumes)

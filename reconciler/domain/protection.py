@@ -1,6 +1,7 @@
 """The reasons to keep one image. This is where to look for the rule that keeps it.
 
-    in-use       a container in any state was made from it, or mounts it            S1
+    in-use       a container in any state was made from it, mounts it, or asked     S1
+                 for it by a name it has now
     sandbox      a sandbox runs on it, or it is known as a pause image              S1, S3
     pinned       the runtime reports it pinned                                      S2
     system       a Kubernetes system image, in the version that is current          S3
@@ -108,10 +109,15 @@ Check = Callable[[Image, Scene], "str | tuple[str, Exclusion] | None"]
 
 def _in_use(image: Image, scene: Scene) -> str | None:
     graph = scene.graph
-    users = [u for u in graph.users_of(image.key) if u in graph.containers]
-    if not users:
+    users = sorted(u for u in graph.users_of(image.key) if u in graph.containers)
+    if users:
+        return and_more([_describe(graph.containers[users[0]], scene)], users)
+    asking = sorted(graph.asking_for(image))
+    if not asking:
         return None
-    return and_more([_describe(graph.containers[user], scene) for user in sorted(users)[:1]], users)
+    first = graph.containers[asking[0]]
+    text = f"{_describe(first, scene)} asked for {first.image}, which means this image by now"
+    return and_more([text], asking)
 
 
 def _sandbox(image: Image, scene: Scene) -> str | None:

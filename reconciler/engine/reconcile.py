@@ -237,7 +237,7 @@ class Reconciler:
         await room.save(state)  # on disk before the call: we may be killed during it
         await room.policies.refresh()
         self._absorb(room.mailbox.drain())
-        against = objection(candidate.image, state, state.policy, room.clock())
+        against = objection(candidate.image, state, state.policy, room.clock(), self._command)
         if against is not None or not self._enforcing():
             state.forget_removal(begun.image_id, before)
             room.journal.spared(candidate, against or "the mode is not enforce any more")

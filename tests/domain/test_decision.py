@@ -88,6 +88,22 @@ def test_in_use_images_stay() -> None:
     assert kind_that_keeps(state_of([app], [container("c", app)]), app) is Kind.IN_USE
 
 
+@pytest.mark.parametrize("short", [False, True])
+def test_the_image_that_a_container_asked_for_by_name_stays_when_the_tag_has_moved(
+    short: bool,
+) -> None:
+    """Restarted, the container would be made from what its name means now: both images stay."""
+    old, new = replace(image("app:v1", BIG), tags=()), image("app:v1-rebuilt", BIG)
+    new = replace(new, tags=("reg.example/app:v1",))
+    asked = new.key[:12] if short else "reg.example/app:v1"
+    runs = replace(container("c", old), image=asked)
+    state = state_of([old, new], [runs])
+    assert kind_that_keeps(state, old) is Kind.IN_USE
+    assert kind_that_keeps(state, new) is Kind.IN_USE
+    absorb(listed([old, new], [], at=LATER), state)
+    assert kind_that_keeps(state, new, LATER + DAY) is None
+
+
 def test_pinned_images_stay() -> None:
     """S2: what the runtime reports pinned stays."""
     app = image("app:v1", pinned=True)
@@ -341,6 +357,16 @@ def test_the_last_look_sees_an_event_that_came_after_the_decision() -> None:
     created = facts.ContainerChanged(_created(made), LATER)
     absorb(created, state)
     assert objection(app, state, state.policy, LATER) is not None
+
+
+def test_an_edit_that_raises_the_marks_spares_the_image_already_chosen() -> None:
+    """The operator raises the marks between the decision and the call: nothing needs to go."""
+    app = image("app:v1", BIG)
+    state = state_of([app])
+    assert objection(app, state, state.policy, LATER) is None
+    absorb(facts.PolicyLoaded(LATER, policy(watermarks=marks(97, 95))), state)
+    assert objection(app, state, state.policy, LATER) is not None
+    assert objection(app, state, state.policy, LATER, Command(all_unused=True)) is None
 
 
 def _created(made: Container) -> ContainerEvent:

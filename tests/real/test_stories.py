@@ -94,7 +94,8 @@ def test_pause_image_stays_without_a_pin_and_without_the_size_floor(
 def test_tag_moved_image_stays_while_its_container_lives_and_may_go_after(
     node: Containerd, daemon: Daemon, registry: Registry
 ) -> None:
-    """A running container's image whose tag has moved stays; with the container gone it may go."""
+    """A running container's image whose tag has moved stays, and so does the one its tag means
+    now, which it would be made from anew; with the container gone both may go."""
     work = node.workload
     name = registry.app("moves:v1", APP)
     old = work.pull(name)
@@ -102,12 +103,14 @@ def test_tag_moved_image_stays_while_its_container_lives_and_may_go_after(
     registry.app("moves:v1", APP)
     new = work.pull(name)
     assert new != old
+    goes = work.pull(registry.app("goes:v1", APP))
     daemon.write_policy("2%", "1%")
     with daemon:
-        until(lambda: not work.has(new), 30, f"the new image stayed: {daemon.tail()}")
+        until(lambda: not work.has(goes), 30, f"nothing went: {daemon.tail()}")
         assert work.has(old), daemon.tail()
+        assert work.has(new), daemon.tail()
         work.remove_pod(pod)
-        until(lambda: not work.has(old), 60, f"the old image stayed: {daemon.tail()}")
+        until(lambda: not work.has(old) and not work.has(new), 60, f"one stayed: {daemon.tail()}")
 
 
 def test_an_image_volume_is_a_use(node: Containerd, daemon: Daemon, registry: Registry) -> None:

@@ -1,0 +1,69 @@
+"""Looking images up by what they are called: by a listed name, or by the text a container's creator
+asked for, which may be a name, an id or the beginning of an id (docs/runtimes.md)."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from .inventory import Container, Image, image_key, is_full_id
+from .reference import InvalidReference, parse_reference
+
+_ID_PREFIX = re.compile(r"[0-9a-f]{3,63}")  # so short a text finds an image on both runtimes
+
+
+@functools.lru_cache(maxsize=16384)
+def name_key(name: str) -> str:
+    """The form of a name to look up by; with a digest the tag says nothing more."""
+    try:
+        reference = parse_reference(name)
+    except InvalidReference:
+        return name
+    if reference.digest:
+        return f"{reference.repository}@{reference.digest}"
+    return f"{reference.repository}:{reference.tag or 'latest'}"
+
+
+@functools.lru_cache(maxsize=16384)
+def _meanings(text: str) -> tuple[str, ...]:
+    """What a creator's text may have meant."""
+    if is_full_id(text):
+        return (image_key(text),)
+    prefix = image_key(text)
+    return (name_key(text), prefix) if _ID_PREFIX.fullmatch(prefix) else (name_key(text),)
+
+
+class Asked:
+    """Which containers asked for an image by which text; a container costs O(1)."""
+
+    def __init__(self) -> None:
+        self._containers: dict[str, set[str]] = {}  # name key, image key or prefix -> ids
+        self._prefixes: set[str] = set()
+
+    def note(self, container: Container) -> None:
+        """Remembers what a container's creator asked for."""
+        for text in _meanings(container.image):
+            self._containers.setdefault(text, set()).add(container.id)
+            if _ID_PREFIX.fullmatch(text):
+                self._prefixes.add(text)
+
+    def forget(self, container: Container | None) -> None:
+        """The container is gone, or turned out to have asked for something else."""
+        if container is None:
+            return
+        for text in _meanings(container.image):
+            containers = self._containers[text]
+            containers.discard(container.id)
+            if not containers:
+                del self._containers[text]
+                self._prefixes.discard(text)
+
+    def by(self, image: Image) -> frozenset[str]:
+        """Ids of the containers that asked for something which means this image now."""
+        found: set[str] = set()
+        for text in (image.key, *map(name_key, image.names)):
+            found |= self._containers.get(text, set())
+        for prefix in self._prefixes:
+            if image.key.startswith(prefix):
+                found |= self._containers[prefix]
+        return frozenset(found)
