@@ -14,7 +14,7 @@ from ..domain.decision import Candidate, Plan
 from ..domain.facts import RemovalFinished
 from ..domain.protection import duration
 from ..domain.watermark import FilesystemState, Pressure
-from .report import size_text
+from ..report import size_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

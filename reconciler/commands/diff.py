@@ -13,8 +13,8 @@ from ..domain.policy import Policy
 from ..domain.protection import Protection, Scene, holding
 from ..domain.state import absorb
 from ..policy import PolicyInvalid, load_policy
+from ..report import API_VERSION, Json, image_json, protection_json, size_text, to_text
 from ..settings import Settings
-from .report import API_VERSION, Json, image_json, protection_json, size_text, to_text
 from .survey import Survey, connect, look
 from .tables import Table, emit, heading
 

@@ -11,8 +11,8 @@ from ..domain.inventory import Image
 from ..domain.policy import Policy
 from ..domain.protection import Protection
 from ..domain.reference import InvalidReference, parse_reference
+from ..report import explanation_json, size_text, to_text
 from ..settings import Settings
-from .report import explanation_json, size_text, to_text
 from .survey import Survey, connect, look
 from .tables import Table, emit, heading
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..domain.decision import Plan, decide
 from ..domain.policy import Mode
 from ..domain.protection import duration
+from ..report import plan_json, size_text, to_text
 from ..settings import Settings
-from .report import plan_json, size_text, to_text
 from .survey import Survey, aged, connect, look
 from .tables import Table, emit, heading
 

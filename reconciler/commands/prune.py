@@ -24,11 +24,11 @@ from ..engine.reconcile import Reconciler, Room
 from ..ledger import Ledger
 from ..lock import Lock
 from ..logs import neutralised
+from ..report import size_text
 from ..settings import Settings
 from ..sources.policy_file import PolicySource
 from ..sources.usage_probe import UsageProbe
 from .plan import show
-from .report import size_text
 from .survey import connect, look
 
 

@@ -9,12 +9,12 @@ import datetime as dt
 import json
 from typing import Any
 
-from ..domain.decision import Candidate, Plan
-from ..domain.inventory import Image
-from ..domain.policy import Mode
-from ..domain.protection import Protection
-from ..domain.state import State
-from ..domain.watermark import FilesystemState
+from .domain.decision import Candidate, Plan
+from .domain.inventory import Image
+from .domain.policy import Mode
+from .domain.protection import Protection
+from .domain.state import State
+from .domain.watermark import FilesystemState
 
 API_VERSION = "reconciler/v1"
 Json = dict[str, Any]
