@@ -28,7 +28,7 @@ unit: $(STAMP)   ## all tests that need no runtime
 	$(BIN)/python -m pytest -q -m "not real"
 
 real: $(STAMP)   ## the tests on real containerds (root on Debian; else skipped with one line)
-	$(BIN)/python -m pytest -q -m real
+	$(BIN)/python -m pytest -q -rfE -m real
 
 protos: $(STAMP) ## generate reconciler/cri/_pb from protos/
 	$(BIN)/python protos/generate.py

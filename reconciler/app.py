@@ -33,6 +33,7 @@ from .settings import SOCKETS, Settings
 from .sources.container_events import EventWatch
 from .sources.policy_file import PolicySource
 from .sources.usage_probe import Measure, UsageProbe, measure
+from .systemd import Notifier
 
 BEAT = 1.0  # seconds between beats of the pulse
 
@@ -63,6 +64,7 @@ class Daemon:
     journal: LogAndMetrics
     pulse: Pulse
     reconciler: Reconciler
+    notifier: Notifier
 
 
 def assemble(
@@ -99,6 +101,7 @@ def assemble(
         journal,
         Pulse(time.monotonic),
         Reconciler(room, state),
+        Notifier.from_environment(),
     )
 
 
@@ -159,7 +162,7 @@ def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
     watching: dict[str, Callable[[], Awaitable[None]]] = {
         "policy files": daemon.policies.watch,
         "usage probe": functools.partial(daemon.probe.run, daemon.mailbox),
-        "pulse": functools.partial(beat, daemon.pulse),
+        "pulse": functools.partial(beat, daemon.pulse, daemon.notifier),
     }
     if daemon.settings.events:
         events = EventWatch(daemon.runtime, daemon.mailbox, clock)
@@ -170,8 +173,12 @@ def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
     return watching
 
 
-async def beat(pulse: Pulse) -> None:
+async def beat(pulse: Pulse, notifier: Notifier) -> None:
+    """Proves once a second that the event loop turns. systemd counts the daemon as started with
+    the first beat; whether it has all it needs to remove anything is /readyz's to tell."""
+    notifier.ready()
     while True:
+        notifier.alive()
         await anyio.sleep(BEAT)
         pulse.beat(BEAT)
 
@@ -185,6 +192,7 @@ async def end_on_signal(scope: anyio.CancelScope, daemon: Daemon) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             structlog.get_logger().info("ending", signal=signal.Signals(number).name)
+            daemon.notifier.stopping()
             daemon.policies.stop()
             scope.cancel()
             return

@@ -13,6 +13,7 @@ from .debs import install_tools, what_is_missing
 from .images import Registry
 
 MISSING = what_is_missing()
+ON_CONTAINERD: set[str] = set()  # the ids of the selected tests that need one
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,6 +26,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.timeout(240))
         if MISSING is not None:
             item.add_marker(pytest.mark.skip(reason=MISSING))
+        if "running" in getattr(item, "fixturenames", ()):
+            ON_CONTAINERD.add(item.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line that `.ci/run` looks for: how many stories ran on a real containerd, or why none."""
+    reports = [
+        report
+        for outcome in ("passed", "failed", "skipped")
+        for report in terminalreporter.getreports(outcome)
+        if report.nodeid in ON_CONTAINERD
+    ]
+    if reports:
+        ran = {report.nodeid for report in reports if report.when == "call"}
+        why = f"; {MISSING}" if MISSING else ""
+        terminalreporter.write_line(f"real containerd tests: {len(ran)} ran{why}")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,145 @@
+"""Everything in config/ is what it says: valid for Kubernetes and systemd, and one policy."""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from reconciler.cri.client import REMOVE_DEADLINE
+from reconciler.domain.policy import Mode, Policy
+from reconciler.http.health import SILENCE
+from reconciler.policy import load_policy
+from reconciler.policy.files import parse_text, read_text
+
+CONFIG = Path(__file__).parents[2] / "config"
+KUBERNETES = ("1.30", "1.37")  # the oldest and the newest that the manifest is checked against
+FREEZE = 30.0  # seconds from a freeze to the new process, at most
+
+
+def documents() -> list[dict[str, Any]]:
+    with (CONFIG / "daemonset.yaml").open() as file:
+        return list(yaml.safe_load_all(file))
+
+
+def the(kind: str) -> dict[str, Any]:
+    (found,) = [one for one in documents() if one["kind"] == kind]
+    return found
+
+
+def pod() -> dict[str, Any]:
+    found: dict[str, Any] = the("DaemonSet")["spec"]["template"]["spec"]
+    return found
+
+
+def unit() -> configparser.SectionProxy:
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign] # keys keep their case
+    parser.read(CONFIG / "reconciler.service")
+    return parser["Service"]
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_a_typo_in_the_manifest_is_no_surprise_on_the_cluster(version: str) -> None:
+    """Every document is valid by Kubernetes' own schema, and has no key that it would drop."""
+    for document in documents():
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_the_manifest_check_bites() -> None:
+    """The schema refuses a misspelled key, so that its silence means something."""
+    broken = the("DaemonSet")
+    broken["spec"]["template"]["spec"]["hostNetwrok"] = True
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, KUBERNETES[-1], strict=True)
+
+
+def test_the_shipped_policy_is_the_defaults_and_removes_nothing() -> None:
+    """config/policy.yaml says what the built-in defaults are, and its mode is observe."""
+    policy = load_policy(CONFIG / "policy.yaml")
+    assert policy == Policy()
+    assert policy.mode is Mode.OBSERVE
+
+
+def test_the_cluster_gets_the_same_policy_as_a_single_node(tmp_path: Path) -> None:
+    """The ConfigMap holds config/policy.yaml, letter by letter, and nothing beside it."""
+    data = the("ConfigMap")["data"]
+    assert data == {"policy.yaml": (CONFIG / "policy.yaml").read_text()}
+    for name, text in data.items():
+        (tmp_path / name).write_text(text)
+    policy, warnings = parse_text(read_text(tmp_path))
+    assert policy == Policy()
+    assert not warnings
+
+
+def test_the_policy_is_mounted_so_that_edits_arrive() -> None:
+    """A subPath mount never sees an edit of its ConfigMap."""
+    (container,) = pod()["containers"]
+    (mount,) = [one for one in container["volumeMounts"] if one["name"] == "policy"]
+    assert "subPath" not in mount
+    assert f"--policy={mount['mountPath']}" in container["args"]
+
+
+def test_paths_are_the_same_inside_and_outside() -> None:
+    """The runtime names its filesystem by the host's path, so it has to be there in the pod."""
+    spec = pod()
+    inside = {one["name"]: one["mountPath"] for one in spec["containers"][0]["volumeMounts"]}
+    outside = {one["name"]: one["hostPath"]["path"] for one in spec["volumes"] if "hostPath" in one}
+    assert outside == {name: inside[name] for name in outside}
+    assert set(outside) == {"runtime", "images", "state"}
+
+
+def test_the_pod_has_no_privilege_to_lose() -> None:
+    """No token, no capability, no writable root, no host namespace."""
+    spec = pod()
+    (container,) = spec["containers"]
+    context = container["securityContext"]
+    assert spec["automountServiceAccountToken"] is False
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert context["readOnlyRootFilesystem"] is True
+    assert context["allowPrivilegeEscalation"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+    writable = [m["name"] for m in container["volumeMounts"] if not m.get("readOnly")]
+    assert writable == ["state"]
+
+
+def test_kubelet_ends_a_frozen_pod_soon_and_lets_a_removal_end() -> None:
+    """From a freeze to SIGKILL in less than 30 s; on a normal stop a removal has all its time."""
+    spec = pod()
+    probe = spec["containers"][0]["livenessProbe"]
+    last_failure = probe["failureThreshold"] * probe["periodSeconds"] + probe["timeoutSeconds"]
+    assert last_failure + probe["terminationGracePeriodSeconds"] < FREEZE
+    assert spec["terminationGracePeriodSeconds"] > REMOVE_DEADLINE
+
+
+def test_systemd_ends_a_frozen_daemon_soon_and_lets_a_removal_end() -> None:
+    """The same promise where systemd keeps it; SIGABRT would wait for a stopped process."""
+    service = unit()
+    assert service["Type"] == "notify"
+    assert service["WatchdogSignal"] == "SIGKILL"
+    assert int(service["WatchdogSec"]) + int(service["RestartSec"]) < FREEZE
+    assert int(service["WatchdogSec"]) > SILENCE
+    assert int(service["TimeoutStopSec"]) > REMOVE_DEADLINE
+    assert service["Restart"] == "always"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
+def test_systemd_understands_the_unit_file(tmp_path: Path) -> None:
+    """systemd's own check finds nothing to say, not even a warning of an unknown key."""
+    program = tmp_path / "reconciler"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    text = (CONFIG / "reconciler.service").read_text()
+    file = tmp_path / "reconciler.service"
+    file.write_text(text.replace("/usr/local/bin/reconciler", str(program)))
+    command = ["systemd-analyze", "verify", "--man=no", str(file)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    ours = [line for line in said.stderr.splitlines() if "reconciler" in line]
+    assert not ours
+    assert said.returncode == 0, said.stderr
