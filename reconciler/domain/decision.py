@@ -1,8 +1,9 @@
 """Which image goes next, if any: `decide(state, policy, now) -> Plan`, a pure function.
 
-1. A hold stops everything (`Hold`; the ladder in `_hold`): no valid policy, no complete listing
-   since the last removal or since an event that raised doubt, a container whose image can not be
-   told, something not asked yet, a filesystem not measured, no sandbox image known.
+1. A hold stops everything (`Hold`; the ladder in `_hold`): no valid policy, the operator's own
+   pause, no complete listing since the last removal or since an event that raised doubt, a
+   container whose image can not be told, something not asked yet, a filesystem not measured, no
+   sandbox image known.
 2. An image with any protection is kept (`protection.py`).
 3. What is left are candidates, in the order of `removal_order`.
 4. A candidate goes for a cause: a filesystem is above its mark and not yet back at the low one;
@@ -53,6 +54,7 @@ class HoldReason(enum.Enum):
     """Why nothing is removed at all now."""
 
     POLICY_UNKNOWN = "policy-unknown"
+    PAUSED = "paused"
     LISTING_DUE = "listing-due"
     RUNTIME_UNAVAILABLE = "runtime-unavailable"
     CONTAINER_UNKNOWN = "container-unknown"
@@ -250,6 +252,9 @@ def _hold(state: State, policy: Policy | None, now: float) -> Hold | None:
     if policy is None:
         problem = and_more(list(state.policy_problems[:1]), list(state.policy_problems))
         return Hold(HoldReason.POLICY_UNKNOWN, f"no valid policy yet: {problem or 'not read'}")
+    if state.paused_at is not None:
+        since = duration(now - state.paused_at)
+        return Hold(HoldReason.PAUSED, f"paused by the operator {since} ago, until resumed")
     if state.listing_trouble is not None:
         return Hold(HoldReason.RUNTIME_UNAVAILABLE, state.listing_trouble)
     if state.listing_spent or state.graph.ambiguous or state.removing is not None:

@@ -144,6 +144,28 @@ class AskFailed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The operator told this daemon to remove nothing until told otherwise, or restarted."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The operator's pause is over."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReclaimAsked:
+    """The operator wants space back now: reclaim to the low mark without waiting for the high
+    one. No protection gives way, and the mode still governs."""
+
+    at: float
+
+
 Fact: TypeAlias = (
     ContainerChanged
     | EventsOpened
@@ -160,4 +182,7 @@ Fact: TypeAlias = (
     | VolumesTold
     | PauseTold
     | AskFailed
+    | Paused
+    | Resumed
+    | ReclaimAsked
 )

@@ -17,7 +17,7 @@ from .inventory import Container, Image, UsageSample, image_key
 from .ledger import ImageRecord, RemovalRecord
 from .policy import Policy, Watermarks
 from .runtime import RuntimeVersion
-from .watermark import FilesystemState, Pressure, measured
+from .watermark import FilesystemState, Pressure, measured, pressed
 
 REFUSAL_FIRST = 300.0  # seconds a refused image is left alone, doubling up to REFUSAL_LAST
 REFUSAL_LAST = 3600.0
@@ -60,6 +60,7 @@ class State:
     listing_trouble: str | None = None
     ask_trouble: str | None = None  # why something no listing tells is still not known
     events: str | None = None  # None: a stream is open; else why there is none
+    paused_at: float | None = None  # the operator's own pause, since when
     removing: facts.RemovalBegun | None = None  # sent, and not yet confirmed by a listing
     futile: int = 0  # removals in a row that freed nothing
     rest_until: float = 0.0
@@ -210,6 +211,22 @@ def _(fact: facts.EventsLost | facts.EventsAbsent, state: State) -> None:
 @absorb.register
 def _(fact: facts.ListingDue, state: State) -> None:
     state.graph.ambiguous = True
+
+
+@absorb.register
+def _(fact: facts.Paused, state: State) -> None:
+    state.paused_at = fact.at if state.paused_at is None else state.paused_at
+
+
+@absorb.register
+def _(fact: facts.Resumed, state: State) -> None:
+    state.paused_at = None
+
+
+@absorb.register
+def _(fact: facts.ReclaimAsked, state: State) -> None:
+    state.filesystems = {name: pressed(fs) for name, fs in state.filesystems.items()}
+    state.futile, state.rest, state.rest_until = 0, REST_FIRST, 0.0
 
 
 @absorb.register

@@ -3,6 +3,7 @@
     pressure     sample            becomes
     CALM         used >= high      RECLAIMING
     RECLAIMING   used <= low       CALM
+    CALM         the operator asks for space, used > low: RECLAIMING (`pressed`)
     (anything else stays as it is)
 
 Bytes and inodes each have their own pressure; a filesystem reclaims while either does.
@@ -11,7 +12,7 @@ Bytes and inodes each have their own pressure; a filesystem reclaims while eithe
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .inventory import FilesystemUsage
 from .policy import Watermarks
@@ -84,3 +85,12 @@ def measured(
         next_pressure(by_bytes, usage.used, high, low),
         by_inodes,
     )
+
+
+def pressed(fs: FilesystemState) -> FilesystemState:
+    """A filesystem from which the operator wants space back, down to the low mark, although it
+    has not reached the high one."""
+    usage = fs.usage
+    by_bytes = Pressure.RECLAIMING if usage.used > fs.low else fs.by_bytes
+    inodes = bool(usage.total_inodes) and usage.used_inodes > fs.inodes_low
+    return replace(fs, by_bytes=by_bytes, by_inodes=Pressure.RECLAIMING if inodes else fs.by_inodes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import structlog
 
 from ..domain import facts
-from ..domain.decision import Candidate, Plan
+from ..domain.decision import Candidate, Hold, Plan
 from ..domain.policy import Mode
 from ..domain.protection import duration
 from ..domain.state import State
@@ -17,6 +17,11 @@ from ..domain.watermark import Pressure
 from ..http.metrics import Metrics
 from ..logs import Once
 
+TOLD: dict[type, str] = {
+    facts.Paused: "paused",
+    facts.Resumed: "resumed",
+    facts.ReclaimAsked: "reclaim-asked",
+}
 LISTED = 5  # images named in the line on what would go
 
 
@@ -47,6 +52,8 @@ class LogAndMetrics:
                     self._log.error("policy-refused", problem=problem, in_force=_in_force(state))
             case facts.RemovalFinished():
                 self._removed(fact, state)
+            case facts.Paused() | facts.Resumed() | facts.ReclaimAsked():
+                self._log.warning(TOLD[type(fact)], by="the operator, over HTTP")
 
     def _sampled(self, state: State, at: float) -> None:
         for mountpoint, fs in state.filesystems.items():
@@ -109,12 +116,19 @@ class LogAndMetrics:
     def decided(self, plan: Plan, state: State, at: float) -> None:
         self.metrics.decided(plan, state)
         if plan.hold is not None and state.pressure is Pressure.RECLAIMING:
-            self._trouble("hold", f"{plan.hold.reason.value}: {plan.hold.detail}", at)
+            self._held(plan.hold, at)
         going = [one for one in plan.candidates if one.goes]
         if plan.hold is None and going and not _enforcing(state):
             names = [(one.image.names or (one.image.id,))[0] for one in going[:LISTED]]
             if self._once.due("would-remove", "observing", at) is not None:
                 self._log.info("would-remove", images=len(going), first=names, mode="observe")
+
+    def _held(self, hold: Hold, at: float) -> None:
+        """Once for each reason: its numbers change with every look."""
+        count = self._once.due("hold", hold.reason.value, at)
+        if count is not None:
+            again = {"times_since": count} if count else {}
+            self._log.warning("hold", reason=hold.reason.value, detail=hold.detail, **again)
 
     def removing(self, candidate: Candidate, state: State, at: float) -> None:
         record = candidate.record

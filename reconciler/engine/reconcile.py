@@ -21,6 +21,8 @@ from ..domain.facts import (
     Fact,
     ListingFailed,
     PolicyLoaded,
+    ReclaimAsked,
+    Resumed,
     UsageSampled,
 )
 from ..domain.inventory import UsageSample
@@ -130,7 +132,7 @@ class Reconciler:
             self.room.journal.absorbed(fact, self.state, self.room.clock())
             if isinstance(fact, EventsOpened | EventsLost):
                 self._asking_version = True  # another version may answer on the same socket
-            if isinstance(fact, PolicyLoaded):
+            if isinstance(fact, PolicyLoaded | ReclaimAsked | Resumed):
                 self._retry_at, self._retry_delay = 0.0, 1.0
 
     def _listing_due(self, now: float) -> bool:
