@@ -121,8 +121,9 @@ async def run(settings: Settings) -> int:
     endpoint = settings.runtime_endpoint or f"unix://{SOCKETS[0]}"
     bound = face.listening(*settings.listen)
     with Lock(settings.state_dir):
-        async with open_client(endpoint, settings.image_endpoint) as client:
-            daemon = assemble(settings, client, SteadyClock())
+        clock = SteadyClock()
+        async with open_client(endpoint, settings.image_endpoint, clock=clock) as client:
+            daemon = assemble(settings, client, clock)
             log.info(
                 "starting",
                 version=__version__,

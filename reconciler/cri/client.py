@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 import anyio.lowlevel
+import grpc.aio
 
 from ..domain.inventory import (
     Container,
@@ -40,13 +41,22 @@ T = TypeVar("T")
 
 class CriClient:
     """One runtime. A container or sandbox that did not change since the last listing is handed out
-    as the same value again: listings repeat, and most of a node stays as it was."""
+    as the same value again: listings repeat, and most of a node stays as it was. `clock` stamps
+    listings; a wall clock set back by a day would make a new image a day old."""
 
-    def __init__(self, runtime_path: str, image_path: str, patience: float | None = None) -> None:
+    def __init__(
+        self,
+        runtime_path: str,
+        image_path: str,
+        patience: float | None = None,
+        clock: Callable[[], float] = time.time,
+        connect: Callable[[str], grpc.aio.Channel] = open_channel,
+    ) -> None:
         self._path, self._image_path = runtime_path, image_path
         self._deadline = patience or STATUS_DEADLINE
         self._list_deadline = patience or LIST_DEADLINE
-        self._channels = [open_channel(path) for path in dict.fromkeys((runtime_path, image_path))]
+        self._clock = clock
+        self._channels = [connect(path) for path in dict.fromkeys((runtime_path, image_path))]
         self._runtime = Methods(self._channels[0], "RuntimeService")
         self._images = Methods(self._channels[-1], "ImageService")
         self._streams: bool | None = None  # whether Stream* exist; None: not tried
@@ -76,11 +86,11 @@ class CriClient:
         return translate.version(answer)
 
     async def list_all(self) -> Listing:
-        began = time.time()
+        began = self._clock()
         images = await self._list_images()
         containers = await self._list_containers()
         sandboxes = await self._list_sandboxes()
-        return Listing(began, time.time(), images, containers, sandboxes)
+        return Listing(began, self._clock(), images, containers, sandboxes)
 
     async def volumes_of(self, container_id: str) -> tuple[Volume, ...]:
         request = pb.ContainerStatusRequest(container_id=container_id)
@@ -227,9 +237,13 @@ def socket_path(endpoint: str) -> str:
 
 
 def open_client(
-    runtime_endpoint: str, image_endpoint: str | None = None, patience: float | None = None
+    runtime_endpoint: str,
+    image_endpoint: str | None = None,
+    patience: float | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> CriClient:
     """A client for endpoints as crictl takes them. `patience`: seconds that any question may
     take, for commands that run once; else minutes for lists. Raises ValueError for a bad one."""
     path = socket_path(runtime_endpoint)
-    return CriClient(path, socket_path(image_endpoint) if image_endpoint else path, patience)
+    image_path = socket_path(image_endpoint) if image_endpoint else path
+    return CriClient(path, image_path, patience, clock)

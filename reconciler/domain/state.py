@@ -136,14 +136,18 @@ def _(fact: facts.Listed, state: State) -> None:
     listing = fact.listing
     state.version, state.configured_pause = fact.version, fact.configured_pause
     known = set(state.graph.containers)
-    _meet_images(state, {image.key: image for image in listing.images}, listing.began_at)
+    used = set(state.graph.used_keys())
+    # A slow answer tells of its last moment as well as of its first: ages count from its end.
+    _meet_images(state, {image.key: image for image in listing.images}, listing.ended_at)
     state.graph.replace(listing)
     new = [container for container in listing.containers if container.id not in known]
     for container in sorted(new, key=lambda container: container.created_at):
         _count_use(state, container)
-    for key in state.graph.used_keys():
+    # What this listing shows to be unused, and the one before did not, was used until now for all
+    # that is known: no event may have told when its last container went.
+    for key in used.union(state.graph.used_keys()):
         if key in state.ledger:
-            _touch(state, key, listing.began_at)
+            _touch(state, key, listing.ended_at)
     state.listed_at, state.listing_spent, state.listing_trouble = listing.began_at, False, None
     state.ask_trouble = None
 

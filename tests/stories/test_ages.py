@@ -1,0 +1,53 @@
+"""Ages under clocks and answers that are not what they should be."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from reconciler.cri.client import CriClient
+from reconciler.domain.decision import decide
+from reconciler.domain.facts import Listed
+from reconciler.domain.inventory import Listing
+from reconciler.domain.state import State, absorb
+from reconciler.embedded.habits import CONTAINERD_2
+from reconciler.embedded.node import Node
+from reconciler.embedded.server import EmbeddedRuntime
+from tests.builders import CONTAINERD, DAY, GIB, T0, container, image, policy, state_of
+
+
+def goes(state: State, at: float) -> bool:
+    return decide(state, state.policy, at).eviction is not None
+
+
+def test_a_slow_listing_does_not_make_a_new_image_older_than_it_is() -> None:
+    """An image that was pulled while the runtime took 100 s to answer is no 100 s old."""
+    state = state_of(in_force=policy(minimum_age=120.0))
+    absorb(Listed(Listing(T0, T0 + 100, (image("new:v1", 10 * GIB),), (), ()), CONTAINERD), state)
+    assert not goes(state, T0 + 121)
+    assert goes(state, T0 + 220)
+
+
+def test_an_image_is_unused_only_since_the_listing_that_shows_it() -> None:
+    """Its container went at an unknown moment between two listings, without an event: it counts
+    as used until the second, not until the first."""
+    app = image("app:v1", 10 * GIB)
+    state = state_of([app], [container("c", app)], in_force=policy(minimum_age=120.0))
+    absorb(Listed(Listing(T0 + 30, T0 + 30, (app,), (), ()), CONTAINERD), state)
+    assert not goes(state, T0 + 121)
+    assert goes(state, T0 + 150)
+
+
+async def test_a_wall_clock_set_back_by_a_day_does_not_age_new_images(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Listings are stamped by the daemon's own clock, which never steps, not by the wall clock."""
+    socket = str(tmp_path_factory.mktemp("s") / "cri.sock")
+    steady = time.time() + DAY  # what it says after the wall clock was set back
+    async with (
+        EmbeddedRuntime(Node(CONTAINERD_2), socket),
+        CriClient(socket, socket, clock=lambda: steady) as client,
+    ):
+        listing = await client.list_all()
+    assert (listing.began_at, listing.ended_at) == (steady, steady)
