@@ -25,10 +25,10 @@ from .engine.journal import LogAndMetrics
 from .engine.reconcile import Reconciler, Room
 from .http import face
 from .http.health import Pulse
-from .http.metrics import Metrics
 from .kubelet import read_marks, warnings_for
 from .ledger import Ledger
 from .lock import Lock
+from .metrics import Metrics
 from .settings import SOCKETS, Settings
 from .sources.container_events import EventWatch
 from .sources.policy_file import PolicySource

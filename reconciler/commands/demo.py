@@ -25,7 +25,7 @@ from ..embedded.life import Life
 from ..embedded.node import Node
 from ..embedded.server import EmbeddedRuntime
 from ..engine.journal import LogAndMetrics
-from ..http.metrics import Metrics
+from ..metrics import Metrics
 from ..settings import Settings
 from .demo_screen import Seen, draw_live, draw_plain
 

@@ -14,8 +14,8 @@ from ..domain.policy import Mode
 from ..domain.protection import duration
 from ..domain.state import State
 from ..domain.watermark import Pressure
-from ..http.metrics import Metrics
 from ..logs import Once
+from ..metrics import Metrics
 
 TOLD: dict[type, str] = {
     facts.Paused: "paused",

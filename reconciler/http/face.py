@@ -14,8 +14,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ..domain.state import State
+from ..metrics import Metrics
 from .health import SILENCE, Pulse, missing
-from .metrics import Metrics
 
 INDEX = "reconciler\n/healthz  does the loop turn?\n/readyz   is it ready?\n/metrics  Prometheus\n"
 

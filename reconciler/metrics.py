@@ -9,12 +9,12 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as Total
 from prometheus_client.exposition import generate_latest
 
-from ..domain import facts
-from ..domain.decision import HoldReason, Plan
-from ..domain.policy import Mode
-from ..domain.protection import Kind
-from ..domain.state import State
-from ..domain.watermark import Pressure
+from .domain import facts
+from .domain.decision import HoldReason, Plan
+from .domain.policy import Mode
+from .domain.protection import Kind
+from .domain.state import State
+from .domain.watermark import Pressure
 
 BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600)
 
