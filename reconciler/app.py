@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import anyio
 import anyio.to_thread
-import structlog
 from starlette.applications import Starlette
 
 from . import __version__, logs
@@ -117,7 +116,7 @@ def observing(policy: Policy) -> Policy:
 async def run(settings: Settings) -> int:
     """`reconciler run`: until SIGTERM or SIGINT, then 0. Raises LockUnavailable, ListenFailed."""
     logs.set_up(settings.log_json, settings.log_level)
-    log = structlog.get_logger()
+    log = logs.get_logger()
     endpoint = settings.runtime_endpoint or f"unix://{SOCKETS[0]}"
     bound = face.listening(*settings.listen)
     with Lock(settings.state_dir):
@@ -192,7 +191,7 @@ async def end_on_signal(scope: anyio.CancelScope, daemon: Daemon) -> None:
     """SIGTERM and SIGINT end the daemon well: a removal in flight is waited for."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
-            structlog.get_logger().info("ending", signal=signal.Signals(number).name)
+            logs.get_logger().info("ending", signal=signal.Signals(number).name)
             daemon.notifier.stopping()
             daemon.policies.stop()
             scope.cancel()
@@ -202,7 +201,7 @@ async def end_on_signal(scope: anyio.CancelScope, daemon: Daemon) -> None:
 async def warn_of_kubelet(daemon: Daemon) -> None:
     """Warns when our marks are not below kubelet's; the policy is read for it, once."""
     marks, trouble = read_marks(daemon.settings.kubelet_config)
-    log = structlog.get_logger()
+    log = logs.get_logger()
     if trouble is not None:
         log.warning("kubelet-config", detail=trouble)
     await daemon.policies.refresh()

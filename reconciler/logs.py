@@ -6,14 +6,29 @@ escapes and long texts cut, in one place, whatever is logged.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-import structlog
-import structlog.typing
+
+@contextlib.contextmanager
+def _hidden(name: str) -> Iterator[None]:
+    """Makes an optional import of others fail, unless somebody has it loaded already."""
+    modules: dict[str, object] = sys.modules  # type: ignore[assignment] # None: import fails
+    modules.setdefault(name, None)
+    try:
+        yield
+    finally:
+        if modules[name] is None:
+            del modules[name]
+
+
+with _hidden("rich"):  # loaded for a renderer that is not used here: 5 MiB on every node
+    import structlog
+    import structlog.typing
 
 LONGEST = 2000  # characters of one value
 REMIND = 600.0  # seconds between reminders of a trouble that lasts
@@ -21,6 +36,7 @@ REMIND = 600.0  # seconds between reminders of a trouble that lasts
 _HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 Event = MutableMapping[str, Any]
+get_logger = structlog.get_logger  # whoever logs takes it from here
 
 
 def neutralised(text: str) -> str:

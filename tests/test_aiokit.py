@@ -58,7 +58,7 @@ async def test_a_put_wakes_the_reader() -> None:
 
 @pytest.mark.parametrize("before", [True, False])
 async def test_a_cancelled_take_loses_nothing(before: bool) -> None:
-    """Cut off in its wait, just before or just after a fact came in: the fact stays for the next."""
+    """Cut off just before or just after a fact came in: the fact stays for the next take."""
     mailbox: Mailbox[int] = Mailbox()
     taking = asyncio.create_task(mailbox.take(3600))
     await asyncio.sleep(0)

@@ -6,15 +6,13 @@ once and then counted.
 
 from __future__ import annotations
 
-import structlog
-
 from ..domain import facts
 from ..domain.decision import Candidate, Hold, Plan
 from ..domain.policy import Mode
 from ..domain.protection import duration
 from ..domain.state import State
 from ..domain.watermark import Pressure
-from ..logs import Once
+from ..logs import Once, get_logger
 from ..metrics import Metrics
 
 TOLD: dict[type, str] = {
@@ -29,7 +27,7 @@ class LogAndMetrics:
     """The daemon's journal (`engine.reconcile.Journal`)."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self.metrics, self._log, self._once = metrics, structlog.get_logger(), Once()
+        self.metrics, self._log, self._once = metrics, get_logger(), Once()
         self._pressure: dict[str, Pressure] = {}
 
     def absorbed(self, fact: facts.Fact, state: State, at: float) -> None:
