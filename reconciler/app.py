@@ -19,9 +19,10 @@ from .cri.client import open_client
 from .domain.facts import EventsAbsent, Fact
 from .domain.policy import Mode, Policy
 from .domain.runtime import ImageRuntime
-from .domain.state import State
+from .domain.state import Changes, State
 from .engine.journal import LogAndMetrics
 from .engine.reconcile import Reconciler, Room
+from .history import Entry, History
 from .http import face
 from .http.health import Pulse
 from .kubelet import read_marks, warnings_for
@@ -56,6 +57,7 @@ class Daemon:
     settings: Settings
     runtime: ImageRuntime
     ledger: Ledger
+    history: History
     state: State
     mailbox: Mailbox[Fact]
     policies: PolicySource
@@ -63,6 +65,12 @@ class Daemon:
     journal: LogAndMetrics
     pulse: Pulse
     reconciler: Reconciler
+
+    def close(self) -> None:
+        """Closes the files; the last thing."""
+        self.ledger.close()
+        self.history.close()
+
     notifier: Notifier
 
 
@@ -75,7 +83,7 @@ def assemble(
 ) -> Daemon:
     """Builds the daemon; nothing runs yet. The demo and the tests bring a disk and a journal of
     their own."""
-    ledger = Ledger.open(settings.state_dir)
+    ledger, history = Ledger.open(settings.state_dir), History(settings.state_dir)
     state = State(began_at=clock())
     state.ledger, state.removals = ledger.load(clock())
     mailbox: Mailbox[Fact] = Mailbox()
@@ -84,15 +92,20 @@ def assemble(
     policies = PolicySource(settings.policy, settings.policy_named, mailbox, clock, adapt)
     probe = UsageProbe(runtime, clock, measured_by)
 
+    def write(changes: Changes, removed: list[Entry]) -> None:
+        ledger.save(*changes)
+        history.add(removed)
+
     async def save(state: State) -> None:
-        await anyio.to_thread.run_sync(ledger.save, *state.take_changes())
-        journal.ledger(ledger.trouble, clock())
+        await anyio.to_thread.run_sync(write, state.take_changes(), journal.evidence.take())
+        journal.ledger(ledger.trouble or history.trouble, clock())
 
     room = Room(runtime, mailbox, policies, probe.sample, save, journal, clock, time.monotonic)
     return Daemon(
         settings,
         runtime,
         ledger,
+        history,
         state,
         mailbox,
         policies,
@@ -139,7 +152,7 @@ async def run(settings: Settings) -> int:
                     group.start_soon(face.serve, bound, web(daemon))
                     await live(daemon)
             finally:
-                daemon.ledger.close()
+                daemon.close()
     log.info("ended")
     return 0
 

@@ -40,7 +40,7 @@ LIBRARIES = {
     "uvicorn": {"http"},
     "prometheus_client": {"http", "metrics"},
     "rich": {"commands"},
-    "sqlite3": {"ledger", "history"},
+    "sqlite3": {"database", "history", "ledger"},
     "argparse": {"cli"},
 }
 # Bottom-up: a module of the domain imports only those before it.

@@ -85,7 +85,7 @@ async def demo(seconds: float, seed: int, *, plain: bool) -> int:
             seen = Seen(deque(maxlen=8))
             daemon = assemble(settings, client, time.time, node.usage, Watched(seen))
             await _watch(daemon, life, seen, seconds, plain or not sys.stdout.isatty())
-            daemon.ledger.close()
+            daemon.close()
             wrong = [one for one in runtime.calls.removals if one.users or one.pinned]
     seen.summary(len(wrong))
     return 1 if wrong else 0

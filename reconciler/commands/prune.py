@@ -18,9 +18,11 @@ from ..domain.decision import Candidate, Command, Plan, decide
 from ..domain.facts import Fact, RemovalFinished, UsageSampled
 from ..domain.inventory import UsageSample
 from ..domain.policy import Mark, Policy
-from ..domain.state import State
+from ..domain.state import Changes, State
 from ..domain.watermark import Pressure
+from ..engine.evidence import Evidence
 from ..engine.reconcile import Reconciler, Room
+from ..history import Entry, History
 from ..ledger import Ledger
 from ..lock import Lock
 from ..logs import neutralised
@@ -54,11 +56,13 @@ class Told:
 
     def __init__(self) -> None:
         self.removed = self.freed = self.refused = 0
+        self.evidence = Evidence()
         self.last: Plan | None = None
 
     def absorbed(self, fact: Fact, state: State, at: float) -> None:
         if not isinstance(fact, RemovalFinished):
             return
+        self.evidence.finished(fact, state)
         name = neutralised(fact.names[0] if fact.names else fact.image_id)
         if not fact.gone:
             self.refused += 1
@@ -74,7 +78,7 @@ class Told:
         self.last = plan
 
     def removing(self, candidate: Candidate, state: State, at: float) -> None:
-        pass
+        self.evidence.began(candidate, state, at)
 
     def spared(self, candidate: Candidate, why: str) -> None:
         print(f"spared {candidate.image.id}: {neutralised(why)}", file=sys.stderr)
@@ -85,15 +89,16 @@ async def prune(settings: Settings, wish: Wish) -> int:
     if settings.dry_run:
         return await _dry_run(settings, wish)
     with Lock(settings.state_dir):
-        ledger = Ledger.open(settings.state_dir)
+        ledger, history = Ledger.open(settings.state_dir), History(settings.state_dir)
         try:
             async with connect(settings) as client:
                 survey = await look(client, settings, wish.over)
                 told = Told()
-                room = _room(settings, wish, client, ledger, told)
+                room = _room(settings, wish, client, ledger, history, told)
                 await Reconciler(room, survey.state, Command(wish.all_unused)).prune()
         finally:
             ledger.close()
+            history.close()
     return _verdict(told, survey.state, wish)
 
 
@@ -106,7 +111,14 @@ async def _dry_run(settings: Settings, wish: Wish) -> int:
     return 0
 
 
-def _room(settings: Settings, wish: Wish, client: CriClient, ledger: Ledger, told: Told) -> Room:
+def _room(
+    settings: Settings,
+    wish: Wish,
+    client: CriClient,
+    ledger: Ledger,
+    history: History,
+    told: Told,
+) -> Room:
     mailbox: Mailbox[Fact] = Mailbox()
     policies = PolicySource(settings.policy, settings.policy_named, mailbox, time.time, wish.over)
     probe = UsageProbe(client, time.time)
@@ -115,8 +127,12 @@ def _room(settings: Settings, wish: Wish, client: CriClient, ledger: Ledger, tol
         fact = await probe.once()
         return fact.sample if isinstance(fact, UsageSampled) else UsageSample(time.time())
 
+    def write(changes: Changes, entries: list[Entry]) -> None:
+        ledger.save(*changes)
+        history.add(entries)
+
     async def save(state: State) -> None:
-        await anyio.to_thread.run_sync(ledger.save, *state.take_changes())
+        await anyio.to_thread.run_sync(write, state.take_changes(), told.evidence.take())
 
     return Room(client, mailbox, policies, measured, save, told, time.time, time.monotonic)
 

@@ -14,6 +14,7 @@ from ..domain.state import State
 from ..domain.watermark import Pressure
 from ..logs import Once, get_logger
 from ..metrics import Metrics
+from .evidence import Evidence
 
 TOLD: dict[type, str] = {
     facts.Paused: "paused",
@@ -28,6 +29,7 @@ class LogAndMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics, self._log, self._once = metrics, get_logger(), Once()
+        self.evidence = Evidence()
         self._pressure: dict[str, Pressure] = {}
 
     def absorbed(self, fact: facts.Fact, state: State, at: float) -> None:
@@ -99,6 +101,7 @@ class LogAndMetrics:
         )
 
     def _removed(self, fact: facts.RemovalFinished, state: State) -> None:
+        entry = self.evidence.finished(fact, state)
         told = {
             "image": fact.image_id,
             "names": list(fact.names),
@@ -109,6 +112,14 @@ class LogAndMetrics:
             why = fact.error or "the runtime answered OK, but it is still listed"
             self._log.warning("not-removed", **told, error=why)
             return
+        if entry is not None:
+            told |= {
+                "why": entry.why,
+                "mountpoint": entry.mountpoint,
+                "used_before_bytes": entry.used_before,
+                "used_after_bytes": entry.used_after,
+                "low_bytes": entry.low,
+            }
         self._log.info("removed", **told, expected_bytes=fact.expected, freed_bytes=fact.freed)
 
     def decided(self, plan: Plan, state: State, at: float) -> None:
@@ -129,17 +140,15 @@ class LogAndMetrics:
             self._log.warning("hold", reason=hold.reason.value, detail=hold.detail, **again)
 
     def removing(self, candidate: Candidate, state: State, at: float) -> None:
-        record = candidate.record
-        used = record.last_used
+        listed = state.listed_at
         self._log.info(
             "removing",
             image=candidate.image.id,
             names=list(candidate.image.names),
             cause=candidate.cause.value if candidate.cause else "",
+            why=self.evidence.began(candidate, state, at),
             size_bytes=candidate.image.size,
-            last_used="never" if used is None else f"{duration(at - used)} ago",
-            first_seen=f"{duration(at - record.first_seen)} ago",
-            uses=record.uses,
+            listed_seconds_ago=None if listed is None else round(at - listed, 3),
         )
 
     def spared(self, candidate: Candidate, why: str) -> None:

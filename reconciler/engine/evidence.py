@@ -1,0 +1,86 @@
+"""What a removal was decided on, gathered while it happens: for the log and for the history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..domain.decision import Candidate
+from ..domain.facts import RemovalFinished
+from ..domain.protection import duration
+from ..domain.state import State
+from ..domain.watermark import FilesystemState
+from ..history import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    candidate: Candidate
+    why: str
+    listed_at: float | None
+    filesystem: FilesystemState | None
+
+
+class Evidence:
+    """Between `began` and `finished`: one removal, since there is one at a time."""
+
+    def __init__(self) -> None:
+        self._begun: _Begun | None = None
+        self._entries: list[Entry] = []  # until they are written
+
+    def take(self) -> list[Entry]:
+        """The removals finished since the last call, for the history."""
+        entries, self._entries = self._entries, []
+        return entries
+
+    def began(self, candidate: Candidate, state: State, at: float) -> str:
+        """Notes what is known right before the call; why the image goes, in a line."""
+        why = reason(candidate, at)
+        self._begun = _Begun(candidate, why, state.listed_at, fullest(state))
+        return why
+
+    def finished(self, fact: RemovalFinished, state: State) -> Entry | None:
+        """The removal as the history keeps it; None for one that was not begun here."""
+        begun, self._begun = self._begun, None
+        if begun is None or begun.candidate.image.id != fact.image_id:
+            return None
+        before, record = begun.filesystem, begun.candidate.record
+        after = state.filesystems.get(before.usage.mountpoint) if before else None
+        entry = Entry(
+            at=fact.at,
+            image_id=fact.image_id,
+            names=fact.names,
+            outcome="removed" if fact.gone else "refused",
+            cause=fact.cause,
+            why=begun.why,
+            error=fact.error,
+            took=fact.took,
+            size=begun.candidate.image.size,
+            expected=fact.expected,
+            freed=fact.freed,
+            first_seen=record.first_seen,
+            last_used=record.last_used,
+            uses=record.uses,
+            listed_at=begun.listed_at,
+            mountpoint=before.usage.mountpoint if before else "",
+            used_before=before.usage.used if before else 0,
+            used_after=after.usage.used if after else 0,
+            high=before.high if before else 0,
+            low=before.low if before else 0,
+        )
+        self._entries.append(entry)
+        return entry
+
+
+def reason(candidate: Candidate, at: float) -> str:
+    """Why a candidate goes, in a line for people."""
+    record = candidate.record
+    used = record.last_used
+    last = "never used here" if used is None else f"last used {duration(at - used)} ago"
+    seen = duration(at - record.first_seen)
+    return f"nothing refers to it, {last}, on this node for {seen}, {record.uses} uses"
+
+
+def fullest(state: State) -> FilesystemState | None:
+    """The filesystem that removals are for: the one furthest over its low mark."""
+    filesystems = state.filesystems.values()
+    return max(filesystems, key=lambda fs: (fs.bytes_over_low, fs.used_percent), default=None)

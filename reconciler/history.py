@@ -1,0 +1,146 @@
+"""What was removed, when, why, and what would bring it back: a SQLite file in the state directory.
+
+It is for people only: nothing is decided by it. So it is a file of its own beside the ledger, and
+trouble with it never gets in the way of a removal. It keeps the newest `KEPT` entries.
+
+Calls block; the daemon makes them in a thread, one at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from .database import PATIENCE, is_corrupt, opened
+
+FILE = "history.db"
+KEPT = 5000  # entries
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One removal that was asked for, with the evidence that it was decided on."""
+
+    at: float
+    image_id: str
+    names: tuple[str, ...]  # tags and digest names: what brings the image back
+    outcome: str  # "removed", or "refused" when it was still listed afterwards
+    cause: str  # decision.Cause's value
+    why: str  # one line for people
+    error: str | None
+    took: float  # seconds, the call alone
+    size: int  # bytes, as listed
+    expected: int  # bytes, as estimated before
+    freed: int | None  # bytes less in use afterwards; None: not measured
+    first_seen: float
+    last_used: float | None
+    uses: int
+    listed_at: float | None  # when the listing that it was decided on began
+    mountpoint: str  # the filesystem that was fullest, over its mark
+    used_before: int  # bytes in use on it
+    used_after: int
+    high: int  # bytes
+    low: int  # bytes
+
+
+COLUMNS = tuple(field.name for field in fields(Entry))
+
+
+class History:
+    """The file, and what waits to be written to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        self._base: sqlite3.Connection | None = None
+        self._owed: list[Entry] = []
+        self.trouble: str | None = None  # why the last entries are not on disk, for people
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Writes entries, and those owed since the disk last refused; never raises for what a
+        disk can do."""
+        self._owed = [*self._owed, *entries][-KEPT:]
+        if not self._owed:
+            return
+        try:
+            base = self._base or self._connected()
+            with base:
+                base.executemany(_INSERT, map(_row, self._owed))
+                base.execute(_TRIM, (KEPT,))
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            self.trouble = f"{self._path}: {error}; removals are in the log only"
+            return
+        self._owed, self.trouble = [], None
+
+    def newest(self, count: int, since: float = 0.0, image: str = "") -> tuple[Entry, ...]:
+        """See `read`; with what could not be written yet."""
+        owed = [one for one in self._owed if one.at >= since and _about(one, image)]
+        return (*reversed(owed), *read(self._path.parent, count, since, image))[:count]
+
+    def close(self) -> None:
+        if self._base is not None:
+            self._base.close()
+            self._base = None
+
+    def _connected(self) -> sqlite3.Connection:
+        try:
+            self._base = opened(self._path, SCHEMA, _TABLE)
+        except sqlite3.Error as error:
+            if is_corrupt(error):  # the next try begins anew
+                self._path.replace(self._path.with_suffix(".unreadable"))
+            raise
+        return self._base
+
+
+def read(folder: Path, count: int, since: float = 0.0, image: str = "") -> tuple[Entry, ...]:
+    """The newest entries, newest first; `since` in seconds since 1970; `image` is any part of a
+    name or the beginning of an id. Empty where there is no history."""
+    try:
+        base = sqlite3.connect(f"file:{folder / FILE}?mode=ro", uri=True, timeout=PATIENCE)
+    except sqlite3.Error:
+        return ()
+    try:
+        rows = base.execute(_SELECT, (since,))
+        found = (entry for entry in map(_entry, rows) if _about(entry, image))
+        return tuple(entry for entry, _ in zip(found, range(count), strict=False))
+    except sqlite3.Error:
+        return ()
+    finally:
+        base.close()
+
+
+def _about(entry: Entry, image: str) -> bool:
+    plain = image.removeprefix("sha256:")
+    return entry.image_id.removeprefix("sha256:").startswith(plain) or any(
+        image in name for name in entry.names
+    )
+
+
+def _row(entry: Entry) -> Sequence[object]:
+    values = list(astuple(entry))
+    values[COLUMNS.index("names")] = json.dumps(entry.names)
+    return values
+
+
+def _entry(row: Sequence[object]) -> Entry:
+    values = dict(zip(COLUMNS, row, strict=True))
+    values["names"] = tuple(json.loads(str(values["names"])))
+    return Entry(**values)  # type: ignore[arg-type] # the columns are the fields, by name
+
+
+def _kind(annotation: str) -> str:
+    return {"int": "INTEGER", "float": "REAL"}.get(annotation.partition(" ")[0], "TEXT")
+
+
+_TABLE = "CREATE TABLE removals (id INTEGER PRIMARY KEY, {});".format(
+    ", ".join(f"{field.name} {_kind(str(field.type))}" for field in fields(Entry))
+)
+_INSERT = "INSERT INTO removals ({}) VALUES ({})".format(
+    ", ".join(COLUMNS), ", ".join("?" for _ in COLUMNS)
+)
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM removals WHERE at >= ? ORDER BY id DESC"
+_TRIM = "DELETE FROM removals WHERE id <= (SELECT max(id) FROM removals) - ?"

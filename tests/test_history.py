@@ -1,0 +1,86 @@
+"""What was removed is remembered for people, and never gets in the way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from reconciler.history import FILE, KEPT, Entry, History, read
+
+ONE = Entry(
+    at=1000.0,
+    image_id="sha256:" + "ab" * 32,
+    names=("reg.example/app:v1", "reg.example/app@sha256:" + "cd" * 32),
+    outcome="removed",
+    cause="watermark",
+    why="last used 3h ago, nothing refers to it",
+    error=None,
+    took=0.01,
+    size=100,
+    expected=300,
+    freed=250,
+    first_seen=10.0,
+    last_used=None,
+    uses=2,
+    listed_at=999.0,
+    mountpoint="/images",
+    used_before=900,
+    used_after=650,
+    high=800,
+    low=700,
+)
+
+
+def test_a_removal_is_remembered_with_what_brings_the_image_back(tmp_path: Path) -> None:
+    """Names and digests come out as they went in, also after a restart."""
+    history = History(tmp_path)
+    history.add([ONE])
+    history.close()
+    assert read(tmp_path, 10) == (ONE,)
+
+
+def test_the_newest_come_first_and_old_ones_make_room(tmp_path: Path) -> None:
+    """A busy node's history stays bounded."""
+    history = History(tmp_path)
+    history.add(replace(ONE, at=float(n)) for n in range(KEPT + 50))
+    history.add([replace(ONE, at=1e9)])
+    found = read(tmp_path, KEPT * 2)
+    assert len(found) == KEPT
+    assert [one.at for one in found[:2]] == [1e9, float(KEPT + 49)]
+
+
+def test_one_image_is_found_by_part_of_its_name_or_id(tmp_path: Path) -> None:
+    """Who asks for `app` or the beginning of an id gets its removals alone, and since when."""
+    other = replace(ONE, at=2000.0, image_id="sha256:" + "ef" * 32, names=("reg.example/other:v1",))
+    history = History(tmp_path)
+    history.add([ONE, other])
+    assert read(tmp_path, 10, image="app") == (ONE,)
+    assert read(tmp_path, 10, image="sha256:efef") == (other,)
+    assert read(tmp_path, 10, since=1500) == (other,)
+    assert read(tmp_path, 10, image="nothing") == ()
+
+
+def test_a_disk_that_refuses_costs_nothing_and_is_tried_again(tmp_path: Path) -> None:
+    """While it can not be written the entries wait, and are told all the same."""
+    blocked = tmp_path / "state"
+    blocked.write_text("a file where the folder should be")
+    history = History(blocked)
+    history.add([ONE])
+    assert history.trouble is not None
+    assert history.newest(10) == (ONE,)
+    blocked.unlink()
+    history.add([replace(ONE, at=2000.0)])
+    assert history.trouble is None
+    assert [one.at for one in read(blocked, 10)] == [2000.0, 1000.0]
+
+
+def test_a_file_that_can_not_be_read_is_set_aside_and_begun_anew(tmp_path: Path) -> None:
+    """Rubbish where the history was: what is new is remembered from the next save on."""
+    (tmp_path / FILE).write_bytes(b"rubbish" * 1000)
+    history = History(tmp_path)
+    history.add([ONE])
+    assert history.trouble is not None
+    history.add([])
+    assert history.trouble is None
+    assert read(tmp_path, 10) == (ONE,)
+    assert (tmp_path / FILE).with_suffix(".unreadable").exists()
