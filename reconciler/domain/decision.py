@@ -112,7 +112,7 @@ class Plan:
     kept: tuple[Kept, ...]
     pressure: Pressure
     bytes_over_low: int
-    look_again_at: float | None = None  # when the first image outgrows the minimum age
+    look_again_at: float | None = None  # when the first protection that ends by itself does
 
     @property
     def eviction(self) -> Candidate | None:
@@ -159,8 +159,8 @@ def decide(
         candidates = tuple(_spared(candidate) for candidate in candidates)
         hold = None if any(candidate.goes for candidate in candidates) else rest
     over = sum(fs.bytes_over_low for fs in state.filesystems.values())
-    grown = [_grown_at(one, scene) for one in kept if one.protections[0].kind is Kind.YOUNG]
-    again = min(grown, default=None)
+    ends = [_ends_at(one, scene) for one in kept]
+    again = min((end for end in ends if end is not None), default=None)
     return Plan(hold, candidates, tuple(kept), state.pressure, over, again)
 
 
@@ -213,9 +213,15 @@ def _with_causes(free: list[Image], scene: Scene, command: Command | None) -> tu
     return tuple(candidates)
 
 
-def _grown_at(kept: Kept, scene: Scene) -> float:
-    record = scene.state.record(kept.image.key, scene.now)
-    return max(record.first_seen, record.last_used or 0.0) + scene.policy.minimum_age
+def _ends_at(kept: Kept, scene: Scene) -> float | None:
+    """When the protection found ends by itself, where time alone ends it soon."""
+    match kept.protections[0].kind:
+        case Kind.YOUNG:
+            record = scene.state.record(kept.image.key, scene.now)
+            return max(record.first_seen, record.last_used or 0.0) + scene.policy.minimum_age
+        case Kind.REFUSED:
+            return scene.state.refusals[kept.image.key].until
+    return None
 
 
 def _spared(candidate: Candidate) -> Candidate:

@@ -115,6 +115,7 @@ class RemovalFinished:
     took: float  # seconds, the call alone
     expected: int  # bytes, as estimated from the listed size
     freed: int | None  # bytes less in use than before; None: not measured
+    lost: bool = False  # the runtime went away before it answered: it refused nothing
 
 
 @dataclass(frozen=True, slots=True)

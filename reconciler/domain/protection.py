@@ -193,7 +193,7 @@ def _refused(image: Image, scene: Scene) -> str | None:
     refusal = scene.state.refusals.get(image.key)
     if refusal is None or scene.now >= refusal.until:
         return None
-    times = "once" if refusal.count == 1 else f"{refusal.count} times"
+    times = "once" if refusal.count <= 1 else f"{refusal.count} times"
     wait = duration(refusal.until - scene.now)
     return f"not removed when asked {times}, next try in {wait}: {refusal.reason}"
 

@@ -21,6 +21,7 @@ from .watermark import FilesystemState, Pressure, measured, pressed
 
 REFUSAL_FIRST = 300.0  # seconds a refused image is left alone, doubling up to REFUSAL_LAST
 REFUSAL_LAST = 3600.0
+LOST_FIRST = 10.0  # seconds the first time that the runtime went away instead of an answer
 REST_FIRST = 60.0  # seconds of rest when removals free nothing, doubling up to REST_LAST
 REST_LAST = 3600.0
 FUTILE_REMOVALS = 10  # so many in a row that freed nothing: the space is not the images'
@@ -258,9 +259,11 @@ def _(fact: facts.RemovalFinished, state: State) -> None:
 
 
 def _refuse(state: State, key: str, fact: facts.RemovalFinished) -> None:
+    """Leaves an image alone for a while. A runtime that was restarted under a removal refused
+    nothing, so it is asked again soon; the second time, the removal may be what it dies of."""
     before = state.refusals.get(key)
-    count = before.count + 1 if before else 1
-    wait = min(REFUSAL_FIRST * 2 ** (count - 1), REFUSAL_LAST)
+    count = before.count + 1 if before else int(not fact.lost)
+    wait = min(REFUSAL_FIRST * 2 ** (count - 1), REFUSAL_LAST) if count else LOST_FIRST
     reason = fact.error or "the runtime answered OK, but the image is still listed"
     state.refusals[key] = Refusal(fact.at + wait, count, reason)
 

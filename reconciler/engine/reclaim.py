@@ -16,7 +16,7 @@ import anyio
 from ..domain.decision import Candidate, expected_bytes
 from ..domain.facts import RemovalBegun, RemovalFinished
 from ..domain.inventory import UsageSample, image_key
-from ..domain.runtime import ImageRuntime, RuntimeFailure
+from ..domain.runtime import ImageRuntime, RuntimeFailure, RuntimeUnavailable
 from ..domain.state import State
 
 
@@ -29,6 +29,7 @@ class Attempt:
     expected: int  # bytes
     before: UsageSample | None
     error: str | None
+    lost: bool  # the runtime went away before it answered
     took: float  # seconds
 
     def finished(self, state: State, after: UsageSample | None, at: float) -> RemovalFinished:
@@ -44,6 +45,7 @@ class Attempt:
             took=self.took,
             expected=self.expected,
             freed=_freed(self.before, after),
+            lost=self.lost,
         )
 
 
@@ -60,15 +62,15 @@ async def send(
     monotonic: Callable[[], float],
 ) -> Attempt:
     """Sends RemoveImage by full id and waits for the answer, also through a cancellation."""
-    before, error, start = state.sample, None, monotonic()
+    before, error, lost, start = state.sample, None, False, monotonic()
     with anyio.CancelScope(shield=True):
         try:
             await runtime.remove_image(begun.image_id)
         except RuntimeFailure as failure:
-            error = str(failure)
+            error, lost = str(failure), isinstance(failure, RuntimeUnavailable)
     cause = candidate.cause.value if candidate.cause else ""
     expected = expected_bytes(candidate.image, state)
-    return Attempt(begun, cause, expected, before, error, monotonic() - start)
+    return Attempt(begun, cause, expected, before, error, lost, monotonic() - start)
 
 
 def _freed(before: UsageSample | None, after: UsageSample | None) -> int | None:

@@ -198,6 +198,21 @@ def test_a_refused_image_is_left_alone_for_longer_and_longer() -> None:
         assert kind_that_keeps(state, app, now) is None
 
 
+def test_an_image_whose_removal_was_cut_off_by_the_runtimes_restart_is_tried_again_soon() -> None:
+    """A runtime that went away refused nothing; when it goes away again, this may be why."""
+    app = image("app:v1", BIG)
+    state = state_of([app])
+    _attempt(state, app, LATER, gone=False, error="UNAVAILABLE", lost=True)
+    absorb(listed([app], at=LATER), state)
+    plan = decide(state, state.policy, LATER + 9)
+    assert plan.kept[0].protections[0].kind is Kind.REFUSED
+    assert plan.look_again_at == LATER + 10
+    assert kind_that_keeps(state, app, LATER + 11) is None
+    _attempt(state, app, LATER + 20, gone=False, error="UNAVAILABLE", lost=True)
+    absorb(listed([app], at=LATER + 20), state)
+    assert kind_that_keeps(state, app, LATER + 20 + 299) is Kind.REFUSED
+
+
 def test_what_comes_back_soon_is_wanted() -> None:
     """S9: pulled again within an hour of our removing it, it stays for an hour."""
     app = image("app:v1", BIG)
@@ -217,11 +232,19 @@ def test_what_comes_back_late_is_an_image_like_any_other() -> None:
     assert kind_that_keeps(state, app, T0 + 2 * DAY + 121) is None
 
 
-def _attempt(state: State, one: Image, now: float, gone: bool, error: str | None = None) -> None:
+def _attempt(
+    state: State,
+    one: Image,
+    now: float,
+    gone: bool,
+    error: str | None = None,
+    lost: bool = False,
+) -> None:
     """A removal that was sent, and what a listing told of it."""
     absorb(facts.RemovalBegun(now, one.id, one.names), state)
     absorb(listed([] if gone else [one], at=now), state)
     finished = facts.RemovalFinished(now, one.id, one.names, "watermark", gone, error, 0.1, 1, 1)
+    finished = replace(finished, lost=lost)
     absorb(finished, state)
 
 
