@@ -43,10 +43,17 @@ state = "{state}"
 
 
 class Containerd:
-    """A node: containerd with its data on a loop-mounted ext4 of `size` bytes."""
+    """A node: containerd with its data on a loop-mounted ext4 of `size` bytes, with so many
+    `inodes` (by default as many as mkfs makes)."""
 
-    def __init__(self, major: str, registry: Registry, size: int = 1024 * MEBIBYTE) -> None:
-        self.major, self.registry, self._size = major, registry, size
+    def __init__(
+        self,
+        major: str,
+        registry: Registry,
+        size: int = 1024 * MEBIBYTE,
+        inodes: int | None = None,
+    ) -> None:
+        self.major, self.registry, self._size, self._inodes = major, registry, size, inodes
         self._bin = unpacked(SUITES[major], "containerd") / "usr/bin"
         # Short: a unix socket's path has room for about 100 characters.
         self.home = Path(tempfile.mkdtemp(prefix="rc", dir="/tmp"))
@@ -95,7 +102,7 @@ class Containerd:
                 stdout=log,
                 stderr=log,
             )
-        until(self.workload.answers, 30, f"containerd {self.major} does not answer: {self.log()}")
+        until(self.workload.answers, 30, self._mute)
 
     def stop(self) -> None:
         """SIGTERM; containers live on."""
@@ -119,8 +126,19 @@ class Containerd:
         found = os.statvfs(self.disk)
         return found.f_blocks * found.f_frsize
 
+    def inodes(self) -> tuple[int, int]:
+        """Inodes in use and in all, as the operator's contract counts them."""
+        found = os.statvfs(self.disk)
+        return found.f_files - found.f_favail, found.f_files
+
+    def fill(self, size: int) -> None:
+        """Somebody else's file of so many bytes on the same filesystem, until `clean`."""
+        with (self.disk / "other").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+
     def clean(self) -> None:
         """Removes all pods and images, and brings it up again if a story left it down."""
+        (self.disk / "other").unlink(missing_ok=True)
         if self._process is None:
             self.start()
         self.workload.remove_all()
@@ -129,7 +147,8 @@ class Containerd:
         image = self.home / "disk.img"
         with image.open("wb") as file:
             file.truncate(self._size)
-        subprocess.run(["/sbin/mkfs.ext4", "-q", "-F", "-m", "0", str(image)], check=True)
+        inodes = [] if self._inodes is None else ["-N", str(self._inodes)]
+        subprocess.run(["/sbin/mkfs.ext4", "-q", "-F", "-m", "0", *inodes, str(image)], check=True)
         self.disk.mkdir()
         subprocess.run(["mount", "-o", "loop", str(image), str(self.disk)], check=True)
 
@@ -142,6 +161,9 @@ class Containerd:
             "pause": f"{self.registry.address}/pause:3.10",
         }
         (self.home / "config.toml").write_text(text.format(**values))
+
+    def _mute(self) -> str:
+        return f"containerd {self.major} does not answer: {self.log()}"
 
     def _end(self, number: signal.Signals) -> None:
         assert self._process is not None

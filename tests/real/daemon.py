@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +19,10 @@ from .images import until
 POLICY = """apiVersion: reconciler/v1
 kind: ImagePolicy
 mode: {mode}
-watermarks: {{high: {high}, low: {low}}}
+watermarks:
+  high: {high}
+  low: {low}
+  inodes: {{high: {inodes_high}, low: {inodes_low}}}
 minimumAge: {minimum_age}
 minimumSize: {minimum_size}
 exclusions: {exclusions}
@@ -24,8 +32,9 @@ exclusions: {exclusions}
 class Daemon:
     """The daemon with a policy and a state directory of its own in `folder`."""
 
-    def __init__(self, endpoint: str, folder: Path) -> None:
+    def __init__(self, endpoint: str, folder: Path, *run_flags: str) -> None:
         self._endpoint, self._folder = endpoint, folder
+        self.run_flags = list(run_flags)  # of `run` alone, over the ones that every story wants
         folder.mkdir(parents=True, exist_ok=True)
         self.policy = folder / "policy.yaml"
         self._log = folder / "log"
@@ -39,20 +48,26 @@ class Daemon:
         minimum_age: str = "0s",
         minimum_size: str = "1Mi",
         mode: str = "enforce",
-    ) -> None:
-        """Saves the policy as an editor does: another file, renamed over it."""
+        inodes: tuple[str, str] = ("99%", "98%"),
+        path: Path | None = None,
+    ) -> Path:
+        """Saves the policy as an editor does: another file, renamed over it. `path`: another
+        place for it than where the daemon looks."""
         rules = [{"images": [pattern], "reason": "the story's"} for pattern in exclusions or []]
         text = POLICY.format(
             mode=mode,
             high=high,
             low=low,
+            inodes_high=inodes[0],
+            inodes_low=inodes[1],
             minimum_age=minimum_age,
             minimum_size=minimum_size,
             exclusions=json.dumps(rules),
         )
-        fresh = self.policy.with_suffix(".new")
+        place = path or self.policy
+        fresh = place.with_suffix(".new")
         fresh.write_text(text)
-        fresh.replace(self.policy)
+        return fresh.replace(place)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Any other command of ours on the same node."""
@@ -81,16 +96,29 @@ class Daemon:
     def running(self) -> bool:
         return self._process is not None
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Starts it and waits until it has listed the runtime."""
         listed = len(self.lines("runtime"))
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "reconciler", "run", *self._flags(), *RUN_FLAGS],
+                [
+                    sys.executable,
+                    "-m",
+                    "reconciler",
+                    "run",
+                    *self._flags(),
+                    *RUN_FLAGS,
+                    *self.run_flags,
+                ],
                 stdout=log,
                 stderr=log,
             )
-        until(lambda: len(self.lines("runtime")) > listed, 30, f"not ready: {self.tail()}")
+        until(lambda: len(self.lines("runtime")) > listed, 30, lambda: f"not ready: {self.tail()}")
 
     def stop(self) -> None:
         """SIGTERM: it ends by itself, with 0."""
@@ -106,6 +134,33 @@ class Daemon:
         process.kill()
         process.wait(30)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """SIGSTOP, and SIGCONT at the end: what it was doing stays half done meanwhile."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def get(self, path: str, timeout: float = 5.0) -> tuple[int, str]:
+        """What its HTTP face answers; status 0: nothing within `timeout` seconds."""
+        address = self.lines("starting")[-1]["listen"]
+        try:
+            with urllib.request.urlopen(f"http://{address}{path}", timeout=timeout) as answer:
+                return int(answer.status), answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def metric(self, name: str) -> float:
+        """One sample of /metrics by its whole name, labels and all; 0 where there is none yet."""
+        lines = self.get("/metrics")[1].splitlines()
+        values = [line.rpartition(" ")[2] for line in lines if line.rpartition(" ")[0] == name]
+        return float(values[0]) if values else 0.0
+
     def lines(self, event: str | None = None) -> list[dict[str, Any]]:
         """What it logged, or what it logged under one event's name."""
         if not self._log.exists():
@@ -119,7 +174,11 @@ class Daemon:
 
     def wait_for(self, event: str, count: int = 1, seconds: float = 30) -> dict[str, Any]:
         """The last line of an event, once there are so many."""
-        until(lambda: len(self.lines(event)) >= count, seconds, f"no {event}: {self.tail()}")
+        until(
+            lambda: len(self.lines(event)) >= count,
+            seconds,
+            lambda: f"{event} not {count} times: {self.tail()}",
+        )
         return self.lines(event)[-1]
 
     def _flags(self) -> list[str]:

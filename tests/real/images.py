@@ -14,6 +14,7 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -159,12 +160,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(condition: object, seconds: float, failure: str) -> None:
-    """Looks again and again until a condition holds; AssertionError after so many seconds."""
-    assert callable(condition)
+def until(
+    condition: Callable[[], object], seconds: float, failure: str | Callable[[], str]
+) -> None:
+    """Looks again and again until a condition holds; AssertionError after so many seconds, with a
+    text that may be made only then, when the logs tell why."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, failure
+        if time.monotonic() >= deadline:
+            raise AssertionError(failure if isinstance(failure, str) else failure())
         time.sleep(0.02)
 
 

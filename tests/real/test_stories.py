@@ -29,16 +29,21 @@ def fill(node: Containerd, registry: Registry, count: int, label: str = "app") -
 def test_crossing_the_high_mark_ends_at_the_low_mark(
     node: Containerd, daemon: Daemon, registry: Registry
 ) -> None:
-    """Usage over the high mark comes down to the low one, and not to an empty cache."""
-    empty = percent(node)
-    daemon.write_policy(high=f"{empty + 20:.2f}%", low=f"{empty + 10:.2f}%")
-    daemon.start()
-    ids = [node.workload.pull(name) for name in [registry.app(f"a{n}:v1", APP) for n in range(8)]]
-    until(lambda: percent(node) <= empty + 10, 30, f"still {percent(node)}%: {daemon.tail()}")
-    daemon.wait_for("reached-low")
+    """Usage over the high mark comes down to the low one, and not to an empty cache. What crosses
+    it is a file of somebody else's: only the images can give way."""
+    ids = [node.workload.image(name).id for name in fill(node, registry, 8)]
+    full = percent(node)
+    daemon.write_policy(high=f"{full + 5:.2f}%", low=f"{full - 8:.2f}%")
+    with daemon:
+        daemon.wait_for("policy-in-force")
+        assert all(node.workload.has(image_id) for image_id in ids)
+        node.fill(node.capacity() // 100 * 6)
+        daemon.wait_for("reached-low")
     left = [image_id for image_id in ids if node.workload.has(image_id)]
-    assert 1 <= len(left) < len(ids)
-    assert percent(node) > empty + 2
+    assert percent(node) <= full - 8, daemon.tail()
+    one = (full + 6 - percent(node)) / (len(ids) - len(left))  # percent that an image took
+    assert percent(node) > full - 8 - 2 * one, "it went on below the low mark"
+    assert left
 
 
 def test_in_use_pinned_pause_and_excluded_images_stay(
@@ -57,7 +62,7 @@ def test_in_use_pinned_pause_and_excluded_images_stay(
     goes = work.pull(registry.app("goes:v1", APP))
     daemon.write_policy("2%", "1%", exclusions=[f"{registry.address}/keep/**"])
     with daemon:
-        until(lambda: not work.has(goes), 30, f"nothing went: {daemon.tail()}")
+        until(lambda: not work.has(goes), 30, daemon.tail)
     for name, image_id in kept.items():
         assert work.has(image_id), f"{name} was removed: {daemon.tail()}"
     assert work.has(work.image(f"{registry.address}/pause:3.10").id)
@@ -82,7 +87,7 @@ def test_pause_image_stays_without_a_pin_and_without_the_size_floor(
     goes = work.pull(registry.app("goes:v1", APP))
     daemon.write_policy("2%", "1%", minimum_size="0")
     with daemon:
-        until(lambda: not work.has(goes), 30, f"nothing went: {daemon.tail()}")
+        until(lambda: not work.has(goes), 30, daemon.tail)
         listed = work.image(f"{registry.address}/pause:3.10")
         explained = daemon.command("explain", f"{registry.address}/pause:3.10", "-o", "json")
     verdicts = {p["kind"]: p for p in json.loads(explained.stdout)["protections"]}
@@ -106,11 +111,11 @@ def test_tag_moved_image_stays_while_its_container_lives_and_may_go_after(
     goes = work.pull(registry.app("goes:v1", APP))
     daemon.write_policy("2%", "1%")
     with daemon:
-        until(lambda: not work.has(goes), 30, f"nothing went: {daemon.tail()}")
+        until(lambda: not work.has(goes), 30, daemon.tail)
         assert work.has(old), daemon.tail()
         assert work.has(new), daemon.tail()
         work.remove_pod(pod)
-        until(lambda: not work.has(old) and not work.has(new), 60, f"one stayed: {daemon.tail()}")
+        until(lambda: not work.has(old) and not work.has(new), 60, daemon.tail)
 
 
 def test_an_image_volume_is_a_use(node: Containerd, daemon: Daemon, registry: Registry) -> None:
@@ -130,64 +135,6 @@ def test_an_image_volume_is_a_use(node: Containerd, daemon: Daemon, registry: Re
     daemon.write_policy("2%", "1%")
     with daemon:
         goes = work.pull(registry.app("goes:v1", APP))
-        until(lambda: not work.has(goes), 60, f"nothing went: {daemon.tail()}")
+        until(lambda: not work.has(goes), 60, daemon.tail)
     assert work.has(mounted), daemon.tail()
-    del moved  # the tag in the mount means it now: it stays as well, in doubt
-
-
-def test_an_exclusion_saved_in_mid_reclaim_protects_the_next_image_in_line(
-    node: Containerd, daemon: Daemon, registry: Registry
-) -> None:
-    """An edit while images go is in force for the very next removal."""
-    names = fill(node, registry, 12, "line")
-    ids = {name: node.workload.image(name).id for name in names}
-    daemon.write_policy("2%", "1%")
-    with daemon:
-        daemon.wait_for("removed")
-        daemon.write_policy("2%", "1%", exclusions=[f"{registry.address}/line*"])
-        daemon.wait_for("policy-in-force", count=2)
-        left = [name for name, image_id in ids.items() if node.workload.has(image_id)]
-        daemon.wait_for("hold")
-    events = [one["event"] for one in daemon.lines()]
-    second = events.index("policy-in-force", events.index("policy-in-force") + 1)
-    assert "removing" not in events[second:]
-    assert left
-    assert all(node.workload.has(ids[name]) for name in left)
-
-
-@pytest.mark.parametrize("end", ["SIGTERM", "kill -9"])
-def test_containerd_restarted_in_mid_reclaim(
-    node: Containerd, daemon: Daemon, registry: Registry, end: str
-) -> None:
-    """The runtime goes away between two removals: the daemon waits, and the job is finished."""
-    work = node.workload
-    used = registry.app("used:v1", APP)
-    kept = work.pull(used)
-    work.run(used)
-    fill(node, registry, 10)
-    daemon.write_policy("2%", "1%")
-    with daemon:
-        daemon.wait_for("removed")
-        node.stop() if end == "SIGTERM" else node.kill()
-        node.start()
-        until(lambda: len(work.images()) == 2, 60, f"images are left: {daemon.tail()}")
-    assert work.has(kept)
-
-
-def test_daemon_killed_in_mid_reclaim_and_started_again(
-    node: Containerd, daemon: Daemon, registry: Registry
-) -> None:
-    """kill -9 in the middle of a reclaim costs nothing: started again, it goes on and ends."""
-    work = node.workload
-    used = registry.app("used:v1", APP)
-    kept = work.pull(used)
-    work.run(used)
-    fill(node, registry, 10)
-    daemon.write_policy("2%", "1%")
-    daemon.start()
-    daemon.wait_for("removed", count=2)
-    daemon.kill()
-    daemon.start()
-    until(lambda: len(work.images()) == 2, 60, f"images are left: {daemon.tail()}")
-    daemon.stop()
-    assert work.has(kept)
+    assert work.has(moved), daemon.tail()  # what the tag in the mount means now: kept, in doubt

@@ -1,0 +1,58 @@
+"""Another subscriber to a runtime's container events, beside the daemon: reads all and notes it."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from reconciler.embedded._pb import workload_pb2 as pb
+from reconciler.embedded.wire import OPTIONS, methods, path_of
+
+
+class Subscriber:
+    """Subscribed from `with` to its end; `heard` are (container or sandbox id, kind)."""
+
+    def __init__(self, socket_path: str) -> None:
+        self.heard: list[tuple[str, int]] = []
+        self.unsupported = False
+        self._channel = grpc.insecure_channel(f"unix:{socket_path}", options=OPTIONS)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._version()
+        self._call = self._invoke("GetContainerEvents", self._channel.unary_stream)(
+            pb.GetEventsRequest()
+        )
+        self._reader.start()
+        for _ in range(3):  # no answer says that a subscription stands; calls behind it do nearly
+            self._version()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._call.cancel()
+        self._reader.join(10)
+        self._channel.close()
+
+    def _read(self) -> None:
+        try:
+            for event in self._call:
+                self.heard.append((event.container_id, event.container_event_type))
+        except grpc.RpcError as error:
+            self.unsupported = error.code() is grpc.StatusCode.UNIMPLEMENTED
+
+    def _version(self) -> None:
+        self._invoke("Version", self._channel.unary_unary)(pb.VersionRequest(), timeout=10)
+
+    def _invoke(self, name: str, kind: Any) -> Any:
+        method = methods()[name]
+        response = getattr(pb, method.output_type.name)
+        request = getattr(pb, method.input_type.name)
+        return kind(path_of(method), request.SerializeToString, response.FromString)

@@ -1,0 +1,101 @@
+"""What container events do for us on real containerds, and that we are right without them."""
+
+from __future__ import annotations
+
+from .containerd import Containerd
+from .daemon import Daemon
+from .images import MEBIBYTE, Registry, until
+from .subscriber import Subscriber
+
+SIZE = 4 * MEBIBYTE  # bytes of one image's own layer
+CREATED, STARTED = 0, 1
+FAR = ("90%", "89%")  # marks out of reach, until the story fills the disk over them
+
+
+def test_a_new_container_is_noticed_within_a_second_where_there_are_events(
+    node: Containerd, daemon: Daemon, registry: Registry
+) -> None:
+    """A container that lived for a moment between two listings was a use all the same. On 1.6,
+    without events, the daemon says that it lives on listings, and counts what they show."""
+    work = node.workload
+    name = registry.app("short:v1", SIZE)
+    image_id = work.pull(name)
+    daemon.write_policy(*FAR)
+    with daemon:
+        for _ in range(3 if node.has_events else 1):
+            enough = noticed(node, daemon) + (1 if node.has_events else 2)
+            pod, _ = work.run(name)
+            until_noticed(node, daemon, enough)
+            work.remove_pod(pod)
+        cross(node)
+        until(lambda: not work.has(image_id), 60, daemon.tail)
+        up = daemon.metric("reconciler_event_stream_up")
+    assert up == node.has_events
+    assert daemon.wait_for("removing")["uses"] == (3 if node.has_events else 1)
+    if not node.has_events:
+        assert "living on listings" in daemon.wait_for("events-absent")["detail"]
+
+
+def test_another_subscriber_costs_nothing_but_latency(
+    node: Containerd, daemon: Daemon, registry: Registry
+) -> None:
+    """On 1.7 every event goes to one subscriber only: the daemon misses those that went to the
+    other, and still keeps what is in use, removes the rest, and counts every use."""
+    work = node.workload
+    name = registry.app("shared:v1", SIZE)
+    used, unused = work.pull(name), work.pull(registry.app("unused:v1", SIZE))
+    daemon.write_policy(*FAR)
+    with daemon, Subscriber(str(node.socket)) as other:
+        pods = [work.run(name)[0] for _ in range(6)]
+        until(lambda: other.heard or other.unsupported, 10, "the other one heard nothing")
+        cross(node)
+        until(lambda: not work.has(unused), 60, daemon.tail)
+        assert work.has(used), daemon.tail()
+        events = [f'reconciler_events_total{{kind="{kind}"}}' for kind in ("created", "started")]
+        ours = sum(map(daemon.metric, events))
+        for pod in pods:
+            work.remove_pod(pod)
+        until(lambda: not work.has(used), 60, daemon.tail)
+    assert daemon.lines("removing")[-1]["uses"] == len(pods)
+    if node.major == "1.7":
+        theirs = [one for one in other.heard if one[1] in (CREATED, STARTED)]
+        assert ours < 4 * len(pods), "no event went to the other one"
+        assert theirs
+
+
+def test_with_events_off_another_subscriber_has_all_of_them(
+    node: Containerd, daemon: Daemon, registry: Registry
+) -> None:
+    """`--events off` leaves the events of 1.7 to whoever needs them; the daemon lives on listings,
+    says so, and does its work."""
+    work = node.workload
+    name = registry.app("shared:v1", SIZE)
+    used, unused = work.pull(name), work.pull(registry.app("unused:v1", SIZE))
+    daemon.write_policy(*FAR)
+    daemon.run_flags += ["--events", "off"]
+    with daemon, Subscriber(str(node.socket)) as other:
+        containers = [work.run(name)[1] for _ in range(6)]
+        wanted = {(one, kind) for one in containers for kind in (CREATED, STARTED)}
+        until(lambda: other.unsupported or wanted <= set(other.heard), 10, "it missed events")
+        cross(node)
+        until(lambda: not work.has(unused), 60, daemon.tail)
+        assert work.has(used), daemon.tail()
+    assert "--events off" in daemon.wait_for("events-absent")["detail"]
+    assert other.unsupported == (not node.has_events)
+
+
+def noticed(node: Containerd, daemon: Daemon) -> float:
+    """How often the daemon has heard of a start, or has listed where it hears nothing (two
+    listings from now, one of them has begun after now)."""
+    name = 'events_total{kind="started"}' if node.has_events else 'listings_total{result="ok"}'
+    return daemon.metric(f"reconciler_{name}")
+
+
+def until_noticed(node: Containerd, daemon: Daemon, enough: float) -> None:
+    patience = 1 if node.has_events else 20
+    until(lambda: noticed(node, daemon) >= enough, patience, daemon.tail)
+
+
+def cross(node: Containerd) -> None:
+    """Fills the filesystem over the marks, so far that one or two images can not bring it back."""
+    node.fill(node.capacity() * 91 // 100 - node.used_bytes())
