@@ -44,14 +44,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"real containerd tests: {len(ran)} ran{why}")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many of the tests here ran, in a line that `.ci/run` looks for: none may be skipped."""
-    reports = [one for kind in ("passed", "failed") for one in terminalreporter.getreports(kind)]
-    ran = [one for one in reports if one.when == "call" and "real" in one.keywords]
-    if ran:
-        terminalreporter.write_line(f"real containerd tests: {len(ran)} ran")
-
-
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A registry on loopback, with a pause image in it."""
