@@ -28,7 +28,7 @@ from ..domain.inventory import (
 from ..domain.runtime import RuntimeRefused, RuntimeVersion
 from . import translate
 from ._pb import runtime_pb2 as pb
-from .failures import told
+from .failures import told, unreadable
 from .rpc import Methods, open_channel
 
 LIST_DEADLINE = 120.0  # seconds, as kubelet's runtimeRequestTimeout
@@ -124,6 +124,8 @@ class CriClient:
         try:
             with told("GetContainerEvents", self._path):
                 async for message in call:
+                    if message is None:
+                        raise unreadable("GetContainerEvents", self._path)
                     event = translate.event(message)
                     if event is not None:
                         yield event
@@ -138,8 +140,8 @@ class CriClient:
     async def _list_containers(self) -> tuple[Container, ...]:
         def one(message: pb.Container) -> Container:
             before = self._containers.get(message.id)
-            if before is not None and int(before.state) == int(message.state):
-                return before  # nothing but its state can change for one id
+            if before is not None and _same(before, message):
+                return before
             return translate.container(message)
 
         containers = await _sliced(await self._listed("Containers"), one)
@@ -148,7 +150,10 @@ class CriClient:
 
     async def _list_sandboxes(self) -> tuple[Sandbox, ...]:
         def one(message: pb.PodSandbox) -> Sandbox:
-            return self._sandboxes.get(message.id) or translate.sandbox(message)
+            before = self._sandboxes.get(message.id)
+            if before is not None and before.created_at == message.created_at / 1e9:
+                return before
+            return translate.sandbox(message)
 
         sandboxes = await _sliced(await self._listed("PodSandboxes"), one)
         self._sandboxes = {sandbox.id: sandbox for sandbox in sandboxes}
@@ -171,8 +176,7 @@ class CriClient:
                 return found
         unary, field = _UNARY[what]
         request = _REQUESTS[unary]()
-        with told(unary, path):
-            answer = await _answered(methods[unary](request, timeout=self._list_deadline))
+        answer = await self._asked(methods, path, unary, request, self._list_deadline)
         return cast("Iterable[Any]", getattr(answer, field))
 
     async def _streamed(self, methods: Methods, path: str, what: str) -> list[Any]:
@@ -181,16 +185,27 @@ class CriClient:
         messages: list[Any] = []
         with told(name, path):
             async for batch in methods[name](_REQUESTS[name](), timeout=self._list_deadline):
+                if batch is None:
+                    raise unreadable(name, path)
                 messages.extend(getattr(batch, field))
         return messages
 
+    # --- calls ---------------------------------------------------------------------------------
+
     async def _ask(self, method: str, request: Any) -> Any:
-        with told(method, self._path):
-            return await _answered(self._runtime[method](request, timeout=self._deadline))
+        return await self._asked(self._runtime, self._path, method, request, self._deadline)
 
     async def _ask_images(self, method: str, request: Any, deadline: float) -> Any:
-        with told(method, self._image_path):
-            return await _answered(self._images[method](request, timeout=deadline))
+        return await self._asked(self._images, self._image_path, method, request, deadline)
+
+    async def _asked(
+        self, methods: Methods, path: str, method: str, request: Any, deadline: float
+    ) -> Any:
+        with told(method, path):
+            answer = await _answered(methods[method](request, timeout=deadline))
+        if answer is None:
+            raise unreadable(method, path)
+        return answer
 
 
 _UNARY = {
@@ -216,6 +231,17 @@ async def _answered(call: Awaitable[Any]) -> Any:
     except asyncio.CancelledError:
         await anyio.lowlevel.checkpoint()
         raise
+
+
+def _same(known: Container, message: pb.Container) -> bool:
+    """Whether a listed container is the value we have. For one id only its state changes, and the
+    form of its image when another version or another runtime has come to answer."""
+    return (
+        int(known.state) == message.state
+        and known.created_at == message.created_at / 1e9
+        and known.image_ref == message.image_ref
+        and known.image_id == message.image_id
+    )
 
 
 async def _sliced(messages: Iterable[Any], translated: Callable[[Any], T]) -> tuple[T, ...]:

@@ -38,13 +38,18 @@ def failure(call: str, path: str, code: grpc.StatusCode, details: str) -> Runtim
         why = unreachable(path) or f"{code.name}: {details}"
         return RuntimeUnavailable(f"{call} at {path}: {why}")
     text = f"{call} at {path}: {code.name}: {details}"
-    if code is Code.UNIMPLEMENTED and call == "GetContainerEvents":
-        return EventsUnsupported(f"this runtime has no container events ({details})")
     if code is Code.UNIMPLEMENTED and "unknown service" in details:
         return RuntimeUnavailable(f"{text}; the socket answers, its CRI plugin does not")
+    if code is Code.UNIMPLEMENTED and call == "GetContainerEvents":
+        return EventsUnsupported(f"this runtime has no container events ({details})")
     if code is Code.NOT_FOUND:
         return NoSuchObject(text)
     return RuntimeRefused(text, code.name)
+
+
+def unreadable(call: str, path: str) -> RuntimeRefused:
+    """An answer that does not decode; grpc hands over None for it, and only logs why."""
+    return RuntimeRefused(f"{call} at {path}: the answer is no message we can read", "UNREADABLE")
 
 
 def unreachable(path: str) -> str | None:
@@ -57,6 +62,6 @@ def unreachable(path: str) -> str | None:
         return f"{error.strerror}; this needs to run as a user who may use the socket (root)"
     if not stat.S_ISSOCK(found.st_mode):
         return "not a socket; name the runtime's socket with --runtime-endpoint"
-    if not os.access(path, os.R_OK | os.W_OK):
+    if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
         return "permission denied; this needs to run as a user who may use the socket (root)"
     return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 from sys import intern
-from typing import Any
+from typing import Any, cast
 
 from ..domain.inventory import (
     Container,
@@ -115,14 +115,19 @@ def pause_names(info: str) -> tuple[str, ...]:
     """The names PodSandboxStatus(verbose) gives for the pause image, from info["info"]."""
     told = _object(info)
     annotations = _object_in(_object_in(told, "runtimeSpec"), "annotations")
-    names = [told.get("image"), *(annotations.get(key) for key in _PAUSE_ANNOTATIONS)]
-    return tuple(dict.fromkeys(intern(name) for name in names if isinstance(name, str) and name))
+    told_names = (told.get("image"), *(annotations.get(key) for key in _PAUSE_ANNOTATIONS))
+    return tuple(dict.fromkeys(intern(name) for name in map(_name, told_names) if name))
 
 
 def configured_pause(info: str) -> str | None:
     """`sandboxImage` from Status(verbose) info["config"]; containerd 2.x has none there."""
-    name = _object(info).get("sandboxImage")
-    return name if isinstance(name, str) and name else None
+    return _name(_object(info).get("sandboxImage"))
+
+
+def _name(value: object) -> str | None:
+    """An image's name out of JSON. JSON can hold texts that no name is and no log can print."""
+    fit = isinstance(value, str) and value != "" and value.isascii() and value.isprintable()
+    return cast("str", value) if fit else None
 
 
 def _object(text: str) -> dict[str, Any]:
