@@ -27,6 +27,10 @@ class EventStreams:
         self._unheard: list[tuple[float, pb.ContainerEventResponse]] = []
         self._turn = 0
 
+    @property
+    def subscribers(self) -> int:
+        return len(self._subscribers)
+
     def drop_all(self) -> None:
         """Forgets the subscribers: their streams have ended."""
         self._subscribers.clear()

@@ -72,6 +72,11 @@ class EmbeddedRuntime:
             self._server = None
         self._events.drop_all()
 
+    @property
+    def subscribers(self) -> int:
+        """How many read the event stream now."""
+        return self._events.subscribers
+
     # --- serving -------------------------------------------------------------------------------
 
     def _handler(self, name: str, method: Any) -> grpc.RpcMethodHandler[Any, Any]:
