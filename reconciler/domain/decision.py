@@ -42,6 +42,9 @@ EXPECTED_YIELD = {"containerd": 3.0}
 GREATEST_YIELD = {"containerd": 16.0}
 
 
+BLANK_DOUBTED = 5.0  # seconds until lists without any container are believed
+
+
 class Cause(enum.Enum):
     """Why a candidate goes."""
 
@@ -56,6 +59,7 @@ class HoldReason(enum.Enum):
     POLICY_UNKNOWN = "policy-unknown"
     PAUSED = "paused"
     LISTING_DUE = "listing-due"
+    LISTING_DOUBTFUL = "listing-doubtful"
     RUNTIME_UNAVAILABLE = "runtime-unavailable"
     CONTAINER_UNKNOWN = "container-unknown"
     DETAILS_PENDING = "details-pending"
@@ -265,7 +269,12 @@ def _hold(state: State, policy: Policy | None, now: float) -> Hold | None:
         return Hold(HoldReason.RUNTIME_UNAVAILABLE, state.listing_trouble)
     if state.listing_spent or state.graph.ambiguous or state.removing is not None:
         return Hold(HoldReason.LISTING_DUE, "no complete listing since the last change")
-    return _container_hold(state, now) or _filesystem_hold(state) or _sandbox_hold(state)
+    return (
+        _container_hold(state, now)
+        or _filesystem_hold(state)
+        or _sandbox_hold(state)
+        or _blank_hold(state)
+    )
 
 
 def _container_hold(state: State, now: float) -> Hold | None:
@@ -295,6 +304,16 @@ def _filesystem_hold(state: State) -> Hold | None:
     if not state.sample.filesystems:
         return Hold(reason, "the runtime names no image filesystem")
     return None
+
+
+def _blank_hold(state: State) -> Hold | None:
+    """A sweep of all users at once: the end of every pod, or a runtime that forgot them."""
+    if state.blank_since is None or state.listed_at is None:
+        return None
+    if state.listed_at - state.blank_since >= BLANK_DOUBTED:
+        return None
+    text = f"not one container is listed, beside {len(state.graph.sandboxes)} sandboxes; "
+    return Hold(HoldReason.LISTING_DOUBTFUL, text + "believed once later listings say the same")
 
 
 def _sandbox_hold(state: State) -> Hold | None:

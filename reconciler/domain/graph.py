@@ -47,7 +47,7 @@ class ImageGraph:
         self._keys_by_name: dict[str, set[str]] = {}
         self._users: dict[str, set[str]] = {}  # image key -> container and sandbox ids
         self._uses: dict[str, frozenset[str]] = {}  # container or sandbox id -> image keys
-        self._mounts: dict[tuple[str, Volume], frozenset[str]] = {}  # told once, told for good
+        self._mounts: dict[tuple[str, Volume], tuple[frozenset[str], bool]] = {}  # images, certain
         self._asked = Asked()
 
     # --- questions -----------------------------------------------------------------------------
@@ -193,30 +193,33 @@ class ImageGraph:
             self.unasked_containers.discard(container.id)
         keys = self.images_of(container)
         mounts = [self._volume_keys(container.id, volume) for volume in container.volumes or ()]
-        if not keys or not all(mounts):
-            self.untold.setdefault(container.id, at)
-        else:
+        if keys and all(certain for _, certain in mounts):
             self.untold.pop(container.id, None)
-        self._set_uses(container.id, keys.union(*mounts))
+        else:
+            self.untold.setdefault(container.id, at)
+        self._set_uses(container.id, keys.union(*(mounted for mounted, _ in mounts)))
 
-    def _volume_keys(self, container_id: str, volume: Volume) -> frozenset[str]:
-        """The images behind a volume. Its text may be a tag that has moved since (the manifest
-        digest can not), so what was told once stays told for this container."""
+    def _volume_keys(self, container_id: str, volume: Volume) -> tuple[frozenset[str], bool]:
+        """The images behind a volume, and whether that is certain: by an id or a digest. A tag may
+        have moved between the mount and our first look, so it only adds. What was told once stays
+        told for this container: its mount does not change."""
         if is_full_id(volume.image):
-            return frozenset((image_key(volume.image),))
-        keys = self.keys_named(volume.image) | self._mounts.get((container_id, volume), frozenset())
-        if volume.manifest_digest:
-            keys |= self._keys_with_digest(volume.image, volume.manifest_digest)
+            return frozenset((image_key(volume.image),)), True
+        before, certain = self._mounts.get((container_id, volume), (frozenset(), False))
+        by_digest = self._keys_by_digest(volume)
+        keys = before | by_digest | self.keys_named(volume.image)
+        told = keys, certain or bool(by_digest)
         if keys:
-            self._mounts[container_id, volume] = keys
-        return keys
+            self._mounts[container_id, volume] = told
+        return told
 
-    def _keys_with_digest(self, name: str, digest: str) -> frozenset[str]:
+    def _keys_by_digest(self, volume: Volume) -> frozenset[str]:
         try:
-            repository = parse_reference(name).repository
+            reference = parse_reference(volume.image)
         except InvalidReference:
             return frozenset()
-        return frozenset(self._keys_by_name.get(f"{repository}@{digest}", ()))
+        digest = volume.manifest_digest or reference.digest
+        return frozenset(self._keys_by_name.get(f"{reference.repository}@{digest}", ()))
 
     def _apply_to_sandbox(self, event: ContainerEvent) -> None:
         if event.kind is EventKind.DELETED:

@@ -2,7 +2,8 @@
 
     in-use       a container in any state was made from it, mounts it, or asked     S1
                  for it by a name it has now
-    sandbox      a sandbox runs on it, or it is known as a pause image              S1, S3
+    sandbox      a sandbox runs on it or on one of its repository, or it is known   S1, S3
+                 as a pause image
     pinned       the runtime reports it pinned                                      S2
     system       a Kubernetes system image, in the version that is current          S3
     excluded     an exclusion in force matches one of its names, or its id          S4
@@ -87,6 +88,13 @@ class Scene:
         return {repository: keys for repository, (_, keys) in latest.items()}
 
     @functools.cached_property
+    def pause_repositories(self) -> set[str]:
+        """Where the pause images of the running sandboxes came from. A sandbox tells its image's
+        name alone; a tag that moved before we first asked names another image by now."""
+        told = {box.pause for box in self.graph.sandboxes.values() if box.pause}
+        return {_repository(name) for names in told for name in names if not is_full_id(name)}
+
+    @functools.cached_property
     def doubtful(self) -> dict[str, str]:
         """Keys of images that a container of unknown image could mean, and that container."""
         found: dict[str, str] = {}
@@ -132,6 +140,8 @@ def _sandbox(image: Image, scene: Scene) -> str | None:
     for name in image.names:
         if is_pause(name):
             return f"{name} is a known name of a sandbox image"
+        if _repository(name) in scene.pause_repositories:
+            return f"{name} may be what a sandbox runs on: the tag it was asked for may have moved"
     return None
 
 

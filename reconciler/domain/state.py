@@ -13,7 +13,7 @@ from functools import singledispatch
 
 from . import facts
 from .graph import ImageGraph
-from .inventory import Container, Image, UsageSample, image_key
+from .inventory import Container, Image, Listing, UsageSample, image_key
 from .ledger import ImageRecord, RemovalRecord
 from .policy import Policy, Watermarks
 from .runtime import RuntimeVersion
@@ -54,11 +54,13 @@ class State:
     policy_problems: tuple[str, ...] = ()
     sample: UsageSample | None = None
     filesystems: dict[str, FilesystemState] = field(default_factory=dict)
+    marks: Watermarks | None = None  # those that the filesystems' pressure is by
     version: RuntimeVersion | None = None
     configured_pause: str | None = None
     listed_at: float | None = None  # when the last complete listing began
     listing_spent: bool = True  # nothing may be removed on it: none yet, or one was since
     listing_trouble: str | None = None
+    blank_since: float | None = None  # when the lists began to lack all that used an image
     ask_trouble: str | None = None  # why something no listing tells is still not known
     events: str | None = None  # None: a stream is open; else why there is none
     paused_at: float | None = None  # the operator's own pause, since when
@@ -136,6 +138,7 @@ def _(fact: facts.ContainerChanged, state: State) -> None:
 def _(fact: facts.Listed, state: State) -> None:
     listing = fact.listing
     state.version, state.configured_pause = fact.version, fact.configured_pause
+    _notice_blank(state, listing)
     known = set(state.graph.containers)
     used = set(state.graph.used_keys())
     # A slow answer tells of its last moment as well as of its first: ages count from its end.
@@ -178,8 +181,10 @@ def _(fact: facts.AskFailed, state: State) -> None:
 @absorb.register
 def _(fact: facts.UsageSampled, state: State) -> None:
     state.sample = fact.sample
+    # A pressure belongs to the marks it began at: others may not have been crossed at all.
     marks = state.policy.watermarks if state.policy else Watermarks()
-    before = state.filesystems
+    before = state.filesystems if marks == state.marks else {}
+    state.marks = marks
     state.filesystems = {
         usage.mountpoint: measured(usage, marks, before.get(usage.mountpoint))
         for usage in fact.sample.filesystems
@@ -258,6 +263,16 @@ def _(fact: facts.RemovalFinished, state: State) -> None:
         state.futile, state.rest = 0, min(2 * state.rest, REST_LAST)
 
 
+def _notice_blank(state: State, listing: Listing) -> None:
+    """Lists that lack every container, or every container and sandbox we knew, are doubted until
+    later ones agree: an empty list may be a runtime that is not itself yet."""
+    known = state.graph.containers or state.graph.sandboxes or state.blank_since is not None
+    if listing.containers or not (listing.sandboxes or known):
+        state.blank_since = None
+    elif state.blank_since is None:
+        state.blank_since = listing.began_at
+
+
 def _refuse(state: State, key: str, fact: facts.RemovalFinished) -> None:
     """Leaves an image alone for a while. A runtime that was restarted under a removal refused
     nothing, so it is asked again soon; the second time, the removal may be what it dies of."""
@@ -266,6 +281,16 @@ def _refuse(state: State, key: str, fact: facts.RemovalFinished) -> None:
     wait = min(REFUSAL_FIRST * 2 ** (count - 1), REFUSAL_LAST) if count else LOST_FIRST
     reason = fact.error or "the runtime answered OK, but the image is still listed"
     state.refusals[key] = Refusal(fact.at + wait, count, reason)
+    if fact.error is None:
+        _seen_anew(state, key, fact.at)
+
+
+def _seen_anew(state: State, key: str, now: float) -> None:
+    """An image that is listed though its removal may have been carried out: pulled again in
+    between, for all that is known, so it counts as seen just now."""
+    if key in state.ledger:
+        state.ledger[key] = replace(state.ledger[key], first_seen=now)
+        state.changed.add(key)
 
 
 def _meet_images(state: State, listed: dict[str, Image], now: float) -> None:
@@ -278,9 +303,12 @@ def _meet_images(state: State, listed: dict[str, Image], now: float) -> None:
         del state.ledger[key]
         state.changed.add(key)
     for key in state.refusals.keys() - listed.keys():
-        del state.refusals[key]
+        if now >= state.refusals[key].until:  # an image that a list lacks for a moment is not new
+            del state.refusals[key]
     for key, removal in list(state.removals.items()):
         if key in listed:
+            if removal.answered_at is None and state.listed_at is None:  # begun in a life before
+                _seen_anew(state, key, now)
             continue
         if removal.answered_at is None and state.removing is None:  # we were killed in between
             state.removals[key] = replace(removal, answered_at=now)

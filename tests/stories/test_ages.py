@@ -33,8 +33,9 @@ def test_an_image_is_unused_only_since_the_listing_that_shows_it() -> None:
     """Its container went at an unknown moment between two listings, without an event: it counts
     as used until the second, not until the first."""
     app = image("app:v1", 10 * GIB)
-    state = state_of([app], [container("c", app)], in_force=policy(minimum_age=120.0))
-    absorb(Listed(Listing(T0 + 30, T0 + 30, (app,), (), ()), CONTAINERD), state)
+    other = container("other", image("other:v1"))
+    state = state_of([app], [container("c", app), other], in_force=policy(minimum_age=120.0))
+    absorb(Listed(Listing(T0 + 30, T0 + 30, (app,), (other,), ()), CONTAINERD), state)
     assert not goes(state, T0 + 121)
     assert goes(state, T0 + 150)
 

@@ -1,0 +1,159 @@
+"""What is not certain keeps: lists that lack too much, tags that moved before we looked, removals
+whose end nobody saw, marks that were never crossed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reconciler.domain import facts
+from reconciler.domain.decision import Command, HoldReason, decide
+from reconciler.domain.inventory import ContainerEvent, EventKind, Image, Sandbox
+from reconciler.domain.ledger import ImageRecord, RemovalRecord
+from reconciler.domain.protection import Kind
+from reconciler.domain.state import Refusal, State, absorb
+from tests.builders import (
+    CONTAINERD_2,
+    DAY,
+    GIB,
+    T0,
+    container,
+    digest,
+    image,
+    listed,
+    marks,
+    policy,
+    sandbox,
+    state_of,
+    usage,
+    volume,
+)
+
+BIG = 5 * GIB
+APP, OTHER = image("app:v1", BIG), image("other:v1", BIG)
+USED = container("c", APP)
+LATER = T0 + DAY
+
+
+def goes(state: State, now: float) -> str | None:
+    """The first name of the image that would go now."""
+    eviction = decide(state, state.policy, now, command=Command(all_unused=True)).eviction
+    return eviction.image.names[0] if eviction else None
+
+
+def hold(state: State, now: float) -> HoldReason | None:
+    found = decide(state, state.policy, now).hold
+    return found.reason if found else None
+
+
+@pytest.mark.parametrize("left", [(), (sandbox(),)], ids=["no sandboxes either", "sandboxes"])
+def test_lists_that_lost_every_container_are_not_believed_at_once(left: tuple[Sandbox]) -> None:
+    """A runtime that answers before it has recovered its containers would free every image."""
+    state = state_of([APP, OTHER], [USED], [sandbox()], in_force=policy(minimum_age=0))
+    absorb(listed([APP, OTHER], [], left, at=LATER), state)
+    assert hold(state, LATER) is HoldReason.LISTING_DOUBTFUL
+    absorb(listed([APP, OTHER], [USED], [sandbox()], at=LATER + 4), state)
+    assert goes(state, LATER + 4) == OTHER.names[0]
+
+
+def test_lists_without_containers_are_believed_when_later_ones_agree() -> None:
+    """All pods may really have gone, or wait for a pull that needs the space: no hold for ever."""
+    state = state_of([APP], [USED], [sandbox()], in_force=policy(minimum_age=0))
+    for after in (0, 2, 4):
+        absorb(listed([APP], [], [sandbox()], at=LATER + after), state)
+        assert goes(state, LATER + after) is None
+    absorb(listed([APP], [], [sandbox()], at=LATER + 6), state)
+    assert goes(state, LATER + 6) == APP.names[0]
+
+
+def test_an_empty_node_is_no_doubt() -> None:
+    """Where nothing ran there is nothing to miss."""
+    assert goes(state_of([APP]), LATER) == APP.names[0]
+
+
+def test_the_end_of_every_container_told_by_events_is_no_doubt() -> None:
+    """What the runtime told and then lists is certain."""
+    state = state_of([APP], [USED], in_force=policy(minimum_age=0))
+    state.graph.apply(ContainerEvent(USED.id, EventKind.DELETED, T0), T0)
+    absorb(listed([APP], at=LATER), state)
+    assert goes(state, LATER) == APP.names[0]
+
+
+def test_a_list_without_images_makes_them_young_and_not_forgotten_refusals() -> None:
+    """A moment without images starts their ages anew, and ends no refusal."""
+    state = state_of([APP])
+    state.refusals[APP.key] = Refusal(LATER + 300, 1, "in use")
+    absorb(listed([], at=LATER), state)
+    absorb(listed([APP], at=LATER + 1), state)
+    assert _kept(state, APP, LATER + 2) is Kind.YOUNG
+    assert _kept(state, APP, LATER + 200) is Kind.REFUSED
+
+
+def _kept(state: State, one: Image, now: float) -> Kind | None:
+    plan = decide(state, state.policy, now)
+    found = [kept for kept in plan.kept if kept.image.key == one.key]
+    return found[0].protections[0].kind if found else None
+
+
+def test_an_image_pulled_again_before_we_looked_is_as_young_as_it_is() -> None:
+    """Answered OK and still listed: removed and pulled again in between, for all that is known."""
+    state = state_of([APP], in_force=policy(minimum_age=3600.0))
+    absorb(facts.RemovalBegun(LATER, APP.id, APP.names), state)
+    absorb(listed([APP], at=LATER + 1), state)
+    done = facts.RemovalFinished(LATER + 1, APP.id, APP.names, "watermark", False, None, 0.1, 1, 1)
+    absorb(done, state)
+    assert _kept(state, APP, LATER + 400) is Kind.YOUNG
+
+
+def test_an_image_whose_removal_nobody_saw_end_counts_as_seen_just_now() -> None:
+    """Killed in a removal and started again: the image may have gone and come back meanwhile."""
+    state = State(began_at=LATER)
+    state.ledger[APP.key] = ImageRecord(first_seen=T0)
+    state.removals[APP.key] = RemovalRecord(begun_at=LATER - 60, names=APP.names)
+    absorb(facts.PolicyLoaded(LATER, policy()), state)
+    absorb(listed([APP], at=LATER), state)
+    absorb(usage(90), state)
+    assert _kept(state, APP, LATER + 1) is Kind.YOUNG
+    absorb(listed([APP], at=LATER + 119), state)
+    assert _kept(state, APP, LATER + 121) is None
+
+
+def test_a_mounted_tag_that_moved_before_we_first_looked_keeps_what_it_may_have_meant() -> None:
+    """No digest tells which image is mounted: doubt, and later all images of that repository."""
+    old = Image(f"sha256:{digest('old')}", (), APP.digests, BIG)
+    new = replace(image("new:v1", BIG), tags=APP.tags)
+    mounts = replace(container("c", OTHER), volumes=(volume(APP.tags[0]),))
+    state = state_of([old, new, OTHER], [mounts], version=CONTAINERD_2)
+    assert hold(state, T0 + 300) is HoldReason.CONTAINER_UNKNOWN
+    assert _kept(state, old, LATER) is Kind.UNCERTAIN
+    assert _kept(state, new, LATER) is Kind.IN_USE
+
+
+def test_a_pause_tag_that_moved_before_we_first_looked_keeps_the_old_pause_image() -> None:
+    """Pods run on the old one; their sandboxes tell no more than a name, which means the new."""
+    old = Image(f"sha256:{digest('old')}", (), (f"corp.example/holder@sha256:{'1' * 64}",), BIG)
+    new = Image(f"sha256:{digest('new')}", ("corp.example/holder:1",), OTHER.digests, BIG)
+    box = sandbox(pause=("corp.example/holder:1",))
+    state = state_of([old, new, OTHER], [container("c", OTHER)], [box])
+    assert _kept(state, old, LATER) is Kind.SANDBOX
+    assert _kept(state, new, LATER) is Kind.SANDBOX
+
+
+def test_a_sample_before_the_first_policy_does_not_count_against_its_marks() -> None:
+    """The built-in marks were crossed, the operator's were not: nothing is needed."""
+    state = State(began_at=T0)
+    absorb(listed([APP]), state)
+    absorb(usage(86), state)
+    absorb(facts.PolicyLoaded(T0, policy(watermarks=marks(90, 84))), state)
+    assert decide(state, state.policy, LATER).eviction is None
+    absorb(usage(91), state)
+    assert decide(state, state.policy, LATER).eviction is not None
+
+
+def test_marks_raised_in_mid_reclaim_end_it() -> None:
+    """Between the new marks usage has not crossed the high one; the old crossing is over."""
+    state = state_of([APP], full=85)
+    assert decide(state, state.policy, LATER).eviction is not None
+    absorb(facts.PolicyLoaded(LATER, policy(watermarks=marks(90, 80))), state)
+    assert decide(state, state.policy, LATER).eviction is None
