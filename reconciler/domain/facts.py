@@ -76,10 +76,12 @@ class UsageSampled:
 
 @dataclass(frozen=True, slots=True)
 class PolicyLoaded:
-    """A valid policy was read; it is in force from the next decision on."""
+    """A valid policy was read; it is in force from the next decision on. `warnings` are complete
+    lines for people."""
 
     at: float
     policy: Policy
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

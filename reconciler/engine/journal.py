@@ -99,6 +99,8 @@ class LogAndMetrics:
             minimum_age=duration(policy.minimum_age),
             exclusions=len(policy.exclusions),
         )
+        for warning in fact.warnings:
+            self._log.warning("policy-warning", detail=warning)
 
     def _removed(self, fact: facts.RemovalFinished, state: State) -> None:
         entry = self.evidence.finished(fact, state)

@@ -1,19 +1,19 @@
 """A file or a directory -> its bytes -> a policy. Never waits on what it is given: a FIFO, a device
 or a loop of links is refused, not read.
 
-A small policy is parsed here and now (100 rules take about 2 ms); one over 256 KiB goes to a child
-process, since a parse of a third of a second must not stop the event loop.
+A small policy is parsed here and now (100 rules take about 2 ms); a big one goes to a child
+process, since a long parse must not stop the event loop.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import datetime as dt
+import fcntl
 import os
-import pickle
+import signal
 import stat
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,15 @@ from .nodes import Problem, Sheet
 from .parse import Draft, finish, read_into
 
 LARGEST = 1 << 20  # bytes of one file; more is refused unread
-ASIDE = 256 << 10  # bytes of all files from which on a child process parses
-CHILD_DEADLINE = 30.0  # seconds
+LARGEST_TOGETHER = 16 << 20  # bytes of all files of a directory
+
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 class PolicyInvalid(Exception):
@@ -32,6 +39,11 @@ class PolicyInvalid(Exception):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("; ".join(map(str, problems)))
         self.problems = tuple(problems)
+
+
+class PolicyUnsettled(PolicyInvalid):
+    """A policy that can not be told at this moment (somebody is writing it, or this machine is
+    short of something): look again soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +65,32 @@ def load_policy(path: Path) -> Policy:
     return policy
 
 
-async def load_policy_aside(text: Text) -> tuple[Policy, tuple[Problem, ...]]:
-    """Parses a text, in a child process if it is big, so that the loop goes on; with warnings.
-    Raises PolicyInvalid."""
-    if text.size <= ASIDE:
-        return parse_text(text)
-    answer = await _in_child(text)
-    if isinstance(answer, PolicyInvalid):
-        raise answer
-    return answer
+def absent(path: Path) -> bool:
+    """Whether there is nothing at a path, for certain: a link that leads nowhere is something,
+    and what may not be looked at is not absent."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def read_text(path: Path) -> Text:
     """All bytes of a file, or of a directory's `*.yaml`, by name. Raises PolicyInvalid if the
-    path itself is not there."""
+    path itself can not be read, PolicyUnsettled while a file of it is being written."""
     try:
         if path.is_dir():
             return _directory(path)
         return Text(str(path), ((str(path), _bytes(path)),))
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         raise PolicyInvalid([_unreadable(path, error)]) from error
 
 
 def parse_text(text: Text, today: dt.date | None = None) -> tuple[Policy, tuple[Problem, ...]]:
-    """The policy and its warnings. Raises PolicyInvalid with all problems of all files."""
+    """The policy and its warnings, as of a UTC day (this one). Raises PolicyInvalid with all
+    problems of all files."""
     draft, sheets = Draft(), []
     for name, data in text.files:
         sheet = Sheet(name)
@@ -89,34 +103,46 @@ def parse_text(text: Text, today: dt.date | None = None) -> tuple[Policy, tuple[
     return policy, tuple(one for sheet in sheets for one in sheet.warnings)
 
 
+def whole(path: Path | str, text: str) -> Problem:
+    """A problem of a file as a whole, or of a directory."""
+    return Problem(Place(str(path), 1, 1), text)
+
+
 def _directory(path: Path) -> Text:
     names = sorted(
         name for name in os.listdir(path) if name.endswith(".yaml") and not name.startswith(".")
     )
     if not names:
         text = "no *.yaml in this directory; expected at least one policy file"
-        raise PolicyInvalid([_whole(path, text)])
-    files, problems = [], []
+        raise PolicyInvalid([whole(path, text)])
+    files, problems, size = [], [], 0
     for name in names:
         file = path / name
         try:
-            files.append((str(file), _bytes(file)))
+            data = _bytes(file)
         except OSError as error:
             problems.append(_unreadable(file, error))
+            continue
+        size += len(data)
+        if size > LARGEST_TOGETHER:
+            text = f"together larger than {LARGEST_TOGETHER >> 20} MiB, not read on"
+            raise PolicyInvalid([whole(path, text)])
+        files.append((str(file), data))
     return Text(str(path), tuple(files), tuple(problems))
 
 
 def _bytes(path: Path) -> bytes:
+    _check_kind(os.stat(path))  # before it is opened: opening a device can have effects
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(0, "expected a regular file or a directory, found neither")
+        _check_kind(found)
         if found.st_size > LARGEST:
             raise OSError(0, f"larger than 1 MiB ({found.st_size} bytes), not read")
-        data = b""
-        while len(data) <= LARGEST and (more := os.read(handle, LARGEST + 1 - len(data))):
-            data += more
+        with _nobody_writing(handle, path):
+            data = b""
+            while len(data) <= LARGEST and (more := os.read(handle, LARGEST + 1 - len(data))):
+                data += more
         if len(data) > LARGEST:
             raise OSError(0, "larger than 1 MiB, not read")
         return data
@@ -124,34 +150,35 @@ def _bytes(path: Path) -> bytes:
         os.close(handle)
 
 
-def _unreadable(path: Path, error: Exception) -> Problem:
-    why = error.strerror if isinstance(error, OSError) else str(error)
-    return _whole(path, f"can not be read: {why}")
+def _check_kind(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        raise OSError(0, f"expected a regular file, found {kind}")
 
 
-def _whole(path: Path | str, text: str) -> Problem:
-    """A problem of a file as a whole, or of a directory."""
-    return Problem(Place(str(path), 1, 1), text)
+@contextlib.contextmanager
+def _nobody_writing(handle: int, path: Path) -> Iterator[None]:
+    """Makes sure that a file is not read half written: half of a list of exclusions can be a
+    valid policy that excludes less. The kernel grants a read lease only while nobody has the file
+    open for writing, and makes writers wait (microseconds) while it is held.
 
-
-async def _in_child(text: Text) -> tuple[Policy, tuple[Problem, ...]] | PolicyInvalid:
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "reconciler.policy.child",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
+    Where there are no leases (some network filesystems, another user's file) it is read as it is.
+    """
     try:
-        out, _ = await asyncio.wait_for(child.communicate(pickle.dumps(text)), CHILD_DEADLINE)
-    except TimeoutError:
-        child.kill()
-        await child.wait()
-        raise PolicyInvalid([_whole(text.source, "takes too long to parse")]) from None
-    if child.returncode != 0:
-        raise PolicyInvalid([_whole(text.source, "the parser gave up on it")])
-    answer = pickle.loads(out)
-    if isinstance(answer, list):
-        return PolicyInvalid(answer)
-    assert isinstance(answer, tuple)
-    return answer
+        # A writer that comes meanwhile makes the kernel send a signal: one that is ignored.
+        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        text = "is open for writing elsewhere: it is read when its writer has closed it"
+        raise PolicyUnsettled([whole(path, text)]) from None
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    return whole(path, f"can not be read: {error.strerror or error}")

@@ -7,6 +7,7 @@ merge keys, several documents, keys given twice.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -15,9 +16,18 @@ import yaml
 from ..domain.policy import Place
 
 DEEPEST = 32  # levels of nesting
+MOST = 50  # problems told of one file; the others are counted
+LONGEST = 300  # characters of one problem's text
+QUOTE_IT = "to write a pattern that begins with '*', quote it"
 
 # libyaml's loader: 10 to 16 times faster than the one in Python (our measurement).
 Loader = yaml.CSafeLoader
+
+# What YAML 1.1 calls not printable. libyaml refuses it too, but tells the place in bytes.
+_UNPRINTABLE = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML 1.1 ends a line with
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +48,52 @@ class Sheet:
     file: str
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    untold: int = 0  # problems beyond the most that are told
 
     def place(self, node: yaml.Node, offset: int = 0) -> Place:
-        """Where a node begins; `offset` characters into a scalar, its quote included."""
+        """Where a node begins; `offset` characters into the text of a scalar, if it is written
+        on one line without escapes."""
         mark = node.start_mark
-        quoted = isinstance(node, yaml.ScalarNode) and node.style in ("'", '"')
-        inside = offset + 1 if offset and quoted else offset
+        inside = _width_before(node, offset) if offset else 0
         return Place(self.file, mark.line + 1, mark.column + 1 + inside)
 
     def problem(self, node: yaml.Node, text: str, offset: int = 0) -> None:
-        self.problems.append(Problem(self.place(node, offset), text))
+        self._note(self.place(node, offset), text)
 
     def warning(self, node: yaml.Node, text: str) -> None:
         self.warnings.append(Problem(self.place(node), text))
 
+    @property
+    def full(self) -> bool:
+        """Whether no more problems are told."""
+        return len(self.problems) >= MOST
+
     def found(self) -> list[Problem]:
         """The problems, in the order of the file."""
-        return sorted(self.problems, key=lambda one: (one.place.line, one.place.column))
+        found = sorted(self.problems, key=lambda one: (one.place.line, one.place.column))
+        if self.untold:
+            found.append(Problem(found[-1].place, f"and {self.untold} more problems in this file"))
+        return found
 
     def at(self, line: int, column: int, text: str) -> None:
-        self.problems.append(Problem(Place(self.file, line, column), text))
+        self._note(Place(self.file, line, column), text)
+
+    def _note(self, place: Place, text: str) -> None:
+        if self.full:
+            self.untold += 1
+            return
+        shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+        self.problems.append(Problem(place, shown))
+
+
+def _width_before(node: yaml.Node, offset: int) -> int:
+    """Columns from where a scalar begins to a place in its text; 0 where text and writing differ
+    (escapes, several lines): then the scalar itself is pointed at."""
+    assert isinstance(node, yaml.ScalarNode)
+    quotes = 1 if node.style in ("'", '"') else 0
+    start, end = node.start_mark, node.end_mark
+    width = end.column - start.column if start.line == end.line else -1
+    return offset + quotes if width == len(node.value) + 2 * quotes else 0
 
 
 def compose(data: bytes, sheet: Sheet) -> yaml.Node | None:
@@ -73,10 +109,10 @@ def compose(data: bytes, sheet: Sheet) -> yaml.Node | None:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         context = f" ({error.context})" if error.context else ""
-        sheet.at(line, column, f"no valid YAML: {error.problem}{context}")
-    except yaml.reader.ReaderError as error:
-        line, column = _line_and_column(text, error.position)
-        sheet.at(line, column, f"no valid YAML: {error.reason} (0x{error.character:02x})")
+        hint = f"; {QUOTE_IT}" if "alias" in context else ""
+        sheet.at(line, column, f"no valid YAML: {error.problem}{context}{hint}")
+    except yaml.YAMLError as error:
+        sheet.at(1, 1, f"no valid YAML: {' '.join(str(error).split())}")
     return None
 
 
@@ -103,10 +139,7 @@ def _fault(event: yaml.Event, depth: int, documents: int) -> str | None:
     if depth > DEEPEST:
         return f"nested deeper than {DEEPEST} levels"
     if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-        return (
-            "anchors and aliases (&, *) are not taken; to write a pattern that begins with "
-            "'*', quote it"
-        )
+        return f"anchors and aliases (&, *) are not taken; {QUOTE_IT}"
     if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag not in (
         None,
         "!",
@@ -115,21 +148,26 @@ def _fault(event: yaml.Event, depth: int, documents: int) -> str | None:
     return None
 
 
-def _line_and_column(text: str, position: int) -> tuple[int, int]:
-    before = text[:position]
-    return before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1
-
-
 def _decoded(data: bytes, sheet: Sheet) -> str | None:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = data[: error.start]
-        line = before.count(b"\n") + 1
-        column = len(before.rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
-        sheet.at(line, column, f"expected UTF-8, found the byte 0x{data[error.start]:02x}")
+        before = data[: error.start].decode("utf-8-sig")
+        found = f"expected UTF-8, found the byte 0x{data[error.start]:02x}"
+        sheet.at(*_line_and_column(before), found)
+        return None
+    odd = _UNPRINTABLE.search(text)
+    if odd is not None:
+        found = f"no valid YAML: the character U+{ord(odd[0]):04X} is not allowed"
+        sheet.at(*_line_and_column(text[: odd.start()]), found)
         return None
     return text
+
+
+def _line_and_column(before: str) -> tuple[int, int]:
+    """The place right after a text, counted from 1."""
+    lines = _BREAK.split(before)
+    return len(lines), len(lines[-1]) + 1
 
 
 def mapping(node: yaml.Node, sheet: Sheet, keys: Iterable[str], what: str) -> dict[str, yaml.Node]:
@@ -140,9 +178,13 @@ def mapping(node: yaml.Node, sheet: Sheet, keys: Iterable[str], what: str) -> di
     known = list(keys)
     found: dict[str, yaml.Node] = {}
     for key, value in node.value:
-        name = key.value if isinstance(key, yaml.ScalarNode) else ""
+        if not isinstance(key, yaml.ScalarNode):
+            sheet.problem(key, f"{what}: expected a key, found {kind_of(key)}")
+            continue
+        name = key.value
         if name not in known:
-            sheet.problem(key, f"{what}: unknown key {name!r}{_did_you_mean(name, known)}")
+            hint = "" if sheet.full else _did_you_mean(name[:40], known)  # a search, not for free
+            sheet.problem(key, f"{what}: unknown key {name[:40]!r}{hint}")
         elif name in found:
             sheet.problem(key, f"{what}: key {name!r} is given twice")
         else:

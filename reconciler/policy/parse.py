@@ -7,6 +7,7 @@ that an operator sees them at once.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from .values import parse_duration, parse_mark, parse_percent, parse_size
 
 API_VERSION, KIND = "reconciler/v1", "ImagePolicy"
 WARN_AHEAD = dt.timedelta(days=7)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -31,6 +33,7 @@ class Draft:
     exclusions: list[Exclusion] = field(default_factory=list)
     required: list[Required] = field(default_factory=list)
     marks: dict[str, Mark] = field(default_factory=dict)
+    misread: set[str] = field(default_factory=set)  # dotted keys of marks that are no marks
 
 
 def read_into(draft: Draft, data: bytes, sheet: Sheet, today: dt.date) -> None:
@@ -41,7 +44,8 @@ def read_into(draft: Draft, data: bytes, sheet: Sheet, today: dt.date) -> None:
             sheet.at(1, 1, f"the file is empty; expected kind: {KIND}")
         return
     found = mapping(root, sheet, KEYS, "policy")
-    _check_header(root, found, sheet)
+    if isinstance(root, yaml.MappingNode):
+        _check_header(root, found, sheet)
     for key, node in found.items():
         if key in ("exclusions", "requiredImages") or _take(key, node, draft, sheet):
             KEYS[key](key, node, draft, sheet, today)
@@ -90,15 +94,22 @@ def _check_header(root: yaml.Node, found: dict[str, yaml.Node], sheet: Sheet) ->
 
 def _check_marks(draft: Draft, what: str, high: Mark, low: Mark) -> None:
     node, sheet = draft.given.get("watermarks", (None, None))
-    if node is None or sheet is None:
+    keys = (f"{what}.low", f"{what}.high")
+    if node is None or sheet is None or draft.misread.intersection(keys):
         return
-    for one, other in ((high.percent, low.percent), (high.bytes, low.bytes)):
-        if one is not None and other is not None and other >= one:
-            at = _inside(draft, f"{what}.low") or _inside(draft, f"{what}.high") or node
-            sheet.problem(at, f"{what}: low ({low}) must be below high ({high})")
-            return
+    told = [
+        f"{key} ({mark}{_default(draft, key)})" for key, mark in zip(keys, (low, high), strict=True)
+    ]
+    at = _inside(draft, keys[0]) or _inside(draft, keys[1]) or node
     if (high.percent is None) != (low.percent is None):
-        sheet.warning(node, f"{what}: a share and bytes can not be compared here; see `plan`")
+        # Which of the two is lower would differ from node to node.
+        sheet.problem(at, f"{' and '.join(told)} must both be shares or both be bytes")
+    elif (low.percent or low.bytes or 0) >= (high.percent or high.bytes or 0):
+        sheet.problem(at, f"{' must be below '.join(told)}")
+
+
+def _default(draft: Draft, key: str) -> str:
+    return "" if key in draft.given else ", the default"
 
 
 def _inside(draft: Draft, key: str) -> yaml.Node | None:
@@ -171,6 +182,8 @@ def _marks(
         if mark is not None:
             draft.marks[f"{key}.{name}"] = mark
             draft.given[f"{key}.{name}"] = (node, sheet)
+        else:
+            draft.misread.add(f"{key}.{name}")
 
 
 def _system(key: str, node: yaml.Node, draft: Draft, sheet: Sheet, today: dt.date) -> None:
@@ -192,7 +205,10 @@ def _exclusions(key: str, node: yaml.Node, draft: Draft, sheet: Sheet, today: dt
             continue
         reason = text(found["reason"], sheet, f"{what}.reason") if "reason" in found else None
         until = _until(f"{what}.until", found.get("until"), sheet, today)
-        for image in sequence(found["images"], sheet, f"{what}.images"):
+        images = sequence(found["images"], sheet, f"{what}.images")
+        if not images and isinstance(found["images"], yaml.SequenceNode):
+            sheet.warning(found["images"], f"{what}: a rule without patterns protects nothing")
+        for image in images:
             pattern = _pattern(f"{what}.images", image, sheet)
             if pattern is not None:
                 draft.exclusions.append(Exclusion(pattern, sheet.place(image), reason, until))
@@ -214,9 +230,11 @@ def _until(key: str, node: yaml.Node | None, sheet: Sheet, today: dt.date) -> dt
 
 def _date(value: str) -> dt.date:
     try:
-        return dt.date.fromisoformat(value)
+        if _DATE.fullmatch(value):  # fromisoformat takes weeks and days of the year too
+            return dt.date.fromisoformat(value)
     except ValueError:
-        raise ValueError(f"expected a date like 2027-01-31, found {value[:40]!r}") from None
+        pass
+    raise ValueError(f"expected a date like 2027-01-31, found {value[:40]!r}")
 
 
 def _required(key: str, node: yaml.Node, draft: Draft, sheet: Sheet, today: dt.date) -> None:

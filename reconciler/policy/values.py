@@ -7,9 +7,9 @@ import re
 from ..domain.policy import Mark
 
 _NUMBER = r"(?:(\d+(?:\.\d+)?)"
-_DURATION = re.compile("".join(f"{_NUMBER}{unit})?" for unit in "dhms"))
+_DURATION = re.compile("".join(f"{_NUMBER}{unit})?" for unit in "dhms"), re.ASCII)
 _SECONDS = (86400.0, 3600.0, 60.0, 1.0)
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)(|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)(|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)", re.ASCII)
 _DECIMAL = ("", "k", "M", "G", "T", "P")
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi")
 _FACTORS = {
@@ -17,7 +17,7 @@ _FACTORS = {
     for base, units in ((1000, _DECIMAL), (1024, _BINARY))
     for power, unit in enumerate(units)
 }
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)%", re.ASCII)
 LONGEST = 100 * 365 * 86400.0  # seconds
 LARGEST = 1 << 60  # bytes
 

@@ -8,26 +8,57 @@ parsed. `refresh` does the same on demand: the loop asks right before every remo
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import watchfiles
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from ..aiokit import Mailbox
 from ..domain.facts import Fact, PolicyLoaded, PolicyRejected
 from ..domain.policy import Policy
-from ..policy.files import PolicyInvalid, Text, load_policy_aside, read_text
+from ..policy.aside import load_policy_aside
+from ..policy.files import PolicyInvalid, PolicyUnsettled, Text, absent, read_text, whole
 
 QUIET = 1000  # milliseconds after which the file is looked at though nothing was heard
+PATIENCE = 5.0  # seconds that a policy may be in the making before that is told
+TICK = 100_000_000  # nanoseconds, more than a step of any filesystem's clock
+TRIES = 8  # readings of a directory that changes while it is read
 
-Signature = tuple[tuple[int, ...], ...]
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What changes whenever bytes do: of the file, or of the directory and its files.
+    `changed_at`: the newest change of an inode in it, in nanoseconds since 1970."""
+
+    stats: tuple[tuple[int, ...], ...]
+    changed_at: int = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether any later change would change it. A filesystem's clock goes in steps: two
+        writes of one length within a step look alike."""
+        return self.changed_at < time.time_ns() - TICK
+
+
+def as_it_is(policy: Policy) -> Policy:
+    return policy
+
+
+def no_advice(policy: Policy) -> Sequence[str]:
+    return ()
 
 
 class PolicySource:
     """The policy at a path. `named` by somebody: absent is a fault; else the defaults apply.
-    `adapt` is what the command line has to say over any policy (`--dry-run`, `prune --to`)."""
+    `adapt` is what the command line has to say over any policy (`--dry-run`, `prune --to`),
+    `advise` what else to warn of when one is loaded."""
 
     def __init__(
         self,
@@ -35,27 +66,30 @@ class PolicySource:
         named: bool,
         mailbox: Mailbox[Fact],
         clock: Callable[[], float],
-        adapt: Callable[[Policy], Policy] = lambda policy: policy,
+        adapt: Callable[[Policy], Policy] = as_it_is,
+        advise: Callable[[Policy], Sequence[str]] = no_advice,
     ) -> None:
         self._path, self._named, self._mailbox = path, named, mailbox
-        self._clock, self._adapt = clock, adapt
-        self._signature: Signature | None = None
-        self._text: Text | None = None
+        self._clock, self._adapt, self._advise = clock, adapt, advise
+        self._signature: Signature | None = None  # None: look whatever it says
+        self._text: Text | None = None  # what was parsed last
+        self._day: dt.date | None = None  # the UTC day of that
         self._loaded = False
+        self._told: tuple[str, ...] = ()  # the problems or warnings told last
+        self._unsettled_since: float | None = None
         self._reading = anyio.Lock()
         self._stop = anyio.Event()
-        self.warnings: tuple[str, ...] = ()
 
     async def refresh(self) -> None:
         """Puts what is new since the last look into the mailbox before it returns. Costs a stat
         where nothing changed. Facts of one kind have one key: a good policy that was not absorbed
         yet is never lost to a bad one that came later."""
         async with self._reading:
-            signature = _signature(self._path)  # before reading: a later change is seen next time
-            if signature == self._signature:
+            today = dt.datetime.fromtimestamp(self._clock(), dt.UTC).date()
+            if today == self._day and _signature(self._path) == self._signature:
                 return
-            fact = await self._read()
-            self._signature = signature
+            self._signature = None
+            fact = await self._look(today)
             if fact is not None:
                 self._mailbox.put(("policy", type(fact).__name__), fact)
 
@@ -65,7 +99,7 @@ class PolicySource:
             await self.refresh()
             try:
                 await self._follow()
-            except OSError:
+            except (OSError, WatchfilesRustInternalError):
                 # No such folder yet, or no watches left on this machine: looking will do.
                 await anyio.sleep(QUIET / 1000)
         await anyio.sleep_forever()  # stopped: whoever stopped it cancels it next
@@ -78,7 +112,7 @@ class PolicySource:
         """Reports every change until the folder itself is another one."""
         folder = self._folder()
         inode = folder.stat().st_ino
-        async for _ in watchfiles.awatch(
+        changes = watchfiles.awatch(
             folder,
             watch_filter=None,
             recursive=False,
@@ -87,59 +121,96 @@ class PolicySource:
             rust_timeout=QUIET,
             yield_on_timeout=True,
             stop_event=self._stop,
-        ):
-            await self.refresh()
-            if folder.stat().st_ino != inode or folder != self._folder():
-                return
+        )
+        async with contextlib.aclosing(changes):
+            async for _ in changes:
+                await self.refresh()
+                if folder.stat().st_ino != inode or folder != self._folder():
+                    return
 
     def _folder(self) -> Path:
         return self._path if self._path.is_dir() else self._path.parent
 
-    async def _read(self) -> Fact | None:
+    async def _look(self, today: dt.date) -> Fact | None:
+        """What is to be told of what is there now, if anything."""
         try:
-            text = read_text(self._path)
-        except PolicyInvalid as invalid:
-            return self._unreadable(invalid)
-        if text == self._text:
-            return None
-        self._text = text
-        try:
-            policy, warnings = await load_policy_aside(text)
-        except PolicyInvalid as invalid:
-            return PolicyRejected(self._clock(), tuple(map(str, invalid.problems)))
-        self._loaded = True
-        self.warnings = tuple(map(str, warnings))
-        return PolicyLoaded(self._clock(), self._adapt(policy))
+            signature, text = self._read()
+            fact = await self._parse(text, today)
+        except PolicyUnsettled as unsettled:
+            return self._wait(unsettled)
+        except PolicyInvalid as unreadable:
+            self._text = self._unsettled_since = None
+            if absent(self._path) and not self._named and not self._loaded:
+                return self._load(Policy(), ())
+            return self._reject(unreadable)
+        self._text, self._day, self._unsettled_since = text, today, None
+        self._signature = signature if signature.settled else None
+        return fact
 
-    def _unreadable(self, invalid: PolicyInvalid) -> Fact | None:
-        """Gone or not there yet. What was good once stays in force; where nobody named a file,
-        none at the start means the defaults."""
-        self._text = None
-        absent = not os.path.lexists(self._path)
-        if absent and not self._named and not self._loaded:
-            self._loaded = True
-            return PolicyLoaded(self._clock(), self._adapt(Policy()))
-        return PolicyRejected(self._clock(), tuple(map(str, invalid.problems)))
+    def _read(self) -> tuple[Signature, Text]:
+        """All bytes, as they were at one moment. Raises PolicyInvalid."""
+        for _ in range(TRIES):
+            before = _signature(self._path)
+            text = read_text(self._path)
+            if _signature(self._path) == before:
+                return before, text
+        raise PolicyUnsettled([whole(self._path, "changes faster than it can be read")])
+
+    async def _parse(self, text: Text, today: dt.date) -> Fact | None:
+        """None: nothing that was not told already."""
+        again = text == self._text
+        if again and today == self._day:
+            return None
+        try:
+            policy, warnings = await load_policy_aside(text, today)
+        except PolicyUnsettled:
+            raise
+        except PolicyInvalid as invalid:
+            return self._reject(invalid)
+        told = (*map(str, warnings), *self._advise(policy))
+        if again and told == self._told:
+            return None  # a new day, and no rule nears its end
+        return self._load(policy, told)
+
+    def _load(self, policy: Policy, warnings: tuple[str, ...]) -> PolicyLoaded:
+        self._loaded, self._told = True, warnings
+        return PolicyLoaded(self._clock(), self._adapt(policy), warnings)
+
+    def _reject(self, invalid: PolicyInvalid) -> PolicyRejected | None:
+        problems = tuple(map(str, invalid.problems))
+        if problems == self._told:
+            return None
+        self._told = problems
+        return PolicyRejected(self._clock(), problems)
+
+    def _wait(self, unsettled: PolicyUnsettled) -> PolicyRejected | None:
+        """In the making: the next look will tell. What lasts is told."""
+        now = self._clock()
+        if self._unsettled_since is None:
+            self._unsettled_since = now
+        if now - self._unsettled_since < PATIENCE:
+            return None
+        self._text = None  # so that it is told anew, whatever it will be
+        return self._reject(unsettled)
 
 
 def _signature(path: Path) -> Signature:
-    """What changes whenever bytes do: of the file, or of the directory and its files."""
     try:
-        own = _stat(path)
-        if not path.is_dir():
-            return (own,)
-        names = sorted(name for name in os.listdir(path) if name.endswith(".yaml"))
+        own = os.stat(path)
+        names = sorted(n for n in os.listdir(path) if n.endswith(".yaml")) if path.is_dir() else []
     except OSError as error:
-        return ((error.errno or 0,),)
-    files = []
+        return Signature(((error.errno or 0,),))
+    stats, changed_at = [_told_apart(own)], own.st_ctime_ns
     for name in names:
         try:
-            files.append((hash(name), *_stat(path / name)))
+            found = os.stat(path / name)
         except OSError as error:
-            files.append((hash(name), error.errno or 0))
-    return (own, *files)
+            stats.append((hash(name), error.errno or 0))
+            continue
+        stats.append((hash(name), *_told_apart(found)))
+        changed_at = max(changed_at, found.st_ctime_ns)
+    return Signature(tuple(stats), changed_at)
 
 
-def _stat(path: Path) -> tuple[int, ...]:
-    found = os.stat(path)
+def _told_apart(found: os.stat_result) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
