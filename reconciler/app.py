@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
 
-from . import __version__, logs
+from . import __version__, kubelet, logs
 from .aiokit import Mailbox, keep_alive
 from .cri.client import open_client
 from .domain.facts import EventsAbsent, Fact
@@ -25,9 +25,8 @@ from .engine.reconcile import Reconciler, Room
 from .history import Entry, History
 from .http import face
 from .http.health import Pulse
-from .kubelet import read_marks, warnings_for
 from .ledger import Ledger
-from .lock import Lock
+from .lock import Lock, LockUnavailable
 from .metrics import Metrics
 from .settings import SOCKETS, Settings
 from .sources.container_events import EventWatch
@@ -80,25 +79,30 @@ def assemble(
     clock: Callable[[], float],
     measured_by: Measure = measure,
     journal: LogAndMetrics | None = None,
+    lock: Lock | None = None,
 ) -> Daemon:
     """Builds the daemon; nothing runs yet. The demo and the tests bring a disk and a journal of
-    their own."""
+    their own. The lock is renewed before every removal."""
     ledger, history = Ledger.open(settings.state_dir), History(settings.state_dir)
     state = State(began_at=clock())
     state.ledger, state.removals = ledger.load(clock())
     mailbox: Mailbox[Fact] = Mailbox()
     journal = journal or LogAndMetrics(Metrics())
     adapt = observing if settings.dry_run else unchanged
-    policies = PolicySource(settings.policy, settings.policy_named, mailbox, clock, adapt)
+    advise = functools.partial(kubelet.advice, settings.kubelet_config)
+    policies = PolicySource(settings.policy, settings.policy_named, mailbox, clock, adapt, advise)
     probe = UsageProbe(runtime, clock, measured_by)
 
     def write(changes: Changes, removed: list[Entry]) -> None:
+        if lock is not None:
+            lock.renew()
         ledger.save(*changes)
         history.add(removed)
 
     async def save(state: State) -> None:
-        await anyio.to_thread.run_sync(write, state.take_changes(), journal.evidence.take())
-        journal.ledger(ledger.trouble or history.trouble, clock())
+        with anyio.CancelScope(shield=True):  # what was taken to be written must be
+            await anyio.to_thread.run_sync(write, state.take_changes(), journal.evidence.take())
+        journal.ledger(ledger.tell() or history.trouble, clock())
 
     room = Room(runtime, mailbox, policies, probe.sample, save, journal, clock, time.monotonic)
     return Daemon(
@@ -132,10 +136,10 @@ async def run(settings: Settings) -> int:
     log = logs.get_logger()
     endpoint = settings.runtime_endpoint or f"unix://{SOCKETS[0]}"
     bound = face.listening(*settings.listen)
-    with Lock(settings.state_dir):
+    with Lock(settings.state_dir) as lock:
         clock = SteadyClock()
         async with open_client(endpoint, settings.image_endpoint, clock=clock) as client:
-            daemon = assemble(settings, client, clock)
+            daemon = assemble(settings, client, clock, lock=lock)
             log.info(
                 "starting",
                 version=__version__,
@@ -145,16 +149,27 @@ async def run(settings: Settings) -> int:
                 state_dir=str(settings.state_dir),
                 listen="{}:{}".format(*bound.getsockname()[:2]),
             )
-            await warn_of_kubelet(daemon)
             try:
                 async with anyio.create_task_group() as group:
                     group.start_soon(end_on_signal, group.cancel_scope, daemon)
                     group.start_soon(face.serve, bound, web(daemon))
                     await live(daemon)
+            except BaseExceptionGroup as group:
+                raise lost_lock(group) or group from None
             finally:
                 daemon.close()
     log.info("ended")
     return 0
+
+
+def lost_lock(group: BaseExceptionGroup[BaseException]) -> LockUnavailable | None:
+    """What to end with if another process took the lock; None: it is something else."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            error = lost_lock(error) or error
+        if isinstance(error, LockUnavailable):
+            return error
+    return None
 
 
 async def live(daemon: Daemon) -> None:
@@ -209,16 +224,3 @@ async def end_on_signal(scope: anyio.CancelScope, daemon: Daemon) -> None:
             daemon.policies.stop()
             scope.cancel()
             return
-
-
-async def warn_of_kubelet(daemon: Daemon) -> None:
-    """Warns when our marks are not below kubelet's; the policy is read for it, once."""
-    marks, trouble = read_marks(daemon.settings.kubelet_config)
-    log = logs.get_logger()
-    if trouble is not None:
-        log.warning("kubelet-config", detail=trouble)
-    await daemon.policies.refresh()
-    daemon.reconciler.absorb_waiting()
-    policy = daemon.state.policy
-    for warning in warnings_for(policy.watermarks, marks) if policy else ():
-        log.warning("marks-not-below-kubelet", detail=warning)

@@ -7,14 +7,16 @@ Its defaults (kubelet config v1beta1): image GC starts at 85 percent in use, and
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .domain.policy import Watermarks
+from .domain.policy import Policy, Watermarks
 
 DEFAULT_HIGH = 85.0  # percent in use
 DEFAULT_EVICTION = 15.0  # percent free
+NEVER = 100.0  # percent in use: no such line, or one in bytes, which has no share
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,23 @@ def read_marks(path: Path) -> tuple[KubeletMarks, str | None]:
 
 def _marks(config: dict[str, Any]) -> KubeletMarks:
     high = config.get("imageGCHighThresholdPercent")
-    collects = float(high) if isinstance(high, int) else DEFAULT_HIGH
+    collects = (
+        float(high) if isinstance(high, int) and high is not True else DEFAULT_HIGH
+    )  # true is no number
     hard = config.get("evictionHard")
+    if isinstance(hard, dict) and "imagefs.available" not in hard:
+        # kubelet takes an evictionHard that is given as a whole, unless told to merge it.
+        merged = config.get("mergeDefaultEvictionSettings") is True
+        return KubeletMarks(collects, 100 - DEFAULT_EVICTION if merged else NEVER)
     free = str((hard if isinstance(hard, dict) else {}).get("imagefs.available", "15%"))
-    percent = re.fullmatch(r"(\d+(?:\.\d+)?)%", free)
-    return KubeletMarks(collects, 100 - float(percent[1]) if percent else 100.0)
+    percent = re.fullmatch(r"(\d+(?:\.\d+)?)%", free, re.ASCII)
+    return KubeletMarks(collects, 100 - float(percent[1]) if percent else NEVER)
+
+
+def advice(config: Path, policy: Policy) -> Sequence[str]:
+    """What to warn of when a policy is loaded, given kubelet's configuration file."""
+    marks, trouble = read_marks(config)
+    return [*([trouble] if trouble else []), *warnings_for(policy.watermarks, marks)]
 
 
 def warnings_for(marks: Watermarks, kubelet: KubeletMarks) -> list[str]:

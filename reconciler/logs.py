@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -31,27 +32,37 @@ with _hidden("rich"):  # loaded for a renderer that is not used here: 5 MiB on e
     import structlog.typing
 
 LONGEST = 2000  # characters of one value
+LISTED = 20  # items of one list
 REMIND = 600.0  # seconds between reminders of a trouble that lasts
+CHANGES = 10  # times in REMIND that a trouble is told for having changed
 
-_HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+_HOSTILE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
 
 Event = MutableMapping[str, Any]
 get_logger = structlog.get_logger  # whoever logs takes it from here
 
 
 def neutralised(text: str) -> str:
-    """The text with everything a terminal or a log could trip over shown as an escape."""
-    shown = _HOSTILE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}... ({len(shown)} characters)"
+    """The text with everything a terminal or a log could trip over shown as an escape, cut to a
+    length that can be read."""
+    cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} characters)"
+    return _HOSTILE.sub(lambda found: found[0].encode("unicode_escape").decode(), cut)
 
 
 def _neutralise(logger: object, method: str, event: Event) -> Event:
     for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = neutralised(value)
-        elif isinstance(value, list | tuple):
-            event[key] = [neutralised(str(one)) for one in value]
+        if isinstance(value, list | tuple | set | frozenset):
+            event[key] = _few([neutralised(str(one)) for one in value])
+        elif not isinstance(value, bool | int | float | None):
+            event[key] = neutralised(str(value))
     return event
+
+
+def _few(items: list[str]) -> list[str]:
+    return items if len(items) <= LISTED else [*items[:LISTED], f"... ({len(items)} in all)"]
 
 
 def _as_text(logger: object, method: str, event: Event) -> str:
@@ -61,8 +72,11 @@ def _as_text(logger: object, method: str, event: Event) -> str:
 
 
 def _quoted(value: object) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return f'"{text}"' if " " in text or not text else text
+    """A value that can not pass for a key, or end early."""
+    text = ",".join(value) if isinstance(value, list) else str(value)
+    if text and not any(mark in text for mark in ' "='):
+        return text
+    return '"' + text.replace('"', '\\"') + '"'
 
 
 def set_up(as_json: bool, level: str) -> None:
@@ -86,20 +100,31 @@ def set_up(as_json: bool, level: str) -> None:
 
 class Once:
     """Tells a trouble when it begins, reminds of it with a count while it lasts, and lets it be
-    told anew after it ended or changed."""
+    told anew after it ended or changed; but not for every change of one that keeps changing."""
 
     def __init__(self) -> None:
-        self._told: dict[str, tuple[str, float, int]] = {}  # topic -> text, when, how often since
+        self._told: dict[str, _Told] = {}  # by topic
 
     def due(self, topic: str, text: str, now: float) -> int | None:
         """How often it came up since it was last told (0 the first time); None: not now."""
-        before, told, count = self._told.get(topic, ("", 0.0, 0))
-        if text == before and now - told < REMIND:
-            self._told[topic] = (before, told, count + 1)
+        told = self._told.setdefault(topic, _Told(began=now))
+        if now - told.began >= REMIND:
+            told.began, told.changes = now, 0
+        elif text == told.text or told.changes >= CHANGES:
+            told.untold += 1
             return None
-        self._told[topic] = (text, now, 0)
-        return count if text == before else 0
+        count = told.untold if text == told.text else 0
+        told.text, told.changes, told.untold = text, told.changes + 1, 0
+        return count
 
     def over(self, topic: str) -> bool:
         """The trouble ended; whether it had been told."""
         return self._told.pop(topic, None) is not None
+
+
+@dataclass(slots=True)
+class _Told:
+    began: float  # when the span of REMIND seconds began
+    text: str | None = None
+    changes: int = 0  # times told in that span
+    untold: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,18 +60,7 @@ def resolve(
 ) -> Settings:
     """Flags go before the environment, that before crictl's file, that before the first socket
     that exists. Raises SettingsError."""
-    file = _crictl_file(crictl)
-    endpoint, source = _first(
-        (flags.get("runtime_endpoint"), "--runtime-endpoint"),
-        (environ.get("CONTAINER_RUNTIME_ENDPOINT"), "CONTAINER_RUNTIME_ENDPOINT"),
-        (file.get("runtime-endpoint"), str(crictl)),
-        (next((path for path in sockets if Path(path).exists()), None), "found there"),
-    )
-    images, images_from = _first(
-        (flags.get("image_endpoint"), "--image-endpoint"),
-        (environ.get("IMAGE_SERVICE_ENDPOINT"), "IMAGE_SERVICE_ENDPOINT"),
-        (file.get("image-endpoint"), str(crictl)),
-    )
+    (endpoint, source), (images, images_from) = _endpoints(flags, environ, crictl, sockets)
     policy = flags.get("policy") or environ.get("RECONCILER_POLICY")
     return Settings(
         runtime_endpoint=_endpoint(endpoint, source),
@@ -89,6 +78,35 @@ def resolve(
     )
 
 
+Choice = tuple[str | None, str]  # an endpoint, and what named it
+
+
+def _endpoints(
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    crictl: Path,
+    sockets: tuple[str, ...],
+) -> tuple[Choice, Choice]:
+    """The runtime's endpoint and the images'. An image endpoint from a lesser source than the
+    runtime's is left out: it may be another runtime's, on which nothing would look used."""
+    runtime: list[Choice] = [
+        (flags.get("runtime_endpoint"), "--runtime-endpoint"),
+        (environ.get("CONTAINER_RUNTIME_ENDPOINT"), "CONTAINER_RUNTIME_ENDPOINT"),
+    ]
+    images: list[Choice] = [
+        (flags.get("image_endpoint"), "--image-endpoint"),
+        (environ.get("IMAGE_SERVICE_ENDPOINT"), "IMAGE_SERVICE_ENDPOINT"),
+    ]
+    if not any(value for value, _ in runtime):  # else crictl's file is none of our business
+        file = _crictl_file(crictl)
+        there = next((path for path in sockets if Path(path).exists()), None)
+        runtime += [(file.get("runtime-endpoint"), str(crictl)), (there, "found there")]
+        images += [(file.get("image-endpoint"), str(crictl)), (None, "")]
+    rank, chosen = _first(runtime)
+    image_rank, chosen_images = _first(images)
+    return chosen, chosen_images if image_rank <= rank else (None, "")
+
+
 def parse_listen(text: str) -> tuple[str, int]:
     """HOST:PORT, also [::1]:9723; port 0 is any free one. Raises SettingsError."""
     found = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]\s]+):(\d{1,5})", text)
@@ -97,8 +115,10 @@ def parse_listen(text: str) -> tuple[str, int]:
     return found[1].strip("[]"), int(found[2])
 
 
-def _first(*choices: tuple[str | None, str]) -> tuple[str | None, str]:
-    return next(((value, source) for value, source in choices if value), (None, ""))
+def _first(choices: Sequence[Choice]) -> tuple[int, Choice]:
+    """The first that names something, and its rank."""
+    found = ((rank, choice) for rank, choice in enumerate(choices) if choice[0])
+    return next(found, (len(choices), (None, "")))
 
 
 def _endpoint(text: str | None, source: str) -> str | None:
@@ -123,7 +143,8 @@ def _crictl_file(path: Path) -> Mapping[str, str]:
     try:
         found = yaml.load(text, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is no valid YAML: {error}") from error
+        text = " ".join(str(error).split())
+        raise SettingsError(f"{path} is no valid YAML: {text}") from error
     if not isinstance(found, dict):
         return {}
     return {str(key): str(value) for key, value in found.items() if value}

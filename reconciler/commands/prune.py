@@ -88,13 +88,13 @@ async def prune(settings: Settings, wish: Wish) -> int:
     """One pass. 1 when the low mark was not reached, or something holds all removal."""
     if settings.dry_run:
         return await _dry_run(settings, wish)
-    with Lock(settings.state_dir):
+    with Lock(settings.state_dir) as lock:
         ledger, history = Ledger.open(settings.state_dir), History(settings.state_dir)
         try:
             async with connect(settings) as client:
                 survey = await look(client, settings, wish.over)
                 told = Told()
-                room = _room(settings, wish, client, ledger, history, told)
+                room = _room(settings, wish, client, ledger, history, lock, told)
                 await Reconciler(room, survey.state, Command(wish.all_unused)).prune()
         finally:
             ledger.close()
@@ -117,6 +117,7 @@ def _room(
     client: CriClient,
     ledger: Ledger,
     history: History,
+    lock: Lock,
     told: Told,
 ) -> Room:
     mailbox: Mailbox[Fact] = Mailbox()
@@ -128,11 +129,13 @@ def _room(
         return fact.sample if isinstance(fact, UsageSampled) else UsageSample(time.time())
 
     def write(changes: Changes, entries: list[Entry]) -> None:
+        lock.renew()
         ledger.save(*changes)
         history.add(entries)
 
     async def save(state: State) -> None:
-        await anyio.to_thread.run_sync(write, state.take_changes(), told.evidence.take())
+        with anyio.CancelScope(shield=True):  # what was taken to be written must be
+            await anyio.to_thread.run_sync(write, state.take_changes(), told.evidence.take())
 
     return Room(client, mailbox, policies, measured, save, told, time.time, time.monotonic)
 

@@ -13,7 +13,7 @@ from ..domain.runtime import RuntimeUnavailable
 from ..domain.state import State, absorb
 from ..engine.observe import ask, observe
 from ..ledger import Ledger
-from ..policy import PolicyInvalid, load_policy
+from ..policy import PolicyInvalid, absent, load_policy
 from ..settings import Settings
 from ..sources.usage_probe import measure, sample
 
@@ -31,7 +31,7 @@ class Survey:
 
 def the_policy(settings: Settings) -> Policy | PolicyInvalid:
     """The policy in force for these settings; with no file at the default path, the defaults."""
-    if not settings.policy_named and not settings.policy.exists():
+    if not settings.policy_named and absent(settings.policy):
         return Policy()
     try:
         return load_policy(settings.policy)

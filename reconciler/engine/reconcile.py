@@ -120,10 +120,6 @@ class Reconciler:
         self._saved_at = self.room.clock()
         await self.room.save(self.state)
 
-    def absorb_waiting(self) -> None:
-        """Absorbs what waits in the mailbox, before the loop runs."""
-        self._absorb(self.room.mailbox.drain())
-
     # --- absorbing and listing -----------------------------------------------------------------
 
     def _absorb(self, facts: Iterable[Fact]) -> None:
