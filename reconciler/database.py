@@ -4,17 +4,19 @@ before it is believed."""
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 PATIENCE = 2.0  # seconds to wait for another process's transaction
 
 
-class NewerSchema(sqlite3.DatabaseError):
-    """The file is of a later version of this program."""
+class Unreadable(sqlite3.DatabaseError):
+    """The file is damaged, of a later version of this program, or says what can not be."""
 
 
-def opened(path: Path, schema: int, tables: str) -> sqlite3.Connection:
-    """Opens or begins a file; `tables` is the SQL of a new one. In a write-ahead log with
+def opened(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
+    """Opens or begins a file. Each of `steps` is the SQL that makes a file of schema n, its place
+    in the list, one of schema n + 1; the first begins a new one. In a write-ahead log with
     `synchronous = NORMAL` a transaction survives kill -9 of ours; the newest may be lost with the
     machine's power. Raises sqlite3.Error, OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,21 +25,29 @@ def opened(path: Path, schema: int, tables: str) -> sqlite3.Connection:
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = NORMAL")
         base.execute("PRAGMA journal_size_limit = 1048576")
-        (found,) = base.execute("PRAGMA user_version").fetchone()
-        if found > schema:
-            raise NewerSchema(f"written by a later version (schema {found}, known is {schema})")
-        if found == 0:
-            base.executescript(f"BEGIN; {tables} PRAGMA user_version = {schema}; COMMIT;")
-        base.execute("PRAGMA quick_check").fetchone()
+        found = schema_of(base, known=len(steps))
+        for number, step in enumerate(steps[found:], found + 1):
+            base.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+        (verdict,) = base.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise Unreadable(verdict)
     except sqlite3.Error:
         base.close()
         raise
     return base
 
 
+def schema_of(base: sqlite3.Connection, known: int) -> int:
+    """A file's schema, 0 for a new one. Raises Unreadable if it is later than what is known."""
+    (found,) = base.execute("PRAGMA user_version").fetchone()
+    if found > known:
+        raise Unreadable(f"written by a later version (schema {found}, known is {known})")
+    return int(found)
+
+
 def is_corrupt(error: sqlite3.Error) -> bool:
     """Whether a file can never be read, by this version: set it aside and begin a new one."""
-    if isinstance(error, NewerSchema):
+    if isinstance(error, Unreadable):
         return True
     codes = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
     code = getattr(error, "sqlite_errorcode", None)

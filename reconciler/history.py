@@ -18,7 +18,6 @@ from .database import PATIENCE, is_corrupt, opened
 
 FILE = "history.db"
 KEPT = 5000  # entries
-SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ class History:
 
     def _connected(self) -> sqlite3.Connection:
         try:
-            self._base = opened(self._path, SCHEMA, _TABLE)
+            self._base = opened(self._path, (_TABLE,))
         except sqlite3.Error as error:
             if is_corrupt(error):  # the next try begins anew
                 self._path.replace(self._path.with_suffix(".unreadable"))

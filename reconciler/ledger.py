@@ -23,8 +23,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from .database import is_corrupt, opened
 from .domain.ledger import ImageRecord, RemovalRecord
-from .ledger_file import Images, Removals, is_damage, load, opened, read_only
+from .ledger_file import STEPS, Images, Removals, load, read_only
 
 FILE = "ledger.db"
 SET_ASIDE_KEPT = 3
@@ -111,7 +112,7 @@ class Ledger:
             with self._base:
                 self._write(self._base)
         except sqlite3.DatabaseError as error:
-            if is_damage(error):
+            if is_corrupt(error):
                 self._start_anew(error)
                 return False
             self._give_up(error)
@@ -148,11 +149,10 @@ class Ledger:
 
     def _connect(self) -> None:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._use(opened(self._path))
+            self._use(opened(self._path, STEPS))
             self.trouble = None
         except sqlite3.DatabaseError as error:
-            if is_damage(error):
+            if is_corrupt(error):
                 self._start_anew(error)
             else:
                 self._give_up(error)
@@ -183,7 +183,7 @@ class Ledger:
                 Path(f"{self._path}{suffix}").unlink(missing_ok=True)
             for old in sorted(self._path.parent.glob(f"{FILE}.unreadable-*"))[:-SET_ASIDE_KEPT]:
                 old.unlink()
-            self._use(opened(self._path))
+            self._use(opened(self._path, STEPS))
         except (OSError, sqlite3.DatabaseError) as again:
             self._give_up(again)
             return

@@ -1,4 +1,4 @@
-"""The ledger's file: its schema, how it is opened and read, and what counts as damage."""
+"""The ledger's file: its schema, and how it is read."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 import sqlite3
 from pathlib import Path
 
+from .database import PATIENCE, Unreadable, schema_of
 from .domain.ledger import ImageRecord, RemovalRecord
 
-PATIENCE = 2.0  # seconds to wait for another process's transaction
 EARLIEST = 1_000_000_000.0  # September 2001: no time in the file can be older
 
 # What makes a file of schema n one of schema n + 1. Only ever add to these.
-_STEPS = (
+STEPS = (
     """
     CREATE TABLE images (
         key TEXT PRIMARY KEY, first_seen REAL NOT NULL, last_used REAL, last_started REAL,
@@ -24,33 +24,9 @@ _STEPS = (
     ) WITHOUT ROWID;
     """,
 )
-SCHEMA = len(_STEPS)
 
 Images = dict[str, ImageRecord]
 Removals = dict[str, RemovalRecord]
-
-
-class Unreadable(sqlite3.DatabaseError):
-    """The file is damaged, of a later version, or says what can not be."""
-
-
-def opened(path: Path) -> sqlite3.Connection:
-    """A connection to a sound file of this schema, made if there is none. Raises sqlite3.Error."""
-    base = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
-    try:
-        base.execute("PRAGMA journal_mode = WAL")
-        base.execute("PRAGMA synchronous = NORMAL")
-        base.execute("PRAGMA journal_size_limit = 1048576")
-        for number, step in enumerate(_STEPS[_schema(base) :], _schema(base) + 1):
-            base.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
-        (verdict,) = base.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise Unreadable(verdict)
-        base.execute("SELECT count(*) FROM images").fetchone()
-    except sqlite3.Error:
-        base.close()
-        raise
-    return base
 
 
 def read_only(path: Path, now: float) -> tuple[Images, Removals]:
@@ -64,7 +40,7 @@ def read_only(path: Path, now: float) -> tuple[Images, Removals]:
     for uri in uris:
         base = sqlite3.connect(uri, uri=True, timeout=PATIENCE)
         try:
-            if _schema(base) == SCHEMA:
+            if schema_of(base, known=len(STEPS)) == len(STEPS):
                 return load(base, now)
             break
         except sqlite3.OperationalError:
@@ -72,23 +48,6 @@ def read_only(path: Path, now: float) -> tuple[Images, Removals]:
         finally:
             base.close()
     return {}, {}
-
-
-def _schema(base: sqlite3.Connection) -> int:
-    (found,) = base.execute("PRAGMA user_version").fetchone()
-    if found > SCHEMA:
-        raise Unreadable(f"written by a later version (schema {found}, known is {SCHEMA})")
-    return int(found)
-
-
-def is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether the file itself is at fault, and not the disk or another process."""
-    if isinstance(error, Unreadable):
-        return True
-    codes = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    code = getattr(error, "sqlite_errorcode", None)
-    missing_table = isinstance(error, sqlite3.OperationalError) and "no such" in str(error)
-    return missing_table or (code is not None and code & 0xFF in codes)
 
 
 def load(base: sqlite3.Connection, now: float) -> tuple[Images, Removals]:
