@@ -25,9 +25,11 @@ from .engine.reconcile import Reconciler, Room
 from .history import Entry, History
 from .http import face
 from .http.health import Pulse
+from .http.view import View
 from .ledger import Ledger
 from .lock import Lock, LockUnavailable
 from .metrics import Metrics
+from .recent import Recent
 from .settings import SOCKETS, Settings
 from .sources.container_events import EventWatch
 from .sources.policy_file import PolicySource
@@ -64,13 +66,12 @@ class Daemon:
     journal: LogAndMetrics
     pulse: Pulse
     reconciler: Reconciler
+    notifier: Notifier
 
     def close(self) -> None:
         """Closes the files; the last thing."""
         self.ledger.close()
         self.history.close()
-
-    notifier: Notifier
 
 
 def assemble(
@@ -132,14 +133,16 @@ def observing(policy: Policy) -> Policy:
 
 async def run(settings: Settings) -> int:
     """`reconciler run`: until SIGTERM or SIGINT, then 0. Raises LockUnavailable, ListenFailed."""
-    logs.set_up(settings.log_json, settings.log_level)
+    recent = Recent()
+    logs.set_up(settings.log_json, settings.log_level, recent)
     log = logs.get_logger()
     endpoint = settings.runtime_endpoint or f"unix://{SOCKETS[0]}"
     bound = face.listening(*settings.listen)
     with Lock(settings.state_dir) as lock:
         clock = SteadyClock()
         async with open_client(endpoint, settings.image_endpoint, clock=clock) as client:
-            daemon = assemble(settings, client, clock, lock=lock)
+            journal = LogAndMetrics(Metrics(), recent)
+            daemon = assemble(settings, client, clock, journal=journal, lock=lock)
             log.info(
                 "starting",
                 version=__version__,
@@ -212,7 +215,29 @@ async def beat(pulse: Pulse, notifier: Notifier) -> None:
 
 
 def web(daemon: Daemon) -> Starlette:
-    return face.application(daemon.state, daemon.pulse, daemon.journal.metrics)
+    """The HTTP face on a daemon."""
+
+    async def history(count: int, since: float, image: str) -> tuple[Entry, ...]:
+        return await anyio.to_thread.run_sync(daemon.history.newest, count, since, image)
+
+    def tell(fact: Fact) -> None:
+        daemon.mailbox.put(("operator", type(fact).__name__), fact)
+
+    clock = daemon.reconciler.room.clock
+    return face.application(
+        View(
+            state=daemon.state,
+            pulse=daemon.pulse,
+            metrics=daemon.journal.metrics,
+            recent=daemon.journal.recent,
+            clock=clock,
+            history=history,
+            tell=tell,
+            began_at=daemon.state.began_at,
+            node=daemon.settings.node_name,
+            token_file=daemon.settings.token_file,
+        )
+    )
 
 
 async def end_on_signal(scope: anyio.CancelScope, daemon: Daemon) -> None:

@@ -114,6 +114,8 @@ def _common_flags() -> argparse.ArgumentParser:
     group.add_argument("--log-format", choices=("text", "json"))
     group.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
     group.add_argument("--kubelet-config", type=Path, metavar="PATH")
+    group.add_argument("--token-file", type=Path, metavar="PATH", help="allows commands over HTTP")
+    group.add_argument("--node-name", metavar="NAME", help="this node, as Kubernetes calls it")
     return common
 
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from .recent import Recent
+
 
 @contextlib.contextmanager
 def _hidden(name: str) -> Iterator[None]:
@@ -79,8 +81,14 @@ def _quoted(value: object) -> str:
     return '"' + text.replace('"', '\\"') + '"'
 
 
-def set_up(as_json: bool, level: str) -> None:
-    """To be called once, before anything is logged."""
+def set_up(as_json: bool, level: str, recent: Recent | None = None) -> None:
+    """To be called once, before anything is logged; `recent` remembers the newest lines."""
+
+    def remember(logger: object, method: str, event: Event) -> Event:
+        if recent is not None:
+            recent.say(event)
+        return event
+
     render: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if as_json else _as_text
     )
@@ -90,6 +98,7 @@ def set_up(as_json: bool, level: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.UnicodeDecoder(),
             _neutralise,
+            remember,
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),

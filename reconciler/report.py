@@ -9,7 +9,7 @@ import datetime as dt
 import json
 from typing import Any
 
-from .domain.decision import Candidate, Plan
+from .domain.decision import Candidate, Hold, Plan
 from .domain.inventory import Image
 from .domain.policy import Mode
 from .domain.protection import Protection
@@ -21,19 +21,19 @@ Json = dict[str, Any]
 
 
 def to_text(document: Json) -> str:
-    """Indented JSON; names of any script stay readable, control characters are escaped."""
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    """Indented JSON in plain ASCII: names come from strangers, and whatever a terminal could trip
+    over is an escape in it."""
+    return json.dumps(document, indent=2)
 
 
 def plan_json(plan: Plan, state: State, mode: Mode | None, now: float) -> Json:
     """A plan as the contract gives it; every image is in exactly one list."""
-    hold = plan.hold
     return {
         "apiVersion": API_VERSION,
         "kind": "Plan",
         "at": timestamp(now),
         "mode": (mode or Mode.OBSERVE).value,
-        "hold": None if hold is None else {"reason": hold.reason.value, "detail": hold.detail},
+        "hold": hold_json(plan.hold),
         "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
         "candidates": [candidate_json(candidate) for candidate in plan.candidates],
         "kept": [
@@ -41,6 +41,10 @@ def plan_json(plan: Plan, state: State, mode: Mode | None, now: float) -> Json:
             for kept in plan.kept
         ],
     }
+
+
+def hold_json(hold: Hold | None) -> Json | None:
+    return None if hold is None else {"reason": hold.reason.value, "detail": hold.detail}
 
 
 def filesystem_json(fs: FilesystemState) -> Json:

@@ -42,6 +42,8 @@ class Settings:
     log_json: bool = False
     log_level: str = "info"
     kubelet_config: Path = KUBELET_CONFIG
+    token_file: Path | None = None
+    node_name: str = ""
 
     @property
     def no_endpoint(self) -> str:
@@ -75,6 +77,8 @@ def resolve(
         log_json=flags.get("log_format") == "json",
         log_level=flags.get("log_level") or "info",
         kubelet_config=flags.get("kubelet_config") or KUBELET_CONFIG,
+        token_file=flags.get("token_file"),
+        node_name=flags.get("node_name") or environ.get("NODE_NAME") or "",
     )
 
 

@@ -53,6 +53,7 @@ DOMAIN = (
     "ledger",
     "facts",
     "graph",
+    "lookup",
     "watermark",
     "exclusion",
     "system",

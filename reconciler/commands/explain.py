@@ -6,11 +6,10 @@ import sys
 
 from ..domain.decision import decide
 from ..domain.decision import explain as verdicts_on
-from ..domain.graph import ImageGraph
 from ..domain.inventory import Image
+from ..domain.lookup import images_meant
 from ..domain.policy import Policy
 from ..domain.protection import Protection
-from ..domain.reference import InvalidReference, parse_reference
 from ..report import explanation_json, size_text, to_text
 from ..settings import Settings
 from .survey import Survey, connect, look
@@ -21,7 +20,7 @@ async def explain(settings: Settings, query: str, output: str) -> int:
     """Prints the explanation; 1 for an unknown image, 2 for an ambiguous one."""
     async with connect(settings) as client:
         survey = await look(client, settings)
-    found = find(survey.state.graph, query)
+    found = images_meant(survey.state.graph, query)
     if len(found) != 1:
         return _not_one(found, query)
     image = found[0]
@@ -32,36 +31,6 @@ async def explain(settings: Settings, query: str, output: str) -> int:
     else:
         _show(image, verdict, protections)
     return 0
-
-
-def find(graph: ImageGraph, query: str) -> list[Image]:
-    """The images that a name, tag, digest, id or id prefix (3 digits or more) can mean. A name
-    without a tag means `latest` if there is one, else every version here; the registry and the
-    head of the path may be left out."""
-    keys = graph.keys_named(query)
-    if not keys:
-        keys = frozenset(key for key, image in graph.images.items() if _answers(image, query))
-    return [graph.images[key] for key in sorted(keys) if key in graph.images]
-
-
-def _answers(image: Image, query: str) -> bool:
-    plain = query.removeprefix("sha256:")
-    if len(plain) >= 3 and image.key.startswith(plain):
-        return True
-    if query.startswith("sha256:") and len(plain) >= 12:
-        return any(digest.partition("@")[2].startswith(query) for digest in image.digests)
-    try:
-        asked = parse_reference(query)
-        names = [parse_reference(name) for name in image.names]
-    except InvalidReference:
-        return False
-    if asked.tag:
-        tail = "/" + query
-        return any(f"/{name}".endswith(tail) for name in image.tags)
-    if asked.digest:
-        return False
-    short = "/" + query.removeprefix("docker.io/").removeprefix("library/")
-    return any(f"/{name.repository}".endswith(short) for name in names)
 
 
 def _not_one(found: list[Image], query: str) -> int:

@@ -14,6 +14,7 @@ from ..domain.state import State
 from ..domain.watermark import Pressure
 from ..logs import Once, get_logger
 from ..metrics import Metrics
+from ..recent import Recent
 from .evidence import Evidence
 
 TOLD: dict[type, str] = {
@@ -27,8 +28,9 @@ LISTED = 5  # images named in the line on what would go
 class LogAndMetrics:
     """The daemon's journal (`engine.reconcile.Journal`)."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, recent: Recent | None = None) -> None:
         self.metrics, self._log, self._once = metrics, get_logger(), Once()
+        self.recent = recent or Recent()
         self.evidence = Evidence()
         self._pressure: dict[str, Pressure] = {}
 
@@ -56,6 +58,7 @@ class LogAndMetrics:
                 self._log.warning(TOLD[type(fact)], by="the operator, over HTTP")
 
     def _sampled(self, state: State, at: float) -> None:
+        self.recent.sampled(state)
         for mountpoint, fs in state.filesystems.items():
             before = self._pressure.get(mountpoint, Pressure.CALM)
             self._pressure[mountpoint] = fs.pressure

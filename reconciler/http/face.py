@@ -1,4 +1,4 @@
-"""The HTTP face: starlette on uvicorn, inside the daemon's own event loop. Answers GET only."""
+"""The HTTP face: starlette on uvicorn, inside the daemon's own event loop."""
 
 from __future__ import annotations
 
@@ -13,40 +13,45 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from ..domain.state import State
-from ..metrics import Metrics
-from .health import SILENCE, Pulse, missing
+from .api import Api
+from .health import SILENCE, missing
+from .view import View
 
-INDEX = "reconciler\n/healthz  does the loop turn?\n/readyz   is it ready?\n/metrics  Prometheus\n"
+INDEX = """reconciler
+/healthz   does the loop turn?
+/readyz    is it ready?
+/metrics   Prometheus
+/api/v1/   status, images, plan, events, history, policy, usage, openapi.json
+"""
 
 
 class ListenFailed(Exception):
     """The address can not be listened on; the text says why."""
 
 
-def application(state: State, pulse: Pulse, metrics: Metrics) -> Starlette:
-    """The four answers."""
+def application(view: View) -> Starlette:
+    """Everything that is answered."""
 
     async def healthz(request: Request) -> Response:
-        silent = pulse.silent_for()
+        silent = view.pulse.silent_for()
         if silent <= SILENCE:
             return PlainTextResponse("ok\n")
         return PlainTextResponse(f"the loop has not turned for {silent:.0f} s\n", 503)
 
     async def readyz(request: Request) -> Response:
-        reasons = missing(state)
+        reasons = missing(view.state)
         return PlainTextResponse("\n".join(reasons or ["ok"]) + "\n", 503 if reasons else 200)
 
     async def prometheus(request: Request) -> Response:
-        metrics.loop_lag.set(pulse.lag)
-        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        view.metrics.loop_lag.set(view.pulse.lag)
+        return Response(view.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     async def index(request: Request) -> Response:
         return PlainTextResponse(INDEX)
 
     paths = {"/healthz": healthz, "/readyz": readyz, "/metrics": prometheus, "/": index}
     routes = [Route(path, answer, methods=["GET"]) for path, answer in paths.items()]
-    return Starlette(routes=routes)
+    return Starlette(routes=[*routes, *Api(view).routes()])
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -1,0 +1,48 @@
+"""Which images a person means: by a name or a part of one, by an id or the beginning of one."""
+
+from __future__ import annotations
+
+from .graph import ImageGraph
+from .inventory import Image
+from .policy import Policy, Required
+from .reference import InvalidReference, parse_reference
+
+
+def images_meant(graph: ImageGraph, query: str) -> list[Image]:
+    """The images that a name, tag, digest, id or id prefix (3 digits or more) can mean. A name
+    without a tag means `latest` if there is one, else every version here; the registry and the
+    head of the path may be left out."""
+    keys = graph.keys_named(query)
+    if not keys:
+        keys = frozenset(key for key, image in graph.images.items() if _answers(image, query))
+    return [graph.images[key] for key in sorted(keys) if key in graph.images]
+
+
+def _answers(image: Image, query: str) -> bool:
+    plain = query.removeprefix("sha256:")
+    if len(plain) >= 3 and image.key.startswith(plain):
+        return True
+    if query.startswith("sha256:") and len(plain) >= 12:
+        return any(digest.partition("@")[2].startswith(query) for digest in image.digests)
+    try:
+        asked = parse_reference(query)
+        names = [parse_reference(name) for name in image.names]
+    except InvalidReference:
+        return False
+    if asked.tag:
+        tail = "/" + query
+        return any(f"/{name}".endswith(tail) for name in image.tags)
+    if asked.digest:
+        return False
+    short = "/" + query.removeprefix("docker.io/").removeprefix("library/")
+    return any(f"/{name.repository}".endswith(short) for name in names)
+
+
+def missing_required(policy: Policy, graph: ImageGraph) -> tuple[Required, ...]:
+    """The patterns of `requiredImages` that match nothing here; only reported."""
+    images = graph.images.values()
+    return tuple(
+        required
+        for required in policy.required
+        if not any(required.pattern.match(image) for image in images)
+    )

@@ -1,0 +1,190 @@
+"""/api/v1: the same documents as the commands give, live. Reading is free to whoever reaches the
+address; asking for something needs the token of `--token-file`."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from ..domain.facts import Fact, Paused, ReclaimAsked, Resumed
+from ..domain.lookup import images_meant
+from ..domain.policy import Mode
+from ..report import API_VERSION, Json, image_json
+from . import documents
+from .openapi import openapi
+from .view import View
+
+MOST = 1000  # entries of one answer
+STREAMS = 16  # pages that may be open at once
+EVERY = 1.0  # seconds between looks of an open page
+
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+class Api:
+    """The routes, on one view."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._status: Json = {}
+        self._status_at = float("-inf")
+        self._open = 0
+
+    def routes(self) -> list[Route]:
+        """Everything below /api/v1."""
+        reading: dict[str, Answer] = {
+            "status": self._status_now,
+            "images": self._images,
+            "images/{query:path}": self._image,
+            "plan": self._plan,
+            "events": self._events,
+            "history": self._history,
+            "policy": self._policy,
+            "usage": self._usage,
+            "stream": self._stream,
+            "openapi.json": self._openapi,
+        }
+        asking: dict[str, Answer] = {
+            "pause": self._ask(Paused),
+            "resume": self._ask(Resumed),
+            "reclaim": self._reclaim,
+        }
+        return [
+            *(Route(f"/api/v1/{path}", do, methods=["GET"]) for path, do in reading.items()),
+            *(Route(f"/api/v1/{path}", do, methods=["POST"]) for path, do in asking.items()),
+        ]
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def _fresh_status(self) -> Json:
+        """Made once a second at most, however many look."""
+        now = self._view.clock()
+        if now - self._status_at >= EVERY:
+            self._status, self._status_at = documents.status(self._view), now
+        return self._status
+
+    async def _status_now(self, request: Request) -> Response:
+        return JSONResponse(self._fresh_status())
+
+    async def _images(self, request: Request) -> Response:
+        return JSONResponse(await documents.images(self._view))
+
+    async def _image(self, request: Request) -> Response:
+        query = str(request.path_params["query"])
+        found = images_meant(self._view.state.graph, query)
+        if not found:
+            return trouble(404, f"no image here answers to {query!r}")
+        if len(found) > 1:
+            choices = [image_json(one) for one in found[:20]]
+            text = f"{query!r} could be any of {len(found)} images; say which"
+            return trouble(409, text, choices=choices)
+        return JSONResponse(documents.image(self._view, found[0]))
+
+    async def _plan(self, request: Request) -> Response:
+        return JSONResponse(await documents.plan(self._view))
+
+    async def _events(self, request: Request) -> Response:
+        after = _whole(request, "after", 0)
+        return JSONResponse(documents.events(self._view.recent.after(after), self._view.clock()))
+
+    async def _history(self, request: Request) -> Response:
+        view, count = self._view, min(_whole(request, "count", 100), MOST)
+        since = float(_whole(request, "since", 0))
+        image = request.query_params.get("image", "")
+        entries = await view.history(count, since, image)
+        return JSONResponse(documents.history(entries, view.clock()))
+
+    async def _policy(self, request: Request) -> Response:
+        return JSONResponse(documents.policy(self._view))
+
+    async def _usage(self, request: Request) -> Response:
+        return JSONResponse(documents.usage(self._view))
+
+    async def _openapi(self, request: Request) -> Response:
+        return JSONResponse(openapi())
+
+    # --- live ----------------------------------------------------------------------------------
+
+    async def _stream(self, request: Request) -> Response:
+        """Server-sent events: a `status` every second and every log line as `line`."""
+        if self._open >= STREAMS:
+            return trouble(503, f"{STREAMS} pages are open already")
+        seen = request.headers.get("last-event-id", "")
+        after = int(seen) if seen.isdigit() else 0
+        return StreamingResponse(
+            self._live(after),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store"},
+        )
+
+    async def _live(self, after: int) -> AsyncIterator[str]:
+        self._open += 1
+        try:
+            while True:
+                yield _message("status", self._fresh_status())
+                for line in self._view.recent.after(after):
+                    after = line.number
+                    yield _message("line", {"number": after} | dict(line.told), after)
+                await anyio.sleep(EVERY)
+        finally:
+            self._open -= 1
+
+    # --- asking --------------------------------------------------------------------------------
+
+    def _ask(self, make: Callable[[float], Fact]) -> Answer:
+        async def answer(request: Request) -> Response:
+            refusal = await self._refusal(request)
+            if refusal is None:
+                self._view.tell(make(self._view.clock()))
+            return refusal or JSONResponse({"apiVersion": API_VERSION, "kind": "Done"}, 202)
+
+        return answer
+
+    async def _reclaim(self, request: Request) -> Response:
+        policy = self._view.state.policy
+        if policy is not None and policy.mode is Mode.OBSERVE and await self._may(request):
+            text = "the policy's mode is observe: set mode: enforce, or run `reconciler prune`"
+            return trouble(409, text)
+        return await self._ask(ReclaimAsked)(request)
+
+    async def _refusal(self, request: Request) -> Response | None:
+        if self._view.token_file is None:
+            text = "this daemon takes no commands: it was started without --token-file"
+            return trouble(403, text)
+        if not await self._may(request):
+            return trouble(401, "expected Authorization: Bearer and the token of --token-file")
+        return None
+
+    async def _may(self, request: Request) -> bool:
+        """Whether the request brings the token. The file is read each time: it may be rotated."""
+        file = self._view.token_file
+        if file is None:
+            return False
+        try:
+            token = (await anyio.Path(file).read_text()).strip()
+        except (OSError, UnicodeDecodeError):
+            return False
+        scheme, _, brought = request.headers.get("authorization", "").partition(" ")
+        same = hmac.compare_digest(brought.strip().encode(), token.encode())
+        return bool(token) and scheme.lower() == "bearer" and same
+
+
+def trouble(code: int, text: str, **more: object) -> Response:
+    """An error as JSON, for people."""
+    return JSONResponse({"apiVersion": API_VERSION, "kind": "Error", "error": text} | more, code)
+
+
+def _message(event: str, told: Json, number: int | None = None) -> str:
+    head = f"id: {number}\n" if number is not None else ""
+    return f"{head}event: {event}\ndata: {json.dumps(told)}\n\n"
+
+
+def _whole(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name, "")
+    return int(text) if text.isdecimal() and len(text) <= 15 else default

@@ -1,0 +1,270 @@
+"""The daemon's state as JSON documents. Big ones are built in slices, so that 5,000 images do not
+hold up the loop; what changes in between is told as it is when its turn comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable
+from typing import TypeVar
+
+import anyio.lowlevel
+
+from .. import __version__
+from ..domain.decision import Plan, decide, explain
+from ..domain.inventory import Image
+from ..domain.lookup import missing_required
+from ..domain.policy import Policy
+from ..domain.protection import Protection, Scene, holding
+from ..domain.state import State
+from ..history import Entry
+from ..recent import Line, Point
+from ..report import (
+    API_VERSION,
+    Json,
+    candidate_json,
+    filesystem_json,
+    hold_json,
+    image_json,
+    protection_json,
+    timestamp,
+)
+from .health import missing
+from .view import View
+
+SLICE = 0.01  # seconds of work before the loop gets its turn
+
+T = TypeVar("T")
+
+
+async def sliced(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items, with a turn for the loop after every `SLICE` of whatever is done with them."""
+    until = time.monotonic() + SLICE
+    for item in list(items):
+        yield item
+        if time.monotonic() >= until:
+            await anyio.lowlevel.checkpoint()
+            until = time.monotonic() + SLICE
+
+
+def status(view: View) -> Json:
+    """One look: how full, what it does, what holds it, what it lives on."""
+    state, now = view.state, view.clock()
+    plan = decide(state, state.policy, now)
+    policy = state.policy
+    return _document("Status", now) | {
+        "version": __version__,
+        "node": view.node or None,
+        "startedAt": timestamp(view.began_at),
+        "mode": policy.mode.value if policy else None,
+        "pressure": state.pressure.value,
+        "paused": None if state.paused_at is None else {"since": timestamp(state.paused_at)},
+        "hold": hold_json(plan.hold),
+        "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
+        "runtime": _runtime(state),
+        "policy": _policy_health(state),
+        "notReady": missing(state),
+        "counts": _counts(state, plan),
+        "next": [_named(candidate_json(one)) for one in plan.candidates[:5]],
+        "requiredMissing": _required_missing(state, policy),
+        "control": view.token_file is not None,
+    }
+
+
+def _runtime(state: State) -> Json:
+    version = state.version
+    return {
+        "name": version.name if version else None,
+        "version": version.version if version else None,
+        "events": "open" if state.events is None else state.events,
+        "listedAt": None if state.listed_at is None else timestamp(state.listed_at),
+        "trouble": state.listing_trouble,
+    }
+
+
+def _policy_health(state: State) -> Json:
+    return {
+        "source": state.policy.source if state.policy else None,
+        "valid": not state.policy_problems,
+        "problems": list(state.policy_problems[:20]),
+    }
+
+
+def _counts(state: State, plan: Plan) -> Json:
+    return {
+        "images": len(state.graph.images),
+        "containers": len(state.graph.containers),
+        "sandboxes": len(state.graph.sandboxes),
+        "candidates": len(plan.candidates),
+        "kept": len(plan.kept),
+        "untold": len(state.graph.untold),
+    }
+
+
+def _required_missing(state: State, policy: Policy | None) -> list[Json]:
+    if policy is None or state.listed_at is None:
+        return []
+    found = missing_required(policy, state.graph)
+    return [{"pattern": str(one.pattern), "place": str(one.place)} for one in found]
+
+
+async def images(view: View) -> Json:
+    """Every image with its verdict, its users and what keeps it; no particular order."""
+    state, now = view.state, view.clock()
+    scene = Scene(state, state.policy or Policy(), now)
+    items = [
+        _image_row(image, tuple(holding(image, scene)), state, now)
+        async for image in sliced(state.graph.images.values())
+    ]
+    return _document("ImageList", now) | {"items": items}
+
+
+def _image_row(image: Image, protections: tuple[Protection, ...], state: State, now: float) -> Json:
+    record = state.record(image.key, now)
+    used = record.last_used
+    return image_json(image) | {
+        "pinned": image.pinned,
+        "verdict": "kept" if protections else "candidate",
+        "protections": [protection_json(one) for one in protections],
+        "users": len(state.graph.users_of(image.key)),
+        "firstSeen": timestamp(record.first_seen),
+        "lastUsed": None if used is None else timestamp(used),
+        "uses": record.uses,
+    }
+
+
+def image(view: View, one: Image) -> Json:
+    """All about one image: every protection's verdict and everyone who uses it."""
+    state, now = view.state, view.clock()
+    verdicts = explain(one, state, state.policy or Policy(), now)
+    row = _image_row(one, tuple(v for v in verdicts if v.holds), state, now)
+    row["protections"] = [protection_json(verdict) for verdict in verdicts]
+    return _document("Image", now) | {"image": row, "usedBy": _users(one, state)}
+
+
+def _users(one: Image, state: State) -> list[Json]:
+    users = []
+    for user in sorted(state.graph.users_of(one.key)):
+        container = state.graph.containers.get(user)
+        sandbox = state.graph.sandboxes.get(container.sandbox_id if container else user)
+        users.append(
+            {
+                "id": user,
+                "kind": "container" if container else "sandbox",
+                "name": container.name if container else None,
+                "sandbox": sandbox.name if sandbox else None,
+                "state": container.state.name.lower() if container else None,
+            }
+        )
+    return users
+
+
+async def plan(view: View) -> Json:
+    """The plan as `reconciler plan -o json` gives it."""
+    state, now = view.state, view.clock()
+    made = decide(state, state.policy, now)
+    scene = Scene(state, state.policy or Policy(), now)
+    kept = []
+    async for one in sliced(made.kept):
+        found = tuple(holding(one.image, scene)) or one.protections
+        reasons = [protection_json(protection) for protection in found]
+        kept.append(image_json(one.image) | {"protections": reasons})
+    return _document("Plan", now) | {
+        "mode": state.policy.mode.value if state.policy else "observe",
+        "hold": hold_json(made.hold),
+        "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
+        "candidates": [candidate_json(one) async for one in sliced(made.candidates)],
+        "kept": kept,
+    }
+
+
+def policy(view: View) -> Json:
+    """The policy in force: every value, and every rule with its place."""
+    state, now = view.state, view.clock()
+    found = state.policy
+    rules = [
+        {
+            "pattern": str(rule.pattern),
+            "file": rule.place.file,
+            "line": rule.place.line,
+            "column": rule.place.column,
+            "reason": rule.reason,
+            "until": rule.until.isoformat() if rule.until else None,
+            "inForce": rule.in_force(now),
+        }
+        for rule in (found.exclusions if found else ())
+    ]
+    values = {} if found is None else _values(found)
+    return _document("Policy", now) | _policy_health(state) | {"values": values, "rules": rules}
+
+
+def _values(policy: Policy) -> Json:
+    marks = policy.watermarks
+    return {
+        "mode": policy.mode.value,
+        "watermarks": {
+            "high": str(marks.high),
+            "low": str(marks.low),
+            "inodes": {"high": str(marks.inodes_high), "low": str(marks.inodes_low)},
+        },
+        "minimumAgeSeconds": policy.minimum_age,
+        "maximumUnusedAgeSeconds": policy.maximum_unused_age,
+        "minimumSizeBytes": policy.minimum_size,
+        "comeBackForSeconds": policy.come_back_for,
+        "protectUnpullable": policy.protect_unpullable,
+        "system": {"enabled": policy.system_enabled, "keepForSeconds": policy.system_keep_for},
+    }
+
+
+def history(entries: Iterable[Entry], now: float) -> Json:
+    """Removals, newest first, with what would bring each image back."""
+    return _document("History", now) | {"items": [entry_json(entry) for entry in entries]}
+
+
+def entry_json(entry: Entry) -> Json:
+    return {
+        "at": timestamp(entry.at),
+        "id": entry.image_id,
+        "names": list(entry.names),
+        "outcome": entry.outcome,
+        "cause": entry.cause,
+        "why": entry.why,
+        "error": entry.error,
+        "sizeBytes": entry.size,
+        "expectedBytes": entry.expected,
+        "freedBytes": entry.freed,
+        "tookSeconds": round(entry.took, 4),
+        "firstSeen": timestamp(entry.first_seen),
+        "lastUsed": None if entry.last_used is None else timestamp(entry.last_used),
+        "uses": entry.uses,
+        "listedAt": None if entry.listed_at is None else timestamp(entry.listed_at),
+        "mountpoint": entry.mountpoint,
+        "usedBeforeBytes": entry.used_before,
+        "usedAfterBytes": entry.used_after,
+        "highBytes": entry.high,
+        "lowBytes": entry.low,
+    }
+
+
+def events(lines: Iterable[Line], now: float) -> Json:
+    """The newest log lines, oldest first; `number` is what to ask after."""
+    items = [{"number": line.number} | dict(line.told) for line in lines]
+    return _document("EventList", now) | {"items": items}
+
+
+def usage(view: View) -> Json:
+    """Usage over time, for each filesystem: [seconds since 1970, used, high, low, inodes]."""
+    series = {mountpoint: list(map(_point, seen)) for mountpoint, seen in view.recent.usage.items()}
+    return _document("Usage", view.clock()) | {"filesystems": series}
+
+
+def _point(point: Point) -> list[float]:
+    return [round(point.at, 1), point.used, point.high, point.low, point.used_inodes]
+
+
+def _document(kind: str, now: float) -> Json:
+    return {"apiVersion": API_VERSION, "kind": kind, "at": timestamp(now)}
+
+
+def _named(candidate: Json) -> Json:
+    """A candidate for a short list: at most three of what may be dozens of names."""
+    return candidate | {"names": candidate["names"][:3]}

@@ -1,0 +1,31 @@
+"""What the HTTP face may look at, and the two doors by which it may ask for something."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..domain.facts import Fact
+from ..domain.state import State
+from ..history import Entry
+from ..metrics import Metrics
+from ..recent import Recent
+from .health import Pulse
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The daemon as the face sees it. It shares the loop's thread, so it may read the state
+    between two awaits; it never edits it. `tell` puts a fact into the loop's mailbox."""
+
+    state: State
+    pulse: Pulse
+    metrics: Metrics
+    recent: Recent
+    clock: Callable[[], float]  # seconds since 1970
+    history: Callable[[int, float, str], Awaitable[tuple[Entry, ...]]]  # count, since, image
+    tell: Callable[[Fact], None]
+    began_at: float
+    node: str = ""  # --node-name
+    token_file: Path | None = None  # without one nothing can be asked for

@@ -1,0 +1,65 @@
+"""What happened lately, in memory and bounded: the newest log lines, and usage over time.
+
+For people who look at a running daemon; after a restart it begins anew.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .domain.state import State
+
+LINES = 500  # log lines kept
+SPACING = 10.0  # seconds between points of usage
+POINTS = 2160  # points kept for each filesystem: six hours
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One log line as values; numbers count up from 1 and have no gaps."""
+
+    number: int
+    told: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One filesystem at one moment; bytes and inodes."""
+
+    at: float
+    used: int
+    high: int
+    low: int
+    used_inodes: int
+
+
+class Recent:
+    """Both memories. Written by the log and the journal, read by the HTTP face."""
+
+    def __init__(self) -> None:
+        self._lines: deque[Line] = deque(maxlen=LINES)
+        self._number = 0
+        self.usage: dict[str, deque[Point]] = {}  # by mountpoint
+
+    def say(self, told: Mapping[str, Any]) -> None:
+        """Remembers a log line, with its names neutralised already."""
+        self._number += 1
+        self._lines.append(Line(self._number, dict(told)))
+
+    def after(self, number: int) -> list[Line]:
+        """The lines since one, oldest first; all that are kept for 0."""
+        return [line for line in self._lines if line.number > number]
+
+    def sampled(self, state: State) -> None:
+        """Remembers usage, a point every `SPACING` seconds; the newest is always the last one."""
+        at = state.sample.at if state.sample else 0.0
+        for mountpoint, fs in state.filesystems.items():
+            points = self.usage.setdefault(mountpoint, deque(maxlen=POINTS))
+            if len(points) > 1 and points[-1].at - points[-2].at < SPACING:
+                points.pop()
+            points.append(Point(at, fs.usage.used, fs.high, fs.low, fs.usage.used_inodes))
+        for gone in self.usage.keys() - state.filesystems.keys():
+            del self.usage[gone]

@@ -1,0 +1,84 @@
+"""Asks an ASGI application directly: no socket, no client library."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from starlette.applications import Starlette
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came back."""
+
+    code: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def ask(
+    app: Starlette, path: str, method: str = "GET", headers: dict[str, str] | None = None
+) -> Answered:
+    """One request, answered whole."""
+    return await _asked(app, path, method, headers or {}, None)
+
+
+async def listen(
+    app: Starlette, path: str, messages: int, headers: dict[str, str] | None = None
+) -> list[tuple[str, Any]]:
+    """The first server-sent events of a stream, as (event, data); then the reader leaves."""
+    answered = await _asked(app, path, "GET", headers or {}, messages)
+    found = []
+    for block in answered.body.decode().split("\n\n")[:messages]:
+        fields = dict(line.split(": ", 1) for line in block.splitlines())
+        found.append((fields["event"], json.loads(fields["data"])))
+    return found
+
+
+async def _asked(
+    app: Starlette, path: str, method: str, headers: dict[str, str], messages: int | None
+) -> Answered:
+    path, _, query = path.partition("?")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
+        "server": ("127.0.0.1", 9723),
+        "client": ("127.0.0.1", 1),
+    }
+    sent: list[Any] = []
+    enough = anyio.Event()
+
+    requests = iter([b""])
+
+    async def receive() -> dict[str, Any]:
+        if next(requests, None) is not None:
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await enough.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        body = b"".join(one.get("body", b"") for one in sent)
+        if messages is not None and body.count(b"\n\n") >= messages:
+            enough.set()
+
+    with anyio.fail_after(10):
+        await app(scope, receive, send)
+    start = sent[0]
+    told = {key.decode(): value.decode() for key, value in start["headers"]}
+    body = b"".join(one.get("body", b"") for one in sent[1:])
+    return Answered(int(start["status"]), told, body)

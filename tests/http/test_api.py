@@ -1,0 +1,233 @@
+"""What /api/v1 tells, and what it takes no commands from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from starlette.applications import Starlette
+
+from reconciler.domain.facts import Fact, Paused, ReclaimAsked, Resumed
+from reconciler.domain.policy import Mode, Place, Required
+from reconciler.domain.reference import parse_pattern
+from reconciler.domain.state import State
+from reconciler.history import Entry, History
+from reconciler.http import face
+from reconciler.http.health import Pulse
+from reconciler.http.view import View
+from reconciler.metrics import Metrics
+from reconciler.recent import Recent
+from tests.builders import DAY, GIB, T0, container, exclusion, image, policy, sandbox, state_of
+from tests.test_history import ONE
+
+from .asgi import ask, listen
+
+NOW = T0 + DAY
+USED, FREE, EXCLUDED = (image(n, GIB) for n in ("used:v1", "free:v1", "keep/me:v1"))
+READING = [
+    ("status", "Status"),
+    ("images", "ImageList"),
+    ("images/used:v1", "Image"),
+    ("plan", "Plan"),
+    ("events", "EventList"),
+    ("history", "History"),
+    ("policy", "Policy"),
+    ("usage", "Usage"),
+]
+
+
+class Face:
+    """An application on a state of our own, and what it told the loop."""
+
+    def __init__(self, folder: Path, state: State, token: str | None = None) -> None:
+        self.told: list[Fact] = []
+        self.recent = Recent()
+        self.recent.sampled(state)
+        self.recent.say({"event": "removed", "level": "info", "timestamp": "2027-01-15T08:00:00Z"})
+        history = History(folder)
+        history.add([ONE])
+        history.close()
+
+        async def entries(count: int, since: float, image: str) -> tuple[Entry, ...]:
+            return history.newest(count, since, image)
+
+        token_file = folder / "token" if token is not None else None
+        if token_file is not None:
+            token_file.write_text(f"{token}\n")
+        self.token_file = token_file
+        self.app: Starlette = face.application(
+            View(
+                state=state,
+                pulse=Pulse(lambda: 0.0),
+                metrics=Metrics(),
+                recent=self.recent,
+                clock=lambda: NOW,
+                history=entries,
+                tell=self.told.append,
+                began_at=T0,
+                token_file=token_file,
+            )
+        )
+
+
+def state(mode: Mode = Mode.ENFORCE) -> State:
+    rules = (exclusion("reg.example/keep/**", reason="cold start"),)
+    required = (Required(parse_pattern("reg.example/gone"), Place("policy.yaml", 9, 3)),)
+    in_force = policy(mode=mode, exclusions=rules, required=required)
+    return state_of(
+        [USED, FREE, EXCLUDED], [container("c", USED)], [sandbox(pause=())], in_force=in_force
+    )
+
+
+@pytest.fixture
+def seen(tmp_path: Path) -> Face:
+    return Face(tmp_path, state())
+
+
+def references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        for key, value in schema.items():
+            if key == "$ref":
+                yield value
+            yield from references(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from references(value)
+
+
+@pytest.mark.parametrize(("path", "schema"), READING)
+async def test_every_answer_is_what_the_openapi_document_says(
+    seen: Face, path: str, schema: str
+) -> None:
+    """Whoever generated a client from the document can read every answer."""
+    document = (await ask(seen.app, "/api/v1/openapi.json")).json
+    whole = {"$ref": f"#/components/schemas/{schema}", "components": document["components"]}
+    answered = await ask(seen.app, f"/api/v1/{path}")
+    assert answered.code == 200
+    assert answered.json["kind"] == schema
+    jsonschema.validate(answered.json, whole, jsonschema.Draft202012Validator)
+
+
+async def test_the_openapi_document_names_every_route_and_no_other(seen: Face) -> None:
+    """No path is served that the document hides, and none is promised that is not served."""
+    document = (await ask(seen.app, "/api/v1/openapi.json")).json
+    served: dict[str, set[str]] = {}
+    for route in seen.app.routes:
+        path = str(getattr(route, "path", "")).replace("{query:path}", "{query}")
+        methods: set[str] = getattr(route, "methods", set()) - {"HEAD"}
+        if path.startswith("/api/"):
+            served[path] = {method.lower() for method in methods}
+    assert served == {path: set(methods) for path, methods in document["paths"].items()}
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert set(references(document)) <= known
+
+
+async def test_every_image_is_told_with_its_verdict_and_what_keeps_it(seen: Face) -> None:
+    """Why is this image still here? The list says it for each."""
+    answered = await ask(seen.app, "/api/v1/images")
+    verdicts = {
+        one["id"]: (one["verdict"], [p["kind"] for p in one["protections"]])
+        for one in answered.json["items"]
+    }
+    assert verdicts[USED.id] == ("kept", ["in-use"])
+    assert verdicts[FREE.id] == ("candidate", [])
+    assert verdicts[EXCLUDED.id] == ("kept", ["excluded"])
+
+
+async def test_one_image_is_told_with_who_uses_it(seen: Face) -> None:
+    """Every kind has its verdict, and every user a name."""
+    answered = (await ask(seen.app, "/api/v1/images/used:v1")).json
+    assert [(one["kind"], one["name"]) for one in answered["usedBy"]] == [("container", "c")]
+    assert len(answered["image"]["protections"]) == 11
+
+
+async def test_an_image_that_is_not_here_or_not_told_apart_is_an_error_with_words(
+    tmp_path: Path,
+) -> None:
+    """A typo is answered with what to do, and several matches with the choice."""
+    twins = [image("app:v1"), image("app:v2")]
+    seen = Face(tmp_path, state_of(twins))
+    assert (await ask(seen.app, "/api/v1/images/nginx")).code == 404
+    several = await ask(seen.app, "/api/v1/images/reg.example/app")
+    assert several.code == 409
+    assert {one["id"] for one in several.json["choices"]} == {one.id for one in twins}
+
+
+async def test_a_missing_required_image_is_told_with_the_rules_place(seen: Face) -> None:
+    """The image that must be here and is not: which rule says so, and where it stands."""
+    answered = (await ask(seen.app, "/api/v1/status")).json
+    assert answered["requiredMissing"] == [
+        {"pattern": "reg.example/gone", "place": "policy.yaml:9:3"}
+    ]
+
+
+async def test_the_history_is_filtered_by_image_and_time(seen: Face) -> None:
+    """Why is this image gone? Its removal alone is told."""
+    assert len((await ask(seen.app, "/api/v1/history?image=app")).json["items"]) == 1
+    assert (await ask(seen.app, "/api/v1/history?image=other")).json["items"] == []
+    assert (await ask(seen.app, "/api/v1/history?since=2000")).json["items"] == []
+    assert len((await ask(seen.app, "/api/v1/history?count=nonsense")).json["items"]) == 1
+
+
+@pytest.mark.parametrize("path", ["pause", "resume", "reclaim"])
+async def test_nothing_is_commanded_without_a_token_file(seen: Face, path: str) -> None:
+    """By default the face changes nothing, whoever asks and whatever they bring."""
+    answered = await ask(seen.app, f"/api/v1/{path}", "POST", {"Authorization": "Bearer x"})
+    assert answered.code == 403
+    assert "--token-file" in answered.json["error"]
+    assert seen.told == []
+
+
+@pytest.mark.parametrize("brought", ["", "Bearer ", "Bearer wrong", "Basic s3cret", "Bearer é"])
+async def test_a_wrong_token_commands_nothing(tmp_path: Path, brought: str) -> None:
+    """Only the file's own text opens the door; an empty file opens it to nobody."""
+    for token in ("s3cret", ""):
+        tried = Face(tmp_path, state(), token)
+        answered = await ask(tried.app, "/api/v1/pause", "POST", {"Authorization": brought})
+        assert answered.code == 401
+        assert tried.told == []
+
+
+async def test_the_token_commands_and_may_be_rotated(tmp_path: Path) -> None:
+    """Pause, resume and space now reach the loop as facts; a new token counts at once."""
+    seen = Face(tmp_path, state(), "first")
+    for path in ("pause", "resume", "reclaim"):
+        answered = await ask(seen.app, f"/api/v1/{path}", "POST", {"Authorization": "Bearer first"})
+        assert answered.code == 202
+    assert [type(fact) for fact in seen.told] == [Paused, Resumed, ReclaimAsked]
+    assert seen.token_file is not None
+    seen.token_file.write_text("second")
+    old = await ask(seen.app, "/api/v1/pause", "POST", {"Authorization": "Bearer first"})
+    assert old.code == 401
+    assert (await ask(seen.app, "/api/v1/pause", "GET")).code == 405
+
+
+async def test_space_is_not_asked_for_in_mode_observe(tmp_path: Path) -> None:
+    """Who set observe wants nothing removed; the answer says what to do instead."""
+    seen = Face(tmp_path, state(Mode.OBSERVE), "s3cret")
+    answered = await ask(seen.app, "/api/v1/reclaim", "POST", {"Authorization": "Bearer s3cret"})
+    assert answered.code == 409
+    assert "observe" in answered.json["error"]
+    assert seen.told == []
+
+
+async def test_an_open_page_hears_the_status_and_every_line_once(seen: Face) -> None:
+    """Live without reloading: the status at once, then the lines; a reader that comes back gets
+    only what it missed."""
+    first = await listen(seen.app, "/api/v1/stream", 2)
+    assert [event for event, _ in first] == ["status", "line"]
+    number = str(first[1][1]["number"])
+    seen.recent.say({"event": "missed", "level": "info", "timestamp": "2027-01-15T08:00:01Z"})
+    again = await listen(seen.app, "/api/v1/stream", 2, {"Last-Event-ID": number})
+    assert again[1][1]["event"] == "missed"
+
+
+async def test_pages_that_are_left_make_room_for_others(seen: Face) -> None:
+    """A browser that comes and goes all day never uses up the places."""
+    for _ in range(40):
+        await listen(seen.app, "/api/v1/stream", 1)
+    assert len(await asyncio.wait_for(listen(seen.app, "/api/v1/stream", 1), 5)) == 1
