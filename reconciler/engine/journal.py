@@ -7,7 +7,7 @@ once and then counted.
 from __future__ import annotations
 
 from ..domain import facts
-from ..domain.decision import Candidate, Hold, Plan
+from ..domain.decision import Candidate, Hold, HoldReason, Plan
 from ..domain.policy import Mode
 from ..domain.protection import duration
 from ..domain.state import State
@@ -74,7 +74,8 @@ class LogAndMetrics:
                 low_bytes=fs.low,
             )
             if fs.pressure is Pressure.CALM:
-                self._once.over("hold")
+                for reason in HoldReason:
+                    self._once.over(f"hold {reason.value}")
         for lost in state.sample.invisible if state.sample else ():
             self._trouble("filesystem-invisible", f"{lost.mountpoint}: {lost.error}", at)
 
@@ -139,7 +140,7 @@ class LogAndMetrics:
 
     def _held(self, hold: Hold, at: float) -> None:
         """Once for each reason: its numbers change with every look."""
-        count = self._once.due("hold", hold.reason.value, at)
+        count = self._once.due(f"hold {hold.reason.value}", hold.reason.value, at)
         if count is not None:
             again = {"times_since": count} if count else {}
             self._log.warning("hold", reason=hold.reason.value, detail=hold.detail, **again)

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..aiokit import Mailbox, backoff_delays
-from ..domain.decision import Candidate, Command, Plan, decide, objection
+from ..aiokit import Mailbox
+from ..domain.decision import Candidate, Command, HoldReason, Plan, decide, objection
 from ..domain.facts import (
     EventsLost,
     EventsOpened,
@@ -31,16 +31,8 @@ from ..domain.runtime import ImageRuntime, RuntimeFailure
 from ..domain.state import State, absorb
 from ..domain.watermark import Pressure
 from .observe import ask, observe
+from .pace import ASK_AGAIN, CALM_SPACING, SAVE_EVERY, Pace
 from .reclaim import Attempt, begin, send
-
-PERIOD = 30.0  # seconds between listings while events come in
-PERIOD_BLIND = 5.0  # and while there are none
-CALM_SPACING = 1.0  # seconds between listings that events ask for, while calm
-SAVE_EVERY = 5.0  # seconds between writes of the ledger
-FRESH = 0.1  # seconds after its end that a listing may still be decided on
-ASK_AGAIN = 5.0  # seconds after the runtime would not tell a detail
-SLOW = 1.0  # seconds: after a removal that took longer, the disk gets as long a rest
-LONGEST_REST = 30.0
 
 
 class Journal(Protocol):
@@ -78,83 +70,78 @@ class Reconciler:
 
     def __init__(self, room: Room, state: State, command: Command | None = None) -> None:
         self.room, self.state, self._command = room, state, command
-        self._listed_at = 0.0  # when the last listing ended
-        self._list_not_before = 0.0
+        self._pace = Pace(saved_at=room.clock())
         self._asking_version = True
-        self._delays = backoff_delays()
         self._attempt: Attempt | None = None
-        self._saved_at = room.clock()
-        self._retry_at = 0.0  # under pressure with nothing to remove: when to look again
-        self._retry_delay = 1.0
-        self._look_again_at: float | None = None
-        self._asked_all = False
-        self._ask_not_before = 0.0
+        self._held: HoldReason | None = None  # by the last decision
 
     async def run(self) -> None:
         """Turns until cancelled; a removal in flight is waited for."""
         while True:
-            await self.turn(await self.room.mailbox.take(self._patience()))
+            patience = self._pace.patience(self.state, self.room.clock())
+            await self.turn(await self.room.mailbox.take(patience))
 
     async def turn(self, facts: Iterable[Fact]) -> None:
         """One turn of the loop: everything but the waiting."""
         self._absorb(facts)
         now = self.room.clock()
-        listed = self._listing_due(now) and await self._list()
+        due = self._attempt is not None or self._pace.listing_due(self.state, now)
+        listed = due and await self._list()
         await self._ask()
         if self._wants_removal(now):
             await self._reclaim()
         elif listed:
             self._decide()
-        if self.room.clock() - self._saved_at >= SAVE_EVERY:
+        if self.room.clock() - self._pace.saved_at >= SAVE_EVERY:
             await self.save()
 
     async def prune(self) -> None:
-        """One pass for the operator's own command: removes until nothing more goes."""
+        """One pass for the operator's own command: removes until nothing more goes. Waits for what
+        a few seconds will tell: the disk's rest, and lists that are not believed at once."""
         try:
             await self._reclaim()
+            while self._held is HoldReason.LISTING_DOUBTFUL:
+                self._absorb(await self.room.mailbox.take(1.0))
+                await self._reclaim()
         finally:
             await self.save()
 
     async def save(self) -> None:
         """Writes the ledger; also the last thing before the end."""
-        self._saved_at = self.room.clock()
+        self._pace.saved_at = self.room.clock()
         await self.room.save(self.state)
 
     # --- absorbing and listing -----------------------------------------------------------------
 
     def _absorb(self, facts: Iterable[Fact]) -> None:
         for fact in facts:
+            before = self.state.pressure
             absorb(fact, self.state)
             self.room.journal.absorbed(fact, self.state, self.room.clock())
             if isinstance(fact, EventsOpened | EventsLost):
                 self._asking_version = True  # another version may answer on the same socket
-            if isinstance(fact, PolicyLoaded | ReclaimAsked | Resumed):
-                self._retry_at, self._retry_delay = 0.0, 1.0
-
-    def _listing_due(self, now: float) -> bool:
-        if now < self._list_not_before:
-            return False
-        state = self.state
-        if state.listed_at is None or state.listing_trouble or self._attempt is not None:
-            return True
-        age = now - self._listed_at
-        period = PERIOD if state.events is None else PERIOD_BLIND
-        return age >= period or (state.graph.ambiguous and age >= CALM_SPACING)
+            if isinstance(fact, EventsOpened):
+                self._pace.subscribed(self.room.clock())
+            crossed = before is Pressure.CALM and self.state.pressure is Pressure.RECLAIMING
+            if crossed or isinstance(fact, PolicyLoaded | ReclaimAsked | Resumed):
+                self._pace.look_at_once()
 
     async def _list(self) -> bool:
         """Lists anew and absorbs it; a failure is a fact too, and backs off."""
         state, room = self.state, self.room
-        version = None if self._asking_version else state.version
+        # Without a stream that breaks, nothing tells that another version answers by now.
+        asking = self._asking_version or state.events is not None
+        version = None if asking else state.version
         try:
             listed = await observe(room.runtime, version, state.configured_pause)
         except RuntimeFailure as failure:
-            self._list_not_before = room.clock() + next(self._delays)
+            self._pace.listing_failed(room.clock())
             self._asking_version = True
             self._absorb([ListingFailed(room.clock(), str(failure))])
             return False
-        self._delays, self._asking_version = backoff_delays(), False
-        self._listed_at = room.clock()
+        self._asking_version = False
         self._absorb([listed])
+        self._pace.listed(listed.listing.began_at, room.clock())
         await self._confirm()
         return True
 
@@ -166,29 +153,28 @@ class Reconciler:
         sample = await self.room.sample()
         self._absorb([UsageSampled(sample)])
         finished = attempt.finished(self.state, sample, self.room.clock())
-        if attempt.took >= SLOW:
-            self._retry_at = self.room.clock() + min(attempt.took, LONGEST_REST)
+        self._pace.removed(attempt.took, self.room.clock())
         self._absorb([finished])
 
     async def _ask(self) -> None:
         now = self.room.clock()
-        if now >= self._ask_not_before:
-            self._asked_all = not await ask(self.room.runtime, self.state, self.room.clock)
+        if now >= self._pace.ask_not_before:
+            await ask(self.room.runtime, self.state, self.room.clock)
             if self.state.ask_trouble is not None:
-                self._ask_not_before = now + ASK_AGAIN
+                self._pace.ask_not_before = now + ASK_AGAIN
 
     def _decide(self) -> Plan:
         now = self.room.clock()
         plan = decide(self.state, self.state.policy, now, command=self._command)
         self.room.journal.decided(plan, self.state, now)
-        self._look_again_at = plan.look_again_at
+        self._held = plan.hold.reason if plan.hold else None
         return plan
 
     # --- removing ------------------------------------------------------------------------------
 
     def _wants_removal(self, now: float) -> bool:
         state = self.state
-        if state.listed_at is None or now < max(self._retry_at, self._list_not_before):
+        if state.listed_at is None or not self._pace.may_look(now):
             return False
         longest = state.policy.maximum_unused_age if state.policy else 0.0
         return state.pressure is Pressure.RECLAIMING or longest > 0
@@ -200,13 +186,22 @@ class Reconciler:
             plan = self._decide()
             candidate = plan.eviction
             if candidate is None or not self._enforcing():
-                self._rest(plan)
+                self._pace.found_nothing(plan, self.room.clock())
                 return
-            self._retry_delay = 1.0
+            self._pace.look_at_once()
             if not await self._evict(candidate):
                 continue
-            if not await self._list() or self.room.clock() < self._retry_at:
+            if not await self._list() or not await self._rested():
                 return
+
+    async def _rested(self) -> bool:
+        """Whether the disk has had its rest after a slow removal: the daemon comes back to it, the
+        operator's command waits."""
+        while (left := self._pace.disk_rests_until - self.room.clock()) > 0:
+            if self._command is None:
+                return False
+            self._absorb(await self.room.mailbox.take(left))
+        return True
 
     def _enforcing(self) -> bool:
         if self._command is not None:
@@ -218,14 +213,22 @@ class Reconciler:
         False: not now (the runtime fails, or events raise doubt faster than listings settle it)."""
         for _ in range(8):
             self._absorb(self.room.mailbox.drain())
-            stale = self.state.listing_spent or self.state.graph.ambiguous
-            if not stale and self.room.clock() - self._listed_at <= FRESH:
+            state, now = self.state, self.room.clock()
+            if self._pace.listing_is_old(now) or state.listing_spent or state.graph.ambiguous:
+                if not await self._list():
+                    return False
+            elif self._has_questions(now):
+                await self._ask()
+            elif self._pace.sample_is_old(state, now):
+                self._absorb([UsageSampled(await self.room.sample())])
+            else:
                 return True
-            if not await self._list():
-                return False
-            await self._ask()
-        self._retry_at = self.room.clock() + CALM_SPACING
+        self._pace.retry_at = self.room.clock() + CALM_SPACING
         return False
+
+    def _has_questions(self, now: float) -> bool:
+        waiting = self.state.asks_volumes or self.state.graph.unasked_sandboxes
+        return bool(waiting) and now >= self._pace.ask_not_before
 
     async def _evict(self, candidate: Candidate) -> bool:
         """Has one image removed; False if a last look found a reason against it."""
@@ -234,6 +237,8 @@ class Reconciler:
         before = state.note_removal(begun)
         await room.save(state)  # on disk before the call: we may be killed during it
         await room.policies.refresh()
+        if self._pace.listing_is_old(room.clock()):
+            await self._list()  # a slow disk must not make the last look an old one
         self._absorb(room.mailbox.drain())
         against = objection(candidate.image, state, state.policy, room.clock(), self._command)
         if against is not None or not self._enforcing():
@@ -244,22 +249,3 @@ class Reconciler:
         room.journal.removing(candidate, state, room.clock())
         self._attempt = await send(room.runtime, candidate, begun, state, room.monotonic)
         return True
-
-    def _rest(self, plan: Plan) -> None:
-        """Under pressure with nothing to remove: looks again later and later, at the latest when
-        an image outgrows the minimum age."""
-        now = self.room.clock()
-        self._retry_at = now + self._retry_delay
-        self._retry_delay = min(2 * self._retry_delay, LONGEST_REST)
-        if plan.look_again_at is not None:
-            self._retry_at = min(self._retry_at, max(plan.look_again_at, now + CALM_SPACING))
-
-    def _patience(self) -> float:
-        """Seconds until there is something to do, if no fact comes in."""
-        now = self.room.clock()
-        if self.state.listed_at is None or self.state.listing_trouble:
-            return max(0.0, self._list_not_before - now)
-        if not self._asked_all:
-            return max(0.0, self._ask_not_before - now)
-        period = PERIOD if self.state.events is None else PERIOD_BLIND
-        return max(0.0, min(self._listed_at + period - now, SAVE_EVERY))

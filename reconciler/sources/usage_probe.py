@@ -18,6 +18,7 @@ from ..domain.inventory import FilesystemUsage, InvisibleFilesystem, UsageSample
 from ..domain.runtime import ImageRuntime, RuntimeFailure
 
 EVERY = 1.0  # seconds between samples
+PATIENCE = 5.0  # seconds that a filesystem has to answer
 ASK_EVERY = 60.0  # seconds between questions for the mountpoints
 
 Measure = Callable[[str], FilesystemUsage]
@@ -38,11 +39,22 @@ def measure(mountpoint: str) -> FilesystemUsage:
 
 
 async def sample(
-    mountpoints: Iterable[str], measure: Measure, clock: Callable[[], float]
+    mountpoints: Iterable[str],
+    measure: Measure,
+    clock: Callable[[], float],
+    patience: float = PATIENCE,
 ) -> UsageSample:
-    """Measures in a thread, since a disk that hangs must not stop the loop. A filesystem that
-    several directories are on counts once."""
-    return await anyio.to_thread.run_sync(_sample, tuple(mountpoints), measure, clock())
+    """Measures in a thread, since a disk that hangs must not stop the loop: after `patience`
+    seconds it counts as not measured. A filesystem that several directories are on counts once."""
+    wanted, at = tuple(mountpoints), clock()
+    with anyio.move_on_after(patience):
+        return await anyio.to_thread.run_sync(_sample, wanted, measure, at, abandon_on_cancel=True)
+    return _unanswered(wanted, at)
+
+
+def _unanswered(mountpoints: Iterable[str], at: float) -> UsageSample:
+    text = "does not answer a statvfs; its disk may hang"
+    return UsageSample(at, invisible=tuple(InvisibleFilesystem(one, text) for one in mountpoints))
 
 
 def _sample(mountpoints: tuple[str, ...], measure: Measure, at: float) -> UsageSample:
@@ -63,15 +75,33 @@ class UsageProbe:
     """Knows the mountpoints, takes samples on demand and every second."""
 
     def __init__(
-        self, runtime: ImageRuntime, clock: Callable[[], float], measure: Measure = measure
+        self,
+        runtime: ImageRuntime,
+        clock: Callable[[], float],
+        measure: Measure = measure,
+        patience: float = PATIENCE,
     ) -> None:
-        self._runtime, self._clock, self._measure = runtime, clock, measure
+        self._runtime, self._clock = runtime, clock
+        self._ask_filesystem, self._patience = measure, patience
+        self._turn = anyio.Lock()
+        self._hangs = False  # a thread sits in a statvfs: one is enough
         self._mountpoints: tuple[str, ...] = ()
         self._asked_at: float | None = None
 
     async def sample(self) -> UsageSample:
         """Measures now. Without an answer for the mountpoints yet, an empty sample."""
-        return await sample(self._mountpoints, self._measure, self._clock)
+        async with self._turn:
+            if self._hangs:
+                return _unanswered(self._mountpoints, self._clock())
+            return await sample(self._mountpoints, self._measured, self._clock, self._patience)
+
+    def _measured(self, mountpoint: str) -> FilesystemUsage:
+        """In the thread, for each mountpoint."""
+        self._hangs = True
+        try:
+            return self._ask_filesystem(mountpoint)
+        finally:
+            self._hangs = False
 
     async def once(self) -> Fact | None:
         """One tick: asks for the mountpoints when it is time, and samples."""

@@ -1,0 +1,106 @@
+"""When the loop lists, asks, and looks again for something to remove. Times only: what is done then
+is `reconcile`'s business. All are the clock's seconds, handed in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..aiokit import backoff_delays
+from ..domain.decision import Plan
+from ..domain.state import State
+
+PERIOD = 30.0  # seconds between listings while events come in
+PERIOD_BLIND = 5.0  # and while there are none
+CALM_SPACING = 1.0  # seconds between listings that events ask for, while calm
+SOON = 2.0  # seconds after a subscription, which no runtime acknowledges, to list once more
+FRESH = 0.1  # seconds that a listing may be decided on, or as long as it took if that is longer
+SAMPLE_FRESH = 2.0  # seconds that a measurement may be decided on
+ASK_AGAIN = 5.0  # seconds after the runtime would not tell a detail
+SAVE_EVERY = 5.0  # seconds between writes of the ledger
+SLOW = 1.0  # seconds: after a removal that took longer, the disk gets as long a rest
+LONGEST_REST = 30.0
+
+
+@dataclass(slots=True)
+class Pace:
+    """The loop's times, kept by what happens."""
+
+    saved_at: float
+    listed_at: float = 0.0  # when the last listing was absorbed
+    fresh_for: float = FRESH
+    list_not_before: float = 0.0
+    list_at: float | None = None  # once more, soon after a subscription
+    ask_not_before: float = 0.0
+    retry_at: float = 0.0  # under pressure with nothing to remove: when to look again
+    retry_delay: float = CALM_SPACING
+    disk_rests_until: float = 0.0
+    delays: Iterator[float] = field(default_factory=backoff_delays)
+
+    # --- what happened -------------------------------------------------------------------------
+
+    def subscribed(self, now: float) -> None:
+        self.list_at = now + SOON
+
+    def listed(self, began_at: float, now: float) -> None:
+        self.delays, self.listed_at = backoff_delays(), now
+        self.fresh_for = max(FRESH, now - began_at)
+        if self.list_at is not None and began_at >= self.list_at:
+            self.list_at = None
+
+    def listing_failed(self, now: float) -> None:
+        """Backs off, further each time."""
+        self.list_not_before = now + next(self.delays)
+
+    def removed(self, took: float, now: float) -> None:
+        """A removal was answered after `took` seconds: a slow one says that the disk is busy."""
+        if took >= SLOW:
+            self.disk_rests_until = now + min(took, LONGEST_REST)
+
+    def found_nothing(self, plan: Plan, now: float) -> None:
+        """Under pressure with nothing to remove: looks again later and later, at the latest when
+        a protection that ends by itself does."""
+        self.retry_at = now + self.retry_delay
+        self.retry_delay = min(2 * self.retry_delay, LONGEST_REST)
+        if plan.look_again_at is not None:
+            self.retry_at = min(self.retry_at, max(plan.look_again_at, now + CALM_SPACING))
+
+    def look_at_once(self) -> None:
+        """Something changed that may let an image go: a crossing, a policy, the operator's word."""
+        self.retry_at, self.retry_delay = 0.0, CALM_SPACING
+
+    # --- what is due ---------------------------------------------------------------------------
+
+    def listing_due(self, state: State, now: float) -> bool:
+        if now < self.list_not_before:
+            return False
+        never = state.listed_at is None or state.listing_trouble is not None
+        if never or (self.list_at is not None and now >= self.list_at):
+            return True
+        age = now - self.listed_at
+        return age >= _period(state) or (state.graph.ambiguous and age >= CALM_SPACING)
+
+    def listing_is_old(self, now: float) -> bool:
+        """Too old to remove anything on it."""
+        return now - self.listed_at > self.fresh_for
+
+    def sample_is_old(self, state: State, now: float) -> bool:
+        """The probe may hang, or the process have been stopped for minutes."""
+        return state.sample is None or now - state.sample.at > SAMPLE_FRESH
+
+    def may_look(self, now: float) -> bool:
+        return now >= max(self.retry_at, self.disk_rests_until, self.list_not_before)
+
+    def patience(self, state: State, now: float) -> float:
+        """Seconds until there is something to do, if no fact comes in."""
+        if state.listed_at is None or state.listing_trouble:
+            return max(0.0, self.list_not_before - now)
+        due = min(self.listed_at + _period(state), self.list_at or math.inf, now + SAVE_EVERY)
+        if state.asks_volumes or state.graph.unasked_sandboxes:
+            due = min(due, self.ask_not_before)
+        return max(0.0, due - now)
+
+
+def _period(state: State) -> float:
+    return PERIOD if state.events is None else PERIOD_BLIND
