@@ -22,6 +22,7 @@ from .watermark import FilesystemState, Pressure, measured, pressed
 REFUSAL_FIRST = 300.0  # seconds a refused image is left alone, doubling up to REFUSAL_LAST
 REFUSAL_LAST = 3600.0
 LOST_FIRST = 10.0  # seconds the first time that the runtime went away instead of an answer
+HUNG = 60.0  # seconds after which no answer is no restart: that image is what it hangs on
 REST_FIRST = 60.0  # seconds of rest when removals free nothing, doubling up to REST_LAST
 REST_LAST = 3600.0
 FUTILE_REMOVALS = 10  # so many in a row that freed nothing: the space is not the images'
@@ -277,11 +278,12 @@ def _refuse(state: State, key: str, fact: facts.RemovalFinished) -> None:
     """Leaves an image alone for a while. A runtime that was restarted under a removal refused
     nothing, so it is asked again soon; the second time, the removal may be what it dies of."""
     before = state.refusals.get(key)
-    count = before.count + 1 if before else int(not fact.lost)
+    went_away = fact.lost and fact.took < HUNG
+    count = before.count + 1 if before else int(not went_away)
     wait = min(REFUSAL_FIRST * 2 ** (count - 1), REFUSAL_LAST) if count else LOST_FIRST
     reason = fact.error or "the runtime answered OK, but the image is still listed"
     state.refusals[key] = Refusal(fact.at + wait, count, reason)
-    if fact.error is None:
+    if fact.error is None or fact.lost:
         _seen_anew(state, key, fact.at)
 
 

@@ -1,0 +1,318 @@
+"""From a crossing to the low mark: which images are left, and what the loop does when the runtime
+refuses, lies, is slow or is not there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from dataclasses import replace
+
+import anyio
+import structlog
+from structlog.typing import EventDict
+
+from reconciler.domain import facts
+from reconciler.domain.decision import HoldReason, decide
+from reconciler.domain.inventory import Image
+from reconciler.domain.policy import Mode
+from reconciler.domain.runtime import RuntimeRefused, RuntimeUnavailable, RuntimeVersion
+from reconciler.domain.watermark import Pressure
+from tests.builders import CONTAINERD_2, DAY, GIB, container, image, policy, volume
+from tests.engine.world import World
+
+LINE = [image(f"app{number}:v1", 3 * GIB) for number in range(8)]
+NAMES = [f"app{number}:v1" for number in range(8)]
+
+
+async def full_world(*images: Image, base: int = 60 * GIB, **fields: object) -> World:
+    """A disk filled above the high mark (80 of 100 GiB; the low one is 78) with images that have
+    been there for a day, the first one longest."""
+    world = World(policy(**fields))
+    world.runtime.other_bytes = base
+    world.runtime.have(*(images or LINE))
+    await world.settle()
+    for age, one in enumerate(images or LINE):
+        seen = world.clock() - DAY + age
+        world.state.ledger[one.key] = replace(world.state.ledger[one.key], first_seen=seen)
+    return world
+
+
+def hold(world: World) -> HoldReason | None:
+    found = decide(world.state, world.state.policy, world.clock()).hold
+    return found.reason if found else None
+
+
+def told(log: list[EventDict], event: str) -> list[EventDict]:
+    return [line for line in log if line["event"] == event]
+
+
+async def test_a_crossing_of_the_high_mark_ends_at_the_low_one() -> None:
+    """The oldest go, one by one, and no more of them than it takes."""
+    world = await full_world()
+    await world.turn()
+    assert world.runtime.removed == NAMES[:2]
+    assert world.state.pressure is Pressure.CALM
+    await world.turns(60)
+    assert world.left() == NAMES[2:]
+
+
+async def test_every_removal_has_a_listing_of_its_own() -> None:
+    """What is remembered from before a removal is not believed after it: the pod that started
+    meanwhile keeps its image."""
+    world = await full_world()
+
+    def starts() -> None:
+        if world.runtime.removed == NAMES[:1]:
+            world.runtime.run(container("late", LINE[1]))
+
+    world.runtime.during["removed"] = starts
+    await world.turn()
+    assert world.runtime.removed == [NAMES[0], NAMES[2]]
+    assert not world.runtime.wrong
+
+
+async def test_only_one_removal_is_under_way() -> None:
+    """Nothing else is asked of a runtime that is busy with one."""
+    world = await full_world()
+    busy = 0
+
+    async def slow() -> None:
+        nonlocal busy
+        busy += 1
+        assert busy == 1
+        await asyncio.sleep(0)
+        busy -= 1
+
+    world.runtime.during["remove_image"] = slow
+    await world.turn()
+    assert len(world.runtime.removed) == 2
+
+
+async def test_observe_mode_removes_nothing_and_says_what_would_go() -> None:
+    """The shipped default, on a full disk, for ten minutes."""
+    with structlog.testing.capture_logs() as log:
+        world = await full_world(mode=Mode.OBSERVE)
+        await world.turns(600)
+    assert world.left() == NAMES
+    assert [line["images"] for line in told(log, "would-remove")] == [1]
+
+
+async def test_what_was_unused_for_the_maximum_age_goes_below_the_mark_too() -> None:
+    """The mark is not asked, the protections are."""
+    world = await full_world(base=0, maximum_unused_age=2 * DAY)
+    world.runtime.run(container("c", LINE[3]))
+    await world.turns(5)
+    assert world.left() == NAMES
+    world.clock.advance(DAY)
+    await world.turns(60)
+    assert world.left() == [NAMES[3]]
+
+
+async def test_an_ok_that_removed_nothing_backs_off_from_5_minutes_to_an_hour() -> None:
+    """CRI-O answers OK for an artifact and keeps it: it is not asked again on every turn."""
+    world = await full_world(LINE[0], base=80 * GIB)
+    asked: list[float] = []
+
+    async def pretends() -> None:
+        asked.append(world.clock())
+        world.runtime.images[LINE[0].id] = LINE[0]
+
+    world.runtime.during["removed"] = pretends
+    for _ in range(4 * 3600 // 10):
+        await world.turn(10)
+    gaps = [round(later - before, -1) for before, later in itertools.pairwise(asked)]
+    expected = [300, 600, 1200, 2400, 3600, 3600]
+    assert len(gaps) >= 5
+    assert all(0 <= gap - e <= 40 for gap, e in zip(gaps, expected, strict=False)), gaps
+
+
+async def test_an_error_after_the_image_went_counts_as_removed() -> None:
+    """containerd answers DEADLINE_EXCEEDED and the image is gone: the listing tells."""
+    world = await full_world()
+    world.runtime.fails["removed"] = RuntimeUnavailable("DEADLINE_EXCEEDED")
+    with structlog.testing.capture_logs() as log:
+        await world.turn()
+    assert world.runtime.removed == NAMES[:2]
+    assert len(told(log, "removed")) == 2
+    assert not world.state.refusals
+
+
+async def test_a_refused_image_is_left_and_the_next_in_line_goes() -> None:
+    """CRI-O refuses what podman uses: one refusal is not the end of the reclaim."""
+    world = await full_world()
+
+    def refuse() -> None:
+        going = world.state.removing
+        assert going is not None
+        if going.image_id == LINE[0].id:
+            raise RuntimeRefused("image is in use by a container")
+
+    world.runtime.during["remove_image"] = refuse
+    await world.turn()
+    assert world.runtime.removed == NAMES[1:3]
+
+
+async def test_a_failing_listing_holds_until_one_succeeds() -> None:
+    """Told once, not with every try; the job goes on by itself."""
+    world = await full_world()
+    world.runtime.fails["list_all"] = RuntimeUnavailable("connection refused")
+    with structlog.testing.capture_logs() as log:
+        await world.turns(120)
+        assert hold(world) is HoldReason.RUNTIME_UNAVAILABLE
+        assert world.left() == NAMES
+        del world.runtime.fails["list_all"]
+        await world.turns(60)
+    assert world.left() == NAMES[2:]
+    assert len(told(log, "listing-failed")) == 1
+    assert len(told(log, "listing-works-again")) == 1
+
+
+async def test_a_listing_that_fails_after_a_removal_holds_the_next_one() -> None:
+    """The first image went, then the runtime did: nothing else goes on what was known before."""
+    world = await full_world()
+
+    def dies() -> None:
+        world.runtime.fails["list_all"] = RuntimeUnavailable("gone")
+
+    world.runtime.during["removed"] = dies
+    await world.turns(20)
+    assert world.runtime.removed == NAMES[:1]
+    world.runtime.fails.clear()
+    world.runtime.during.clear()
+    await world.turns(40)
+    assert world.runtime.removed == NAMES[:2]
+
+
+async def test_exhausted_is_said_once_with_the_numbers_and_the_cache_is_kept() -> None:
+    """When the space is not the images', an empty cache would help nobody."""
+    small = [image(f"small{n}:v1", 10 << 20) for n in range(3)]
+    with structlog.testing.capture_logs() as log:
+        world = await full_world(*small, base=95 * GIB)
+        await world.turns(500)
+    assert len(world.left()) == 3
+    lines = told(log, "hold")
+    assert [line["reason"] for line in lines] == ["exhausted"]
+    assert "3 candidates" in lines[0]["detail"]
+    assert str(95 * GIB + 3 * (10 << 20)) in lines[0]["detail"]
+
+
+async def test_removals_that_free_nothing_come_to_a_rest_that_is_said_once() -> None:
+    """The bytes are held by something else: ten tries, then a rest, not an empty cache."""
+    many = [image(f"shared{n:02}:v1", 2 * GIB) for n in range(30)]
+    with structlog.testing.capture_logs() as log:
+        world = await full_world(*many, base=30 * GIB)
+
+        def holds_the_bytes() -> None:
+            world.runtime.other_bytes += 2 * GIB
+
+        world.runtime.during["removed"] = holds_the_bytes
+        await world.turns(30)
+    assert len(world.runtime.removed) == 10
+    assert [line["reason"] for line in told(log, "hold")] == ["resting"]
+
+
+async def test_a_slow_removal_gets_the_disk_a_rest_as_long() -> None:
+    """A removal of 20 s says that the disk is the bottleneck: the next waits 20 s more."""
+    world = await full_world()
+    world.runtime.during["remove_image"] = lambda: world.clock.advance(20)
+    await world.turn()
+    assert world.runtime.removed == NAMES[:1]
+    await world.turns(19)
+    assert world.runtime.removed == NAMES[:1]
+    await world.turns(2)
+    assert world.runtime.removed == NAMES[:2]
+
+
+async def test_a_removal_that_hangs_until_its_deadline_is_tried_again_later() -> None:
+    """Ten minutes without an answer: the loop goes on, and leaves that image alone for a while."""
+    world = await full_world()
+
+    def hangs() -> None:
+        world.clock.advance(600)
+        raise RuntimeUnavailable("DEADLINE_EXCEEDED after 600 s")
+
+    world.runtime.during["remove_image"] = hangs
+    await world.turn()
+    world.runtime.during.clear()
+    assert world.left() == NAMES
+    await world.turns(40)
+    assert world.runtime.removed == NAMES[1:3]
+
+
+async def test_a_daemon_that_is_ended_in_a_removal_waits_for_it() -> None:
+    """SIGTERM cancels the loop; a RemoveImage cut short would leave records behind."""
+    world = await full_world()
+    under_way, answer = asyncio.Event(), asyncio.Event()
+
+    async def waits() -> None:
+        under_way.set()
+        await answer.wait()
+
+    world.runtime.during["remove_image"] = waits
+    turned = False
+
+    async def live() -> None:
+        nonlocal turned
+        await world.turn()
+        turned = True
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(live)
+        await under_way.wait()
+        group.cancel_scope.cancel()
+        assert world.left() == NAMES
+        answer.set()
+    assert not turned
+    assert world.runtime.removed == NAMES[:1]
+
+
+async def test_a_daemon_killed_before_the_call_starts_again_and_finishes() -> None:
+    """Remembered as begun, never sent: the image is still there, and nothing else is lost."""
+    world = await full_world()
+
+    class Killed(BaseException):
+        pass
+
+    def kill() -> None:
+        raise Killed
+
+    world.runtime.during["remove_image"] = kill
+    with contextlib.suppress(Killed):
+        await world.turn()
+    assert world.left() == NAMES
+    remembered, removals = world.state.ledger, world.state.removals
+    world.runtime.during.clear()
+    world.state = type(world.state)(began_at=world.clock())
+    world.state.ledger, world.state.removals = remembered, removals
+    world.edits.save(policy())
+    world.loop = world.restarted()
+    await world.turns(3)
+    assert world.runtime.removed == NAMES[1:3]
+    assert not world.runtime.wrong
+
+
+async def test_another_version_on_the_same_socket_is_noticed_without_a_stream() -> None:
+    """containerd 1.7 becomes 2.1 between two listings: its containers can mount images now, so
+    they are asked before anything goes."""
+    world = await full_world()
+    world.mailbox.put("stream", facts.EventsAbsent(world.clock(), "switched off"))
+    await world.turns(2)
+    world.runtime.other_bytes += 20 * GIB
+    world.runtime.answers = CONTAINERD_2
+    mounted = volume(f"{LINE[2].digests[0]}")
+    world.runtime.run(replace(container("mounts", LINE[7]), volumes=(mounted,)))
+    world.runtime.during["volumes_of"] = lambda: None
+    await world.turns(30)
+    assert NAMES[2] in world.left()
+    assert not world.runtime.wrong
+    assert world.state.version == RuntimeVersion("containerd", "2.1.9", (2, 1, 9))
+
+
+async def test_a_crossing_ends_a_wait_for_something_to_remove() -> None:
+    """After hours without a candidate the loop looks rarely; a crossing is not left for later."""
+    world = await full_world(base=0, maximum_unused_age=30 * DAY)
+    await world.turns(200)
+    world.runtime.other_bytes = 60 * GIB
+    await world.turn()
+    assert world.runtime.removed == NAMES[:2]
