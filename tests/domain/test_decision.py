@@ -201,7 +201,7 @@ def test_a_refused_image_is_left_alone_for_longer_and_longer() -> None:
 def test_an_image_whose_removal_was_cut_off_by_the_runtimes_restart_is_tried_again_soon() -> None:
     """A runtime that went away refused nothing; when it goes away again, this may be why."""
     app = image("app:v1", BIG)
-    state = state_of([app])
+    state = state_of([app], in_force=policy(minimum_age=0.0))
     _attempt(state, app, LATER, gone=False, error="UNAVAILABLE", lost=True)
     absorb(listed([app], at=LATER), state)
     plan = decide(state, state.policy, LATER + 9)

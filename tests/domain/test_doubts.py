@@ -96,13 +96,15 @@ def _kept(state: State, one: Image, now: float) -> Kind | None:
     return found[0].protections[0].kind if found else None
 
 
-def test_an_image_pulled_again_before_we_looked_is_as_young_as_it_is() -> None:
-    """Answered OK and still listed: removed and pulled again in between, for all that is known."""
+@pytest.mark.parametrize("lost", [False, True], ids=["answered OK", "not answered"])
+def test_an_image_pulled_again_before_we_looked_is_as_young_as_it_is(lost: bool) -> None:
+    """Still listed after a removal that may have been done: pulled again, for all that is known."""
+    error = "UNAVAILABLE" if lost else None
     state = state_of([APP], in_force=policy(minimum_age=3600.0))
     absorb(facts.RemovalBegun(LATER, APP.id, APP.names), state)
     absorb(listed([APP], at=LATER + 1), state)
-    done = facts.RemovalFinished(LATER + 1, APP.id, APP.names, "watermark", False, None, 0.1, 1, 1)
-    absorb(done, state)
+    done = facts.RemovalFinished(LATER + 1, APP.id, APP.names, "watermark", False, error, 0.1, 1, 1)
+    absorb(replace(done, lost=lost), state)
     assert _kept(state, APP, LATER + 400) is Kind.YOUNG
 
 
