@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test unit real check bench lock protos clean
+.PHONY: help demo test unit real check bench lock protos wheels image picture clean
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
 
@@ -36,5 +36,14 @@ protos: $(STAMP) ## generate reconciler/cri/_pb from protos/
 lock: $(STAMP)   ## pin all dependencies with hashes, without any index's address
 	$(BIN)/python .ci/lock.py
 
+wheels: $(STAMP) ## dist/wheels: what the container image is made of
+	$(BIN)/python .ci/wheels.py dist/wheels
+
+image: wheels    ## the container image, built by buildah (BASE=... names another base)
+	buildah bud $(if $(BASE),--build-arg BASE=$(BASE)) -t reconciler -f Containerfile .
+
+picture: $(STAMP) ## docs/demo.svg, taken from the demo in the middle of a reclaim
+	$(BIN)/python docs/picture.py
+
 clean:           ## forget the virtual environment and caches
-	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

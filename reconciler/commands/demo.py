@@ -1,15 +1,18 @@
 """`reconciler demo`: the real daemon on an embedded runtime with a lively simulated node.
 
 Real are: the daemon as `run` assembles it, its socket, its policy file, its ledger. Simulated are
-the runtime behind the socket, the disk, and the pods. Needs neither root nor a runtime.
+the runtime behind the socket, the disk, the pods, and an operator who saves an exclusion half-way.
+Needs neither root nor a runtime.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import tempfile
 import time
-from collections import deque
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
@@ -18,7 +21,7 @@ import structlog
 from ..app import Daemon, assemble, live
 from ..cri.client import open_client
 from ..domain import facts
-from ..domain.decision import Candidate, Plan, decide
+from ..domain.decision import Candidate, decide
 from ..domain.state import State
 from ..embedded.habits import CONTAINERD_2
 from ..embedded.life import Life
@@ -27,11 +30,12 @@ from ..embedded.server import EmbeddedRuntime
 from ..engine.journal import LogAndMetrics
 from ..metrics import Metrics
 from ..settings import Settings
-from .demo_screen import Seen, draw_live, draw_plain
+from .demo_lines import Seen, draw_plain, summary
 
 CAPACITY = 12 << 30  # bytes of the simulated disk
 BASE = 5 << 30  # bytes on it that are not images
 TICK = 0.6  # seconds between two things that happen
+EDIT_AT = 0.45  # of the time: when the operator saves an exclusion
 
 POLICY = """\
 apiVersion: reconciler/v1
@@ -43,6 +47,13 @@ exclusions:
   - images: ["registry.example.com/base/**"]
     reason: cold start budget
 """
+EDIT = """\
+  - images: ["registry.example.com/cron/**"]
+    reason: nightly jobs start from the cache
+"""
+
+Look = Callable[[], Seen]
+Draw = Callable[[Look], Awaitable[None]]
 
 
 class Watched(LogAndMetrics):
@@ -56,57 +67,91 @@ class Watched(LogAndMetrics):
         super().absorbed(fact, state, at)
         if isinstance(fact, facts.RemovalFinished) and fact.gone:
             self._seen.removed(fact)
+        if isinstance(fact, facts.PolicyLoaded):
+            self._seen.in_force()
 
     def removing(self, candidate: Candidate, state: State, at: float) -> None:
         super().removing(candidate, state, at)
         self._seen.why(candidate, at)
 
-    def decided(self, plan: Plan, state: State, at: float) -> None:
-        super().decided(plan, state, at)
-        self._seen.plan = plan
-
 
 async def demo(seconds: float, seed: int, *, plain: bool) -> int:
-    """Runs for so many seconds; 1 if an image in use was removed, which must never happen."""
+    """Runs for so many seconds or until Ctrl-C; 1 if an image in use was removed, which must never
+    happen."""
+    draw: Draw = draw_plain
+    if not plain and _draws():
+        from .demo_screen import draw_live
+
+        draw = draw_live
+    try:
+        seen, wrong = await show(draw, seconds, seed)
+        summary(seen, wrong)
+    except BrokenPipeError:  # `reconciler demo | head`: nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f"a folder for its files under {tempfile.gettempdir()} (TMPDIR names another)"
+        print(f"error: the demo needs {where}: {error}", file=sys.stderr)
+        return 1
+    return 1 if wrong else 0
+
+
+def _draws() -> bool:
+    """Whether a screen can be drawn on what stdout is."""
+    able = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return able and sys.stdout.encoding.lower().startswith("utf")
+
+
+async def show(draw: Draw, seconds: float, seed: int) -> tuple[Seen, int]:
+    """The daemon and the node's life, drawn until the time is up, the picture is done, or somebody
+    interrupts; what was seen, and how many images were removed that must not be."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(50),  # the screen is the log here
     )
     with tempfile.TemporaryDirectory(prefix="reconciler-demo-") as folder:
         home = Path(folder)
-        (home / "policy.yaml").write_text(POLICY)
+        policy = home / "policy.yaml"
+        policy.write_text(POLICY)
         node = Node(CONTAINERD_2, CAPACITY, BASE, mountpoint=str(home / "images"))
         life = Life(node, seed)
         life.begin(time.time())
         socket = str(home / "cri.sock")
         async with EmbeddedRuntime(node, socket) as runtime, open_client(socket) as client:
-            settings = Settings(
-                f"unix://{socket}", "demo", policy=home / "policy.yaml", state_dir=home / "state"
-            )
-            seen = Seen(deque(maxlen=8))
+            settings = Settings(f"unix://{socket}", "demo", policy=policy, state_dir=home / "state")
+            seen = Seen(seconds)
             daemon = assemble(settings, client, time.time, node.usage, Watched(seen))
-            await _watch(daemon, life, seen, seconds, plain or not sys.stdout.isatty())
-            daemon.close()
+            try:
+                await _run(daemon, life, seen, draw)
+            finally:
+                daemon.close()
             wrong = [one for one in runtime.calls.removals if one.users or one.pinned]
-    seen.summary(len(wrong))
-    return 1 if wrong else 0
+    return seen, len(wrong)
 
 
-async def _watch(daemon: Daemon, life: Life, seen: Seen, seconds: float, plain: bool) -> None:
-    deadline = time.monotonic() + seconds
+async def _run(daemon: Daemon, life: Life, seen: Seen, draw: Draw) -> None:
+    """All of it at once, in one group that ends with the picture."""
+    broken: list[BrokenPipeError] = []
     async with anyio.create_task_group() as group:
         group.start_soon(live, daemon)
         group.start_soon(_live, life)
-        draw = draw_plain if plain else draw_live
-        await draw(lambda: _look(daemon, life, seen), deadline)
+        group.start_soon(_operator, daemon.settings.policy, seen)
+        group.start_soon(_interrupted, group.cancel_scope)
+        with anyio.move_on_after(seen.seconds):
+            try:
+                await draw(lambda: _look(daemon, life, seen))
+            except BrokenPipeError as error:  # told outside, where it is no group of errors
+                broken.append(error)
         daemon.policies.stop()
         group.cancel_scope.cancel()
+    if broken:
+        raise broken[0]
 
 
 def _look(daemon: Daemon, life: Life, seen: Seen) -> Seen:
-    """Brings the screen's picture up to date with the daemon's own state."""
+    """Brings the picture up to date with the daemon's own state."""
     state = daemon.state
     seen.happened = life.happened
-    seen.filesystem = next(iter(state.filesystems.values()), None)
+    seen.measured(next(iter(state.filesystems.values()), None))
     seen.plan = decide(state, state.policy, time.time())
     return seen
 
@@ -115,3 +160,20 @@ async def _live(life: Life) -> None:
     while True:
         life.step(time.time())
         await anyio.sleep(TICK)
+
+
+async def _operator(policy: Path, seen: Seen) -> None:
+    """Saves an edit as editors do: another file, renamed over it."""
+    await anyio.sleep(EDIT_AT * seen.seconds)
+    fresh = policy.with_suffix(".new")
+    fresh.write_text(POLICY + EDIT)
+    seen.saved()
+    fresh.replace(policy)
+
+
+async def _interrupted(scope: anyio.CancelScope) -> None:
+    """Ctrl-C and SIGTERM end the demo well, with its summary."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+            return

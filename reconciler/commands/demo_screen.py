@@ -1,138 +1,145 @@
-"""What `demo` shows: usage against the marks, who goes and why, who stays and why."""
+"""The demo's screen: what `demo_lines` has seen, drawn for 80 to 126 columns (narrower terminals
+get less of each line), and for as many rows as there are."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import anyio
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
 
-from ..domain.decision import Candidate, Plan
-from ..domain.facts import RemovalFinished
 from ..domain.protection import duration
-from ..domain.watermark import FilesystemState, Pressure
+from ..domain.watermark import Pressure
 from ..report import size_text
+from .demo_lines import Seen, name_of, staying
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+WIDEST = 126  # columns
+FIXED_ROWS = 15  # rows that are no row of a table
+EVERY = 0.25  # seconds between pictures
+STEPS = "▁▂▃▄▅▆▇█"
 
-WIDTH = 50  # characters of the usage bar
-SHOWN = 6  # rows of a table
-
-
-@dataclass(slots=True)
-class Seen:
-    """The picture that is drawn."""
-
-    last: deque[str]
-    filesystem: FilesystemState | None = None
-    plan: Plan | None = None
-    happened: str = ""
-    count: int = 0
-    freed: int = 0  # bytes
-    told: int = 0  # removals that a plain line was printed for
-    reason: str = ""
-
-    def why(self, candidate: Candidate, at: float) -> None:
-        """Remembers why the image that is being removed goes."""
-        used = candidate.record.last_used
-        last = "never used" if used is None else f"last used {duration(at - used)} ago"
-        self.reason = f"{last}, nothing refers to it"
-
-    def removed(self, fact: RemovalFinished) -> None:
-        self.count += 1
-        self.freed += fact.freed or 0
-        name = fact.names[0] if fact.names else fact.image_id[:19]
-        self.last.append(f"{name}  {self.reason}, freed {size_text(fact.freed or 0)}")
-
-    def summary(self, wrong: int) -> None:
-        """The last lines."""
-        print(
-            f"removed {self.count} images, freed {size_text(self.freed)}; of those in use: {wrong}"
-        )
+KINDS = {
+    "in-use": "green",
+    "sandbox": "cyan",
+    "system": "cyan",
+    "pinned": "cyan",
+    "excluded": "magenta",
+    "young": "yellow",
+}
 
 
-def bar(fs: FilesystemState) -> str:
-    """`[#####....L..H....] 74.1%`: usage, and where the two marks are."""
-    cells = ["#" if n < WIDTH * fs.used_percent / 100 else "." for n in range(WIDTH)]
-    for mark, letter in ((fs.low, "L"), (fs.high, "H")):
-        cells[min(WIDTH - 1, WIDTH * mark // fs.usage.capacity)] = letter
-    return f"[{''.join(cells)}] {fs.used_percent:5.1f}%"
+async def draw_live(look: Callable[[], Seen]) -> None:
+    """The screen, drawn anew a few times a second, until cancelled."""
+    console = Console()
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as screen:
+        while True:
+            screen.update(picture(look(), console), refresh=True)
+            await anyio.sleep(EVERY)
 
 
-def next_in_line(plan: Plan) -> list[tuple[str, str, str]]:
-    """Name, size, why: those that would go first."""
-    rows = []
-    for one in plan.candidates[:SHOWN]:
-        name = (one.image.names or (one.image.id[:19],))[0]
-        rows.append((name, size_text(one.image.size), "goes" if one.goes else "may go"))
-    return rows
-
-
-def staying(plan: Plan) -> list[tuple[str, str, str]]:
-    """Kind, how many, one of them in words."""
-    counts = Counter(kept.protections[0].kind.value for kept in plan.kept)
-    example = {kept.protections[0].kind.value: kept.protections[0].detail for kept in plan.kept}
-    return [(kind, str(count), example[kind]) for kind, count in counts.most_common()]
-
-
-async def draw_plain(look: Callable[[], Seen], deadline: float) -> None:
-    """A line a second, and one for each removal: for pipes and logs."""
-    while time.monotonic() < deadline:
-        seen = look()
-        fresh = list(seen.last)[-(seen.count - seen.told) :] if seen.count > seen.told else []
-        for line in fresh:
-            print(f"  removed {line}", flush=True)
-        seen.told = seen.count
-        if seen.filesystem is not None and seen.plan is not None:
-            pressure = seen.filesystem.pressure.value
-            kept = ", ".join(f"{count} {kind}" for kind, count, _ in staying(seen.plan))
-            print(f"{bar(seen.filesystem)} {pressure:<10} kept: {kept}", flush=True)
-        await anyio.sleep(1)
-
-
-async def draw_live(look: Callable[[], Seen], deadline: float) -> None:
-    """The screen, drawn anew a few times a second."""
-    from rich.live import Live
-
-    with Live(auto_refresh=False) as screen:
-        while time.monotonic() < deadline:
-            screen.update(picture(look()), refresh=True)
-            await anyio.sleep(0.25)
-
-
-def picture(seen: Seen) -> RenderableType:
-    """The screen as something rich can draw."""
-    from rich.console import Group
-    from rich.panel import Panel
-    from rich.table import Table
-    from rich.text import Text
-
-    def table(title: str, rows: list[tuple[str, str, str]]) -> Table:
-        drawn = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for number in range(3):
-            drawn.add_column(no_wrap=True, overflow="ellipsis", max_width=(48, 9, 64)[number])
-        for row in rows:
-            drawn.add_row(*(Text(cell) for cell in row))
-        drawn.show_header = False
-        return drawn
-
+def picture(seen: Seen, console: Console, rows: int | None = None) -> RenderableType:
+    """The screen as something rich can draw; `rows`: the height, if not the terminal's own."""
     fs, plan = seen.filesystem, seen.plan
     if fs is None or plan is None:
         return Text("the daemon is starting ...")
-    reclaiming = fs.pressure is Pressure.RECLAIMING
-    usage = Text(bar(fs), style="bold red" if reclaiming else "bold green")
-    usage.append(f"  {fs.pressure.value}   L low, H high mark", style="default")
+    width = min(console.width, WIDEST)
+    room = max(6, (rows or console.height) - FIXED_ROWS)
+    stays = staying(plan)[: max(2, room // 2)]
+    others = max(1, (room - len(stays)) // 2)
     parts: list[RenderableType] = [
-        usage,
-        Text(f"on the node: {seen.happened}", style="dim"),
-        Text(),
+        *_usage(seen, width - 4),
+        Text(f"on the node: {seen.happened}", style="dim", no_wrap=True, overflow="ellipsis"),
+        Text(seen.edit, style="bold magenta", no_wrap=True, overflow="ellipsis"),
+        _title("Next in line", f"{len(plan.candidates)} that nothing protects, oldest use first"),
+        _next_in_line(seen, others),
+        _title("Stays", f"{len(plan.kept)} images, and why"),
+        _staying(stays),
+        _title("Gone", f"{seen.count} images, {size_text(seen.freed)} freed"),
+        _gone(seen, others),
     ]
-    parts += [table("Next in line", next_in_line(plan)), Text()]
-    parts += [table("Stays, and why", staying(plan)), Text()]
-    parts.append(Text(f"Gone: {seen.count} images, {size_text(seen.freed)} freed", style="bold"))
-    parts += [Text(f"  {line}", no_wrap=True, overflow="ellipsis") for line in seen.last]
-    return Panel(Group(*parts), title="reconciler demo", width=126)
+    left = max(0.0, seen.seconds - seen.elapsed)
+    return Panel(
+        Group(*parts),
+        title="reconciler demo",
+        subtitle=f"{left:.0f} s left, Ctrl-C ends",
+        width=width,
+    )
+
+
+def _usage(seen: Seen, width: int) -> list[RenderableType]:
+    """The bar with both marks under it, and the curve of the last minutes."""
+    fs = seen.filesystem
+    assert fs is not None
+    reclaiming = fs.pressure is Pressure.RECLAIMING
+    colour = "red" if reclaiming else "green"
+    full = int(width * fs.used_percent / 100)
+    line = Text("█" * full, style=colour)
+    line.append("░" * (width - full), style="dim")
+    low, high = (width * mark // fs.usage.capacity for mark in (fs.low, fs.high))
+    cells = [" "] * width
+    for at, label in ((low, "▲low"), (high, "▲high")):
+        cells[at : at + len(label)] = label
+    head = Text(f"image filesystem {size_text(fs.usage.capacity)}, ", no_wrap=True)
+    head.append(f"{fs.used_percent:.1f}% used", style=f"bold {colour}")
+    goal = f"reclaiming, down to {100 * fs.low / fs.usage.capacity:.0f}%"
+    calm = f"calm, reclaims at {100 * fs.high / fs.usage.capacity:.0f}%"
+    head.append(f"  {goal if reclaiming else calm}", style=colour)
+    return [head, line, Text("".join(cells[:width])), _curve(seen, width), Text()]
+
+
+def _curve(seen: Seen, width: int) -> Text:
+    """Usage over time, one cell a sample, stretched between the lowest and the highest seen."""
+    samples = list(seen.trail)[-width:]
+    floor = min(percent for percent, _ in samples)
+    span = max(8.0, max(percent for percent, _ in samples) - floor)
+    drawn = Text()
+    for percent, reclaiming in samples:
+        step = STEPS[min(len(STEPS) - 1, int(len(STEPS) * (percent - floor) / span))]
+        drawn.append(step, style="red" if reclaiming else "green")
+    return drawn
+
+
+def _title(name: str, rest: str) -> Text:
+    return Text(no_wrap=True).append(name, style="bold").append(f"  {rest}", style="dim")
+
+
+def _table(*ratios: int | None) -> Table:
+    """Columns without a ratio are as wide as their widest cell; nothing wraps."""
+    drawn = Table(box=None, padding=(0, 1, 0, 1), show_header=False, expand=True)
+    for ratio in ratios:
+        drawn.add_column(
+            no_wrap=True, overflow="ellipsis", ratio=ratio, justify="left" if ratio else "right"
+        )
+    return drawn
+
+
+def _next_in_line(seen: Seen, rows: int) -> Table:
+    assert seen.plan is not None
+    drawn, now = _table(3, None, 2), time.time()
+    for one in seen.plan.candidates[:rows]:
+        used = one.record.last_used
+        last = "never used" if used is None else f"last used {duration(now - used)} ago"
+        verdict = "goes now" if one.goes else "may go"
+        style = "red" if one.goes else ""
+        size = size_text(one.image.size)
+        drawn.add_row(Text(name_of(one.image), style=style), size, f"{verdict}, {last}")
+    return drawn
+
+
+def _staying(rows: list[tuple[str, int, str]]) -> Table:
+    drawn = _table(None, None, 1)
+    for kind, count, example in rows:
+        drawn.add_row(str(count), Text(kind, style=KINDS.get(kind, "")), Text(example))
+    return drawn
+
+
+def _gone(seen: Seen, rows: int) -> Table:
+    drawn = _table(3, None, 2)
+    for one in list(seen.gone)[-rows:]:
+        drawn.add_row(Text(one.name), one.freed, Text(one.why))
+    return drawn

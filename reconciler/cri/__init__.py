@@ -1,2 +1,8 @@
 """The only room where gRPC and generated code are spoken: messages become domain values here, and
 gRPC's errors become the failures of `domain.runtime`."""
+
+import os
+
+# Read once, when grpc is first imported, so it is set before any module of this package can be:
+# gRPC's own lines on stderr would break a log of JSON and the demo's screen.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

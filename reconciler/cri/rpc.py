@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
-
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # read once, when grpc is imported: no chatter
 
 import grpc.aio
 

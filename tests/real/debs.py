@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,7 +28,7 @@ TOOLS = {
 def unpacked(suite: str, package: str) -> Path:
     """The folder a suite's package is unpacked in, fetched once for each machine."""
     target = CACHE / suite / package
-    with _one_at_a_time(f"{suite}-{package}"):
+    with one_at_a_time(f"{suite}-{package}"):
         if not target.exists():
             fresh = target.with_name(f"{package}.part")
             shutil.rmtree(fresh, ignore_errors=True)
@@ -38,14 +38,14 @@ def unpacked(suite: str, package: str) -> Path:
     return target
 
 
-def install_tools() -> None:
+def install_tools(tools: Mapping[str, str] = TOOLS) -> None:
     """The small tools the tests need, from the machine's own suite; nothing where all are here."""
-    missing = [package for tool, package in TOOLS.items() if _which(tool) is None]
+    missing = [package for tool, package in tools.items() if _which(tool) is None]
     if not missing:
         return
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
-    with _one_at_a_time("apt"):
+    with one_at_a_time("apt"):
         subprocess.run(["apt-get", "update", "-qq"], check=True, env=environment)
         subprocess.run(install, check=True, env=environment, stdout=subprocess.DEVNULL)
 
@@ -77,7 +77,7 @@ def _private_apt(home: Path, suite: str) -> list[str]:
     for old in home.glob("*.deb"):
         old.unlink()
     sources = home / "sources.list"
-    sources.write_text(f"deb [signed-by={KEYRING}] {_mirror()} {suite} main\n")
+    sources.write_text(f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n")
     settings = {
         "Dir::Etc::sourcelist": str(sources),
         "Dir::Etc::sourceparts": "/dev/null",
@@ -88,7 +88,7 @@ def _private_apt(home: Path, suite: str) -> list[str]:
     return [f"-o{key}={value}" for key, value in settings.items()]
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """The address of Debian's archive in this machine's own apt configuration."""
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(ORIGIN)"]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -100,7 +100,7 @@ def _mirror() -> str:
 
 
 @contextmanager
-def _one_at_a_time(name: str) -> Iterator[None]:
+def one_at_a_time(name: str) -> Iterator[None]:
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"{name}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,0 +1,133 @@
+"""What `demo` has seen, in words: usage against the marks, who goes and why, who stays and why.
+As lines of text for pipes and logs; `demo_screen` draws the same on a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import anyio
+
+from ..domain.decision import Candidate, Plan
+from ..domain.facts import RemovalFinished
+from ..domain.inventory import Image
+from ..domain.protection import duration
+from ..domain.watermark import FilesystemState, Pressure
+from ..report import size_text
+
+WIDTH = 40  # characters of the usage bar in a line of text
+TRAIL = 480  # samples of usage that are remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """One removal, in words."""
+
+    name: str
+    freed: str
+    why: str
+
+
+@dataclass(slots=True)
+class Seen:
+    """The picture that is drawn, whatever draws it."""
+
+    seconds: float  # the demo's length
+    began: float = field(default_factory=time.monotonic)
+    filesystem: FilesystemState | None = None
+    plan: Plan | None = None
+    happened: str = ""
+    gone: deque[Gone] = field(default_factory=lambda: deque(maxlen=32))
+    count: int = 0
+    freed: int = 0  # bytes
+    trail: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=TRAIL))
+    edit: str = ""  # what became of the operator's edit
+    _why: str = ""
+    _saved_at: float | None = None
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.began
+
+    def measured(self, fs: FilesystemState | None) -> None:
+        """Remembers usage for the curve."""
+        self.filesystem = fs
+        if fs is not None:
+            self.trail.append((fs.used_percent, fs.pressure is Pressure.RECLAIMING))
+
+    def why(self, candidate: Candidate, at: float) -> None:
+        """Remembers why the image that is being removed goes."""
+        used = candidate.record.last_used
+        last = "never used" if used is None else f"last used {duration(at - used)} ago"
+        self._why = f"{last}, nothing refers to it"
+
+    def removed(self, fact: RemovalFinished) -> None:
+        self.count += 1
+        self.freed += fact.freed or 0
+        name = fact.names[0] if fact.names else fact.image_id[:19]
+        self.gone.append(Gone(name, size_text(max(0, fact.freed or 0)), self._why))
+
+    def saved(self) -> None:
+        """The operator saves an edit of the policy now."""
+        self._saved_at = time.monotonic()
+        self.edit = "saved: keep registry.example.com/cron/**"
+
+    def in_force(self) -> None:
+        """A policy came into force; if it is the edit, how long that took."""
+        if self._saved_at is not None:
+            took = 1000 * (time.monotonic() - self._saved_at)
+            self.edit = (
+                f"the operator saved an exclusion, registry.example.com/cron/**; "
+                f"in force {took:.0f} ms later"
+            )
+            self._saved_at = None
+
+
+def name_of(image: Image) -> str:
+    return image.names[0] if image.names else f"{image.id[:19]} (no name)"
+
+
+def bar(fs: FilesystemState, width: int = WIDTH) -> str:
+    """`[#####....L..H....]  74.1%`: usage, and where the two marks are."""
+    cells = ["#" if n < width * fs.used_percent / 100 else "." for n in range(width)]
+    for mark, letter in ((fs.low, "L"), (fs.high, "H")):
+        cells[min(width - 1, width * mark // fs.usage.capacity)] = letter
+    return f"[{''.join(cells)}] {fs.used_percent:5.1f}%"
+
+
+def staying(plan: Plan) -> list[tuple[str, int, str]]:
+    """Kind, how many, and one of them in words; most first."""
+    counts = Counter(kept.protections[0].kind.value for kept in plan.kept)
+    example = {
+        kept.protections[0].kind.value: f"{name_of(kept.image)}: {kept.protections[0].detail}"
+        for kept in plan.kept
+    }
+    return [(kind, count, example[kind]) for kind, count in counts.most_common()]
+
+
+async def draw_plain(look: Callable[[], Seen]) -> None:
+    """A line a second, and one for whatever happened in it."""
+    told, edit = 0, ""
+    while True:
+        seen = look()
+        fresh = list(seen.gone)[-(seen.count - told) :] if seen.count > told else []
+        for one in fresh:
+            print(f"  gone  {one.name}, {one.freed} freed: {one.why}", flush=True)
+        told = seen.count
+        if seen.edit != edit:
+            edit = seen.edit
+            print(f"  policy  {edit}", flush=True)
+        if seen.filesystem is not None and seen.plan is not None:
+            kept = ", ".join(f"{count} {kind}" for kind, count, _ in staying(seen.plan))
+            pressure = seen.filesystem.pressure.value
+            print(f"{bar(seen.filesystem)} {pressure:<10} kept: {kept}", flush=True)
+        await anyio.sleep(1)
+
+
+def summary(seen: Seen, wrong: int) -> None:
+    """The last lines."""
+    freed = size_text(seen.freed)
+    print(f"removed {seen.count} images, freed {freed}; of those in use or pinned: {wrong}")
+    print("next, on a node of yours: reconciler plan    (it reads, and removes nothing)")

@@ -1,0 +1,99 @@
+"""The demo: drawn for any terminal, and ended well however it is ended."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from rich.console import Console
+
+from reconciler.commands.demo_lines import Gone, Seen, bar, staying
+from reconciler.commands.demo_screen import picture
+from reconciler.domain.decision import decide
+from reconciler.domain.facts import UsageSampled
+from reconciler.domain.inventory import FilesystemUsage, UsageSample
+from reconciler.domain.policy import Policy
+from reconciler.domain.state import State, absorb
+
+GIBIBYTE = 1 << 30
+
+
+def seen(used: int = 9, edit: str = "") -> Seen:
+    """A picture of an empty node whose disk of 10 GiB has so many in use."""
+    state = State(began_at=0.0)
+    state.policy = Policy()
+    usage = FilesystemUsage("/images", 1, 10 * GIBIBYTE, used * GIBIBYTE, 0, 0)
+    absorb(UsageSampled(UsageSample(1.0, (usage,))), state)
+    made = Seen(60.0)
+    made.plan = decide(state, state.policy, 2.0)
+    made.measured(state.filesystems["/images"])
+    made.edit = edit
+    made.gone.extend(Gone(f"registry.example.com/{n}", "1 B", "x" * 90) for n in range(40))
+    return made
+
+
+def drawn(made: Seen, width: int, height: int) -> list[str]:
+    """The picture's lines on such a terminal."""
+    file = io.StringIO()
+    console = Console(width=width, height=height, file=file, force_terminal=False)
+    console.print(picture(made, console))
+    return file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [30, 80, 112, 200])
+@pytest.mark.parametrize("height", [24, 50])
+def test_the_picture_fits_the_terminal(width: int, height: int) -> None:
+    """No line is longer than the terminal is wide, nor are there more than it has rows."""
+    lines = drawn(seen(edit="y" * 300), width, height)
+    assert max(map(len, lines)) <= min(width, 126)
+    assert len(lines) <= height
+
+
+def test_a_full_disk_is_drawn_to_its_end() -> None:
+    """100 percent, and both marks, have their place in the line."""
+    fs = seen(used=10).filesystem
+    assert fs is not None
+    line = bar(fs, 10)
+    assert line == "[#######LH#] 100.0%"
+
+
+def test_what_stays_is_told_with_one_example() -> None:
+    """A node without images has nothing that stays, and says so in no line."""
+    plan = seen().plan
+    assert plan is not None
+    assert staying(plan) == []
+
+
+def start(*flags: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-u", "-m", "reconciler", "demo", "--plain", *flags]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+
+
+def test_ctrl_c_ends_with_the_summary() -> None:
+    """Interrupted, the demo says what it did and ends 0, without a traceback."""
+    with start("--seconds", "50") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert "of those in use or pinned: 0" in out
+    assert (process.returncode, err) == (0, "")
+
+
+def test_a_pipe_that_closes_is_no_traceback() -> None:
+    """`reconciler demo | head -1` ends by itself, and quietly."""
+    began = time.monotonic()
+    with start("--seconds", "50") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+        process.wait(20)
+    assert (process.returncode, err) == (0, "")
+    assert time.monotonic() - began < 30
