@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 from ..domain.inventory import EventKind
 from ._pb import workload_pb2 as pb
 from .node import Container, Node, Sandbox, Stored
 
-SNAPSHOT_DIGEST = "/image-volumes/{}/{}"
+CONTAINERD_VOLUME = "/run/containerd/io.containerd.grpc.v1.cri/image-volumes/{}/{}"
+CRIO_VOLUME = "/var/lib/containers/storage/overlay/{}/merged"
 
 
-def image(node: Node, stored: Stored) -> pb.Image:
+def image(node: Node, stored: Stored, *, listed: bool = False) -> pb.Image:
+    """As its status tells it, or as listed: there CRI-O makes up a digest name for an image that
+    has lost its names."""
     size = stored.unpacked if node.habits.crio else stored.compressed
+    made_up = [stored.made_up] if listed and stored.made_up else []
     return pb.Image(
         id=node.habits.id_text(stored.hex_id),
         repo_tags=stored.tags,
-        repo_digests=stored.digests,
+        repo_digests=stored.digests or made_up,
         size=size,
         pinned=stored.pinned,
     )
@@ -44,24 +49,26 @@ def sandbox_status(one: Sandbox) -> pb.PodSandboxStatus:
 
 def sandbox_info(node: Node, one: Sandbox) -> dict[str, str]:
     """Where the pause image's name stands: CRI-O keeps it in an annotation alone, since its pods
-    have no infra container by default."""
+    have no infra container by default; containerd from 2.1 annotates the configured one."""
     if node.habits.crio:
         annotations = {"io.kubernetes.cri-o.ImageName": one.pause_name}
         told: dict[str, object] = {"runtimeSpec": {"annotations": annotations}}
     else:
-        told = {"image": one.pause_name, "pid": 1, "runtimeSpec": {"annotations": {}}}
+        configured = {"io.kubernetes.cri.podsandbox.image-name": node.pause_name}
+        spec = {"annotations": configured if node.habits.annotates_pause else {}}
+        told = {"image": one.pause_name, "pid": 1, "runtimeSpec": spec}
     return {"info": json.dumps(told)}
 
 
 def container(node: Node, one: Container) -> pb.Container:
-    """As listed: containerd's image_ref is the id, CRI-O's a digest name."""
+    """As listed: containerd's image_ref is the id, CRI-O's a digest name (up to 1.29 the id)."""
     hex_id = node.habits.id_text(one.image.hex_id)
     return pb.Container(
         id=one.id,
         pod_sandbox_id=one.sandbox_id,
         metadata=pb.ContainerMetadata(name=one.name),
         image=pb.ImageSpec(image=one.asked),
-        image_ref=one.made_from if node.habits.crio else hex_id,
+        image_ref=_crio_ref(node, one) if node.habits.crio else hex_id,
         image_id=hex_id if node.habits.tells_image_id else "",
         state=_state(one),
         created_at=_ns(one.created_at),
@@ -70,11 +77,12 @@ def container(node: Node, one: Container) -> pb.Container:
 
 
 def container_status(node: Node, one: Container) -> pb.ContainerStatus:
-    """As status and events tell it: containerd's image_ref is a digest name the image has now."""
+    """As status and events tell it: containerd gives names that the image has now, CRI-O names it
+    had when the container was made."""
     here = one.image.hex_id in node.images
     hex_id = node.habits.id_text(one.image.hex_id)
     if node.habits.crio:
-        name, ref = (one.image.tags or [one.asked])[0], one.made_from
+        name, ref = one.named, _crio_ref(node, one)
     else:
         name = (one.image.tags if here and one.image.tags else [one.asked])[0]
         ref = one.image.digests[0] if here and one.image.digests else hex_id
@@ -112,24 +120,39 @@ def event(
     )
 
 
-def image_info(stored: Stored) -> dict[str, str]:
+def image_info(node: Node, stored: Stored) -> dict[str, str]:
     diff_ids = [f"sha256:{layer.diff_id}" for layer in stored.layers]
-    spec = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers"}}
-    spec["rootfs"]["diff_ids"] = diff_ids  # type: ignore[index] # a JSON object
-    return {"info": json.dumps({"imageSpec": spec})}
+    rootfs = {"type": "layers", "diff_ids": diff_ids}
+    told: dict[str, object] = {
+        "imageSpec": {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": rootfs}
+    }
+    if not node.habits.crio:
+        told["chainID"] = _chain_id(diff_ids)
+    return {"info": json.dumps(told)}
+
+
+def _chain_id(diff_ids: list[str]) -> str:
+    """The name of the snapshot that all layers make: each is hashed onto those below it."""
+    chain = diff_ids[0] if diff_ids else ""
+    for diff_id in diff_ids[1:]:
+        chain = f"sha256:{hashlib.sha256(f'{chain} {diff_id}'.encode()).hexdigest()}"
+    return chain
+
+
+def _crio_ref(node: Node, one: Container) -> str:
+    return one.made_from if node.habits.tells_image_id else one.image.hex_id
 
 
 def _mount(node: Node, one: Container, number: int) -> pb.Mount:
     """containerd gives the creator's text and ends the path in the manifest's digest; CRI-O gives
-    the bare id."""
+    the bare id and a layer's directory."""
     volume = one.volumes[number]
-    manifest = (volume.image.digests or ["@sha256:"])[0].partition("@sha256:")[2]
-    text = volume.image.hex_id if node.habits.crio else volume.text
+    if node.habits.crio:
+        text, path = volume.image.hex_id, CRIO_VOLUME.format(volume.image.layers[-1].diff_id)
+    else:
+        text, path = volume.text, CONTAINERD_VOLUME.format(one.sandbox_id, volume.manifest)
     return pb.Mount(
-        container_path=volume.path,
-        host_path=SNAPSHOT_DIGEST.format(one.sandbox_id, manifest),
-        readonly=True,
-        image=pb.ImageSpec(image=text),
+        container_path=volume.path, host_path=path, readonly=True, image=pb.ImageSpec(image=text)
     )
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from . import answers
 from ._pb import workload_pb2 as pb
+from .habits import Events
 from .node import Node, Refused
+
+SAMPLED_EVERY = 10.0  # seconds between containerd's samples of its snapshots
+CRIO_METADATA = 8_000  # bytes of an image's metadata, all that CRI-O counts as used
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,7 @@ class Calls:
     def __init__(self, node: Node, clock: Callable[[], float]) -> None:
         self.node, self._clock = node, clock
         self.removals: list[Request] = []
+        self._sampled_at, self._sampled = -math.inf, 0
 
     def version(self, request: Any) -> pb.VersionResponse:
         habits = self.node.habits
@@ -43,8 +50,11 @@ class Calls:
         conditions = [
             pb.RuntimeCondition(type=kind, status=True) for kind in ("RuntimeReady", "NetworkReady")
         ]
-        config = {"sandboxImage": self.node.pause_name}
-        told = config if self.node.habits.tells_configured_pause else {}
+        habits, told = self.node.habits, dict[str, object]()
+        if habits.tells_configured_pause:
+            told["sandboxImage"] = self.node.pause_name
+        if habits.crio:
+            told["crio"] = {"EnablePodEvents": habits.events is Events.PLAIN}
         info = {"config": json.dumps(told)} if request.verbose else {}
         return pb.StatusResponse(status=pb.RuntimeStatus(conditions=conditions), info=info)
 
@@ -61,8 +71,8 @@ class Calls:
         wanted = request.filter.image.image
         if wanted and self.node.habits.crio:
             found = self.node.find(wanted)
-            return [answers.image(self.node, found)] if found else []
-        return [answers.image(self.node, one) for one in self.node.images.values()]
+            return [answers.image(self.node, found, listed=True)] if found else []
+        return [answers.image(self.node, one, listed=True) for one in self.node.images.values()]
 
     def containers(self, request: Any) -> Iterable[pb.Container]:
         asked = request.filter
@@ -101,19 +111,23 @@ class Calls:
         found = self.node.find(request.image.image)
         if found is None:
             return pb.ImageStatusResponse()
-        info = answers.image_info(found) if request.verbose else {}
+        info = answers.image_info(self.node, found) if request.verbose else {}
         return pb.ImageStatusResponse(image=answers.image(self.node, found), info=info)
 
     def image_fs_info(self, request: Any) -> pb.ImageFsInfoResponse:
-        """Only the mountpoint is to be believed: CRI-O's bytes are metadata."""
-        used = 24_000 if self.node.habits.crio else self.node.used()
+        """Only the mountpoint is to be believed: containerd's bytes are sampled every 10 s and
+        leave out what is compressed, CRI-O's are its metadata (measured)."""
+        crio, now = self.node.habits.crio, self._clock()
+        if crio or now - self._sampled_at >= SAMPLED_EVERY:
+            metadata = CRIO_METADATA * len(self.node.images)
+            self._sampled_at, self._sampled = now, metadata if crio else self.node.unpacked()
         told = pb.FilesystemUsage(
-            timestamp=int(self._clock() * 1e9),
+            timestamp=int(self._sampled_at * 1e9),
             fs_id=pb.FilesystemIdentifier(mountpoint=self.node.mountpoint),
-            used_bytes=pb.UInt64Value(value=used),
+            used_bytes=pb.UInt64Value(value=self._sampled),
             inodes_used=pb.UInt64Value(value=1000),
         )
-        both = [told] if self.node.habits.crio else []
+        both = [told] if crio else []
         return pb.ImageFsInfoResponse(image_filesystems=[told], container_filesystems=both)
 
     # --- what changes the node -----------------------------------------------------------------
@@ -124,8 +138,10 @@ class Calls:
         return pb.RemoveImageResponse()
 
     def note_removal(self, text: str) -> None:
-        """Keeps the request beside the truth of this instant."""
-        found = self.node.images.get(text.removeprefix("sha256:"))
+        """Keeps the request beside the truth of this instant, whatever form names the image."""
+        found = None
+        with contextlib.suppress(Refused):
+            found = self.node.find(text)
         names = (*found.tags, *found.digests) if found else ()
         users = tuple(self.node.users_of(found)) if found else ()
         pinned = found.pinned if found else False

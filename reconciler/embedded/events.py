@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -16,6 +17,9 @@ from .habits import Events
 from .node import Node
 
 REPLAYED = 300.0  # seconds that containerd 2.x keeps events nobody heard
+BACKLOG = 1000  # events that containerd 1.7 and CRI-O keep unheard; the newest are dropped
+
+Queue = asyncio.Queue[pb.ContainerEventResponse | None]  # None: the stream ends
 
 
 class EventStreams:
@@ -23,17 +27,23 @@ class EventStreams:
 
     def __init__(self, node: Node, clock: Callable[[], float]) -> None:
         self.node, self._clock = node, clock
-        self._subscribers: list[asyncio.Queue[pb.ContainerEventResponse]] = []
-        self._unheard: list[tuple[float, pb.ContainerEventResponse]] = []
+        self._subscribers: list[Queue] = []
+        self._unheard: deque[tuple[float, pb.ContainerEventResponse]] = deque()
+        self._departed = 0  # subscribers gone, of which the runtime has not noticed yet
         self._turn = 0
+        self._had_one = False
 
     @property
     def subscribers(self) -> int:
         return len(self._subscribers)
 
-    def drop_all(self) -> None:
-        """Forgets the subscribers: their streams have ended."""
+    def end(self) -> None:
+        """The process ends: streams end cleanly if they still can, and all is forgotten."""
+        for queue in self._subscribers:
+            queue.put_nowait(None)
         self._subscribers.clear()
+        self._unheard.clear()
+        self._departed, self._had_one = 0, False
 
     async def subscribe(self, context: Any) -> AsyncIterator[pb.ContainerEventResponse]:
         how = self.node.habits.events
@@ -42,18 +52,20 @@ class EventStreams:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
         if how is Events.OFF:
             return
-        queue: asyncio.Queue[pb.ContainerEventResponse] = asyncio.Queue()
-        for at, message in self._unheard:
-            if how is not Events.BROADCAST or self._clock() - at <= REPLAYED:
-                queue.put_nowait(message)
+        queue: Queue = asyncio.Queue()
+        self._forget_old()
+        for _, unheard in self._unheard:
+            queue.put_nowait(unheard)
         self._unheard.clear()
         self._subscribers.append(queue)
+        self._had_one = True
         try:
-            while True:
-                yield await queue.get()
+            while (message := await queue.get()) is not None:
+                yield message
         finally:
             with contextlib.suppress(ValueError):
                 self._subscribers.remove(queue)
+                self._departed += how in (Events.SHARED, Events.BROADCAST)
 
     def heard(self, kind: EventKind, subject_id: str, sandbox_id: str, at: float) -> None:
         """One event from the node, to whoever is to have it."""
@@ -61,8 +73,10 @@ class EventStreams:
         if how in (Events.NONE, Events.OFF):
             return
         message = answers.event(self.node, kind, subject_id, sandbox_id, at)
+        if self._is_lost(how):
+            return
         if not self._subscribers:
-            self._unheard = [*self._unheard[-999:], (at, message)]
+            self._keep(how, at, message)
             return
         receivers = self._subscribers
         if how is Events.SHARED:
@@ -70,3 +84,23 @@ class EventStreams:
             receivers = [self._subscribers[self._turn % len(self._subscribers)]]
         for queue in receivers:
             queue.put_nowait(message)
+
+    def _is_lost(self, how: Events) -> bool:
+        """containerd notices that a subscriber left only by the next event, which goes with it: on
+        1.7 one for each, on 2.x one when nobody else is there (measured: one and more)."""
+        if not self._departed or (how is Events.BROADCAST and self._subscribers):
+            return False
+        self._departed = self._departed - 1 if how is Events.SHARED else 0
+        return True
+
+    def _keep(self, how: Events, at: float, message: pb.ContainerEventResponse) -> None:
+        """For the next subscriber: CRI-O keeps nothing once it has had one."""
+        self._forget_old()
+        full = how is not Events.BROADCAST and len(self._unheard) >= BACKLOG
+        if not full and not (how is Events.PLAIN and self._had_one):
+            self._unheard.append((at, message))
+
+    def _forget_old(self) -> None:
+        if self.node.habits.events is Events.BROADCAST:
+            while self._unheard and self._clock() - self._unheard[0][0] > REPLAYED:
+                self._unheard.popleft()

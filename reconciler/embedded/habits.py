@@ -29,6 +29,8 @@ class Habits:
     tells_configured_pause: bool = False  # Status(verbose) names the sandbox image
     image_volumes: bool = False
     streams: bool = False  # StreamImages and its like
+    annotates_pause: bool = False  # a sandbox's verbose status names the configured pause image too
+    tells_pod_before_removal: bool = False  # a pod's DELETED is sent while it is still listed
 
     def id_text(self, hex_id: str) -> str:
         """An image id as this runtime lists it."""
@@ -43,7 +45,14 @@ CONTAINERD_1_6 = Habits(
     tells_configured_pause=True,
 )
 CONTAINERD_1_7 = Habits("containerd", "1.7.24~ds1", Events.SHARED, tells_configured_pause=True)
-CONTAINERD_2 = Habits("containerd", "2.1.9+unknown", Events.BROADCAST, image_volumes=True)
+CONTAINERD_2 = Habits(
+    "containerd",
+    "2.1.9+unknown",
+    Events.BROADCAST,
+    image_volumes=True,
+    annotates_pause=True,
+    tells_pod_before_removal=True,
+)
 CONTAINERD_2_4 = replace(CONTAINERD_2, version="2.4.0", tells_image_id=True, streams=True)
 CRIO = Habits(
     "cri-o",
@@ -56,6 +65,9 @@ CRIO = Habits(
     streams=True,
 )
 CRIO_EVENTS_OFF = replace(CRIO, events=Events.OFF)
+CRIO_1_29 = replace(
+    CRIO_EVENTS_OFF, version="1.29.0", tells_image_id=False, image_volumes=False, streams=False
+)
 
 ALL = {
     "containerd-1.6": CONTAINERD_1_6,
@@ -64,4 +76,5 @@ ALL = {
     "containerd-2.4": CONTAINERD_2_4,
     "cri-o": CRIO,
     "cri-o-events-off": CRIO_EVENTS_OFF,
+    "cri-o-1.29": CRIO_1_29,
 }

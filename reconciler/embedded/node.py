@@ -1,61 +1,16 @@
-"""A simulated node: images and their layers, pods, containers, a registry, a disk. No I/O and no
-clock: time comes in as an argument. What runtimes do differently is asked of `Habits`."""
+"""A simulated node: pods, containers and a disk, on a store of images. No I/O and no clock: time
+comes in as an argument. What runtimes do differently is asked of `Habits`."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ..domain.inventory import ContainerState, EventKind, FilesystemUsage
 from .habits import Habits
+from .images import ImageStore, Layer, Refused, Stored, digest_of, layer
 
-PAUSE = "registry.k8s.io/pause:3.10"
-
-
-class Refused(Exception):
-    """A call the runtime answers with an error; `code` is gRPC's name for it."""
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer: bytes in the registry's form and on disk."""
-
-    diff_id: str
-    compressed: int
-    unpacked: int
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """An image as the registry has it."""
-
-    hex_id: str  # digest of the config: the image's id
-    manifest: str  # digest of the manifest: what names end in after @
-    layers: tuple[Layer, ...]
-
-
-@dataclass(slots=True)
-class Stored:
-    """An image on the node."""
-
-    hex_id: str
-    layers: tuple[Layer, ...]
-    tags: list[str] = field(default_factory=list)
-    digests: list[str] = field(default_factory=list)
-    pinned: bool = False
-
-    @property
-    def compressed(self) -> int:
-        return sum(layer.compressed for layer in self.layers)
-
-    @property
-    def unpacked(self) -> int:
-        return sum(layer.unpacked for layer in self.layers)
+__all__ = ["Container", "Layer", "Mounted", "Node", "Refused", "Sandbox", "Stored", "layer"]
 
 
 @dataclass(slots=True)
@@ -69,15 +24,17 @@ class Sandbox:
     pause_name: str
     pause: Stored
     ready: bool = True
+    leased: list[Stored] = field(default_factory=list)  # mounted by containers, some gone by now
 
 
 @dataclass(slots=True)
 class Mounted:
-    """An image volume: the text it was asked for by, and the image it meant then."""
+    """An image volume: the text it was asked for by, and the image and manifest it meant then."""
 
     path: str
     text: str
     image: Stored
+    manifest: str
 
 
 @dataclass(slots=True)
@@ -88,6 +45,7 @@ class Container:
     asked: str  # the image as the creator named it
     image: Stored
     made_from: str  # repository@digest of the image at creation; CRI-O remembers it
+    named: str  # a name the image had at creation; CRI-O remembers it
     labels: dict[str, str]
     created_at: float
     volumes: list[Mounted]
@@ -101,123 +59,33 @@ class Container:
 Listener = Callable[[EventKind, str, str, float], None]  # kind, subject, its sandbox, when
 
 
-class Node:
+class Node(ImageStore):
     """The world as it is; the server only translates it."""
 
     def __init__(
         self, habits: Habits, capacity: int = 100 << 30, base: int = 0, mountpoint: str = "/sim"
     ) -> None:
-        self.habits, self.capacity, self.base, self.mountpoint = habits, capacity, base, mountpoint
-        self.registry: dict[str, Published] = {}
-        self.images: dict[str, Stored] = {}
+        super().__init__(habits)
+        self.capacity, self.base, self.mountpoint = capacity, base, mountpoint
         self.sandboxes: dict[str, Sandbox] = {}
         self.containers: dict[str, Container] = {}
         self.listeners: list[Listener] = []
-        self.pause_name = PAUSE
         self._number = 0
-        self.publish(PAUSE, [Layer(_hash("pause"), 300_000, 700_000)])
-
-    # --- registry and images -------------------------------------------------------------------
-
-    def publish(self, name: str, layers: Iterable[Layer]) -> Published:
-        """Makes `name` mean a new image in the registry, as a push does."""
-        layers = tuple(layers)
-        made_of = " ".join(layer.diff_id for layer in layers)
-        image = Published(_hash("config", name, made_of), _hash("manifest", name, made_of), layers)
-        self.registry[name] = image
-        return image
-
-    def pull(self, name: str, now: float) -> Stored:
-        """Pulls by tag, or by digest of an image that some tag means."""
-        found = self.registry.get(name)
-        if found is None and "@sha256:" in name:
-            digest = name.partition("@sha256:")[2]
-            found = next((one for one in self.registry.values() if one.manifest == digest), None)
-        if found is None:
-            raise Refused("NOT_FOUND", f"failed to pull {name}: manifest unknown")
-        image = self.images.setdefault(found.hex_id, Stored(found.hex_id, found.layers))
-        if "@" not in name:
-            self.tag(image, name)
-        _add(image.digests, f"{_repository(name)}@sha256:{found.manifest}")
-        image.pinned = image.pinned or (self.habits.pins_pause and name == self.pause_name)
-        return image
-
-    def import_image(self, name: str, layers: Iterable[Layer]) -> Stored:
-        """Puts an image there without a registry: it has no digest."""
-        layers = tuple(layers)
-        hex_id = _hash("config", name, *(layer.diff_id for layer in layers))
-        image = self.images.setdefault(hex_id, Stored(hex_id, layers))
-        self.tag(image, name)
-        return image
-
-    def tag(self, image: Stored, name: str) -> None:
-        """Gives an image a tag, and takes it from whichever image had it."""
-        for other in self.images.values():
-            if other is not image and name in other.tags:
-                other.tags.remove(name)
-                if self.habits.crio and not other.tags:
-                    # CRI-O makes up a name from the old one, cut at its first ':' (measured).
-                    cut = name.partition(":")[0]
-                    other.digests = [
-                        d for d in other.digests if _repository(name) != d.partition("@")[0]
-                    ]
-                    _add(other.digests, f"{cut}@sha256:{_hash('manifest-of', other.hex_id)}")
-        _add(image.tags, name)
-
-    def find(self, text: str) -> Stored | None:
-        """The image that a name or id means to this runtime; Refused where it can not tell."""
-        plain = text.removeprefix("sha256:")
-        if self.habits.crio and text.startswith("sha256:"):
-            raise Refused("UNKNOWN", f'short-name "{text}" did not resolve to an alias')
-        if plain in self.images:
-            return self.images[plain]
-        for image in self.images.values():
-            if text in image.tags or text in image.digests:
-                return image
-        return self._by_prefix(plain)
-
-    def _by_prefix(self, plain: str) -> Stored | None:
-        """containerd takes any unambiguous prefix, even an empty one; CRI-O three digits."""
-        if plain == "" and self.habits.crio:
-            raise Refused("UNKNOWN", "no image specified")
-        if any(character not in "0123456789abcdef" for character in plain):
-            return None
-        if self.habits.crio and len(plain) < 3:
-            return None
-        found = [image for key, image in self.images.items() if key.startswith(plain)]
-        if len(found) > 1 and plain == "":
-            raise Refused("UNKNOWN", "ambiguous digest string")
-        return found[0] if len(found) == 1 else None
-
-    def remove_image(self, text: str) -> None:
-        """RemoveImage: containerd removes whatever is named, wholly, in use or not; CRI-O refuses
-        what is in use and takes a single tag away where there are several (measured)."""
-        image = self.find(text)
-        if image is None:
-            return
-        if not self.habits.crio:
-            del self.images[image.hex_id]
-            return
-        if text in image.digests and image.tags:
-            return  # OK, and nothing removed
-        if text in image.tags and len(image.tags) > 1:
-            image.tags.remove(text)
-            return
-        for user in self.users_of(image):
-            raise Refused("UNKNOWN", f"image used by {user}: image is in use by a container")
-        del self.images[image.hex_id]
 
     def users_of(self, image: Stored) -> Iterator[str]:
         """Ids of all that use an image in any way: the ground truth."""
+        mounting = set(self.mounters_of(image))
         for container in self.containers.values():
-            if image.hex_id in {
-                container.image.hex_id,
-                *(v.image.hex_id for v in container.volumes),
-            }:
+            if container.image.hex_id == image.hex_id or container.id in mounting:
                 yield container.id
         for sandbox in self.sandboxes.values():
             if sandbox.pause.hex_id == image.hex_id:
                 yield sandbox.id
+
+    def mounters_of(self, image: Stored) -> Iterator[str]:
+        for container in self.containers.values():
+            if any(volume.image.hex_id == image.hex_id for volume in container.volumes):
+                yield container.id
 
     # --- pods and containers -------------------------------------------------------------------
 
@@ -251,14 +119,14 @@ class Node:
         labels: dict[str, str] | None = None,
     ) -> Container:
         """A container from an image that must be here; `volumes` are images by mount path."""
-        if sandbox_id not in self.sandboxes:
+        sandbox = self.sandboxes.get(sandbox_id)
+        if sandbox is None:
             raise Refused("NOT_FOUND", f"sandbox {sandbox_id} not found")
         if volumes and not self.habits.image_volumes:
             raise Refused("UNKNOWN", 'failed to mkdir ""')
         stored = self._present(image)
-        mounted = [
-            Mounted(path, text, self._present(text)) for path, text in (volumes or {}).items()
-        ]
+        mounted = [self._mounted(path, text) for path, text in (volumes or {}).items()]
+        sandbox.leased += [volume.image for volume in mounted]
         made_from = (sorted(stored.digests) or [stored.hex_id])[0]
         container = Container(
             self._new_id("container"),
@@ -267,6 +135,7 @@ class Node:
             image,
             stored,
             made_from,
+            (stored.tags or [made_from])[0],
             labels or {},
             now,
             mounted,
@@ -308,15 +177,18 @@ class Node:
         self._tell(EventKind.STOPPED, sandbox_id, sandbox_id, now)
 
     def remove_pod(self, sandbox_id: str, now: float) -> None:
-        """Removes a pod and all in it; CRI-O sends no DELETED for any of it (measured)."""
+        """Removes a pod and all in it. CRI-O sends no DELETED for any of it; containerd 2.x tells
+        of the pod while it is still listed, 1.7 when there is nothing left to tell (measured)."""
         if sandbox_id not in self.sandboxes:
             return
         self.stop_pod(sandbox_id, now)
         for container in self.in_pod(sandbox_id):
             self.remove(container.id, now, tell=not self.habits.crio)
-        if not self.habits.crio:
+        if self.habits.tells_pod_before_removal:
             self._tell(EventKind.DELETED, sandbox_id, sandbox_id, now)
         del self.sandboxes[sandbox_id]
+        if not self.habits.crio and not self.habits.tells_pod_before_removal:
+            self._tell(EventKind.DELETED, sandbox_id, sandbox_id, now)
 
     def in_pod(self, sandbox_id: str) -> list[Container]:
         return [one for one in self.containers.values() if one.sandbox_id == sandbox_id]
@@ -324,21 +196,29 @@ class Node:
     # --- the disk ------------------------------------------------------------------------------
 
     def used(self) -> int:
-        """Bytes in use: each layer once, in both forms on containerd; what a container runs on
-        stays unpacked after its image went (measured)."""
+        """Bytes in use on the disk: each layer once, on containerd in both forms."""
         packed: dict[str, int] = {}
-        unpacked: dict[str, int] = {}
         for image in self.images.values():
-            for layer in image.layers:
-                packed[layer.diff_id] = layer.compressed
-                unpacked[layer.diff_id] = layer.unpacked
-        writable = 0
+            for one in image.layers:
+                packed[one.diff_id] = one.compressed
+        return self.base + self.unpacked() + (0 if self.habits.crio else sum(packed.values()))
+
+    def unpacked(self) -> int:
+        """Bytes of unpacked layers and of what containers wrote. What a container runs on, a pod
+        has mounted or its pause image was stays unpacked after the image went (measured)."""
+        layers: dict[str, int] = {}
+        for image in self._unpacked_images():
+            for one in image.layers:
+                layers[one.diff_id] = one.unpacked
+        return sum(layers.values()) + sum(one.writable for one in self.containers.values())
+
+    def _unpacked_images(self) -> Iterator[Stored]:
+        yield from self.images.values()
         for container in self.containers.values():
-            writable += container.writable
-            for layer in container.image.layers:
-                unpacked[layer.diff_id] = layer.unpacked
-        both = sum(unpacked.values()) + (0 if self.habits.crio else sum(packed.values()))
-        return self.base + both + writable
+            yield container.image
+        for sandbox in self.sandboxes.values():
+            yield sandbox.pause
+            yield from sandbox.leased
 
     def usage(self, mountpoint: str) -> FilesystemUsage:
         """What statvfs would say of the simulated disk."""
@@ -352,6 +232,11 @@ class Node:
             raise Refused("NOT_FOUND", f"failed to resolve image {text!r}: not found")
         return image
 
+    def _mounted(self, path: str, text: str) -> Mounted:
+        image = self._present(text)
+        manifest = (image.digests or [""])[0].partition("@sha256:")[2]
+        return Mounted(path, text, image, manifest)
+
     def _container(self, container_id: str) -> Container:
         if container_id not in self.containers:
             raise Refused("NOT_FOUND", f"container {container_id} not found")
@@ -363,25 +248,4 @@ class Node:
 
     def _new_id(self, what: str) -> str:
         self._number += 1
-        return _hash(what, str(self._number))
-
-
-def layer(name: str, compressed: int, ratio: float = 2.6) -> Layer:
-    """A layer of that many bytes compressed; the same name is the same layer."""
-    return Layer(_hash("layer", name), compressed, int(compressed * ratio))
-
-
-def _hash(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _repository(name: str) -> str:
-    path = name.partition("@")[0]
-    head, colon, tail = path.rpartition(":")
-    return head if colon and "/" not in tail else path
-
-
-def _add(names: list[str], name: str) -> None:
-    if name not in names:
-        names.append(name)
-        names.sort()
+        return digest_of(what, str(self._number))

@@ -21,6 +21,7 @@ from .node import Node, Refused
 from .wire import OPTIONS, methods, path_of
 
 BATCH = 3000  # items of one message of a streamed list
+FAREWELL = 1.0  # seconds at most that CRI-O gives its streams to end
 
 Fault = Callable[[Any], Awaitable[Any]]
 
@@ -38,7 +39,6 @@ class EmbeddedRuntime:
         self._server: grpc.aio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self.node.listeners.append(self._events.heard)
         await self.start()
         return self
 
@@ -49,7 +49,6 @@ class EmbeddedRuntime:
         trace: TracebackType | None,
     ) -> None:
         await self.stop()
-        self.node.listeners.remove(self._events.heard)
 
     async def start(self) -> None:
         """Begins to serve; also after `stop`, as a restarted runtime does."""
@@ -63,14 +62,21 @@ class EmbeddedRuntime:
             server.add_generic_rpc_handlers((generic,))
         server.add_insecure_port(f"unix:{self.path}")
         await server.start()
+        self.node.listeners.append(self._events.heard)
         self._server = server
 
-    async def stop(self, grace: float | None = None) -> None:
-        """Ends all streams and calls."""
-        if self._server is not None:
-            await self._server.stop(grace)
-            self._server = None
-        self._events.drop_all()
+    async def stop(self, grace: float | None = None, *, killed: bool = False) -> None:
+        """Ends all calls. Event streams break off; CRI-O's end cleanly, unless it is `killed`. What
+        happens until the next start is told to nobody, and nothing unheard is kept."""
+        if self._server is None:
+            return
+        self.node.listeners.remove(self._events.heard)
+        clean = self.node.habits.crio and not killed
+        if clean:
+            self._events.end()
+        await self._server.stop(grace or (FAREWELL if clean else None))
+        self._events.end()
+        self._server = None
 
     @property
     def subscribers(self) -> int:
