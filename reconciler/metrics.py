@@ -7,16 +7,21 @@ from collections import Counter
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as Total
-from prometheus_client.exposition import generate_latest
+from prometheus_client.exposition import choose_encoder
 
+from . import __version__
 from .domain import facts
 from .domain.decision import HoldReason, Plan
+from .domain.inventory import Listing
+from .domain.lookup import missing_required
 from .domain.policy import Mode
 from .domain.protection import Kind
 from .domain.state import State
 from .domain.watermark import Pressure
+from .logs import neutralised
 
-BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600)
+BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600)  # seconds
+LONG = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
 
 
 class Metrics:
@@ -26,6 +31,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._gauges()
         self._totals()
+        self._crossed: dict[str, float] = {}  # mountpoint -> when it crossed its high mark
+        self._waiting: float | None = None  # crossed then, and nothing was removed since
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"reconciler_{name}", text, labels, registry=self.registry)
@@ -33,41 +40,93 @@ class Metrics:
     def _total(self, name: str, text: str, *labels: str) -> Total:
         return Total(f"reconciler_{name}", text, labels, registry=self.registry)
 
-    def _gauges(self) -> None:
+    def _spans(self, name: str, text: str, buckets: tuple[float, ...] = BUCKETS) -> Histogram:
+        return Histogram(f"reconciler_{name}", text, buckets=buckets, registry=self.registry)
+
+    def _filesystem_gauges(self) -> None:
         fs = "mountpoint"
-        self.used = self._gauge("filesystem_used_bytes", "In use on an image filesystem.", fs)
-        self.capacity = self._gauge("filesystem_capacity_bytes", "Capacity of it.", fs)
+        self.used = self._gauge(
+            "filesystem_used_bytes", "Bytes in use on an image filesystem, root's reserve too.", fs
+        )
+        self.capacity = self._gauge("filesystem_capacity_bytes", "Its capacity in bytes.", fs)
         self.inodes = self._gauge("filesystem_used_inodes", "Inodes in use on it.", fs)
-        self.marks = self._gauge("watermark_bytes", "High and low mark in use.", fs, "mark")
-        self.reclaiming = self._gauge("reclaiming", "1 between high and low mark.", fs)
-        self.holds = self._gauge("hold", "1 for the reason that holds all removal.", "reason")
+        self.all_inodes = self._gauge(
+            "filesystem_inodes", "Inodes it has; 0 where their number is not fixed.", fs
+        )
+        self.marks = self._gauge(
+            "watermark_bytes", "The high and the low mark, as bytes in use.", fs, "mark"
+        )
+        self.wanted = self._gauge(
+            "wanted_bytes", "Bytes to free until the low mark; 0 unless reclaiming by bytes.", fs
+        )
+        self.reclaiming = self._gauge(
+            "reclaiming", "1 from the high mark until the low one is reached, else 0.", fs
+        )
+
+    def _gauges(self) -> None:
+        self._filesystem_gauges()
+        self.build = self._gauge("build_info", "1, with the version as a label.", "version")
+        self.build.labels(__version__).set(1)
+        self.holds = self._gauge(
+            "hold", "1 for the reason that holds all removal, else 0.", "reason"
+        )
+        self.paused = self._gauge("paused", "1 while the operator has paused removal.")
+        self.images = self._gauge("images", "Images listed.")
+        self.image_bytes = self._gauge("image_bytes", "Their listed sizes, summed, in bytes.")
+        self.anonymous = self._gauge("anonymous_images", "Images without any name.")
         self.candidates = self._gauge("candidate_images", "Images that nothing protects.")
-        self.candidate_bytes = self._gauge("candidate_bytes", "Their listed sizes, summed.")
-        self.protected = self._gauge("protected_images", "Images by first protection.", "kind")
-        self.untold = self._gauge("unresolved_containers", "Containers of unknown image.")
-        self.stream = self._gauge("event_stream_up", "1 while subscribed to events.")
-        self.listed = self._gauge("last_listing_timestamp_seconds", "When the last one began.")
-        self.policy_loaded = self._gauge("policy_loaded_timestamp_seconds", "Of the one in force.")
-        self.policy_valid = self._gauge("policy_valid", "0 while the file on disk is refused.")
-        self.enforcing = self._gauge("enforcing", "1 in mode enforce, 0 in observe.")
-        self.ledger_ok = self._gauge("ledger_healthy", "0 while the ledger lives in memory only.")
-        self.loop_lag = self._gauge("loop_lag_seconds", "By how much the last tick was late.")
+        self.candidate_bytes = self._gauge("candidate_bytes", "Their listed sizes, in bytes.")
+        self.protected = self._gauge(
+            "protected_images", "Images kept, by the first protection that holds.", "kind"
+        )
+        self.untold = self._gauge("unresolved_containers", "Containers whose image is not told.")
+        self.lost_in_use = self._gauge(
+            "missing_images_in_use", "Images that containers run on and that are not listed."
+        )
+        self.required_missing = self._gauge(
+            "required_images_missing", "Patterns of requiredImages that match no image here."
+        )
+        self.stream = self._gauge("event_stream_up", "1 while subscribed to container events.")
+        self.listed = self._gauge(
+            "last_listing_timestamp_seconds", "When the last complete listing began."
+        )
+        self.policy_loaded = self._gauge(
+            "policy_loaded_timestamp_seconds", "When the policy in force was read."
+        )
+        self.policy_valid = self._gauge("policy_valid", "0 while the policy on disk is refused.")
+        self.enforcing = self._gauge("enforcing", "1 in mode enforce, 0 in mode observe.")
+        self.ledger_ok = self._gauge(
+            "ledger_healthy", "0 while ages and history live in memory only."
+        )
+        self.loop_lag = self._gauge(
+            "loop_lag_seconds", "By how much the last tick of the loop was late."
+        )
 
     def _totals(self) -> None:
         self.events = self._total("events", "Container events absorbed, by kind.", "kind")
+        self.opened = self._total("event_stream_opens", "Subscriptions to container events.")
         self.lost = self._total("event_stream_losses", "Times the event stream was lost.")
-        self.listings = self._total("listings", "Listings, by result.", "result")
+        self.listings = self._total("listings", "Listings of the runtime, by result.", "result")
         self.policies = self._total("policy_loads", "Policies read, by result.", "result")
-        self.removals = self._total("removals", "Removals, by outcome.", "outcome", "cause")
-        self.expected = self._total("removed_expected_bytes", "Estimated for what was removed.")
-        self.freed = self._total("removed_bytes", "Measured after each removal, when positive.")
-        self.spared = self._total("spared", "Removals given up at the last look.")
-        self.returned = self._total("came_back", "Images back soon after we removed them.")
-        self.call_seconds = Histogram(
-            "reconciler_removal_seconds",
-            "How long RemoveImage took.",
-            buckets=BUCKETS,
-            registry=self.registry,
+        self.reclaims = self._total("reclaims", "Times a high mark was crossed.")
+        self.removals = self._total(
+            "removals", "Images asked to be removed, by outcome and cause.", "outcome", "cause"
+        )
+        self.expected = self._total(
+            "removed_expected_bytes", "Bytes that removals were estimated to free."
+        )
+        self.freed = self._total(
+            "removed_bytes", "Bytes measured less in use after removals, where it was less."
+        )
+        self.spared = self._total("spared", "Removals given up at the last look before the call.")
+        self.returned = self._total("came_back", "Images pulled again after we removed them.")
+        self.call_seconds = self._spans("removal_seconds", "How long RemoveImage calls took.")
+        self.listing_seconds = self._spans("listing_seconds", "How long complete listings took.")
+        self.first_seconds = self._spans(
+            "first_removal_seconds", "From a high mark crossed to the first RemoveImage."
+        )
+        self.reclaim_seconds = self._spans(
+            "reclaim_seconds", "From a high mark crossed to the low one reached.", LONG
         )
 
     # --- what the journal tells ----------------------------------------------------------------
@@ -77,14 +136,17 @@ class Metrics:
         match fact:
             case facts.ContainerChanged():
                 self.events.labels(fact.event.kind.name.lower()).inc()
-            case facts.EventsOpened() | facts.EventsAbsent():
-                self.stream.set(isinstance(fact, facts.EventsOpened))
+            case facts.EventsOpened():
+                self.stream.set(1)
+                self.opened.inc()
+            case facts.EventsAbsent():
+                self.stream.set(0)
             case facts.EventsLost():
                 self.stream.set(0)
                 self.lost.inc()
             case facts.Listed():
                 self.listings.labels("ok").inc()
-                self.listed.set(fact.listing.began_at)
+                self._listed(fact.listing, state)
             case facts.ListingFailed():
                 self.listings.labels("failed").inc()
             case facts.PolicyLoaded():
@@ -99,15 +161,48 @@ class Metrics:
                 self._sampled(state)
             case facts.RemovalFinished():
                 self._removed(fact)
+            case facts.Paused() | facts.Resumed():
+                self.paused.set(state.paused_at is not None)
+
+    def _listed(self, listing: Listing, state: State) -> None:
+        images = state.graph.images
+        self.listed.set(listing.began_at)
+        self.listing_seconds.observe(max(0.0, listing.ended_at - listing.began_at))
+        self.images.set(len(images))
+        self.image_bytes.set(sum(image.size for image in images.values()))
+        self.anonymous.set(sum(not image.names for image in images.values()))
+        self.lost_in_use.set(sum(key not in images for key in state.graph.used_keys()))
+        if state.policy is not None:
+            self.required_missing.set(len(missing_required(state.policy, state.graph)))
 
     def _sampled(self, state: State) -> None:
-        for mountpoint, fs in state.filesystems.items():
+        for fs in state.filesystems.values():
+            mountpoint = neutralised(fs.usage.mountpoint)
             self.used.labels(mountpoint).set(fs.usage.used)
             self.capacity.labels(mountpoint).set(fs.usage.capacity)
             self.inodes.labels(mountpoint).set(fs.usage.used_inodes)
+            self.all_inodes.labels(mountpoint).set(fs.usage.total_inodes)
             self.marks.labels(mountpoint, "high").set(fs.high)
             self.marks.labels(mountpoint, "low").set(fs.low)
+            self.wanted.labels(mountpoint).set(fs.bytes_over_low)
             self.reclaiming.labels(mountpoint).set(fs.pressure is Pressure.RECLAIMING)
+
+    def crossed(self, mountpoint: str, at: float) -> None:
+        """A filesystem reached its high mark."""
+        self.reclaims.inc()
+        self._crossed[mountpoint] = self._waiting = at
+
+    def reached(self, mountpoint: str, at: float) -> None:
+        """It is back at its low mark."""
+        began, self._waiting = self._crossed.pop(mountpoint, None), None
+        if began is not None:
+            self.reclaim_seconds.observe(at - began)
+
+    def removing(self, at: float) -> None:
+        """A RemoveImage is about to be sent."""
+        began, self._waiting = self._waiting, None
+        if began is not None:
+            self.first_seconds.observe(at - began)
 
     def _removed(self, fact: facts.RemovalFinished) -> None:
         outcome = "removed" if fact.gone else "refused"
@@ -130,6 +225,8 @@ class Metrics:
             )
         self.untold.set(len(state.graph.untold))
 
-    def text(self) -> bytes:
-        """The exposition, in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """The exposition and its content type: OpenMetrics if the scraper asks for it, else
+        Prometheus' text format."""
+        encode, kind = choose_encoder(accept)
+        return encode(self.registry), kind

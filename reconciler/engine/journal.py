@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from ..domain import facts
 from ..domain.decision import Candidate, Hold, HoldReason, Plan
+from ..domain.lookup import missing_required
 from ..domain.policy import Mode
-from ..domain.protection import duration
+from ..domain.protection import and_more, duration
 from ..domain.state import State
 from ..domain.watermark import Pressure
 from ..logs import Once, get_logger
@@ -64,7 +65,9 @@ class LogAndMetrics:
             self._pressure[mountpoint] = fs.pressure
             if fs.pressure is before:
                 continue
-            name = "crossed-high" if fs.pressure is Pressure.RECLAIMING else "reached-low"
+            crossed = fs.pressure is Pressure.RECLAIMING
+            name = "crossed-high" if crossed else "reached-low"
+            (self.metrics.crossed if crossed else self.metrics.reached)(mountpoint, at)
             self._log.info(
                 name,
                 mountpoint=mountpoint,
@@ -91,6 +94,26 @@ class LogAndMetrics:
                 containers=len(fact.listing.containers),
                 sandboxes=len(fact.listing.sandboxes),
             )
+        for key, removal in state.removals.items():
+            if removal.came_back_at == fact.listing.ended_at:
+                self.metrics.returned.inc()
+                self._log.warning("came-back", image=key, names=list(removal.names))
+        self._lost(state, fact.listing.ended_at)
+
+    def _lost(self, state: State, at: float) -> None:
+        """What should be here and is not: images that containers run on, and required ones."""
+        missing = sorted(key for key in state.graph.used_keys() if key not in state.graph.images)
+        if missing:
+            shown = and_more(missing[:LISTED], missing)
+            self._trouble("in-use-image-missing", f"somebody removed what is in use: {shown}", at)
+        elif self._once.over("in-use-image-missing"):
+            self._log.info("in-use-images-all-here")
+        required = missing_required(state.policy, state.graph) if state.policy else ()
+        if required:
+            shown = ", ".join(f"{one.pattern} ({one.place})" for one in required[:LISTED])
+            self._trouble("required-image-missing", shown, at)
+        elif self._once.over("required-image-missing"):
+            self._log.info("required-images-all-here")
 
     def _policy(self, fact: facts.PolicyLoaded) -> None:
         policy = fact.policy
@@ -146,6 +169,7 @@ class LogAndMetrics:
             self._log.warning("hold", reason=hold.reason.value, detail=hold.detail, **again)
 
     def removing(self, candidate: Candidate, state: State, at: float) -> None:
+        self.metrics.removing(at)
         listed = state.listed_at
         self._log.info(
             "removing",

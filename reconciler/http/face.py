@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -44,7 +43,8 @@ def application(view: View) -> Starlette:
 
     async def prometheus(request: Request) -> Response:
         view.metrics.loop_lag.set(view.pulse.lag)
-        return Response(view.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        text, kind = view.metrics.text(request.headers.get("accept", ""))
+        return Response(text, headers={"Content-Type": kind})
 
     async def index(request: Request) -> Response:
         return PlainTextResponse(INDEX)
