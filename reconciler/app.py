@@ -17,9 +17,10 @@ from . import __version__, kubelet, logs
 from .aiokit import Mailbox, keep_alive
 from .cri.client import open_client
 from .domain.facts import EventsAbsent, Fact
+from .domain.ledger import Changes
 from .domain.policy import Mode, Policy
 from .domain.runtime import ImageRuntime
-from .domain.state import Changes, State
+from .domain.state import State
 from .engine.journal import LogAndMetrics
 from .engine.reconcile import Reconciler, Room
 from .history import Entry, History
@@ -86,7 +87,7 @@ def assemble(
     their own. The lock is renewed before every removal."""
     ledger, history = Ledger.open(settings.state_dir), History(settings.state_dir)
     state = State(began_at=clock())
-    state.ledger, state.removals = ledger.load(clock())
+    state.remember(ledger.load(clock()))
     mailbox: Mailbox[Fact] = Mailbox()
     journal = journal or LogAndMetrics(Metrics())
     adapt = observing if settings.dry_run else unchanged
@@ -97,7 +98,7 @@ def assemble(
     def write(changes: Changes, removed: list[Entry]) -> None:
         if lock is not None:
             lock.renew()
-        ledger.save(*changes)
+        ledger.save(changes)
         history.add(removed)
 
     async def save(state: State) -> None:

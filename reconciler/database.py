@@ -25,9 +25,7 @@ def opened(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = NORMAL")
         base.execute("PRAGMA journal_size_limit = 1048576")
-        found = schema_of(base, known=len(steps))
-        for number, step in enumerate(steps[found:], found + 1):
-            base.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+        bring_up(base, steps)
         (verdict,) = base.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise Unreadable(verdict)
@@ -35,6 +33,13 @@ def opened(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
         base.close()
         raise
     return base
+
+
+def bring_up(base: sqlite3.Connection, steps: Sequence[str]) -> None:
+    """Makes the tables, or brings older ones up, each step in one transaction."""
+    found = schema_of(base, known=len(steps))
+    for number, step in enumerate(steps[found:], found + 1):
+        base.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
 
 
 def schema_of(base: sqlite3.Connection, known: int) -> int:

@@ -15,22 +15,29 @@ Calls block; the daemon makes them in a thread, one at a time.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 from .database import is_corrupt, opened
-from .domain.ledger import ImageRecord, RemovalRecord
-from .ledger_file import STEPS, Images, Removals, load, read_only
+from .domain.ledger import Changes, LogLine, Remembered
+from .ledger_file import (
+    STEPS,
+    Log,
+    Shelves,
+    load,
+    load_log,
+    nothing,
+    read_only,
+    trim_log,
+    write_log,
+)
 
 FILE = "ledger.db"
 SET_ASIDE_KEPT = 3
-
-T = TypeVar("T")
+OWED_LOG = 10_000  # lines of the log of starts that are owed at most
+TRIM_AFTER = 1_000  # lines written to it
 
 
 class Ledger:
@@ -40,10 +47,9 @@ class Ledger:
         self._path = folder / FILE
         self._base: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None  # the file that was opened last
-        self._images: Images = {}  # all that should be on disk
-        self._removals: Removals = {}
-        self._owed_images: set[str] = set()  # keys that changed since it was written
-        self._owed_removals: set[str] = set()
+        self._shelves = Shelves()  # all that should be on disk
+        self._log: list[LogLine] = []  # to be written
+        self._logged = TRIM_AFTER  # lines written since the log was trimmed
         self._owed_all = False
         self._notice: str | None = None
         self.trouble: str | None = None  # why it lives in memory only, for people
@@ -57,36 +63,42 @@ class Ledger:
         return ledger
 
     @classmethod
-    def read(cls, folder: Path) -> tuple[Images, Removals]:
+    def read(cls, folder: Path) -> Remembered:
         """What is on disk, for a command that writes nothing; empty where there is none."""
         try:
             return read_only(folder / FILE, time.time())
         except (sqlite3.Error, OSError):
-            return {}, {}
+            return nothing()
 
-    def load(self, now: float) -> tuple[Images, Removals]:
+    @classmethod
+    def read_log(cls, folder: Path) -> Log | None:
+        """The log of starts and pulls; None where there is none that can be read."""
+        try:
+            return load_log(folder / FILE, time.time())
+        except (sqlite3.Error, OSError):
+            return None
+
+    def load(self, now: float) -> Remembered:
         """All records. Times that can not be true (the clock was set back) become `now`."""
+        told = nothing()
         try:
             if self._base is None:  # a disk that can not be written can still be read
-                self._images, self._removals = read_only(self._path, now)
+                told = read_only(self._path, now)
             else:
-                self._images, self._removals = load(self._base, now)
+                told = load(self._base, now)
         except sqlite3.DatabaseError as error:
             if self._base is not None:
                 self._start_anew(error)
-        return dict(self._images), dict(self._removals)
+        self._shelves.put(told)
+        return told
 
-    def save(
-        self,
-        images: Mapping[str, ImageRecord | None],
-        removals: Mapping[str, RemovalRecord | None],
-    ) -> None:
+    def save(self, changes: Changes) -> None:
         """Writes what changed in one transaction; None means forget. What can not be written is
         owed, and `trouble` says why."""
-        _update(self._images, images)
-        _update(self._removals, removals)
-        self._owed_images.update(images)
-        self._owed_removals.update(removals)
+        self._shelves.images.update(changes.images)
+        self._shelves.removals.update(changes.removals)
+        self._shelves.arrivals.update(changes.arrivals)
+        self._log = [*self._log, *changes.log][-OWED_LOG:]
         if self._base is None or self._file() != self._inode:
             self.close()
             self._connect()
@@ -117,35 +129,17 @@ class Ledger:
                 return False
             self._give_up(error)
             return True
-        self._owed_images.clear()
-        self._owed_removals.clear()
-        self._owed_all, self.trouble = False, None
+        self._shelves.settle()
+        self._log, self._owed_all, self.trouble = [], False, None
         return True
 
     def _write(self, base: sqlite3.Connection) -> None:
-        if self._owed_all:
-            base.execute("DELETE FROM images")
-            base.execute("DELETE FROM removals")
-        images = self._images.keys() if self._owed_all else self._owed_images
-        removals = self._removals.keys() if self._owed_all else self._owed_removals
-        _forget(base, "images", images - self._images.keys())
-        _forget(base, "removals", removals - self._removals.keys())
-        base.executemany(
-            "INSERT OR REPLACE INTO images (key, first_seen, last_used, last_started, uses)"
-            " VALUES (?, ?, ?, ?, ?)",
-            (
-                (key, one.first_seen, one.last_used, one.last_started, one.uses)
-                for key, one in _those(self._images, images)
-            ),
-        )
-        base.executemany(
-            "INSERT OR REPLACE INTO removals (key, begun_at, names, answered_at, came_back_at)"
-            " VALUES (?, ?, ?, ?, ?)",
-            (
-                (key, one.begun_at, json.dumps(one.names), one.answered_at, one.came_back_at)
-                for key, one in _those(self._removals, removals)
-            ),
-        )
+        self._shelves.write(base, whole=self._owed_all)
+        write_log(base, self._log)
+        self._logged += len(self._log)
+        if self._logged >= TRIM_AFTER:
+            trim_log(base)
+            self._logged = 0
 
     def _connect(self) -> None:
         try:
@@ -193,19 +187,3 @@ class Ledger:
     def _give_up(self, error: Exception) -> None:
         self.close()
         self.trouble = f"{self._path}: {error}; first-seen and last-used times live in memory only"
-
-
-def _update(records: dict[str, T], changes: Mapping[str, T | None]) -> None:
-    for key, record in changes.items():
-        if record is None:
-            records.pop(key, None)
-        else:
-            records[key] = record
-
-
-def _those(records: Mapping[str, T], keys: Iterable[str]) -> Iterable[tuple[str, T]]:
-    return ((key, records[key]) for key in keys if key in records)
-
-
-def _forget(base: sqlite3.Connection, table: str, keys: Iterable[str]) -> None:
-    base.executemany(f"DELETE FROM {table} WHERE key = ?", ((key,) for key in keys))

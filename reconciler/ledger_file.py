@@ -1,15 +1,25 @@
-"""The ledger's file: its schema, and how it is read."""
+"""The ledger's file: its schema, and records <-> rows.
+
+Schema 1 had times and a count for each image; 2 added what the order of removal asks for, ghosts,
+the newest of each stream of tags, and the log of starts and pulls. Times are seconds since 1970.
+"""
 
 from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from .database import PATIENCE, Unreadable, schema_of
-from .domain.ledger import ImageRecord, RemovalRecord
+from .database import PATIENCE, Unreadable, bring_up
+from .domain.demand import PACES
+from .domain.ledger import Arrival, Ghost, ImageRecord, LogLine, Remembered, RemovalRecord
 
 EARLIEST = 1_000_000_000.0  # September 2001: no time in the file can be older
+STARTS_KEPT = 50_000  # the newest; about a month of a busy node, some 10 MB
+PULLS_KEPT = 20_000
 
 # What makes a file of schema n one of schema n + 1. Only ever add to these.
 STEPS = (
@@ -23,52 +33,261 @@ STEPS = (
         came_back_at REAL
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE images ADD COLUMN counters TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE images ADD COLUMN counted_at REAL NOT NULL DEFAULT 0;
+    ALTER TABLE images ADD COLUMN names TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE images ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE images ADD COLUMN layers TEXT;
+    ALTER TABLE images ADD COLUMN gone_at REAL;
+    CREATE TABLE arrivals (
+        stream TEXT PRIMARY KEY, at REAL NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE starts (
+        container TEXT PRIMARY KEY, key TEXT NOT NULL, at REAL NOT NULL, ended REAL
+    ) WITHOUT ROWID;
+    CREATE INDEX starts_at ON starts (at);
+    CREATE TABLE pulls (at REAL NOT NULL, key TEXT NOT NULL, PRIMARY KEY (at, key)) WITHOUT ROWID;
+    """,
 )
+_IMAGES = (
+    "SELECT key, first_seen, last_used, last_started, uses, counters, counted_at, names, size, "
+    "layers, gone_at FROM images"
+)
+_REMOVALS = "SELECT key, begun_at, names, answered_at, came_back_at FROM removals"
 
-Images = dict[str, ImageRecord]
-Removals = dict[str, RemovalRecord]
+T = TypeVar("T")
 
 
-def read_only(path: Path, now: float) -> tuple[Images, Removals]:
-    """Reads without writing anything. A file that nobody has open, in a directory that can not be
-    written, has to be called immutable; not if a log of changes lies beside it, which would then
-    be left out: an image would look unused for longer than it was."""
+@dataclass(slots=True)
+class Shelf(Generic[T]):
+    """One table: all that should be in it, and the keys of what changed since it was written."""
+
+    table: str
+    key: str  # the column
+    records: dict[str, T] = field(default_factory=dict)
+    owed: set[str] = field(default_factory=set)
+
+    def update(self, changes: Mapping[str, T | None]) -> None:
+        """Takes changes in; None means forget."""
+        self.owed.update(changes)
+        for key, record in changes.items():
+            if record is None:
+                self.records.pop(key, None)
+            else:
+                self.records[key] = record
+
+    def begin(self, base: sqlite3.Connection, *, whole: bool) -> Iterator[tuple[str, T]]:
+        """Deletes what is not to be there, inside the caller's transaction; gives what is to be
+        written."""
+        if whole:
+            base.execute(f"DELETE FROM {self.table}")
+        keys = self.records.keys() if whole else self.owed
+        gone = ((key,) for key in keys - self.records.keys())
+        base.executemany(f"DELETE FROM {self.table} WHERE {self.key} = ?", gone)
+        return ((key, self.records[key]) for key in keys if key in self.records)
+
+
+@dataclass(slots=True)
+class Shelves:
+    """All tables of records."""
+
+    images: Shelf[ImageRecord | Ghost] = field(default_factory=lambda: Shelf("images", "key"))
+    removals: Shelf[RemovalRecord] = field(default_factory=lambda: Shelf("removals", "key"))
+    arrivals: Shelf[Arrival] = field(default_factory=lambda: Shelf("arrivals", "stream"))
+
+    def put(self, told: Remembered) -> None:
+        """Holds what was read, as on disk."""
+        self.images.records = {**told.images, **told.ghosts}
+        self.removals.records = dict(told.removals)
+        self.arrivals.records = dict(told.arrivals)
+
+    def settle(self) -> None:
+        """All is on disk."""
+        for owed in (self.images.owed, self.removals.owed, self.arrivals.owed):
+            owed.clear()
+
+    def write(self, base: sqlite3.Connection, *, whole: bool) -> None:
+        """Writes what changed, or all of it, inside the caller's transaction."""
+        base.executemany(
+            "INSERT OR REPLACE INTO images (key, first_seen, last_used, last_started, uses, "
+            "counters, counted_at, names, size, layers, gone_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (_image_row(key, one) for key, one in self.images.begin(base, whole=whole)),
+        )
+        base.executemany(
+            "INSERT OR REPLACE INTO removals (key, begun_at, names, answered_at, came_back_at) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (
+                (key, one.begun_at, json.dumps(one.names), one.answered_at, one.came_back_at)
+                for key, one in self.removals.begin(base, whole=whole)
+            ),
+        )
+        base.executemany(
+            "INSERT OR REPLACE INTO arrivals (stream, at, key, name) VALUES (?, ?, ?, ?)",
+            (
+                (stream, one.at, one.key, one.name)
+                for stream, one in self.arrivals.begin(base, whole=whole)
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The log of starts and pulls, oldest first, with the records of the images in it."""
+
+    starts: tuple[tuple[float, float | None, str], ...]  # begun, ended, image key
+    pulls: tuple[tuple[float, str], ...]
+    images: dict[str, ImageRecord]
+
+
+def nothing() -> Remembered:
+    """What an empty ledger holds."""
+    return Remembered({}, {}, {}, {}, {})
+
+
+def copied(path: Path) -> sqlite3.Connection | None:
+    """A copy in memory, in this schema, made without writing anything; None: there is no file. A
+    file that nobody has open, in a directory that can not be written, has to be called immutable;
+    not if a log of changes lies beside it, which would then be left out: an image would look
+    unused for longer than it was. Raises sqlite3.Error, OSError."""
     log = Path(f"{path}-wal")
     immutable = not log.exists() or log.stat().st_size == 0
     uris = [f"{path.absolute().as_uri()}?mode=ro"]
     uris += [f"{uris[0]}&immutable=1"] if immutable else []
     for uri in uris:
+        copy = sqlite3.connect(":memory:")
         base = sqlite3.connect(uri, uri=True, timeout=PATIENCE)
         try:
-            if schema_of(base, known=len(STEPS)) == len(STEPS):
-                return load(base, now)
-            break
+            base.backup(copy)
+            bring_up(copy, STEPS)
+            return copy
         except sqlite3.OperationalError:
-            continue
+            copy.close()
         finally:
             base.close()
-    return {}, {}
+    return None
 
 
-def load(base: sqlite3.Connection, now: float) -> tuple[Images, Removals]:
-    """All records. Raises sqlite3.DatabaseError, Unreadable for values that can not be."""
-    images = "SELECT key, first_seen, last_used, last_started, uses FROM images"
-    removals = "SELECT key, begun_at, names, answered_at, came_back_at FROM removals"
+def read_only(path: Path, now: float) -> Remembered:
+    """All records, read without writing anything. Raises sqlite3.Error, OSError."""
+    base = copied(path)
+    if base is None:
+        return nothing()
     try:
-        return {
-            key: ImageRecord(_past(seen, now), _maybe(used, now), _maybe(started, now), uses)
-            for key, seen, used, started, uses in base.execute(images)
-        }, {
+        return load(base, now)
+    finally:
+        base.close()
+
+
+def load(base: sqlite3.Connection, now: float) -> Remembered:
+    """All records. Raises sqlite3.DatabaseError, Unreadable for values that can not be."""
+    try:
+        images: dict[str, ImageRecord] = {}
+        ghosts: dict[str, Ghost] = {}
+        for key, *row, gone_at in base.execute(_IMAGES):
+            record = _record(row, now)
+            if gone_at is None:
+                images[key] = record
+            else:
+                ghosts[key] = Ghost(record, _past(gone_at, now))
+        removals = {
             key: RemovalRecord(
-                _past(begun, now), _names(names), _maybe(answered, now), _maybe(back, now)
+                _past(begun, now), _texts(names), _maybe(answered, now), _maybe(back, now)
             )
-            for key, begun, names, answered, back in base.execute(removals)
+            for key, begun, names, answered, back in base.execute(_REMOVALS)
+        }
+        arrivals = {
+            stream: Arrival(_past(at, now), key, name)
+            for stream, at, key, name in base.execute("SELECT stream, at, key, name FROM arrivals")
         }
     except (TypeError, ValueError) as error:  # SQLite does not hold columns to their types
         raise Unreadable(f"what it says can not be: {error}") from error
+    running = dict(base.execute("SELECT container, key FROM starts WHERE ended IS NULL"))
+    return Remembered(images, ghosts, removals, arrivals, running)
 
 
-def _names(text: str) -> tuple[str, ...]:
+def load_log(path: Path, now: float) -> Log | None:
+    """The log of starts and pulls; None where there is no ledger. Raises sqlite3.Error, OSError."""
+    base = copied(path)
+    if base is None:
+        return None
+    try:
+        told = load(base, now)
+        starts = base.execute("SELECT at, ended, key FROM starts ORDER BY at, container")
+        pulls = base.execute("SELECT at, key FROM pulls ORDER BY at, key")
+        ghosts = {key: ghost.record for key, ghost in told.ghosts.items()}
+        return Log(tuple(starts), tuple(pulls), told.images | ghosts)
+    finally:
+        base.close()
+
+
+def write_log(base: sqlite3.Connection, log: Iterable[LogLine]) -> None:
+    """Adds lines to the log, inside the caller's transaction."""
+    for line in log:
+        if line.ended:
+            base.execute(
+                "UPDATE starts SET ended = ? WHERE container = ?", (line.at, line.container)
+            )
+        elif line.container:
+            base.execute(
+                "INSERT OR IGNORE INTO starts (container, key, at) VALUES (?, ?, ?)",
+                (line.container, line.key, line.at),
+            )
+        else:
+            base.execute("INSERT OR IGNORE INTO pulls (key, at) VALUES (?, ?)", (line.key, line.at))
+
+
+def trim_log(base: sqlite3.Connection) -> None:
+    """Forgets the oldest starts and pulls beyond what is kept."""
+    for table, kept in (("starts", STARTS_KEPT), ("pulls", PULLS_KEPT)):
+        base.execute(
+            f"DELETE FROM {table} WHERE at < "
+            f"(SELECT at FROM {table} ORDER BY at DESC LIMIT 1 OFFSET ?)",
+            (kept,),
+        )
+
+
+def _image_row(key: str, one: ImageRecord | Ghost) -> tuple[object, ...]:
+    record, gone_at = (one.record, one.gone_at) if isinstance(one, Ghost) else (one, None)
+    return (
+        key,
+        record.first_seen,
+        record.last_used,
+        record.last_started,
+        record.uses,
+        json.dumps(record.counters),
+        record.counted_at,
+        json.dumps(record.names),
+        record.size,
+        None if record.layers is None else json.dumps(record.layers),
+        gone_at,
+    )
+
+
+def _record(row: list[Any], now: float) -> ImageRecord:
+    first, used, started, uses, counters, counted, names, size, layers = row
+    return ImageRecord(
+        first_seen=_past(first, now),
+        last_used=_maybe(used, now),
+        last_started=_maybe(started, now),
+        uses=uses,
+        counters=_counts(counters),
+        counted_at=min(float(counted), now),
+        names=_texts(names),
+        size=int(size),
+        layers=None if layers is None else _texts(layers),
+    )
+
+
+def _counts(text: str) -> tuple[float, ...]:
+    counts = tuple(map(float, json.loads(text)))
+    if len(counts) not in (0, len(PACES)):
+        raise ValueError(f"expected {len(PACES)} counts, found {len(counts)}")
+    return counts
+
+
+def _texts(text: str) -> tuple[str, ...]:
     return tuple(map(str, json.loads(text)))
 
 

@@ -9,9 +9,10 @@ import datetime as dt
 import json
 from typing import Any
 
-from .domain.decision import Candidate, Hold, Plan
+from .domain.decision import Candidate, Hold, Plan, account
 from .domain.inventory import Image
-from .domain.policy import Mode
+from .domain.keepscore import Score
+from .domain.policy import Exclusion, Importance, Mode
 from .domain.protection import Protection
 from .domain.state import State
 from .domain.watermark import FilesystemState
@@ -35,7 +36,7 @@ def plan_json(plan: Plan, state: State, mode: Mode | None, now: float) -> Json:
         "mode": (mode or Mode.OBSERVE).value,
         "hold": hold_json(plan.hold),
         "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
-        "candidates": [candidate_json(candidate) for candidate in plan.candidates],
+        "candidates": [candidate_json(one, state, now) for one in plan.candidates],
         "kept": [
             image_json(kept.image) | {"protections": [protection_json(p) for p in kept.protections]}
             for kept in plan.kept
@@ -65,7 +66,7 @@ def image_json(image: Image) -> Json:
     return {"id": image.id, "names": list(image.names), "sizeBytes": image.size}
 
 
-def candidate_json(candidate: Candidate) -> Json:
+def candidate_json(candidate: Candidate, state: State, now: float) -> Json:
     used = candidate.record.last_used
     return (
         {"rank": candidate.rank}
@@ -75,31 +76,59 @@ def candidate_json(candidate: Candidate) -> Json:
             "cause": candidate.cause.value if candidate.cause else None,
             "firstSeen": timestamp(candidate.record.first_seen),
             "lastUsed": None if used is None else timestamp(used),
+            "score": score_json(candidate.score),
+            "account": account(candidate, state, now),
         }
     )
 
 
+def score_json(score: Score) -> Json:
+    """The factors of a score; `keep` is the product of tierWeight, standing, usesPerHour and
+    sizeFactor."""
+    rule, newer = score.rule, score.newer
+    return {
+        "keep": score.keep,
+        "tier": score.tier.value,
+        "tierWeight": score.tier.weight,
+        "tierRule": None if rule is None else rule_json(rule),
+        "standing": score.standing,
+        "supersededBy": None
+        if newer is None
+        else {"name": newer.name, "firstSeen": timestamp(newer.at)},
+        "usesPerHour": score.rate,
+        "sizeFactor": score.bulk,
+        "pullBytes": int(score.pull),
+        "ownShare": score.share,
+    }
+
+
+def rule_json(rule: Exclusion | Importance) -> Json:
+    """Where a rule of the operator's stands, and what it says."""
+    return {
+        "file": rule.place.file,
+        "line": rule.place.line,
+        "column": rule.place.column,
+        "pattern": str(rule.pattern),
+        "reason": rule.reason,
+    }
+
+
 def protection_json(protection: Protection) -> Json:
-    rule = protection.rule
-    place = None
-    if rule is not None:
-        place = {
-            "file": rule.place.file,
-            "line": rule.place.line,
-            "column": rule.place.column,
-            "pattern": str(rule.pattern),
-            "reason": rule.reason,
-        }
     return {
         "kind": protection.kind.value,
         "holds": protection.holds,
         "detail": protection.detail,
-        "rule": place,
+        "rule": None if protection.rule is None else rule_json(protection.rule),
     }
 
 
 def explanation_json(
-    query: str, image: Image, verdict: str, protections: tuple[Protection, ...]
+    query: str,
+    image: Image,
+    verdict: str,
+    protections: tuple[Protection, ...],
+    score: Score,
+    told: str,
 ) -> Json:
     """One image's explanation; every kind is there, also those that do not hold."""
     return {
@@ -109,6 +138,8 @@ def explanation_json(
         "image": image_json(image),
         "verdict": verdict,
         "protections": [protection_json(protection) for protection in protections],
+        "score": score_json(score),
+        "account": told,
     }
 
 

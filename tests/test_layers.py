@@ -56,9 +56,17 @@ DOMAIN = (
     "lookup",
     "watermark",
     "exclusion",
+    "importance",
+    "demand",
+    "streams",
+    "layers",
+    "keepscore",
+    "memory",
     "system",
     "state",
     "protection",
+    "account",
+    "hold",
     "decision",
 )
 NOT_FOR_THE_DAEMON = ("rich", "reconciler.embedded", "reconciler.commands", "reconciler.cli")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ..domain.decision import Plan, decide
+from ..domain.decision import Plan, account, decide
 from ..domain.policy import Mode
-from ..domain.protection import duration
 from ..report import plan_json, size_text, to_text
 from ..settings import Settings
 from .survey import Survey, aged, connect, look
@@ -35,27 +34,24 @@ def show(made: Plan, survey: Survey) -> None:
         heading(f"on hold, nothing is removed ({made.hold.reason.value}): {made.hold.detail}")
     if mode is Mode.OBSERVE:
         heading("mode: observe; `run` only reports, it removes nothing")
-    emit(_candidates(made, survey.now))
+    emit(_candidates(made, survey))
     emit(_kept(made))
     heading(str(made))
 
 
-def _candidates(made: Plan, now: float) -> Table:
-    rows = []
-    for one in made.candidates:
-        used = one.record.last_used
-        rows.append(
-            (
-                str(one.rank),
-                one.image.names[0] if one.image.names else one.image.id[:19],
-                size_text(one.image.size),
-                "never" if used is None else f"{duration(now - used)} ago",
-                f"{duration(now - one.record.first_seen)} ago",
-                one.cause.value if one.cause else "stays for now",
-            )
+def _candidates(made: Plan, survey: Survey) -> Table:
+    rows = tuple(
+        (
+            str(one.rank),
+            one.image.names[0] if one.image.names else one.image.id[:19],
+            size_text(one.image.size),
+            one.cause.value if one.cause else "stays for now",
+            account(one, survey.state, survey.now),
         )
-    columns = ("#", "candidate", "size", "last used", "first seen", "goes")
-    return Table("Nothing protects these; the first goes first", columns, tuple(rows))
+        for one in made.candidates
+    )
+    columns = ("#", "candidate", "size", "goes", "why")
+    return Table("Nothing protects these; the first goes first", columns, rows)
 
 
 def _kept(made: Plan) -> Table:

@@ -17,8 +17,9 @@ from ..cri.client import CriClient
 from ..domain.decision import Candidate, Command, Plan, decide
 from ..domain.facts import Fact, RemovalFinished, UsageSampled
 from ..domain.inventory import UsageSample
+from ..domain.ledger import Changes
 from ..domain.policy import Mark, Policy
-from ..domain.state import Changes, State
+from ..domain.state import State
 from ..domain.watermark import Pressure
 from ..engine.evidence import Evidence
 from ..engine.reconcile import Reconciler, Room
@@ -130,7 +131,7 @@ def _room(
 
     def write(changes: Changes, entries: list[Entry]) -> None:
         lock.renew()
-        ledger.save(*changes)
+        ledger.save(changes)
         history.add(entries)
 
     async def save(state: State) -> None:

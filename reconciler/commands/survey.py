@@ -11,7 +11,7 @@ from ..domain.facts import PolicyLoaded, PolicyRejected, UsageSampled
 from ..domain.policy import Policy
 from ..domain.runtime import RuntimeUnavailable
 from ..domain.state import State, absorb
-from ..engine.observe import ask, observe
+from ..engine.observe import ask, ask_layers, observe
 from ..ledger import Ledger
 from ..policy import PolicyInvalid, absent, load_policy
 from ..settings import Settings
@@ -50,7 +50,7 @@ async def look(
     policy. Raises RuntimeFailure."""
     now = time.time()
     state = State(began_at=now)
-    state.ledger, state.removals = Ledger.read(settings.state_dir)
+    state.remember(Ledger.read(settings.state_dir))
     read = the_policy(settings)
     if isinstance(read, PolicyInvalid):
         absorb(PolicyRejected(now, tuple(map(str, read.problems))), state)
@@ -67,6 +67,8 @@ async def relist(client: CriClient, state: State) -> None:
     while await ask(client, state, time.time):
         if state.ask_trouble is not None:
             break  # the hold will say so
+    while state.memory.unasked and await ask_layers(client, state, time.time):
+        pass
 
 
 def aged(minimum_age: float | None) -> Callable[[Policy], Policy]:

@@ -102,6 +102,11 @@ class CriClient:
         answer = await self._ask("PodSandboxStatus", request)
         return translate.pause_names(answer.info.get("info", ""))
 
+    async def layers_of(self, image_id: str) -> tuple[str, ...]:
+        request = pb.ImageStatusRequest(image=pb.ImageSpec(image=image_id), verbose=True)
+        answer = await self._ask_images("ImageStatus", request, self._deadline)
+        return translate.layers(answer.info.get("info", ""))
+
     async def configured_pause(self) -> str | None:
         answer = await self._ask("Status", pb.StatusRequest(verbose=True))
         return translate.configured_pause(answer.info.get("config", ""))

@@ -4,6 +4,7 @@ containers and few images. What does not make sense is read as "not known", neve
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from sys import intern
@@ -117,6 +118,20 @@ def pause_names(info: str) -> tuple[str, ...]:
     annotations = _object_in(_object_in(told, "runtimeSpec"), "annotations")
     told_names = (told.get("image"), *(annotations.get(key) for key in _PAUSE_ANNOTATIONS))
     return tuple(dict.fromkeys(intern(name) for name in map(_name, told_names) if name))
+
+
+def layers(info: str) -> tuple[str, ...]:
+    """The layers of an image, base first, from ImageStatus(verbose) info["info"]. A layer lies on
+    disk under its own digest and all those below it, so each is named by the chain up to it
+    (docs/runtimes.md); 64 bits of that are enough on one node."""
+    told = _object_in(_object_in(_object(info), "imageSpec"), "rootfs").get("diff_ids")
+    if not isinstance(told, list) or not all(isinstance(one, str) for one in told):
+        return ()
+    chain, names = hashlib.sha256(), []
+    for digest in told:
+        chain.update(digest.encode("utf-8", "replace"))
+        names.append(intern(chain.hexdigest()[:16]))
+    return tuple(names)
 
 
 def configured_pause(info: str) -> str | None:

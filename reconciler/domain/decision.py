@@ -1,13 +1,14 @@
 """Which image goes next, if any: `decide(state, policy, now) -> Plan`, a pure function.
 
-1. A hold stops everything (`Hold`; the ladder in `_hold`): no valid policy, the operator's own
+1. A hold stops everything (the ladder in `hold.py`): no valid policy, the operator's own
    pause, no complete listing since the last removal or since an event that raised doubt, a
    container whose image can not be told, something not asked yet, a filesystem not measured, no
    sandbox image known.
 2. An image with any protection is kept (`protection.py`).
-3. What is left are candidates, in the order of `removal_order`.
-4. A candidate goes for a cause: a filesystem is above its mark and not yet back at the low one;
-   it was unused for longer than the maximum; the operator's own command.
+3. What is left are candidates, in the order of `removal_order` (keepscore.py); what goes whatever
+   the marks say comes before all others.
+4. A candidate goes for a cause: an `expendable` rule; it was unused for longer than the maximum;
+   a filesystem is above its mark and not yet back at the low one; the operator's own command.
 5. A plan evicts at most one image. Then everything is asked and decided anew.
 6. When all candidates together can not bring usage to the low mark, none goes: the space is not
    the images', and an empty cache would help nobody.
@@ -19,18 +20,20 @@ import enum
 import itertools
 from dataclasses import dataclass, replace
 
+from .account import Account
+from .hold import Hold as Hold
+from .hold import HoldReason as HoldReason
+from .hold import hold_on
 from .inventory import Image
+from .keepscore import Appraiser, Score, removal_order
 from .ledger import ImageRecord
 from .policy import Policy
 from .protection import (
-    NARROW_AFTER,
     Kind,
     Protection,
     Scene,
-    and_more,
     duration,
     holding,
-    is_pause,
     verdicts,
 )
 from .state import State
@@ -42,39 +45,13 @@ EXPECTED_YIELD = {"containerd": 3.0}
 GREATEST_YIELD = {"containerd": 16.0}
 
 
-BLANK_DOUBTED = 5.0  # seconds until lists without any container are believed
-
-
 class Cause(enum.Enum):
     """Why a candidate goes."""
 
     WATERMARK = "watermark"
+    EXPENDABLE = "expendable"
     UNUSED_AGE = "unused-age"
     COMMAND = "command"
-
-
-class HoldReason(enum.Enum):
-    """Why nothing is removed at all now."""
-
-    POLICY_UNKNOWN = "policy-unknown"
-    PAUSED = "paused"
-    LISTING_DUE = "listing-due"
-    LISTING_DOUBTFUL = "listing-doubtful"
-    RUNTIME_UNAVAILABLE = "runtime-unavailable"
-    CONTAINER_UNKNOWN = "container-unknown"
-    DETAILS_PENDING = "details-pending"
-    FILESYSTEM_UNMEASURED = "filesystem-unmeasured"
-    SANDBOX_IMAGE_UNKNOWN = "sandbox-image-unknown"
-    RESTING = "resting"
-    EXHAUSTED = "exhausted"
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A reason to remove nothing now, with a sentence for people."""
-
-    reason: HoldReason
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +68,9 @@ class Candidate:
 
     image: Image
     record: ImageRecord
-    rank: int
+    score: Score
+    rank: int  # from 1
+    of: int  # candidates in all
     cause: Cause | None  # None: it stays, for now
 
     @property
@@ -154,9 +133,8 @@ def decide(
             kept.append(Kept(image, protections))
         else:
             free.append(image)
-    free.sort(key=lambda image: removal_order(image, state, now))
-    candidates = _with_causes(free, scene, command)
-    hold = _hold(state, policy, now)
+    candidates = _with_causes(_ranked(free, scene, command), scene, command)
+    hold = hold_on(state, policy, now)
     if hold is not None:
         candidates = tuple(replace(candidate, cause=None) for candidate in candidates)
     elif rest := _rest(state, candidates, now, command):
@@ -177,7 +155,7 @@ def objection(
     image: Image, state: State, policy: Policy | None, now: float, command: Command | None = None
 ) -> str | None:
     """Why one image may not be removed after all: the last look, right before the call is sent."""
-    hold = _hold(state, policy, now)
+    hold = hold_on(state, policy, now)
     if hold is not None or policy is None:
         return hold.detail if hold else "no policy"
     if image.key not in state.graph.images:
@@ -186,7 +164,8 @@ def objection(
     found = next(holding(state.graph.images[image.key], scene), None)
     if found is not None:
         return found.detail
-    needed = _cause(state.record(image.key, now), scene, _missing(state) > 0, command)
+    record = state.record(image.key, now)
+    needed = _cause(_due(image, record, scene), _missing(state) > 0, command)
     return None if needed else "it need not go any more: the marks or the usage have changed"
 
 
@@ -195,26 +174,78 @@ def expected_bytes(image: Image, state: State) -> int:
     return int(image.size * _yield(state, EXPECTED_YIELD))
 
 
-def removal_order(image: Image, state: State, now: float) -> tuple[float, float, str]:
-    """The candidate that sorts first goes first: last used, then first seen, then id. An image
-    never used sorts by when it was first seen alone: that is all we know of it."""
+def account(candidate: Candidate, state: State, now: float) -> str:
+    """A candidate's place in the order and its score, in one line: the same wherever it is told."""
+    over = sum(fs.bytes_over_low for fs in state.filesystems.values())
+    return Account(candidate.image, candidate.record, candidate.score, now).line(
+        goes=candidate.goes,
+        rank=candidate.rank,
+        of=candidate.of,
+        frees=expected_bytes(candidate.image, state),
+        missing=over,
+    )
+
+
+def score_of(image: Image, state: State, policy: Policy, now: float) -> Score:
+    """One image's score, also of one that is kept."""
+    scene = Scene(state, policy, now)
     record = state.record(image.key, now)
-    last_used = record.last_used if record.last_used is not None else record.first_seen
-    return last_used, record.first_seen, image.id
+    return _appraiser(scene).score(image, record, scene.wishes.tier_rule(image))
 
 
-def _with_causes(free: list[Image], scene: Scene, command: Command | None) -> tuple[Candidate, ...]:
+def _appraiser(scene: Scene) -> Appraiser:
+    memory, version = scene.state.memory, scene.state.version
+    unpacked = version is not None and version.sizes_are_unpacked
+    return Appraiser(memory.arrivals, memory.shares, scene.now, unpacked=unpacked)
+
+
+Ranked = tuple[Image, ImageRecord, Score, Cause | None]
+
+
+def _ranked(free: list[Image], scene: Scene, command: Command | None) -> list[Ranked]:
+    """The candidates in the order in which they go, each with the cause it has whatever the
+    marks say."""
+    appraiser, wishes = _appraiser(scene), scene.wishes
+    ranked = []
+    for image in free:
+        record = scene.state.record(image.key, scene.now)
+        score = appraiser.score(image, record, wishes.tier_rule(image))
+        due = None if command is not None else _due(image, record, scene)
+        order = (due is None, *removal_order(score, image, record))
+        ranked.append((order, (image, record, score, due)))
+    ranked.sort(key=lambda pair: pair[0])
+    return [one for _, one in ranked]
+
+
+def _due(image: Image, record: ImageRecord, scene: Scene) -> Cause | None:
+    """Why an image goes though there is room."""
+    unused = scene.now - max(record.first_seen, record.last_used or 0.0)
+    rule = scene.wishes.expendable_rule(image)
+    if rule is not None and unused >= rule.unused_for:
+        return Cause.EXPENDABLE
+    longest = scene.policy.maximum_unused_age
+    return Cause.UNUSED_AGE if longest and unused >= longest else None
+
+
+def _with_causes(
+    ranked: list[Ranked], scene: Scene, command: Command | None
+) -> tuple[Candidate, ...]:
     """Which candidates would go, by an estimate: removal is measured after each, so the estimate
     decides only what is shown, never what is done."""
     missing = _missing(scene.state)
     candidates = []
-    for rank, image in enumerate(free, 1):
-        record = scene.state.record(image.key, scene.now)
-        cause = _cause(record, scene, missing > 0, command)
+    for rank, (image, record, score, due) in enumerate(ranked, 1):
+        cause = _cause(due, missing > 0, command)
         if cause is not None:
             missing -= expected_bytes(image, scene.state)
-        candidates.append(Candidate(image, record, rank, cause))
+        candidates.append(Candidate(image, record, score, rank, len(ranked), cause))
     return tuple(candidates)
+
+
+def _cause(due: Cause | None, missing: bool, command: Command | None) -> Cause | None:
+    if command is not None:
+        return Cause.COMMAND if command.all_unused or missing else None
+    return due or (Cause.WATERMARK if missing else None)
 
 
 def _ends_at(kept: Kept, scene: Scene) -> float | None:
@@ -233,18 +264,6 @@ def _spared(candidate: Candidate) -> Candidate:
     return replace(candidate, cause=None) if candidate.cause is Cause.WATERMARK else candidate
 
 
-def _cause(
-    record: ImageRecord, scene: Scene, missing: bool, command: Command | None
-) -> Cause | None:
-    if command is not None and (command.all_unused or missing):
-        return Cause.COMMAND
-    unused = scene.now - max(record.first_seen, record.last_used or 0.0)
-    longest = scene.policy.maximum_unused_age
-    if command is None and longest and unused >= longest:
-        return Cause.UNUSED_AGE
-    return Cause.WATERMARK if command is None and missing else None
-
-
 def _missing(state: State) -> float:
     """Bytes to free, over all filesystems. Short of inodes alone: one, since no image tells its
     inodes, so that exactly the next candidate is said to go."""
@@ -255,77 +274,6 @@ def _missing(state: State) -> float:
 def _yield(state: State, table: dict[str, float]) -> float:
     """Bytes freed for each byte listed; 1 where the runtime lists unpacked sizes."""
     return 1.0 if state.version and state.version.sizes_are_unpacked else table["containerd"]
-
-
-def _hold(state: State, policy: Policy | None, now: float) -> Hold | None:
-    """The ladder of doubts; the first that applies is told."""
-    if policy is None:
-        problem = and_more(list(state.policy_problems[:1]), list(state.policy_problems))
-        return Hold(HoldReason.POLICY_UNKNOWN, f"no valid policy yet: {problem or 'not read'}")
-    if state.paused_at is not None:
-        since = duration(now - state.paused_at)
-        return Hold(HoldReason.PAUSED, f"paused by the operator {since} ago, until resumed")
-    if state.listing_trouble is not None:
-        return Hold(HoldReason.RUNTIME_UNAVAILABLE, state.listing_trouble)
-    if state.listing_spent or state.graph.ambiguous or state.removing is not None:
-        return Hold(HoldReason.LISTING_DUE, "no complete listing since the last change")
-    return (
-        _container_hold(state, now)
-        or _filesystem_hold(state)
-        or _sandbox_hold(state)
-        or _blank_hold(state)
-    )
-
-
-def _container_hold(state: State, now: float) -> Hold | None:
-    for container_id, since in state.graph.untold.items():
-        if now - since < NARROW_AFTER:
-            container = state.graph.containers[container_id]
-            text = f"container {container.name} ({container_id[:13]}) refers to "
-            text += repr(container.image_ref or container.image)
-            left = duration(NARROW_AFTER - (now - since))
-            text += f", which no listed image answers to; narrows to its names in {left}"
-            return Hold(HoldReason.CONTAINER_UNKNOWN, text)
-    waiting = len(state.asks_volumes) + len(state.graph.unasked_sandboxes)
-    if waiting:
-        text = f"image volumes or pause image of {waiting} containers and sandboxes not known yet"
-        trouble = f" ({state.ask_trouble})" if state.ask_trouble else ""
-        return Hold(HoldReason.DETAILS_PENDING, text + trouble)
-    return None
-
-
-def _filesystem_hold(state: State) -> Hold | None:
-    reason = HoldReason.FILESYSTEM_UNMEASURED
-    if state.sample is None:
-        return Hold(reason, "the image filesystem has not been measured yet")
-    if state.sample.invisible:
-        lost = state.sample.invisible[0]
-        return Hold(reason, f"image filesystem {lost.mountpoint}: {lost.error}")
-    if not state.sample.filesystems:
-        return Hold(reason, "the runtime names no image filesystem")
-    return None
-
-
-def _blank_hold(state: State) -> Hold | None:
-    """A sweep of all users at once: the end of every pod, or a runtime that forgot them."""
-    if state.blank_since is None or state.listed_at is None:
-        return None
-    if state.listed_at - state.blank_since >= BLANK_DOUBTED:
-        return None
-    text = f"not one container is listed, beside {len(state.graph.sandboxes)} sandboxes; "
-    return Hold(HoldReason.LISTING_DOUBTFUL, text + "believed once later listings say the same")
-
-
-def _sandbox_hold(state: State) -> Hold | None:
-    """Sandboxes run, and none of the ways to know a sandbox image names one: not even a pin."""
-    told = state.configured_pause or any(box.pause for box in state.graph.sandboxes.values())
-    if not state.graph.sandboxes or told:
-        return None
-    images = state.graph.images.values()
-    if any(image.pinned or any(map(is_pause, image.names)) for image in images):
-        return None
-    text = "sandboxes run, but no runtime answer, pin or name tells their pause image; "
-    return Hold(HoldReason.SANDBOX_IMAGE_UNKNOWN, text + "pin it in the runtime's configuration")
 
 
 def _rest(

@@ -1,36 +1,49 @@
-"""The operator's exclusions, found fast: thousands of rules must not slow a decision."""
+"""The operator's rules on images, found fast: thousands of rules must not slow a decision."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from .inventory import Image
 from .policy import Exclusion
-from .reference import InvalidReference, parse_reference
+from .reference import InvalidReference, Pattern, parse_reference
 
 REMEMBERED = 8192  # images whose matches are kept; then all are forgotten
 
 
-class Exclusions:
+class Rule(Protocol):
+    """Anything the operator says of the images that a pattern matches."""
+
+    @property
+    def pattern(self) -> Pattern: ...
+
+
+R = TypeVar("R", bound=Rule)
+
+
+class RuleIndex(Generic[R]):
     """The rules of one policy, bucketed by the one repository they can match or by their host.
 
-    What matches an image's names is remembered, since names rarely change; whether a rule is in
-    force (`until`) is asked anew each time.
+    What matches an image's names is remembered, since names rarely change; what depends on the
+    time is for the caller to ask anew.
     """
 
-    def __init__(self, rules: Sequence[Exclusion]) -> None:
+    def __init__(self, rules: Sequence[R]) -> None:
         self._exact: dict[str, list[int]] = defaultdict(list)
         self._by_host: dict[str, list[int]] = defaultdict(list)
         self._any_host: list[int] = []
         self._by_id: dict[str, list[int]] = defaultdict(list)  # first 12 hex digits
         self._rules = rules
-        self._found: dict[tuple[str, tuple[str, ...]], tuple[tuple[Exclusion, str], ...]] = {}
+        self._found: dict[tuple[str, tuple[str, ...]], tuple[tuple[R, str], ...]] = {}
         for number, rule in enumerate(rules):
-            self._bucket(rule).append(number)
+            self._bucket(rule.pattern).append(number)
 
-    def _bucket(self, rule: Exclusion) -> list[int]:
-        pattern = rule.pattern
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def _bucket(self, pattern: Pattern) -> list[int]:
         if pattern.id_prefix is not None:
             return self._by_id[pattern.id_prefix[:12]]
         if pattern.repository is not None:
@@ -38,18 +51,18 @@ class Exclusions:
         host = pattern.segments[0]
         return self._any_host if "*" in host else self._by_host[host]
 
-    def protecting(self, image: Image, now: float) -> tuple[Exclusion, str] | None:
-        """The first rule in force, in the order of the file, that matches an image, and the name
-        (or id) that it matches."""
+    def matching(self, image: Image) -> tuple[tuple[R, str], ...]:
+        """All rules that match an image, in the order of the file, each with the name (or id)
+        that it matches."""
         names = (image.id, image.names)
         found = self._found.get(names)
         if found is None:
             if len(self._found) >= REMEMBERED:
                 self._found.clear()
-            found = self._found[names] = tuple(self._matching(image))
-        return next(((rule, name) for rule, name in found if rule.in_force(now)), None)
+            found = self._found[names] = tuple(self._search(image))
+        return found
 
-    def _matching(self, image: Image) -> Iterator[tuple[Exclusion, str]]:
+    def _search(self, image: Image) -> Iterator[tuple[R, str]]:
         for number in sorted(set(self._numbers(image))):
             rule = self._rules[number]
             name = rule.pattern.match(image)
@@ -68,3 +81,13 @@ class Exclusions:
             yield from self._by_host.get(reference.repository.partition("/")[0], ())
             digest = (reference.digest or "").removeprefix("sha256:")
             yield from self._by_id.get(digest[:12], ()) if digest else ()
+
+
+class Exclusions(RuleIndex[Exclusion]):
+    """The exclusions of one policy."""
+
+    def protecting(self, image: Image, now: float) -> tuple[Exclusion, str] | None:
+        """The first rule in force, in the order of the file, that matches an image, and the name
+        (or id) that it matches."""
+        found = self.matching(image)
+        return next(((rule, name) for rule, name in found if rule.in_force(now)), None)

@@ -139,6 +139,16 @@ class PauseTold:
 
 
 @dataclass(frozen=True, slots=True)
+class LayersTold:
+    """ImageStatus told which layers an image has, base first (layers.py). None: it would not, and
+    is not asked again while we run."""
+
+    at: float
+    image_id: str
+    layers: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class AskFailed:
     """The runtime would not tell a container's volumes or a sandbox's pause image."""
 
@@ -184,6 +194,7 @@ Fact: TypeAlias = (
     | RemovalFinished
     | VolumesTold
     | PauseTold
+    | LayersTold
     | AskFailed
     | Paused
     | Resumed

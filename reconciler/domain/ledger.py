@@ -14,6 +14,19 @@ class ImageRecord:
     last_used: float | None = None  # when a user of it was last seen; None: never
     last_started: float | None = None  # when the newest container counted was created
     uses: int = 0  # containers made from it
+    counters: tuple[float, ...] = ()  # decayed counts of use (demand.py), as of `counted_at`
+    counted_at: float = 0.0
+    names: tuple[str, ...] = ()  # the last tags it was listed under, or else its digest names
+    size: int = 0  # bytes, as listed last
+    layers: tuple[str, ...] | None = None  # base first (layers.py); None: not asked yet
+
+
+@dataclass(frozen=True, slots=True)
+class Ghost:
+    """An image that is gone: its history is resumed should it be pulled again."""
+
+    record: ImageRecord
+    gone_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +37,44 @@ class RemovalRecord:
     names: tuple[str, ...] = ()
     answered_at: float | None = None
     came_back_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """The newest image of a stream of tags, or of a repository: when it was first seen."""
+
+    at: float
+    key: str
+    name: str  # a tag of it, for people
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line of the log of starts and pulls. `container` is empty for a pull; `ended` is set on
+    the line that tells a container's end."""
+
+    at: float
+    key: str
+    container: str = ""
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """Everything a ledger holds."""
+
+    images: dict[str, ImageRecord]
+    ghosts: dict[str, Ghost]
+    removals: dict[str, RemovalRecord]
+    arrivals: dict[str, Arrival]  # by stream or repository (streams.py)
+    running: dict[str, str]  # container id -> image key: in the log of starts, without an end
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed since the ledger was written last; None: to be forgotten."""
+
+    images: dict[str, ImageRecord | Ghost | None]
+    removals: dict[str, RemovalRecord | None]
+    arrivals: dict[str, Arrival | None]
+    log: list[LogLine]

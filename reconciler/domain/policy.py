@@ -72,6 +72,43 @@ class Exclusion:
         return self.until is None or dt.datetime.fromtimestamp(now, dt.UTC).date() <= self.until
 
 
+class Tier(enum.Enum):
+    """What the operator thinks an image is worth beside its use: a factor of its score."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+    SCRATCH = "scratch"
+
+    @property
+    def weight(self) -> float:
+        return _WEIGHTS[self]
+
+
+_WEIGHTS = {Tier.HIGH: 3.0, Tier.NORMAL: 1.0, Tier.LOW: 0.3, Tier.SCRATCH: 0.03}
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """One pattern of an `importance` rule."""
+
+    pattern: Pattern
+    place: Place
+    tier: Tier
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expendable:
+    """One pattern of an `expendable` rule: what it matches goes, whatever the marks say, once it
+    was unused for that long."""
+
+    pattern: Pattern
+    place: Place
+    unused_for: float  # seconds
+    reason: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Required:
     """A pattern of `requiredImages`: only reported when nothing here matches it."""
@@ -94,5 +131,7 @@ class Policy:
     system_enabled: bool = True
     system_keep_for: float = 720 * 3600.0
     exclusions: tuple[Exclusion, ...] = ()
+    importance: tuple[Importance, ...] = ()
+    expendable: tuple[Expendable, ...] = ()
     required: tuple[Required, ...] = ()
     source: str = field(default="built-in defaults", compare=False)  # the path, for people

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .exclusion import Exclusions
+from .importance import Wishes, wishes_of
 from .inventory import Container, Image, is_full_id
 from .policy import Exclusion, Policy
 from .reference import InvalidReference, parse_reference
@@ -71,6 +72,10 @@ class Scene:
     @functools.cached_property
     def exclusions(self) -> Exclusions:
         return exclusions_of(self.policy)
+
+    @functools.cached_property
+    def wishes(self) -> Wishes:
+        return wishes_of(self.policy)
 
     @functools.cached_property
     def current(self) -> dict[str, set[str]]:

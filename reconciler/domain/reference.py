@@ -210,3 +210,50 @@ def _glob(pattern: str, text: str) -> bool:
             return False
         at = found + len(part)
     return True
+
+
+def could_both_match(one: Pattern, other: Pattern) -> bool:
+    """Whether some name could match both patterns. An id pattern overlaps another one only where
+    one begins the other: which names an id has can not be told from the patterns."""
+    if one.id_prefix is not None or other.id_prefix is not None:
+        first, second = one.id_prefix or "", other.id_prefix or ""
+        return bool(first and second) and (first.startswith(second) or second.startswith(first))
+    if one.digest is not None and other.digest is not None and one.digest != other.digest:
+        return False
+    tags = (one.tag, other.tag) if one.digest is None and other.digest is None else (None, None)
+    if tags[0] is not None and tags[1] is not None and not _texts_meet(tags[0], tags[1]):
+        return False
+    return _segments_meet(one.segments, other.segments)
+
+
+def _segments_meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether some list of segments fits both; `**` is one segment or more."""
+
+    @functools.cache
+    def meet(i: int, j: int) -> bool:
+        if i == len(one) or j == len(other):
+            return i == len(one) and j == len(other)
+        if one[i] != "**" and other[j] != "**" and not _texts_meet(one[i], other[j]):
+            return False
+        # Both take this segment; a `**` may then take more.
+        ways = {(i + 1, j + 1)}
+        if one[i] == "**":
+            ways.add((i, j + 1))
+        if other[j] == "**":
+            ways.add((i + 1, j))
+        return any(meet(*way) for way in ways)
+
+    return meet(0, 0)
+
+
+def _texts_meet(one: str, other: str) -> bool:
+    """Whether some text fits two patterns in which `*` is any run."""
+    if "*" not in one:
+        return _glob(other, one)
+    if "*" not in other:
+        return _glob(one, other)
+    head, tail = one.partition("*")[0], one.rpartition("*")[2]
+    start, end = other.partition("*")[0], other.rpartition("*")[2]
+    heads = head.startswith(start) or start.startswith(head)
+    # With a `*` in both, what stands between can always be given to the other's `*`.
+    return heads and (tail.endswith(end) or end.endswith(tail))

@@ -34,7 +34,7 @@ class EventsUnsupported(RuntimeFailure):
 
 
 class NoSuchObject(RuntimeFailure):
-    """The container or sandbox asked about is gone (NOT_FOUND): list again."""
+    """The container, sandbox or image asked about is gone (NOT_FOUND): list again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,11 @@ class ImageRuntime(Protocol):
     async def pause_of(self, sandbox_id: str) -> tuple[str, ...]:
         """The names a sandbox's status gives for its pause image, maybe none. Raises
         NoSuchObject."""
+        ...
+
+    async def layers_of(self, image_id: str) -> tuple[str, ...]:
+        """The layers of an image, base first, each by a name that two images share exactly where
+        they share the layer on disk; none where the runtime does not tell. Raises NoSuchObject."""
         ...
 
     async def configured_pause(self) -> str | None:

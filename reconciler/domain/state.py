@@ -7,14 +7,14 @@ fact twice leaves what absorbing it once left.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from functools import singledispatch
 
 from . import facts
 from .graph import ImageGraph
-from .inventory import Container, Image, Listing, UsageSample, image_key
-from .ledger import ImageRecord, RemovalRecord
+from .inventory import Container, EventKind, Listing, UsageSample, image_key
+from .ledger import Changes, ImageRecord, Remembered, RemovalRecord
+from .memory import Memory
 from .policy import Policy, Watermarks
 from .runtime import RuntimeVersion
 from .watermark import FilesystemState, Pressure, measured, pressed
@@ -27,10 +27,6 @@ REST_FIRST = 60.0  # seconds of rest when removals free nothing, doubling up to 
 REST_LAST = 3600.0
 FUTILE_REMOVALS = 10  # so many in a row that freed nothing: the space is not the images'
 RECORDS_KEPT = 7 * 86400.0  # seconds a removal is remembered
-COUNTED_KEPT = 10_000  # container ids whose use was counted, against late and doubled events
-
-
-Changes = tuple[dict[str, ImageRecord | None], dict[str, RemovalRecord | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +44,7 @@ class State:
 
     began_at: float  # when this state came to be; containers older than it may be counted already
     graph: ImageGraph = field(default_factory=ImageGraph)
-    ledger: dict[str, ImageRecord] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
     removals: dict[str, RemovalRecord] = field(default_factory=dict)
     refusals: dict[str, Refusal] = field(default_factory=dict)
     policy: Policy | None = None
@@ -69,9 +65,21 @@ class State:
     futile: int = 0  # removals in a row that freed nothing
     rest_until: float = 0.0
     rest: float = REST_FIRST
-    changed: set[str] = field(default_factory=set)  # image keys whose records are to be written
     changed_removals: set[str] = field(default_factory=set)
-    counted: OrderedDict[str, None] = field(default_factory=OrderedDict)
+
+    @property
+    def ledger(self) -> dict[str, ImageRecord]:
+        """The records of the images on the node, by key."""
+        return self.memory.images
+
+    @ledger.setter
+    def ledger(self, records: dict[str, ImageRecord]) -> None:
+        self.memory.images = records
+
+    def remember(self, told: Remembered) -> None:
+        """Takes over what the ledger holds, before anything is absorbed."""
+        self.memory.remember(told)
+        self.removals = dict(told.removals)
 
     @property
     def pressure(self) -> Pressure:
@@ -86,12 +94,17 @@ class State:
         return self.graph.unasked_containers if has_volumes else set()
 
     def take_changes(self) -> Changes:
-        """The records that changed since the last call, by image key; None: to be forgotten."""
-        images = {key: self.ledger.get(key) for key in self.changed}
-        removals = {key: self.removals.get(key) for key in self.changed_removals}
-        self.changed.clear()
+        """What changed since the last call; None: to be forgotten."""
+        memory = self.memory
+        changes = Changes(
+            {key: memory.images.get(key) or memory.ghosts.get(key) for key in memory.changed},
+            {key: self.removals.get(key) for key in self.changed_removals},
+            {of: memory.arrivals.get(of) for of in memory.changed_arrivals},
+            memory.log,
+        )
+        memory.changed, memory.changed_arrivals, memory.log = set(), set(), []
         self.changed_removals.clear()
-        return images, removals
+        return changes
 
     def note_removal(self, begun: facts.RemovalBegun) -> RemovalRecord | None:
         """Remembers, before the last look, that a removal may be about to be sent; gives what
@@ -113,7 +126,7 @@ class State:
 
     def record(self, key: str, now: float) -> ImageRecord:
         """An image's record; one we know nothing of counts as seen just now."""
-        return self.ledger.get(key) or ImageRecord(first_seen=now)
+        return self.memory.record(key, now)
 
 
 @singledispatch
@@ -129,10 +142,12 @@ def _(fact: facts.ContainerChanged, state: State) -> None:
     state.graph.apply(event, fact.received_at)
     for container in event.containers:
         if container.id == event.subject_id and before is None:
-            _count_use(state, container)
+            _count_use(state, container, {})
         _mark_used(state, container, fact.received_at)
     if before is not None:
         _mark_used(state, before, fact.received_at)
+        if event.kind is EventKind.DELETED and event.subject_id not in state.graph.containers:
+            state.memory.end(event.subject_id, fact.received_at)
 
 
 @absorb.register
@@ -140,19 +155,19 @@ def _(fact: facts.Listed, state: State) -> None:
     listing = fact.listing
     state.version, state.configured_pause = fact.version, fact.configured_pause
     _notice_blank(state, listing)
-    known = set(state.graph.containers)
     used = set(state.graph.used_keys())
-    # A slow answer tells of its last moment as well as of its first: ages count from its end.
-    _meet_images(state, {image.key: image for image in listing.images}, listing.ended_at)
     state.graph.replace(listing)
-    new = [container for container in listing.containers if container.id not in known]
-    for container in sorted(new, key=lambda container: container.created_at):
-        _count_use(state, container)
+    # A slow answer tells of its last moment as well as of its first: ages count from its end.
+    _meet_images(state, listing.ended_at)
+    fresh = [one for one in listing.containers if state.memory.uncounted(one.id)]
+    oldest: dict[str, float] = {}
+    for container in sorted(fresh, key=lambda container: container.created_at):
+        _count_use(state, container, oldest)
     # What this listing shows to be unused, and the one before did not, was used until now for all
     # that is known: no event may have told when its last container went.
     for key in used.union(state.graph.used_keys()):
-        if key in state.ledger:
-            _touch(state, key, listing.ended_at)
+        state.memory.touch(key, listing.ended_at)
+    state.memory.trim(state.graph.containers, listing.ended_at)
     state.listed_at, state.listing_spent, state.listing_trouble = listing.began_at, False, None
     state.ask_trouble = None
 
@@ -172,6 +187,11 @@ def _(fact: facts.PauseTold, state: State) -> None:
     sandbox = state.graph.sandboxes.get(fact.sandbox_id)
     if sandbox is not None:
         state.graph.put_sandbox(replace(sandbox, pause=fact.pause))
+
+
+@absorb.register
+def _(fact: facts.LayersTold, state: State) -> None:
+    state.memory.put_layers(image_key(fact.image_id), fact.layers)
 
 
 @absorb.register
@@ -290,20 +310,18 @@ def _refuse(state: State, key: str, fact: facts.RemovalFinished) -> None:
 def _seen_anew(state: State, key: str, now: float) -> None:
     """An image that is listed though its removal may have been carried out: pulled again in
     between, for all that is known, so it counts as seen just now."""
-    if key in state.ledger:
-        state.ledger[key] = replace(state.ledger[key], first_seen=now)
-        state.changed.add(key)
+    state.memory.seen_anew(key, now)
 
 
-def _meet_images(state: State, listed: dict[str, Image], now: float) -> None:
+def _meet_images(state: State, now: float) -> None:
     """Opens a record for every image that is new, closes those of images that are gone."""
-    for key in listed.keys() - state.ledger.keys():
-        state.ledger[key] = ImageRecord(first_seen=now)
-        state.changed.add(key)
+    listed = state.graph.images
+
+    def first_made(key: str) -> float | None:
+        return _oldest(state, key)
+
+    for key in state.memory.meet(listed, first_made, now):
         _notice_return(state, key, now)
-    for key in state.ledger.keys() - listed.keys():
-        del state.ledger[key]
-        state.changed.add(key)
     for key in state.refusals.keys() - listed.keys():
         if now >= state.refusals[key].until:  # an image that a list lacks for a moment is not new
             del state.refusals[key]
@@ -327,33 +345,25 @@ def _notice_return(state: State, key: str, now: float) -> None:
         state.changed_removals.add(key)
 
 
-def _count_use(state: State, container: Container) -> None:
-    """Counts one use of an image for a container seen for the first time. One made before we
-    started may be in the ledger's count: it is, unless it is younger than the newest counted."""
-    if container.id in state.counted:
-        return
-    state.counted[container.id] = None
-    if len(state.counted) > COUNTED_KEPT:
-        state.counted.popitem(last=False)
-    for key in state.graph.images_of(container):
-        record = state.ledger.get(key)
-        last = (record.last_started or 0.0) if record else 0.0
-        if record is None or container.created_at <= min(last, state.began_at):
-            continue
-        state.ledger[key] = replace(
-            record, last_started=max(last, container.created_at), uses=record.uses + 1
-        )
-        state.changed.add(key)
+def _oldest(state: State, key: str) -> float | None:
+    """When the oldest container on the node that uses an image was made."""
+    containers = state.graph.containers
+    users = state.graph.users_of(key)
+    return min((containers[one].created_at for one in users if one in containers), default=None)
+
+
+def _count_use(state: State, container: Container, oldest: dict[str, float]) -> None:
+    """Counts a container seen for the first time. Where an older one is still there, the image
+    has been in use since that one was made, whatever was seen of it. `oldest` remembers when, for
+    all containers of one listing."""
+    keys = state.graph.images_of(container)
+    for key in keys - oldest.keys():
+        found = _oldest(state, key)
+        oldest[key] = container.created_at if found is None else found
+    opening = frozenset(key for key in keys if container.created_at <= oldest[key])
+    state.memory.count(container, keys, state.began_at, opening)
 
 
 def _mark_used(state: State, container: Container, at: float) -> None:
     for key in state.graph.images_of(container):
-        if key in state.ledger:
-            _touch(state, key, at)
-
-
-def _touch(state: State, key: str, at: float) -> None:
-    record = state.ledger[key]
-    if record.last_used is None or at > record.last_used:
-        state.ledger[key] = replace(record, last_used=at)
-        state.changed.add(key)
+        state.memory.touch(key, at)

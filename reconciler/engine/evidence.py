@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..domain.decision import Candidate
+from ..domain.decision import Candidate, account
 from ..domain.facts import RemovalFinished
-from ..domain.protection import duration
 from ..domain.state import State
 from ..domain.watermark import FilesystemState
 from ..history import Entry
@@ -34,7 +33,7 @@ class Evidence:
 
     def began(self, candidate: Candidate, state: State, at: float) -> str:
         """Notes what is known right before the call; why the image goes, in a line."""
-        why = reason(candidate, at)
+        why = account(candidate, state, at)
         self._begun = _Begun(candidate, why, state.listed_at, fullest(state))
         return why
 
@@ -69,15 +68,6 @@ class Evidence:
         )
         self._entries.append(entry)
         return entry
-
-
-def reason(candidate: Candidate, at: float) -> str:
-    """Why a candidate goes, in a line for people."""
-    record = candidate.record
-    used = record.last_used
-    last = "never used here" if used is None else f"last used {duration(at - used)} ago"
-    seen = duration(at - record.first_seen)
-    return f"nothing refers to it, {last}, on this node for {seen}, {record.uses} uses"
 
 
 def fullest(state: State) -> FilesystemState | None:

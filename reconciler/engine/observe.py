@@ -10,12 +10,19 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from ..domain.facts import AskFailed, Fact, Listed, ListingDue, PauseTold, VolumesTold
-from ..domain.runtime import ImageRuntime, NoSuchObject, RuntimeFailure, RuntimeVersion
+from ..domain.facts import AskFailed, Fact, LayersTold, Listed, ListingDue, PauseTold, VolumesTold
+from ..domain.runtime import (
+    ImageRuntime,
+    NoSuchObject,
+    RuntimeFailure,
+    RuntimeUnavailable,
+    RuntimeVersion,
+)
 from ..domain.state import State, absorb
 
 AT_ONCE = 16  # questions in flight
 SLICE = 256  # questions before the loop looks at its mailbox again
+LAYERS_SLICE = 64  # fewer of those that nothing waits for
 
 
 async def observe(
@@ -48,6 +55,31 @@ async def ask(runtime: ImageRuntime, state: State, clock: Callable[[], float]) -
         for sandbox_id in sandboxes:
             group.start_soon(_tell, state, pause, sandbox_id, clock, limit)
     return bool(state.asks_volumes or state.graph.unasked_sandboxes)
+
+
+async def ask_layers(runtime: ImageRuntime, state: State, clock: Callable[[], float]) -> bool:
+    """Asks for the layers of images not known yet, a slice of them, straight into the state.
+    Nothing is held back for want of them. False: the runtime does not answer, try later."""
+    limit, answers = anyio.CapacityLimiter(AT_ONCE), True
+
+    async def one(key: str) -> None:
+        nonlocal answers
+        image = state.graph.images[key]
+        layers: tuple[str, ...] | None = None
+        async with limit:
+            try:
+                layers = await runtime.layers_of(image.id)
+            except RuntimeUnavailable:
+                answers = False
+                return
+            except RuntimeFailure:
+                pass  # gone meanwhile, or it will not tell: its size alone has to do
+        absorb(LayersTold(clock(), image.id, layers), state)
+
+    async with anyio.create_task_group() as group:
+        for key in sorted(state.memory.unasked & state.graph.images.keys())[:LAYERS_SLICE]:
+            group.start_soon(one, key)
+    return answers
 
 
 async def _tell(

@@ -30,8 +30,8 @@ from ..domain.policy import Mode
 from ..domain.runtime import ImageRuntime, RuntimeFailure
 from ..domain.state import State, absorb
 from ..domain.watermark import Pressure
-from .observe import ask, observe
-from .pace import ASK_AGAIN, CALM_SPACING, SAVE_EVERY, Pace
+from .observe import ask, ask_layers, observe
+from .pace import ASK_AGAIN, CALM_SPACING, LAYERS_AGAIN, SAVE_EVERY, Pace
 from .reclaim import Attempt, begin, send
 
 
@@ -92,6 +92,7 @@ class Reconciler:
             await self._reclaim()
         elif listed:
             self._decide()
+        await self._ask_layers()
         if self.room.clock() - self._pace.saved_at >= SAVE_EVERY:
             await self.save()
 
@@ -163,6 +164,16 @@ class Reconciler:
             if self.state.ask_trouble is not None:
                 self._pace.ask_not_before = now + ASK_AGAIN
 
+    async def _ask_layers(self) -> None:
+        """What the order of removal would like to know, and nothing waits for."""
+        now = self.room.clock()
+        if (
+            self.state.memory.unasked
+            and now >= self._pace.layers_not_before
+            and not await ask_layers(self.room.runtime, self.state, self.room.clock)
+        ):
+            self._pace.layers_not_before = now + LAYERS_AGAIN
+
     def _decide(self) -> Plan:
         now = self.room.clock()
         plan = decide(self.state, self.state.policy, now, command=self._command)
@@ -176,8 +187,10 @@ class Reconciler:
         state = self.state
         if state.listed_at is None or not self._pace.may_look(now):
             return False
-        longest = state.policy.maximum_unused_age if state.policy else 0.0
-        return state.pressure is Pressure.RECLAIMING or longest > 0
+        if state.pressure is Pressure.RECLAIMING:
+            return True
+        policy = state.policy  # some of its rules remove though there is room
+        return policy is not None and bool(policy.maximum_unused_age or policy.expendable)
 
     async def _reclaim(self) -> None:
         """Removes one image after the other until nothing more goes; each on a listing of its

@@ -64,7 +64,7 @@ def status(view: View) -> Json:
         "policy": _policy_health(state),
         "notReady": missing(state),
         "counts": _counts(state, plan),
-        "next": [_named(candidate_json(one)) for one in plan.candidates[:5]],
+        "next": [_named(candidate_json(one, state, now)) for one in plan.candidates[:5]],
         "requiredMissing": _required_missing(state, policy),
         "control": view.token_file is not None,
     }
@@ -172,7 +172,7 @@ async def plan(view: View) -> Json:
         "mode": state.policy.mode.value if state.policy else "observe",
         "hold": hold_json(made.hold),
         "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
-        "candidates": [candidate_json(one) async for one in sliced(made.candidates)],
+        "candidates": [candidate_json(one, state, now) async for one in sliced(made.candidates)],
         "kept": kept,
     }
 

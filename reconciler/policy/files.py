@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..domain.policy import Place, Policy
+from .draft import Draft
 from .nodes import Problem, Sheet
-from .parse import Draft, finish, read_into
+from .parse import finish, read_into
+from .rules import disagreeing
 
 LARGEST = 1 << 20  # bytes of one file; more is refused unread
 LARGEST_TOGETHER = 16 << 20  # bytes of all files of a directory
@@ -100,7 +102,8 @@ def parse_text(text: Text, today: dt.date | None = None) -> tuple[Policy, tuple[
     problems = [*text.problems, *(one for sheet in sheets for one in sheet.found())]
     if problems:
         raise PolicyInvalid(problems)
-    return policy, tuple(one for sheet in sheets for one in sheet.warnings)
+    warnings = [one for sheet in sheets for one in sheet.warnings]
+    return policy, (*warnings, *disagreeing(policy))
 
 
 def whole(path: Path | str, text: str) -> Problem:

@@ -7,33 +7,18 @@ that an operator sees them at once.
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
-from ..domain.policy import Exclusion, Mark, Mode, Policy, Required, Watermarks
-from ..domain.reference import InvalidPattern, Pattern, parse_pattern
-from .nodes import Sheet, compose, mapping, sequence, text
+from ..domain.policy import Mark, Mode, Policy, Watermarks
+from .draft import Draft, parsed
+from .nodes import Sheet, compose, mapping, text
+from .rules import exclusions, expendable, importance, required
 from .values import parse_duration, parse_mark, parse_percent, parse_size
 
 API_VERSION, KIND = "reconciler/v1", "ImagePolicy"
-WARN_AHEAD = dt.timedelta(days=7)
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-
-
-@dataclass(slots=True)
-class Draft:
-    """What files gave so far: single values by the field of `Policy` they set, and where."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-    given: dict[str, tuple[yaml.Node, Sheet]] = field(default_factory=dict)  # dotted key -> where
-    exclusions: list[Exclusion] = field(default_factory=list)
-    required: list[Required] = field(default_factory=list)
-    marks: dict[str, Mark] = field(default_factory=dict)
-    misread: set[str] = field(default_factory=set)  # dotted keys of marks that are no marks
 
 
 def read_into(draft: Draft, data: bytes, sheet: Sheet, today: dt.date) -> None:
@@ -47,7 +32,7 @@ def read_into(draft: Draft, data: bytes, sheet: Sheet, today: dt.date) -> None:
     if isinstance(root, yaml.MappingNode):
         _check_header(root, found, sheet)
     for key, node in found.items():
-        if key in ("exclusions", "requiredImages") or _take(key, node, draft, sheet):
+        if key in LISTS or _take(key, node, draft, sheet):
             KEYS[key](key, node, draft, sheet, today)
 
 
@@ -65,6 +50,8 @@ def finish(draft: Draft, source: str) -> Policy:
     return Policy(
         watermarks=marks,
         exclusions=tuple(draft.exclusions),
+        importance=tuple(draft.importance),
+        expendable=tuple(draft.expendable),
         required=tuple(draft.required),
         source=source,
         **draft.values,
@@ -126,22 +113,11 @@ def _value(name: str, parse: Callable[[str], Any]) -> Reader:
     """A reader of one value into one field of `Policy`."""
 
     def read(key: str, node: yaml.Node, draft: Draft, sheet: Sheet, today: dt.date) -> None:
-        parsed = _parsed(key, node, sheet, parse)
-        if parsed is not None:
-            draft.values[name] = parsed
+        value = parsed(key, node, sheet, parse)
+        if value is not None:
+            draft.values[name] = value
 
     return read
-
-
-def _parsed(key: str, node: yaml.Node, sheet: Sheet, parse: Callable[[str], Any]) -> Any:
-    value = text(node, sheet, key)
-    if value is None:
-        return None
-    try:
-        return parse(value)
-    except ValueError as error:
-        sheet.problem(node, f"{key}: {error}")
-        return None
 
 
 def _mode(value: str) -> Mode:
@@ -178,7 +154,7 @@ def _marks(
     parse: Callable[[str], Mark],
 ) -> None:
     for name, node in found.items():
-        mark = _parsed(f"{key}.{name}", node, sheet, parse)
+        mark = parsed(f"{key}.{name}", node, sheet, parse)
         if mark is not None:
             draft.marks[f"{key}.{name}"] = mark
             draft.given[f"{key}.{name}"] = (node, sheet)
@@ -193,66 +169,6 @@ def _system(key: str, node: yaml.Node, draft: Draft, sheet: Sheet, today: dt.dat
     if "keepFor" in found:
         read = _value("system_keep_for", parse_duration)
         read(f"{key}.keepFor", found["keepFor"], draft, sheet, today)
-
-
-def _exclusions(key: str, node: yaml.Node, draft: Draft, sheet: Sheet, today: dt.date) -> None:
-    for number, item in enumerate(sequence(node, sheet, key)):
-        what = f"{key}[{number}]"
-        found = mapping(item, sheet, ("images", "reason", "until"), what)
-        if "images" not in found:
-            if isinstance(item, yaml.MappingNode):
-                sheet.problem(item, f"{what}: expected images: [pattern, ...], found none")
-            continue
-        reason = text(found["reason"], sheet, f"{what}.reason") if "reason" in found else None
-        until = _until(f"{what}.until", found.get("until"), sheet, today)
-        images = sequence(found["images"], sheet, f"{what}.images")
-        if not images and isinstance(found["images"], yaml.SequenceNode):
-            sheet.warning(found["images"], f"{what}: a rule without patterns protects nothing")
-        for image in images:
-            pattern = _pattern(f"{what}.images", image, sheet)
-            if pattern is not None:
-                draft.exclusions.append(Exclusion(pattern, sheet.place(image), reason, until))
-
-
-def _until(key: str, node: yaml.Node | None, sheet: Sheet, today: dt.date) -> dt.date | None:
-    if node is None:
-        return None
-    until = _parsed(key, node, sheet, _date)
-    if until is None:
-        return None
-    assert isinstance(until, dt.date)
-    if until < today:
-        sheet.warning(node, f"{key}: this rule ended with {until} and protects nothing any more")
-    elif until - today <= WARN_AHEAD:
-        sheet.warning(node, f"{key}: this rule protects until the end of {until} (UTC) only")
-    return until
-
-
-def _date(value: str) -> dt.date:
-    try:
-        if _DATE.fullmatch(value):  # fromisoformat takes weeks and days of the year too
-            return dt.date.fromisoformat(value)
-    except ValueError:
-        pass
-    raise ValueError(f"expected a date like 2027-01-31, found {value[:40]!r}")
-
-
-def _required(key: str, node: yaml.Node, draft: Draft, sheet: Sheet, today: dt.date) -> None:
-    for image in sequence(node, sheet, key):
-        pattern = _pattern(key, image, sheet)
-        if pattern is not None:
-            draft.required.append(Required(pattern, sheet.place(image)))
-
-
-def _pattern(key: str, node: yaml.Node, sheet: Sheet) -> Pattern | None:
-    value = text(node, sheet, key)
-    if value is None:
-        return None
-    try:
-        return parse_pattern(value)
-    except InvalidPattern as error:
-        sheet.problem(node, f"{key}: {error}", error.offset)
-        return None
 
 
 def _nothing(key: str, node: yaml.Node, draft: Draft, sheet: Sheet, today: dt.date) -> None:
@@ -270,6 +186,9 @@ KEYS: dict[str, Reader] = {
     "comeBackFor": _value("come_back_for", parse_duration),
     "protectUnpullable": _value("protect_unpullable", _flag),
     "system": _system,
-    "exclusions": _exclusions,
-    "requiredImages": _required,
+    "exclusions": exclusions,
+    "importance": importance,
+    "expendable": expendable,
+    "requiredImages": required,
 }
+LISTS = ("exclusions", "importance", "expendable", "requiredImages")  # files add to them

@@ -412,7 +412,7 @@ def test_restart_does_not_count_uses_twice() -> None:
     state = state_of([app], [made])
     assert state.ledger[app.key].uses == 1
     again = State(began_at=T0 + 100)
-    again.ledger = dict(state.ledger)
+    again.memory.images = dict(state.ledger)
     absorb(listed([app], [made], at=T0 + 100), again)
     absorb(listed([app], [made], at=T0 + 200), again)
     assert again.ledger[app.key].uses == 1

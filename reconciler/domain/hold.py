@@ -1,0 +1,107 @@
+"""The doubts that stop all removal: any unknown is a reason not to remove."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from .policy import Policy
+from .protection import NARROW_AFTER, and_more, duration, is_pause
+from .state import State
+
+BLANK_DOUBTED = 5.0  # seconds until lists without any container are believed
+
+
+class HoldReason(enum.Enum):
+    """Why nothing is removed at all now."""
+
+    POLICY_UNKNOWN = "policy-unknown"
+    PAUSED = "paused"
+    LISTING_DUE = "listing-due"
+    LISTING_DOUBTFUL = "listing-doubtful"
+    RUNTIME_UNAVAILABLE = "runtime-unavailable"
+    CONTAINER_UNKNOWN = "container-unknown"
+    DETAILS_PENDING = "details-pending"
+    FILESYSTEM_UNMEASURED = "filesystem-unmeasured"
+    SANDBOX_IMAGE_UNKNOWN = "sandbox-image-unknown"
+    RESTING = "resting"
+    EXHAUSTED = "exhausted"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A reason to remove nothing now, with a sentence for people."""
+
+    reason: HoldReason
+    detail: str
+
+
+def hold_on(state: State, policy: Policy | None, now: float) -> Hold | None:
+    """The ladder of doubts; the first that applies is told."""
+    if policy is None:
+        problem = and_more(list(state.policy_problems[:1]), list(state.policy_problems))
+        return Hold(HoldReason.POLICY_UNKNOWN, f"no valid policy yet: {problem or 'not read'}")
+    if state.paused_at is not None:
+        since = duration(now - state.paused_at)
+        return Hold(HoldReason.PAUSED, f"paused by the operator {since} ago, until resumed")
+    if state.listing_trouble is not None:
+        return Hold(HoldReason.RUNTIME_UNAVAILABLE, state.listing_trouble)
+    if state.listing_spent or state.graph.ambiguous or state.removing is not None:
+        return Hold(HoldReason.LISTING_DUE, "no complete listing since the last change")
+    return (
+        _container_hold(state, now)
+        or _filesystem_hold(state)
+        or _sandbox_hold(state)
+        or _blank_hold(state)
+    )
+
+
+def _container_hold(state: State, now: float) -> Hold | None:
+    for container_id, since in state.graph.untold.items():
+        if now - since < NARROW_AFTER:
+            container = state.graph.containers[container_id]
+            text = f"container {container.name} ({container_id[:13]}) refers to "
+            text += repr(container.image_ref or container.image)
+            left = duration(NARROW_AFTER - (now - since))
+            text += f", which no listed image answers to; narrows to its names in {left}"
+            return Hold(HoldReason.CONTAINER_UNKNOWN, text)
+    waiting = len(state.asks_volumes) + len(state.graph.unasked_sandboxes)
+    if waiting:
+        text = f"image volumes or pause image of {waiting} containers and sandboxes not known yet"
+        trouble = f" ({state.ask_trouble})" if state.ask_trouble else ""
+        return Hold(HoldReason.DETAILS_PENDING, text + trouble)
+    return None
+
+
+def _filesystem_hold(state: State) -> Hold | None:
+    reason = HoldReason.FILESYSTEM_UNMEASURED
+    if state.sample is None:
+        return Hold(reason, "the image filesystem has not been measured yet")
+    if state.sample.invisible:
+        lost = state.sample.invisible[0]
+        return Hold(reason, f"image filesystem {lost.mountpoint}: {lost.error}")
+    if not state.sample.filesystems:
+        return Hold(reason, "the runtime names no image filesystem")
+    return None
+
+
+def _blank_hold(state: State) -> Hold | None:
+    """A sweep of all users at once: the end of every pod, or a runtime that forgot them."""
+    if state.blank_since is None or state.listed_at is None:
+        return None
+    if state.listed_at - state.blank_since >= BLANK_DOUBTED:
+        return None
+    text = f"not one container is listed, beside {len(state.graph.sandboxes)} sandboxes; "
+    return Hold(HoldReason.LISTING_DOUBTFUL, text + "believed once later listings say the same")
+
+
+def _sandbox_hold(state: State) -> Hold | None:
+    """Sandboxes run, and none of the ways to know a sandbox image names one: not even a pin."""
+    told = state.configured_pause or any(box.pause for box in state.graph.sandboxes.values())
+    if not state.graph.sandboxes or told:
+        return None
+    images = state.graph.images.values()
+    if any(image.pinned or any(map(is_pause, image.names)) for image in images):
+        return None
+    text = "sandboxes run, but no runtime answer, pin or name tells their pause image; "
+    return Hold(HoldReason.SANDBOX_IMAGE_UNKNOWN, text + "pin it in the runtime's configuration")

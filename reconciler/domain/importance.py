@@ -1,0 +1,84 @@
+"""What the operator says of images beyond protecting them: what matters more, what may go early.
+
+Rules can disagree on one image; then the more protective one wins: of two tiers the higher, of two
+`expendable` rules the one that waits longer, and an image of tier high is not expendable at all.
+Nothing here overrides a protection (protection.py).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+
+from .exclusion import RuleIndex
+from .inventory import Image
+from .policy import Expendable, Importance, Policy, Tier
+from .reference import could_both_match
+
+MOST_COMPARED = 20_000  # pairs of rules; beyond them disagreements are not looked for
+
+
+class Wishes:
+    """The rules of one policy on tiers and on what is expendable."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._importance = RuleIndex(policy.importance)
+        self._expendable = RuleIndex(policy.expendable)
+
+    def tier_rule(self, image: Image) -> Importance | None:
+        """The rule that gives an image its tier; None: normal."""
+        if not self._importance:
+            return None
+        rules = [rule for rule, _ in self._importance.matching(image)]
+        return max(rules, key=lambda rule: rule.tier.weight, default=None)
+
+    def expendable_rule(self, image: Image) -> Expendable | None:
+        """The rule by which an image may go early; None: there is none, or its tier is high."""
+        if not self._expendable:
+            return None
+        rules = [rule for rule, _ in self._expendable.matching(image)]
+        if not rules:
+            return None
+        tier = self.tier_rule(image)
+        if tier is not None and tier.tier is Tier.HIGH:
+            return None
+        return max(rules, key=lambda rule: rule.unused_for)
+
+
+@functools.lru_cache(maxsize=4)
+def wishes_of(policy: Policy) -> Wishes:
+    """The policy's wishes, indexed; built once for each policy."""
+    return Wishes(policy)
+
+
+Rules = Importance | Expendable
+
+
+def disagreements(policy: Policy) -> Iterator[tuple[Rules, Rules]]:
+    """Pairs of rules that some image could match both and that say different things: the one
+    that wins there, and the one that gives way."""
+    left = MOST_COMPARED
+    rules: Sequence[Rules] = (*policy.importance, *policy.expendable)
+    for number, one in enumerate(rules):
+        for other in rules[number + 1 :]:
+            left -= 1
+            if left < 0:
+                return
+            pair = _ranked(one, other)
+            if pair is not None and could_both_match(one.pattern, other.pattern):
+                yield pair
+
+
+def _ranked(one: Rules, other: Rules) -> tuple[Rules, Rules] | None:
+    """The winner first; None where the two can stand together."""
+    if isinstance(one, Importance) and isinstance(other, Importance):
+        if one.tier is other.tier:
+            return None
+        return (one, other) if one.tier.weight > other.tier.weight else (other, one)
+    if isinstance(one, Expendable) and isinstance(other, Expendable):
+        if one.unused_for == other.unused_for:
+            return None
+        return (one, other) if one.unused_for > other.unused_for else (other, one)
+    tiered, early = (one, other) if isinstance(one, Importance) else (other, one)
+    assert isinstance(tiered, Importance)
+    return (tiered, early) if tiered.tier is Tier.HIGH else None

@@ -1,0 +1,68 @@
+"""How much an image is worth keeping: `keep = W x S x R x Z`; the lowest goes first.
+
+    W   the tier the operator gave it              importance.py
+    S   superseded by a newer version of itself?   streams.py
+    R   uses an hour, by five decayed counts       demand.py
+    Z   what a pull costs, for each byte it takes: 1 + 75 MB / the bytes that are its own
+
+A pull costs about 1.5 s and then 50 MB a second, so that the fixed part is worth 75 MB: small
+images are cheap to keep and dear to lose. docs/eviction.md measures what each factor is worth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .demand import uses_per_hour
+from .inventory import Image
+from .layers import FairShares
+from .ledger import Arrival, ImageRecord
+from .policy import Importance, Tier
+from .streams import standing, streams
+
+FIXED_COST = 75e6  # bytes that could be pulled in the time a pull takes before the first of them
+UNPACKING = 2.6  # unpacked bytes for each compressed one (docs/runtimes.md)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The factors of one image's score; their product is `keep`."""
+
+    keep: float
+    tier: Tier
+    rule: Importance | None  # the rule that gave the tier
+    standing: float
+    newer: Arrival | None  # what supersedes it
+    rate: float  # uses an hour
+    bulk: float  # Z
+    pull: float  # bytes of a pull, as far as the runtime's figure tells
+    share: float  # the part of them that counts as its own
+
+
+class Appraiser:
+    """Scores images of one node at one time; the daemon and the simulation both ask it."""
+
+    def __init__(
+        self, arrivals: dict[str, Arrival], shares: FairShares, now: float, *, unpacked: bool
+    ) -> None:
+        self._arrivals, self._shares, self._now = arrivals, shares, now
+        self._per_byte = 1.0 / UNPACKING if unpacked else 1.0
+
+    def score(self, image: Image, record: ImageRecord, rule: Importance | None = None) -> Score:
+        """One image's score."""
+        key = image.key
+        names = streams(image.tags or record.names or image.digests)
+        found = standing(key, record, names, self._arrivals)
+        rate = uses_per_hour(record, self._now)
+        pull = max(1.0, image.size * self._per_byte)
+        share = self._shares.share(key)
+        bulk = 1.0 + FIXED_COST / (pull * share)
+        tier = rule.tier if rule is not None else Tier.NORMAL
+        keep = tier.weight * found.factor * rate * bulk
+        return Score(keep, tier, rule, found.factor, found.newer, rate, bulk, pull, share)
+
+
+def removal_order(score: Score, image: Image, record: ImageRecord) -> tuple[float, float, str]:
+    """What sorts first goes first: the lowest score, then the longest unused, then by id."""
+    used = record.last_used
+    return score.keep, record.first_seen if used is None else used, image.key

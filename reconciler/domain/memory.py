@@ -1,0 +1,200 @@
+"""What is remembered of images, on the node and gone, and how what is seen changes it.
+
+The loop's state owns one `Memory`; `engine` writes its changes to the ledger. Everything here may
+be told twice and counts once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+
+from .demand import started
+from .inventory import Container, Image
+from .layers import FairShares
+from .ledger import Arrival, Ghost, ImageRecord, LogLine, Remembered
+from .streams import streams
+
+GHOSTS_KEPT = 5_000
+GHOSTS_KEPT_FOR = 14 * 86400.0  # seconds
+SWEPT_EVERY = 3600.0
+COUNTED_KEPT = 10_000  # ids of containers that are gone and were counted, against late events
+
+
+class Memory:
+    """Records by image key. `images` are those on the node, as listed last."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, ImageRecord] = {}
+        self.ghosts: dict[str, Ghost] = {}
+        self.arrivals: dict[str, Arrival] = {}
+        self.shares = FairShares()
+        self.unasked: set[str] = set()  # images whose layers are not known yet
+        self.running: dict[str, str] = {}  # container id -> image key: started, not seen to end
+        self.log: list[LogLine] = []
+        self.changed: set[str] = set()
+        self.changed_arrivals: set[str] = set()
+        self._present: set[str] = set()  # keys of the last listing
+        self._counted: OrderedDict[str, None] = OrderedDict()
+        self._swept_at = 0.0
+
+    def record(self, key: str, now: float) -> ImageRecord:
+        """An image's record; one we know nothing of counts as seen just now."""
+        return self.images.get(key) or ImageRecord(first_seen=now)
+
+    def remember(self, told: Remembered) -> None:
+        """Takes over what the ledger holds, before anything is seen."""
+        self.images, self.ghosts = dict(told.images), dict(told.ghosts)
+        self.arrivals, self.running = dict(told.arrivals), dict(told.running)
+
+    # --- images --------------------------------------------------------------------------------
+
+    def meet(
+        self, listed: dict[str, Image], first_made: Callable[[str], float | None], now: float
+    ) -> list[str]:
+        """Takes in which images there are; gives the keys of those that were not there before.
+        `first_made` tells when the oldest container of an image was made: the image was there by
+        then, however late it is listed."""
+        begins = not self.images and not self.ghosts and not self._swept_at
+        fresh = [key for key in listed if key not in self.images]
+        for key in fresh:
+            made = first_made(key)
+            seen = now if made is None else min(now, made)
+            self._arrive(key, listed[key], seen, newest=made is not None or not begins)
+            if not begins:
+                self.log.append(LogLine(seen, key))
+        for key in self.images.keys() - listed.keys():
+            self._leave(key, now)
+        for key, image in listed.items():
+            self._describe(key, image)
+        for key in listed.keys() - self._present:
+            self._present.add(key)
+            self._share(key)
+        if now - self._swept_at >= SWEPT_EVERY:
+            self._sweep(now)
+        return fresh
+
+    def _arrive(self, key: str, image: Image, seen: float, *, newest: bool) -> None:
+        ghost = self.ghosts.pop(key, None)
+        if ghost is not None:
+            self.images[key] = replace(ghost.record, first_seen=seen)
+        else:
+            self.images[key] = ImageRecord(first_seen=seen)
+        self.changed.add(key)
+        if ghost is not None or not newest:
+            return  # it came back, or was here before us: it is no new version of anything
+        for name in image.tags or image.digests:
+            for stream, repository in streams((name,)):
+                self._newest(stream, Arrival(seen, key, name))
+                self._newest(repository, Arrival(seen, key, name))
+
+    def _newest(self, of: str, arrival: Arrival) -> None:
+        known = self.arrivals.get(of)
+        if "@" not in of and (known is None or arrival.at > known.at):
+            self.arrivals[of] = arrival
+            self.changed_arrivals.add(of)
+
+    def _leave(self, key: str, now: float) -> None:
+        self.ghosts[key] = Ghost(self.images.pop(key), now)
+        self.changed.add(key)
+        self._present.discard(key)
+        self.unasked.discard(key)
+        self.shares.drop(key)
+
+    def _describe(self, key: str, image: Image) -> None:
+        """Remembers names and size. An image that lost its tags goes on under the last it had."""
+        record = self.images[key]
+        names = image.tags or record.names or image.digests
+        if record.names != names or record.size != image.size:
+            self.images[key] = replace(record, names=names, size=image.size)
+            self.changed.add(key)
+
+    def _share(self, key: str) -> None:
+        layers = self.images[key].layers
+        if layers is None:
+            self.unasked.add(key)
+        else:
+            self.shares.put(key, layers)
+
+    def put_layers(self, key: str, layers: tuple[str, ...] | None) -> None:
+        """What ImageStatus told; it never changes for one id, so it is asked once."""
+        self.unasked.discard(key)
+        record = self.images.get(key)
+        if record is not None and layers is not None and record.layers != layers:
+            self.images[key] = replace(record, layers=layers)
+            self.shares.put(key, layers)
+            self.changed.add(key)
+
+    def _sweep(self, now: float) -> None:
+        """Forgets ghosts that are old or too many, and arrivals that no record can ask for."""
+        self._swept_at = now
+        by_age = sorted(self.ghosts, key=lambda key: (self.ghosts[key].gone_at, key))
+        too_many = len(by_age) - GHOSTS_KEPT
+        for number, key in enumerate(by_age):
+            if number < too_many or now - self.ghosts[key].gone_at > GHOSTS_KEPT_FOR:
+                del self.ghosts[key]
+                self.changed.add(key)
+        records = [*self.images.values(), *(ghost.record for ghost in self.ghosts.values())]
+        asked = {of for record in records for pair in streams(record.names) for of in pair}
+        for of in self.arrivals.keys() - asked:
+            del self.arrivals[of]
+            self.changed_arrivals.add(of)
+
+    def seen_anew(self, key: str, now: float) -> None:
+        """An image counts as seen just now, whatever was remembered."""
+        if key in self.images:
+            self.images[key] = replace(self.images[key], first_seen=now)
+            self.changed.add(key)
+
+    # --- uses ----------------------------------------------------------------------------------
+
+    def count(
+        self,
+        container: Container,
+        keys: frozenset[str],
+        began_at: float,
+        opening: frozenset[str],
+    ) -> None:
+        """Counts one use of its images for a container seen for the first time. One made before
+        we started (`began_at`) may be in the ledger's count: it is, unless it is younger than the
+        newest counted. `opening`: those of its images that no older container uses."""
+        known = keys & self.images.keys()
+        if not known or container.id in self._counted:
+            return
+        self._counted[container.id] = None
+        for key in known:
+            record = self.images[key]
+            made = container.created_at
+            if made <= min(record.last_started or 0.0, began_at):
+                continue
+            record = replace(record, uses=record.uses + 1)
+            self.images[key] = started(record, made, opens=key in opening)
+            self.changed.add(key)
+            self.log.append(LogLine(made, key, container.id))
+            self.running[container.id] = key
+
+    def uncounted(self, container_id: str) -> bool:
+        return container_id not in self._counted
+
+    def end(self, container_id: str, at: float) -> None:
+        """A container is gone."""
+        key = self.running.pop(container_id, None)
+        if key is not None:
+            self.log.append(LogLine(at, key, container_id, ended=True))
+
+    def trim(self, listed: dict[str, Container], now: float) -> None:
+        """Ends what a listing does not hold any more, and bounds what is kept against doubles."""
+        for container_id in self.running.keys() - listed.keys():
+            self.end(container_id, now)
+        surplus = len(self._counted) - len(listed) - COUNTED_KEPT
+        if surplus > 0:
+            for container_id in [one for one in self._counted if one not in listed][:surplus]:
+                del self._counted[container_id]
+
+    def touch(self, key: str, at: float) -> None:
+        """A user of an image was seen."""
+        record = self.images.get(key)
+        if record is not None and (record.last_used is None or at > record.last_used):
+            self.images[key] = replace(record, last_used=at)
+            self.changed.add(key)

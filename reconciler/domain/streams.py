@@ -1,0 +1,89 @@
+"""Which tags follow each other: the versions of one thing are a stream.
+
+A stream is a repository and a tag with everything left out that changes from one version to the
+next. A version is superseded when a newer image of its stream was first seen after the version was
+last started: nobody asked for it again although a newer one was there.
+
+    v20260810-7619858115-master -> v#-#-master       1.26.3 -> 1.26.#       latest -> latest
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .ledger import Arrival, ImageRecord
+from .reference import InvalidReference, parse_reference
+
+SUPERSEDED = 0.03  # by a newer image of its own stream
+OUTRUN = 0.6  # a newer image of its repository, in another stream
+CURRENT = 1.0
+
+_HASH = re.compile(r"(?=[0-9a-f]*[0-9])[0-9a-f]{7,64}")
+_LONG_NUMBER = re.compile(r"\d{3,}")
+_PATCH = re.compile(r"(\d+\.\d+)\.\d+")
+
+
+def stream_of_tag(tag: str) -> str:
+    """The tag with hashes, long numbers and the last number of x.y.z left out."""
+    tag = _LONG_NUMBER.sub("#", _HASH.sub("#", tag))
+    return _PATCH.sub(r"\1.#", tag)
+
+
+@functools.lru_cache(maxsize=16384)
+def streams(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """For each name, its stream and its repository; a name without a tag has no stream but its
+    digest's own. What is no name is left out."""
+    found: dict[tuple[str, str], None] = {}
+    for name in names:
+        try:
+            reference = parse_reference(name)
+        except InvalidReference:
+            continue
+        if reference.tag is None:
+            stream = f"{reference.repository}@{reference.digest}"
+        else:
+            stream = f"{reference.repository}:{stream_of_tag(reference.tag)}"
+        found[stream, reference.repository] = None
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an image stands among the versions of the same thing."""
+
+    factor: float
+    newer: Arrival | None = None  # what supersedes or outran it
+
+
+_CURRENT = Standing(CURRENT)
+
+
+def standing(
+    key: str,
+    record: ImageRecord,
+    names: tuple[tuple[str, str], ...],
+    arrivals: Mapping[str, Arrival],
+) -> Standing:
+    """By the best of its names. What was never started is measured by when it was seen."""
+    since = record.first_seen if record.last_started is None else record.last_started
+    best: Standing | None = None
+    for stream, repository in names:
+        newer = _newer(arrivals.get(stream), key, since)
+        factor = SUPERSEDED
+        if newer is None:
+            newer = _newer(arrivals.get(repository), key, since)
+            factor = OUTRUN
+            if newer is None:
+                return _CURRENT
+        if best is None or factor > best.factor:
+            best = Standing(factor, newer)
+    return best or _CURRENT
+
+
+def _newer(arrival: Arrival | None, key: str, since: float) -> Arrival | None:
+    if arrival is None or arrival.at <= since or arrival.key == key:
+        return None
+    return arrival
