@@ -34,6 +34,7 @@ class LogAndMetrics:
         self.recent = recent or Recent()
         self.evidence = Evidence()
         self._pressure: dict[str, Pressure] = {}
+        self._without_inodes: set[str] = set()
 
     def absorbed(self, fact: facts.Fact, state: State, at: float) -> None:
         self.metrics.absorbed(fact, state)
@@ -61,6 +62,9 @@ class LogAndMetrics:
     def _sampled(self, state: State, at: float) -> None:
         self.recent.sampled(state)
         for mountpoint, fs in state.filesystems.items():
+            if not fs.usage.total_inodes and mountpoint not in self._without_inodes:
+                self._without_inodes.add(mountpoint)
+                self._log.info("inode-marks-off", mountpoint=mountpoint, why="no fixed number")
             before = self._pressure.get(mountpoint, Pressure.CALM)
             self._pressure[mountpoint] = fs.pressure
             if fs.pressure is before:

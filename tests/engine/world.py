@@ -8,7 +8,7 @@ gets between two steps: a function under a step's name runs in the middle of it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import anyio.lowlevel
@@ -65,7 +65,7 @@ class FakeRuntime:
     other_bytes: int = 0  # on the disk that are no image's
     during: dict[str, Step] = field(default_factory=dict)
     fails: dict[str, RuntimeFailure] = field(default_factory=dict)
-    streams: list[list[StreamPart]] = field(default_factory=list)  # one for each subscription
+    streams: list[Sequence[StreamPart]] = field(default_factory=list)  # one for each subscription
     removed: list[str] = field(default_factory=list)  # first names, in the order they went
     wrong: list[str] = field(default_factory=list)
     listings: int = 0

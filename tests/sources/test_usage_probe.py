@@ -1,0 +1,188 @@
+"""How full the disk is: measured where the runtime says, and known to be unknown where not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+import structlog
+
+from reconciler.aiokit import Mailbox
+from reconciler.domain.decision import HoldReason, decide
+from reconciler.domain.facts import Fact, UsageSampled
+from reconciler.domain.inventory import FilesystemUsage, UsageSample
+from reconciler.domain.runtime import RuntimeUnavailable
+from reconciler.domain.state import State, absorb
+from reconciler.domain.watermark import Pressure
+from reconciler.engine.journal import LogAndMetrics
+from reconciler.metrics import Metrics
+from reconciler.sources.usage_probe import ASK_EVERY, Measure, UsageProbe, measure, sample
+from tests.builders import DAY, GIB, T0, image, state_of
+from tests.engine.world import Clock, FakeRuntime
+
+FULL = 95 * GIB
+
+
+def disk(mountpoint: str, device: int = 1, inodes: int = 1000) -> FilesystemUsage:
+    return FilesystemUsage(mountpoint, device, 100 * GIB, FULL, inodes, inodes // 2)
+
+
+class Node(FakeRuntime):
+    """A runtime that names these directories."""
+
+    mountpoints: tuple[str, ...] = ("/images",)
+
+    async def image_mountpoints(self) -> tuple[str, ...]:
+        await super().image_mountpoints()
+        return self.mountpoints
+
+
+def probe_of(node: Node, by: Measure = disk, patience: float = 5.0) -> UsageProbe:
+    return UsageProbe(node, node.clock, by, patience)
+
+
+async def sampled(probe: UsageProbe) -> UsageSample:
+    fact = await probe.once()
+    assert isinstance(fact, UsageSampled)
+    return fact.sample
+
+
+def absorbed(found: UsageSample) -> State:
+    """A node with one old image, measured so."""
+    state = state_of([image("app:v1", 5 * GIB)], full=10)
+    absorb(UsageSampled(found), state)
+    return state
+
+
+def test_usage_is_what_df_and_kubelet_see(tmp_path: Path) -> None:
+    """What only root may use counts as used, for bytes and inodes alike."""
+    found, real = measure(str(tmp_path)), os.statvfs(tmp_path)
+    assert found.capacity == real.f_blocks * real.f_frsize
+    assert found.used == pytest.approx((real.f_blocks - real.f_bavail) * real.f_frsize, rel=0.01)
+    assert found.total_inodes == real.f_files
+    assert found.device == os.stat(tmp_path).st_dev
+
+
+async def test_two_directories_of_one_filesystem_count_once(tmp_path: Path) -> None:
+    """Two snapshotters on one disk are one disk: their bytes are not to be freed twice."""
+    for name in ("overlayfs", "native"):
+        (tmp_path / name).mkdir()
+    paths = [str(tmp_path / name) for name in ("overlayfs", "native")]
+    found = await sample(paths, measure, Clock())
+    assert [fs.mountpoint for fs in found.filesystems] == paths[:1]
+
+
+async def test_a_filesystem_that_can_not_be_seen_holds_all_removal() -> None:
+    """A container without the host's mount would measure its own root: it says so and holds."""
+
+    def hidden(mountpoint: str) -> FilesystemUsage:
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    state = absorbed(await sampled(probe_of(Node(Clock()), hidden)))
+    found = decide(state, state.policy, T0 + DAY).hold
+    assert found is not None
+    assert found.reason is HoldReason.FILESYSTEM_UNMEASURED
+    assert "/images" in found.detail
+    assert "mount the path" in found.detail
+
+
+async def test_one_filesystem_of_two_that_can_not_be_seen_holds_too() -> None:
+    """The one that is seen may be full: what is freed on the other can not be told."""
+
+    def half(mountpoint: str) -> FilesystemUsage:
+        if mountpoint == "/other":
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return disk(mountpoint)
+
+    node = Node(Clock())
+    node.mountpoints = ("/images", "/other")
+    state = absorbed(await sampled(probe_of(node, half)))
+    assert state.pressure is Pressure.RECLAIMING
+    assert decide(state, state.policy, T0 + DAY).eviction is None
+
+
+async def test_no_fixed_number_of_inodes_turns_their_marks_off_and_is_said_once() -> None:
+    """btrfs gives f_files = 0: no share of nothing is too much of it."""
+    state, journal = State(began_at=T0), LogAndMetrics(Metrics())
+    with structlog.testing.capture_logs() as log:
+        for _ in range(2000):
+            fact = UsageSampled(UsageSample(T0, (disk("/images", inodes=0),)))
+            absorb(fact, state)
+            journal.absorbed(fact, state, T0)
+    assert state.filesystems["/images"].by_inodes is Pressure.CALM
+    assert [line["mountpoint"] for line in log if line["event"] == "inode-marks-off"] == ["/images"]
+
+
+async def test_inodes_alone_are_pressure_too() -> None:
+    """A million small files fill a disk that has bytes left."""
+    usage = FilesystemUsage("/images", 1, 100 * GIB, 0, 1000, 900)
+    state = absorbed(UsageSample(T0, (usage,)))
+    assert state.pressure is Pressure.RECLAIMING
+    assert decide(state, state.policy, T0 + DAY).eviction is not None
+
+
+async def test_a_disk_that_hangs_stops_neither_the_loop_nor_other_threads() -> None:
+    """A statvfs that never answers costs one thread, holds all removal, and is over when it is."""
+    answer, entered = threading.Event(), []
+
+    def hangs(mountpoint: str) -> FilesystemUsage:
+        entered.append(mountpoint)
+        answer.wait(30)
+        return disk(mountpoint)
+
+    probe = probe_of(Node(Clock()), hangs, patience=0.05)
+    try:
+        first = await sampled(probe)
+        for _ in range(20):
+            state = absorbed(await sampled(probe))
+        assert len(entered) == 1
+        assert [lost.mountpoint for lost in first.invisible] == ["/images"]
+        assert decide(state, state.policy, T0 + DAY).eviction is None
+    finally:
+        answer.set()
+    with anyio.fail_after(10):
+        while not (await sampled(probe)).filesystems:
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_the_mountpoints_are_asked_for_again() -> None:
+    """The runtime's storage moved to another disk: a minute later that one is measured."""
+    node = Node(Clock())
+    probe = probe_of(node)
+    assert (await sampled(probe)).filesystems[0].mountpoint == "/images"
+    node.mountpoints = ("/moved",)
+    assert (await sampled(probe)).filesystems[0].mountpoint == "/images"
+    node.clock.advance(ASK_EVERY)
+    assert (await sampled(probe)).filesystems[0].mountpoint == "/moved"
+
+
+async def test_a_runtime_that_does_not_answer_leaves_the_known_mountpoints() -> None:
+    """The disk is there whether or not the runtime is; before the first answer nothing is told."""
+    node = Node(Clock())
+    node.fails["image_mountpoints"] = RuntimeUnavailable("away")
+    probe = probe_of(node)
+    assert await probe.once() is None
+    node.fails.clear()
+    await sampled(probe)
+    node.fails["image_mountpoints"] = RuntimeUnavailable("away")
+    node.clock.advance(2 * ASK_EVERY)
+    assert (await sampled(probe)).filesystems
+
+
+async def test_the_probe_leaves_its_latest_sample_alone() -> None:
+    """Samples nobody took are worth nothing: the mailbox holds one."""
+    probe, mailbox, slept = probe_of(Node(Clock())), Mailbox[Fact](), []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 5:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        await probe.run(mailbox, sleep)
+    assert len(mailbox) == 1
