@@ -16,6 +16,7 @@ from .domain.policy import Exclusion, Importance, Mode
 from .domain.protection import Protection
 from .domain.state import State
 from .domain.watermark import FilesystemState
+from .history import Entry
 
 API_VERSION = "reconciler/v1"
 Json = dict[str, Any]
@@ -27,12 +28,14 @@ def to_text(document: Json) -> str:
     return json.dumps(document, indent=2)
 
 
+def document(kind: str, now: float) -> Json:
+    """The head of every document."""
+    return {"apiVersion": API_VERSION, "kind": kind, "at": timestamp(now)}
+
+
 def plan_json(plan: Plan, state: State, mode: Mode | None, now: float) -> Json:
     """A plan as the contract gives it; every image is in exactly one list."""
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "Plan",
-        "at": timestamp(now),
+    return document("Plan", now) | {
         "mode": (mode or Mode.OBSERVE).value,
         "hold": hold_json(plan.hold),
         "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
@@ -119,6 +122,49 @@ def protection_json(protection: Protection) -> Json:
         "holds": protection.holds,
         "detail": protection.detail,
         "rule": None if protection.rule is None else rule_json(protection.rule),
+    }
+
+
+def image_row_json(
+    image: Image, protections: tuple[Protection, ...], state: State, now: float
+) -> Json:
+    """One image of a list: its verdict, what keeps it, and what is known of its use."""
+    record = state.record(image.key, now)
+    used = record.last_used
+    return image_json(image) | {
+        "pinned": image.pinned,
+        "verdict": "kept" if protections else "candidate",
+        "protections": [protection_json(one) for one in protections],
+        "users": len(state.graph.users_of(image.key)),
+        "firstSeen": timestamp(record.first_seen),
+        "lastUsed": None if used is None else timestamp(used),
+        "uses": record.uses,
+    }
+
+
+def entry_json(entry: Entry) -> Json:
+    """One removal of the history."""
+    return {
+        "at": timestamp(entry.at),
+        "id": entry.image_id,
+        "names": list(entry.names),
+        "outcome": entry.outcome,
+        "cause": entry.cause,
+        "why": entry.why,
+        "error": entry.error,
+        "sizeBytes": entry.size,
+        "expectedBytes": entry.expected,
+        "freedBytes": entry.freed,
+        "tookSeconds": round(entry.took, 4),
+        "firstSeen": timestamp(entry.first_seen),
+        "lastUsed": None if entry.last_used is None else timestamp(entry.last_used),
+        "uses": entry.uses,
+        "listedAt": None if entry.listed_at is None else timestamp(entry.listed_at),
+        "mountpoint": entry.mountpoint,
+        "usedBeforeBytes": entry.used_before,
+        "usedAfterBytes": entry.used_after,
+        "highBytes": entry.high,
+        "lowBytes": entry.low,
     }
 
 

@@ -14,17 +14,19 @@ from ..domain.decision import Plan, decide, explain
 from ..domain.inventory import Image
 from ..domain.lookup import missing_required
 from ..domain.policy import Policy
-from ..domain.protection import Protection, Scene, holding
+from ..domain.protection import Scene, holding
 from ..domain.state import State
 from ..history import Entry
 from ..recent import Line, Point
 from ..report import (
-    API_VERSION,
     Json,
     candidate_json,
+    document,
+    entry_json,
     filesystem_json,
     hold_json,
     image_json,
+    image_row_json,
     protection_json,
     timestamp,
 )
@@ -51,7 +53,7 @@ def status(view: View) -> Json:
     state, now = view.state, view.clock()
     plan = decide(state, state.policy, now)
     policy = state.policy
-    return _document("Status", now) | {
+    return document("Status", now) | {
         "version": __version__,
         "node": view.node or None,
         "startedAt": timestamp(view.began_at),
@@ -112,33 +114,19 @@ async def images(view: View) -> Json:
     state, now = view.state, view.clock()
     scene = Scene(state, state.policy or Policy(), now)
     items = [
-        _image_row(image, tuple(holding(image, scene)), state, now)
+        image_row_json(image, tuple(holding(image, scene)), state, now)
         async for image in sliced(state.graph.images.values())
     ]
-    return _document("ImageList", now) | {"items": items}
-
-
-def _image_row(image: Image, protections: tuple[Protection, ...], state: State, now: float) -> Json:
-    record = state.record(image.key, now)
-    used = record.last_used
-    return image_json(image) | {
-        "pinned": image.pinned,
-        "verdict": "kept" if protections else "candidate",
-        "protections": [protection_json(one) for one in protections],
-        "users": len(state.graph.users_of(image.key)),
-        "firstSeen": timestamp(record.first_seen),
-        "lastUsed": None if used is None else timestamp(used),
-        "uses": record.uses,
-    }
+    return document("ImageList", now) | {"items": items}
 
 
 def image(view: View, one: Image) -> Json:
     """All about one image: every protection's verdict and everyone who uses it."""
     state, now = view.state, view.clock()
     verdicts = explain(one, state, state.policy or Policy(), now)
-    row = _image_row(one, tuple(v for v in verdicts if v.holds), state, now)
+    row = image_row_json(one, tuple(v for v in verdicts if v.holds), state, now)
     row["protections"] = [protection_json(verdict) for verdict in verdicts]
-    return _document("Image", now) | {"image": row, "usedBy": _users(one, state)}
+    return document("Image", now) | {"image": row, "usedBy": _users(one, state)}
 
 
 def _users(one: Image, state: State) -> list[Json]:
@@ -168,7 +156,7 @@ async def plan(view: View) -> Json:
         found = tuple(holding(one.image, scene)) or one.protections
         reasons = [protection_json(protection) for protection in found]
         kept.append(image_json(one.image) | {"protections": reasons})
-    return _document("Plan", now) | {
+    return document("Plan", now) | {
         "mode": state.policy.mode.value if state.policy else "observe",
         "hold": hold_json(made.hold),
         "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
@@ -194,7 +182,7 @@ def policy(view: View) -> Json:
         for rule in (found.exclusions if found else ())
     ]
     values = {} if found is None else _values(found)
-    return _document("Policy", now) | _policy_health(state) | {"values": values, "rules": rules}
+    return document("Policy", now) | _policy_health(state) | {"values": values, "rules": rules}
 
 
 def _values(policy: Policy) -> Json:
@@ -217,52 +205,23 @@ def _values(policy: Policy) -> Json:
 
 def history(entries: Iterable[Entry], now: float) -> Json:
     """Removals, newest first, with what would bring each image back."""
-    return _document("History", now) | {"items": [entry_json(entry) for entry in entries]}
-
-
-def entry_json(entry: Entry) -> Json:
-    return {
-        "at": timestamp(entry.at),
-        "id": entry.image_id,
-        "names": list(entry.names),
-        "outcome": entry.outcome,
-        "cause": entry.cause,
-        "why": entry.why,
-        "error": entry.error,
-        "sizeBytes": entry.size,
-        "expectedBytes": entry.expected,
-        "freedBytes": entry.freed,
-        "tookSeconds": round(entry.took, 4),
-        "firstSeen": timestamp(entry.first_seen),
-        "lastUsed": None if entry.last_used is None else timestamp(entry.last_used),
-        "uses": entry.uses,
-        "listedAt": None if entry.listed_at is None else timestamp(entry.listed_at),
-        "mountpoint": entry.mountpoint,
-        "usedBeforeBytes": entry.used_before,
-        "usedAfterBytes": entry.used_after,
-        "highBytes": entry.high,
-        "lowBytes": entry.low,
-    }
+    return document("History", now) | {"items": [entry_json(entry) for entry in entries]}
 
 
 def events(lines: Iterable[Line], now: float) -> Json:
     """The newest log lines, oldest first; `number` is what to ask after."""
     items = [{"number": line.number} | dict(line.told) for line in lines]
-    return _document("EventList", now) | {"items": items}
+    return document("EventList", now) | {"items": items}
 
 
 def usage(view: View) -> Json:
     """Usage over time, for each filesystem: [seconds since 1970, used, high, low, inodes]."""
     series = {mountpoint: list(map(_point, seen)) for mountpoint, seen in view.recent.usage.items()}
-    return _document("Usage", view.clock()) | {"filesystems": series}
+    return document("Usage", view.clock()) | {"filesystems": series}
 
 
 def _point(point: Point) -> list[float]:
     return [round(point.at, 1), point.used, point.high, point.low, point.used_inodes]
-
-
-def _document(kind: str, now: float) -> Json:
-    return {"apiVersion": API_VERSION, "kind": kind, "at": timestamp(now)}
 
 
 def _named(candidate: Json) -> Json:
