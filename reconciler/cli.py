@@ -28,6 +28,9 @@ EXAMPLES = """examples:
   reconciler check policy.yaml         is this policy valid?
   reconciler diff policy.yaml          what would it change on this node?
   reconciler prune --dry-run --to 60%  what would have to go until 60 percent
+  reconciler status                    what does the daemon do right now?
+  reconciler history --since 1h        what was removed, and why?
+  reconciler images --sort size        every image here and its verdict
   reconciler run                       the daemon; observes until the policy says enforce
   reconciler demo                      all of it on a simulated node, needs nothing installed
 """
@@ -94,6 +97,23 @@ def build_parser() -> argparse.ArgumentParser:
     diff = add("diff", _diff, "what an edited policy would change on this node", parents=[common])
     diff.add_argument("file", metavar="FILE", type=Path)
     _add_output(diff)
+    status = add("status", _status, "what the daemon does right now", parents=[common])
+    _add_output(status)
+    top = add("top", _top, "the daemon, live: usage, next in line, last removals", parents=[common])
+    top.add_argument("--every", type=_duration, default=1.0, metavar="1s", help="between looks")
+    top.add_argument("--count", type=int, metavar="N", help="looks (endless; once in a pipe)")
+    history = add("history", _history, "what was removed, when and why", parents=[common])
+    history.add_argument("--since", type=_duration, metavar="1h", help="only of so long ago")
+    history.add_argument("--image", default="", metavar="TEXT", help="part of a name, or an id")
+    history.add_argument("--count", type=int, default=100, metavar="N", help="at the most (100)")
+    _add_output(history)
+    images = add("images", _images, "every image here and its verdict", parents=[common])
+    images.add_argument(
+        "--sort", choices=("name", "size", "used", "seen", "uses", "verdict"), default="name"
+    )
+    images.add_argument("--filter", default="", metavar="TEXT", help="part of a name, or an id")
+    images.add_argument("--verdict", choices=("kept", "candidate"), help="only these")
+    images.add_argument("-o", "--output", choices=("table", "wide", "json"), default="table")
     demo = add("demo", _demo, "the real daemon on an embedded runtime with a simulated node")
     demo.add_argument("--seconds", type=float, default=60.0, help="how long to run (60)")
     demo.add_argument("--seed", type=int, default=1, help="which life the node lives (1)")
@@ -192,6 +212,32 @@ def _diff(arguments: argparse.Namespace) -> int:
     from .commands.diff import diff
 
     return _await(diff(_settings(arguments), arguments.file, arguments.output))
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from .commands.status import status
+
+    return status(_settings(arguments), arguments.output)
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    from .commands.top import top
+
+    return top(_settings(arguments), arguments.every, arguments.count)
+
+
+def _history(arguments: argparse.Namespace) -> int:
+    from .commands.history import history
+
+    since, image, count = arguments.since, arguments.image, arguments.count
+    return history(_settings(arguments), arguments.output, since, image, count)
+
+
+def _images(arguments: argparse.Namespace) -> int:
+    from .commands.images import images
+
+    chosen = arguments.sort, arguments.filter, arguments.verdict
+    return _await(images(_settings(arguments), arguments.output, *chosen))
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,43 @@
+"""`reconciler history`: what was removed here, when and why, and what brings it back."""
+
+from __future__ import annotations
+
+import time
+
+from ..history import Entry, read
+from ..report import document, entry_json, size_text, timestamp, to_text
+from ..settings import Settings
+from .tables import Table, emit, heading
+
+
+def history(settings: Settings, output: str, since: float | None, image: str, count: int) -> int:
+    """Prints removals, newest first; `since`: only of the last so many seconds. Always 0."""
+    now = time.time()
+    start = 0.0 if since is None else now - since
+    entries = read(settings.state_dir, count, start, image)
+    if output == "json":
+        told = document("History", now) | {"items": [entry_json(entry) for entry in entries]}
+        print(to_text(told))
+    elif not entries:
+        heading("nothing was removed here" + (" that matches" if image or since else ""))
+    else:
+        _show(entries)
+    return 0
+
+
+def _show(entries: tuple[Entry, ...]) -> None:
+    rows = tuple(_row(entry) for entry in entries)
+    columns = ("when", "image", "freed", "cause", "why")
+    emit(Table("Removed, the newest first", columns, rows))
+    freed = sum(entry.freed or 0 for entry in entries if entry.outcome == "removed")
+    gone = sum(entry.outcome == "removed" for entry in entries)
+    heading(f"{gone} removed, {size_text(freed)} freed; `-o json` has the digests to pull again by")
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    name = entry.names[0] if entry.names else entry.image_id[:19]
+    if entry.outcome != "removed":
+        why = entry.error or "the runtime answered OK, but it was still listed"
+        return timestamp(entry.at), name, "-", entry.cause, f"NOT removed: {why}"
+    freed = "unknown" if entry.freed is None else size_text(entry.freed)
+    return timestamp(entry.at), name, freed, entry.cause, entry.why
