@@ -1,4 +1,4 @@
-"""`reconciler top`: the daemon of this node, live; in a pipe plain text, once or `--count` times."""
+"""`reconciler top`: the daemon, live; in a pipe plain text, once or `--count` times."""
 
 from __future__ import annotations
 
@@ -97,9 +97,7 @@ def _keys() -> Iterator[Callable[[float], str]]:
         termios.tcsetattr(handle, termios.TCSADRAIN, before)
 
 
-def picture(
-    document: Json, removed: tuple[Entry, ...], width: int, height: int
-) -> RenderableType:
+def picture(document: Json, removed: tuple[Entry, ...], width: int, height: int) -> RenderableType:
     """The screen, as many lines as fit."""
     from rich.console import Group
     from rich.text import Text
@@ -117,7 +115,10 @@ def picture(
     told += [("", ""), ("Last removed", "bold"), *((_removal(one), "") for one in removed)]
     shown = [*told[: max(1, height - 1)], ("q quits", "dim")]
     return Group(
-        *(Text(neutralised(text), style, no_wrap=True, overflow="ellipsis") for text, style in shown)
+        *(
+            Text(neutralised(text), style, no_wrap=True, overflow="ellipsis")
+            for text, style in shown
+        )
     )
 
 

@@ -93,4 +93,5 @@ async def serve(bound: socket.socket, app: Starlette) -> None:
         timeout_graceful_shutdown=1,
         limit_concurrency=64,
     )
-    await _Server(config).serve(sockets=[bound])
+    with bound:
+        await _Server(config).serve(sockets=[bound])

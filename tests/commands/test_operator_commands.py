@@ -1,0 +1,174 @@
+"""What an operator asks a node: status, top, history, images; with a daemon running and without."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio.to_thread
+import pytest
+
+from reconciler.cli import main
+from reconciler.commands.top import bar, picture
+from reconciler.embedded.images import layer
+from reconciler.history import History
+from tests.test_history import ONE
+from tests.whole import Whole, whole
+
+MIB = 1 << 20
+
+
+async def command(node: Whole, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command of ours as a process, beside the daemon."""
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "reconciler", *arguments, *node.flags],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    return await anyio.to_thread.run_sync(run)
+
+
+def pull(node: Whole, name: str, size: int = 700 * MIB) -> str:
+    """An image of its own bytes on the node; its id."""
+    images = node.node.images
+    node.node.publish(name, [layer(name, size)])
+    node.node.pull(name, node.daemon.reconciler.room.clock())
+    assert len(node.node.images) >= len(images)
+    return next(key for key, one in node.node.images.items() if name in one.tags)
+
+
+async def test_status_says_what_a_running_daemon_does(tmp_path: Path) -> None:
+    """Mode, usage, what is next: from the daemon itself; as JSON for scripts."""
+    async with whole(tmp_path) as node:
+        pull(node, "reg.example/app:v1")
+        await node.until(lambda: node.daemon.state.listed_at and node.daemon.state.filesystems)
+        told = await command(node, "status")
+        document = json.loads((await command(node, "status", "-o", "json")).stdout)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "mode enforce" in told.stdout
+    assert "calm: nothing needs to go" in told.stdout
+    assert document["kind"] == "Status"
+
+
+async def test_a_removal_is_found_in_the_history_with_what_brings_it_back(tmp_path: Path) -> None:
+    """Why is this image gone? The answer has the reason, and the digest to pull it by again."""
+    async with whole(tmp_path) as node:
+        for number in range(5):
+            pull(node, f"reg.example/app{number}:v1")
+        await node.until(lambda: len(node.node.images) < 5)
+        await node.until(lambda: (tmp_path / "state" / "history.db").exists())
+        await node.until(lambda: node.daemon.history.newest(1))
+        told = await command(node, "history", "--since", "1h")
+        document = json.loads((await command(node, "history", "-o", "json")).stdout)
+        top = await command(node, "top", "--count", "1")
+    (first, *_) = document["items"]
+    assert first["outcome"] == "removed"
+    assert any("@sha256:" in name for name in first["names"])
+    assert first["names"][0] in told.stdout
+    assert "nothing refers to it" in told.stdout
+    assert f"{first['names'][0]}, freed" in top.stdout
+
+
+async def test_images_are_sorted_filtered_and_judged(tmp_path: Path) -> None:
+    """Every image with its verdict; the biggest first; one of them alone."""
+    async with whole(tmp_path) as node:
+        small = pull(node, "reg.example/small:v1", 20 * MIB)
+        big = pull(node, "reg.example/big:v1", 200 * MIB)
+        kept = pull(node, "reg.example/keep/me:v1", 100 * MIB)
+        by_size = json.loads((await command(node, "images", "--sort", "size", "-o", "json")).stdout)
+        one = json.loads((await command(node, "images", "--filter", "big", "-o", "json")).stdout)
+        free = json.loads(
+            (await command(node, "images", "--verdict", "candidate", "-o", "json")).stdout
+        )
+        wide = await command(node, "images", "-o", "wide")
+    ids = [row["id"].removeprefix("sha256:") for row in by_size["items"]]
+    assert [key for key in ids if key in (small, big, kept)] == [big, kept, small]
+    assert [row["names"][0] for row in one["items"]] == ["reg.example/big:v1"]
+    assert {row["id"].removeprefix("sha256:") for row in free["items"]} == {small, big}
+    assert "excluded" in wide.stdout
+    assert big in wide.stdout
+
+
+@pytest.mark.parametrize("name", ["status", "top"])
+def test_without_a_daemon_the_error_says_where_it_was_looked_for(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No daemon: one line, exit 1, no traceback."""
+    code = main([name, "--listen", "127.0.0.1:1", "--state-dir", str(tmp_path)])
+    told = capsys.readouterr()
+    assert code == 1
+    assert "127.0.0.1:1" in told.err
+    assert told.out == ""
+
+
+def test_history_needs_no_daemon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The daemon is dead: what it did can still be asked. Nothing removed is said in words."""
+    assert main(["history", "--state-dir", str(tmp_path)]) == 0
+    assert "nothing was removed here" in capsys.readouterr().out
+    history = History(tmp_path)
+    history.add([ONE])
+    history.close()
+    assert main(["history", "--state-dir", str(tmp_path), "--image", "app"]) == 0
+    assert "reg.example/app:v1" in capsys.readouterr().out
+
+
+def _document() -> dict[str, object]:
+    fs = {
+        "mountpoint": "/images",
+        "capacityBytes": 100,
+        "usedBytes": 75,
+        "usedPercent": 75.0,
+        "highBytes": 80,
+        "lowBytes": 70,
+        "inodesUsedPercent": None,
+        "pressure": "reclaiming",
+    }
+    counts = ("images", "containers", "sandboxes", "candidates", "kept", "untold")
+    return {
+        "version": "0",
+        "startedAt": "2027-01-15T08:00:00Z",
+        "mode": "enforce",
+        "pressure": "reclaiming",
+        "paused": None,
+        "hold": None,
+        "filesystems": [fs],
+        "runtime": {"name": "containerd", "version": "2", "events": "open", "listedAt": None},
+        "policy": {"source": "p.yaml", "problems": []},
+        "notReady": [],
+        "counts": dict.fromkeys(counts, 1),
+        "next": [
+            {"rank": n, "id": "x", "names": [f"reg.example/{'long' * 40}\x1b[31m"], "sizeBytes": 1}
+            for n in range(1, 6)
+        ],
+        "requiredMissing": [],
+    }
+
+
+@pytest.mark.parametrize(("width", "height"), [(20, 5), (80, 24), (200, 60)])
+def test_top_fits_the_terminal_and_shows_no_escape_of_a_stranger(width: int, height: int) -> None:
+    """Resized to anything, no line is too long and none too many; names can not draw."""
+    import io
+
+    from rich.console import Console
+
+    file = io.StringIO()
+    console = Console(width=width, height=height, file=file, force_terminal=False)
+    console.print(picture(_document(), (ONE,) * 20, width, height))
+    lines = file.getvalue().splitlines()
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+    assert "\x1b" not in file.getvalue()
+
+
+def test_the_bar_has_usage_and_both_marks() -> None:
+    """Full or empty, the marks are where they are."""
+    fs = {"capacityBytes": 100, "usedBytes": 50, "lowBytes": 70, "highBytes": 90}
+    assert re.fullmatch(r"\[#{5}\.\.L\.H\]", bar(fs, 10))
