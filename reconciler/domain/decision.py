@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import enum
-import itertools
+import operator
 from dataclasses import dataclass, replace
 
 from .account import Account
@@ -33,6 +33,7 @@ from .protection import (
     Protection,
     Scene,
     duration,
+    first_holding,
     holding,
     verdicts,
 )
@@ -127,12 +128,11 @@ def decide(
     free: list[Image] = []
     kept: list[Kept] = []
     for image in state.graph.images.values():
-        reasons = holding(image, scene)
-        protections = tuple(reasons if thorough else itertools.islice(reasons, 1))
-        if protections:
-            kept.append(Kept(image, protections))
-        else:
+        first = first_holding(image, scene)
+        if first is None:
             free.append(image)
+        else:
+            kept.append(Kept(image, tuple(holding(image, scene)) if thorough else (first,)))
     candidates = _with_causes(_ranked(free, scene, command), scene, command)
     hold = hold_on(state, policy, now)
     if hold is not None:
@@ -205,25 +205,26 @@ Ranked = tuple[Image, ImageRecord, Score, Cause | None]
 def _ranked(free: list[Image], scene: Scene, command: Command | None) -> list[Ranked]:
     """The candidates in the order in which they go, each with the cause it has whatever the
     marks say."""
-    appraiser, wishes = _appraiser(scene), scene.wishes
+    appraiser, wishes, policy = _appraiser(scene), scene.wishes, scene.policy
+    dues = command is None and bool(policy.expendable or policy.maximum_unused_age)
     ranked = []
     for image in free:
-        record = scene.state.record(image.key, scene.now)
+        record = scene.record(image.key)
         score = appraiser.score(image, record, wishes.tier_rule(image))
-        due = None if command is not None else _due(image, record, scene)
-        order = (due is None, *removal_order(score, image, record))
-        ranked.append((order, (image, record, score, due)))
-    ranked.sort(key=lambda pair: pair[0])
-    return [one for _, one in ranked]
+        due = _due(image, record, scene) if dues else None
+        ranked.append((due is None, removal_order(score, image, record), image, record, score, due))
+    ranked.sort(key=operator.itemgetter(0, 1))
+    return [one[2:] for one in ranked]
 
 
 def _due(image: Image, record: ImageRecord, scene: Scene) -> Cause | None:
     """Why an image goes though there is room."""
+    rule, longest = scene.wishes.expendable_rule(image), scene.policy.maximum_unused_age
+    if rule is None and not longest:
+        return None
     unused = scene.now - max(record.first_seen, record.last_used or 0.0)
-    rule = scene.wishes.expendable_rule(image)
     if rule is not None and unused >= rule.unused_for:
         return Cause.EXPENDABLE
-    longest = scene.policy.maximum_unused_age
     return Cause.UNUSED_AGE if longest and unused >= longest else None
 
 

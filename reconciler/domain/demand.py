@@ -12,6 +12,7 @@ down in between misses nothing by it.
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import replace
 
 from .ledger import ImageRecord
@@ -19,6 +20,7 @@ from .ledger import ImageRecord
 HOUR = 3600.0
 PACES = (1.0, 4.0, 16.0, 64.0, 256.0)  # hours until a count has shrunk to 1/e
 REST = 600.0  # seconds without a user that make the next start a new use
+_PER_HOUR = tuple(1.0 / pace for pace in PACES)
 _LN4 = math.log(4.0)
 _NOTHING = (0.0,) * len(PACES)
 
@@ -55,14 +57,11 @@ def uses_per_hour(record: ImageRecord, now: float) -> float:
     if record.last_used is None and not record.counters:
         return 1.0 / (max(0.0, now - record.first_seen) / HOUR + 1.0)
     counters, since = settled(record)
-    hours = max(0.0, now - since) / HOUR
-    exp = math.exp
-    return _LN4 * sum(
-        count * exp(-hours / pace) / pace for count, pace in zip(counters, PACES, strict=True)
-    )
+    rates = map(operator.mul, _decayed(counters, now - since), _PER_HOUR)
+    return float(_LN4 * sum(rates))
 
 
 def _decayed(counters: tuple[float, ...], seconds: float) -> list[float]:
-    hours = max(0.0, seconds) / HOUR
+    hours = -max(0.0, seconds) / HOUR
     exp = math.exp
-    return [count * exp(-hours / pace) for count, pace in zip(counters, PACES, strict=True)]
+    return [count * exp(hours / pace) for count, pace in zip(counters, PACES, strict=True)]

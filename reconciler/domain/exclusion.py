@@ -54,6 +54,8 @@ class RuleIndex(Generic[R]):
     def matching(self, image: Image) -> tuple[tuple[R, str], ...]:
         """All rules that match an image, in the order of the file, each with the name (or id)
         that it matches."""
+        if not self._rules:
+            return ()
         names = (image.id, image.names)
         found = self._found.get(names)
         if found is None:
@@ -90,4 +92,6 @@ class Exclusions(RuleIndex[Exclusion]):
         """The first rule in force, in the order of the file, that matches an image, and the name
         (or id) that it matches."""
         found = self.matching(image)
+        if not found:
+            return None
         return next(((rule, name) for rule, name in found if rule.in_force(now)), None)

@@ -8,6 +8,7 @@ kept as the runtime lists them, because only that form may be sent back (CRI-O d
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ def image_key(image_id: str) -> str:
     return image_id.removeprefix("sha256:")
 
 
+@functools.lru_cache(maxsize=16384)
 def is_full_id(text: str) -> bool:
     """Whether a text is a whole image id, in either runtime's form."""
     return _FULL_ID.fullmatch(text) is not None
@@ -34,15 +36,14 @@ class Image:
     digests: tuple[str, ...] = ()  # "repository@sha256:..."
     size: int = 0
     pinned: bool = False
+    # Asked for many times in every decision, so made once.
+    key: str = field(init=False, repr=False, compare=False)
+    names: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
-    @property
-    def key(self) -> str:
-        return image_key(self.id)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Every name the image is listed under: tags first, then digest names."""
-        return self.tags + self.digests
+    def __post_init__(self) -> None:
+        """`names` is every name the image is listed under: tags first, then digest names."""
+        object.__setattr__(self, "key", image_key(self.id))
+        object.__setattr__(self, "names", self.tags + self.digests)
 
 
 class ContainerState(enum.IntEnum):

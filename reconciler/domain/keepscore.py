@@ -11,7 +11,7 @@ images are cheap to keep and dear to lose. docs/eviction.md measures what each f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .demand import uses_per_hour
 from .inventory import Image
@@ -24,8 +24,7 @@ FIXED_COST = 75e6  # bytes that could be pulled in the time a pull takes before 
 UNPACKING = 2.6  # unpacked bytes for each compressed one (docs/runtimes.md)
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(NamedTuple):
     """The factors of one image's score; their product is `keep`."""
 
     keep: float

@@ -33,6 +33,14 @@ def _meanings(text: str) -> tuple[str, ...]:
     return (name_key(text), prefix) if _ID_PREFIX.fullmatch(prefix) else (name_key(text),)
 
 
+_NOBODY: frozenset[str] = frozenset()
+
+
+@functools.lru_cache(maxsize=16384)
+def _keys_of(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(name_key, names))
+
+
 class Asked:
     """Which containers asked for an image by which text; a container costs O(1)."""
 
@@ -60,9 +68,13 @@ class Asked:
 
     def by(self, image: Image) -> frozenset[str]:
         """Ids of the containers that asked for something which means this image now."""
+        containers, texts = self._containers, _keys_of(image.names)
+        nobody = image.key not in containers and containers.keys().isdisjoint(texts)
+        if nobody and not self._prefixes:
+            return _NOBODY
         found: set[str] = set()
-        for text in (image.key, *map(name_key, image.names)):
-            found |= self._containers.get(text, set())
+        for text in (image.key, *texts):
+            found |= containers.get(text, _NOBODY)
         for prefix in self._prefixes:
             if image.key.startswith(prefix):
                 found |= self._containers[prefix]

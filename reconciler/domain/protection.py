@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from .exclusion import Exclusions
 from .importance import Wishes, wishes_of
 from .inventory import Container, Image, is_full_id
+from .ledger import ImageRecord
 from .policy import Exclusion, Policy
 from .reference import InvalidReference, parse_reference
 from .state import State
@@ -68,6 +69,11 @@ class Scene:
     def __init__(self, state: State, policy: Policy, now: float) -> None:
         self.state, self.policy, self.now = state, policy, now
         self.graph = state.graph
+        self._records = state.ledger
+
+    def record(self, key: str) -> ImageRecord:
+        """An image's record; one we know nothing of counts as seen just now."""
+        return self._records.get(key) or ImageRecord(first_seen=self.now)
 
     @functools.cached_property
     def exclusions(self) -> Exclusions:
@@ -83,7 +89,7 @@ class Scene:
         was used the last seen. Equals are all current."""
         latest: dict[str, tuple[tuple[bool, float], set[str]]] = {}
         for key, image in self.graph.images.items():
-            record = self.state.record(key, self.now)
+            record = self.record(key)
             used = record.last_used
             when = (used is not None, used if used is not None else record.first_seen)
             for repository in _repositories(image.names):
@@ -91,6 +97,12 @@ class Scene:
                 if when >= best:
                     latest[repository] = (when, keys | {key} if when == best else {key})
         return {repository: keys for repository, (_, keys) in latest.items()}
+
+    @functools.cached_property
+    def configured_pause(self) -> frozenset[str]:
+        """Keys of the images that the runtime's own configuration means."""
+        configured = self.state.configured_pause
+        return self.graph.keys_named(configured) if configured else frozenset()
 
     @functools.cached_property
     def pause_repositories(self) -> set[str]:
@@ -122,9 +134,10 @@ Check = Callable[[Image, Scene], "str | tuple[str, Exclusion] | None"]
 
 def _in_use(image: Image, scene: Scene) -> str | None:
     graph = scene.graph
-    users = sorted(u for u in graph.users_of(image.key) if u in graph.containers)
-    if users:
-        return and_more([_describe(graph.containers[users[0]], scene)], users)
+    if graph.is_used(image.key):
+        users = sorted(u for u in graph.users_of(image.key) if u in graph.containers)
+        if users:
+            return and_more([_describe(graph.containers[users[0]], scene)], users)
     asking = sorted(graph.asking_for(image))
     if not asking:
         return None
@@ -135,18 +148,20 @@ def _in_use(image: Image, scene: Scene) -> str | None:
 
 def _sandbox(image: Image, scene: Scene) -> str | None:
     graph = scene.graph
-    users = sorted(u for u in graph.users_of(image.key) if u in graph.sandboxes)
-    if users:
-        one = f"pause image of sandbox {graph.sandboxes[users[0]].name} ({users[0][:13]})"
-        return and_more([one], users)
-    configured = scene.state.configured_pause
-    if configured and image.key in graph.keys_named(configured):
+    if graph.is_used(image.key):
+        users = sorted(u for u in graph.users_of(image.key) if u in graph.sandboxes)
+        if users:
+            one = f"pause image of sandbox {graph.sandboxes[users[0]].name} ({users[0][:13]})"
+            return and_more([one], users)
+    if image.key in scene.configured_pause:
+        configured = scene.state.configured_pause
         return f"the runtime's own configuration names it as sandbox image: {configured}"
-    for name in image.names:
-        if is_pause(name):
-            return f"{name} is a known name of a sandbox image"
-        if _repository(name) in scene.pause_repositories:
-            return f"{name} may be what a sandbox runs on: the tag it was asked for may have moved"
+    pause, repositories = _as_sandbox_image(image.names)
+    if pause is not None:
+        return f"{pause} is a known name of a sandbox image"
+    if not repositories.isdisjoint(scene.pause_repositories):
+        name = next(one for one in image.names if _repository(one) in scene.pause_repositories)
+        return f"{name} may be what a sandbox runs on: the tag it was asked for may have moved"
     return None
 
 
@@ -163,7 +178,7 @@ def _system(image: Image, scene: Scene) -> str | None:
             return f"current version of the Kubernetes system image {repository}"
     if not repositories:
         return None
-    record = scene.state.record(image.key, scene.now)
+    record = scene.record(image.key)
     age = scene.now - max(record.first_seen, record.last_used or 0.0)
     if age < scene.policy.system_keep_for:
         keep_for = duration(scene.policy.system_keep_for)
@@ -181,7 +196,7 @@ def _excluded(image: Image, scene: Scene) -> tuple[str, Exclusion] | None:
 
 
 def _young(image: Image, scene: Scene) -> str | None:
-    record = scene.state.record(image.key, scene.now)
+    record = scene.record(image.key)
     since = max(record.first_seen, record.last_used or 0.0)
     age = scene.now - since
     if age >= scene.policy.minimum_age:
@@ -251,6 +266,9 @@ CHECKS: dict[Kind, tuple[Check, str]] = {
 }
 
 
+_QUICK = tuple((kind, check) for kind, (check, _) in CHECKS.items())
+
+
 def verdicts(image: Image, scene: Scene) -> tuple[Protection, ...]:
     """Every kind's verdict, also of those that do not hold."""
     return tuple(_verdict(kind, image, scene) for kind in CHECKS)
@@ -262,6 +280,15 @@ def holding(image: Image, scene: Scene) -> Iterator[Protection]:
         found = check(image, scene)
         if found is not None:
             yield _protection(kind, found)
+
+
+def first_holding(image: Image, scene: Scene) -> Protection | None:
+    """The first protection that holds, which is enough to keep."""
+    for kind, check in _QUICK:
+        found = check(image, scene)
+        if found is not None:
+            return _protection(kind, found)
+    return None
 
 
 def _verdict(kind: Kind, image: Image, scene: Scene) -> Protection:
@@ -291,7 +318,7 @@ def could_mean(container: Container, image: Image) -> bool:
     )
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=8192)
 def _repository(name: str) -> str:
     try:
         return parse_reference(name).repository
@@ -299,7 +326,13 @@ def _repository(name: str) -> str:
         return name
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=8192)
+def _as_sandbox_image(names: tuple[str, ...]) -> tuple[str | None, frozenset[str]]:
+    """The first name that sandbox images are known by, and the repositories of all of them."""
+    return next(filter(is_pause, names), None), frozenset(map(_repository, names))
+
+
+@functools.lru_cache(maxsize=8192)
 def is_pause(name: str) -> bool:
     """Whether a listed name is one that sandbox images are known by."""
     try:
@@ -308,7 +341,7 @@ def is_pause(name: str) -> bool:
         return False
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=8192)
 def _repositories(names: tuple[str, ...]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for name in names:
