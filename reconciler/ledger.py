@@ -63,10 +63,10 @@ class Ledger:
         return ledger
 
     @classmethod
-    def read(cls, folder: Path) -> Remembered:
+    def read(cls, folder: Path, now: float) -> Remembered:
         """What is on disk, for a command that writes nothing; empty where there is none."""
         try:
-            return read_only(folder / FILE, time.time())
+            return read_only(folder / FILE, now)
         except (sqlite3.Error, OSError):
             return nothing()
 

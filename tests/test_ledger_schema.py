@@ -65,14 +65,14 @@ def test_a_ledger_of_schema_1_is_brought_up_with_all_that_is_in_it(tmp_path: Pat
     assert ledger.load(T0 + 100) == BEFORE
     ledger.save(Changes({"used": ImageRecord(T0, T0 + 50)}, {}, {}, []))
     ledger.close()
-    assert Ledger.read(tmp_path).images["used"].last_used == T0 + 50
+    assert Ledger.read(tmp_path, T0 + 86400).images["used"].last_used == T0 + 50
 
 
 def test_a_command_reads_a_ledger_of_schema_1_without_writing_to_it(tmp_path: Path) -> None:
     """`plan` after an update, before the daemon was started again."""
     schema_1(tmp_path)
     before = (tmp_path / "ledger.db").read_bytes()
-    assert Ledger.read(tmp_path) == BEFORE
+    assert Ledger.read(tmp_path, T0 + 86400) == BEFORE
     assert (tmp_path / "ledger.db").read_bytes() == before
 
 

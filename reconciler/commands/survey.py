@@ -50,7 +50,7 @@ async def look(
     policy. Raises RuntimeFailure."""
     now = time.time()
     state = State(began_at=now)
-    state.remember(Ledger.read(settings.state_dir))
+    state.remember(Ledger.read(settings.state_dir, now))
     read = the_policy(settings)
     if isinstance(read, PolicyInvalid):
         absorb(PolicyRejected(now, tuple(map(str, read.problems))), state)

@@ -1,0 +1,142 @@
+"""The log: hostile texts, one line per event, and troubles told once."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler import logs
+from reconciler.logs import LISTED, LONGEST, REMIND, Once, get_logger, neutralised
+
+HOSTILE = {
+    "ansi": "\x1b[2J\x1b]0;title\x07",
+    "line": "app\n2026-01-31T09:00:00Z info removed image=all",
+    "return": "app\rremoved",
+    "c1": "\x9b31m",
+    "bidi": "\u202egnp.exe\u2066",
+    "invisible": "ap\u200bp\u00ad\ufeff\u2060\u180e",
+    "tags": "app\U000e0041\U000e007f",
+    "separators": "a\u2028b\u2029c\x85d\x0be\x0cf",
+    "surrogate": "\udc9b",
+    "nul": "\x00",
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_settings() -> Iterator[None]:
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_name_is_shown_as_escapes(text: str) -> None:
+    """Nothing moves the cursor, hides a character, turns the direction or begins a line."""
+    shown = neutralised(text)
+    assert shown.isprintable()
+    assert shown.isascii()
+    assert len(shown.splitlines()) == 1
+
+
+@given(st.text(max_size=300))
+def test_whatever_the_text_it_is_one_printable_line(text: str) -> None:
+    """And plain text is left as it is."""
+    shown = neutralised(text)
+    assert len(shown.splitlines()) <= 1
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", shown)
+    if re.fullmatch(r"[ -~]*", text):
+        assert shown == text
+
+
+@pytest.mark.parametrize("text", ["reg.example/app:v1", "größe", "画像", "naïve 🚀"])
+def test_honest_names_are_left_alone(text: str) -> None:
+    """Letters of any script are no attack."""
+    assert neutralised(text) == text
+
+
+def test_a_name_of_64_kib_is_cut() -> None:
+    """Its length is told; escapes are not cut in the middle."""
+    assert neutralised("a" * 65536) == "a" * LONGEST + "... (65536 characters)"
+    assert len(neutralised("\U000e0041" * 65536)) < 12 * LONGEST
+
+
+def written(capsys: pytest.CaptureFixture[str], as_json: bool, **values: object) -> list[str]:
+    logs.set_up(as_json, "info")
+    get_logger().info("removed", **values)
+    return capsys.readouterr().err.splitlines()
+
+
+class Odd:
+    def __str__(self) -> str:
+        return "odd\n\x1b[2J"
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+def test_an_event_is_one_line_whatever_is_in_it(
+    capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    """Texts, lists, and things that are shown by their own words."""
+    hostile = "".join(HOSTILE.values())
+    values = {"image": hostile, "names": [hostile, "b"], "odd": Odd(), "more": {hostile: hostile}}
+    (line,) = written(capsys, as_json, **values)
+    assert line.isascii()
+    assert line.isprintable()
+
+
+def test_a_json_line_keeps_numbers_and_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    """Others count with them."""
+    values = {"freed": 7, "took": 0.5, "gone": True, "why": None, "names": ("a", "b")}
+    (line,) = written(capsys, True, **values)
+    told = json.loads(line)
+    assert told.pop("timestamp").endswith("Z")
+    expected = {"event": "removed", "level": "info", "names": ["a", "b"]}
+    assert told == values | expected
+
+
+def test_a_text_line_can_not_be_made_to_say_more(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name with spaces, quotes and equals signs stays one value."""
+    (line,) = written(capsys, False, image='a" removed=yes image="b', names=["x y", "z"])
+    assert line.endswith(r'info    removed image="a\" removed=yes image=\"b" names="x y,z"')
+    (line,) = written(capsys, False, image="reg.example/app:v1", error="", freed=7)
+    assert line.endswith('removed image=reg.example/app:v1 error="" freed=7')
+
+
+def test_a_thousand_names_are_not_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """An image can have as many names as somebody likes."""
+    (line,) = written(capsys, True, names=[f"name{number}" for number in range(1000)])
+    names = json.loads(line)["names"]
+    assert names[: LISTED + 1] == [*[f"name{n}" for n in range(LISTED)], "... (1000 in all)"]
+
+
+def test_a_trouble_is_told_once_and_then_counted() -> None:
+    """A thousand failures in ten minutes are one line, and one that counts them."""
+    once = Once()
+    assert once.due("listing", "refused", 0.0) == 0
+    assert {once.due("listing", "refused", second) for second in range(1, 600)} == {None}
+    assert once.due("listing", "refused", REMIND) == 599
+    assert once.due("listing", "refused", REMIND + 1) is None
+
+
+def test_a_trouble_that_ends_or_changes_is_told_anew() -> None:
+    """What is different is news; topics do not mix."""
+    once = Once()
+    assert once.due("listing", "refused", 0.0) == 0
+    assert once.due("events", "refused", 1.0) == 0
+    assert once.due("listing", "timed out", 2.0) == 0
+    assert once.over("listing")
+    assert not once.over("listing")
+    assert once.due("listing", "timed out", 3.0) == 0
+
+
+def test_a_trouble_that_keeps_changing_does_not_fill_the_log() -> None:
+    """A text with a number in it, or two troubles in turn: ten lines in ten minutes."""
+    once = Once()
+    told = [once.due("listing", f"took {n} s", n / 10) for n in range(5000)]
+    assert len([count for count in told if count is not None]) == logs.CHANGES
+    assert once.due("listing", "took 1 s", 2 * REMIND) == 0

@@ -1,0 +1,150 @@
+"""Who names what: flags before the environment before crictl's file before what is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.settings import Settings, SettingsError, parse_listen, resolve
+
+NOWHERE = Path("/nowhere/crictl.yaml")
+
+
+def settled(
+    flags: dict[str, object] | None = None,
+    environ: dict[str, str] | None = None,
+    crictl: Path = NOWHERE,
+    sockets: tuple[str, ...] = (),
+) -> Settings:
+    return resolve(flags or {}, environ or {}, crictl, sockets)
+
+
+def crictl(folder: Path, text: str) -> Path:
+    path = folder / "crictl.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_runtime_is_named_by_flag_environment_file_or_found(tmp_path: Path) -> None:
+    """In that order, and it is told which it was."""
+    file = crictl(tmp_path, "runtime-endpoint: unix:///file.sock\n")
+    flags: dict[str, object] = {"runtime_endpoint": "/flag.sock"}
+    environ = {"CONTAINER_RUNTIME_ENDPOINT": "unix:///env.sock"}
+    there = (str(tmp_path / "none.sock"), str(file))
+    everything = [settled(flags, environ, file, there), settled(None, environ, file, there)]
+    everything += [settled(None, None, file, there), settled(None, None, NOWHERE, there)]
+    assert [(one.runtime_endpoint, one.endpoint_from) for one in everything] == [
+        ("unix:///flag.sock", "--runtime-endpoint"),
+        ("unix:///env.sock", "CONTAINER_RUNTIME_ENDPOINT"),
+        ("unix:///file.sock", str(file)),
+        (f"unix://{file}", "found there"),
+    ]
+    nothing = settled()
+    assert nothing.runtime_endpoint is None
+    assert "/run/containerd/containerd.sock" in nothing.no_endpoint
+
+
+def test_images_of_another_runtime_are_never_looked_at(tmp_path: Path) -> None:
+    """crictl's file names one runtime's images, a flag another runtime: on those nothing would
+    look used. The file's image endpoint goes with the file's runtime only."""
+    file = crictl(tmp_path, "runtime-endpoint: /file.sock\nimage-endpoint: /file-images.sock\n")
+    assert settled(None, None, file).image_endpoint == "unix:///file-images.sock"
+    assert settled({"runtime_endpoint": "/flag.sock"}, None, file).image_endpoint is None
+    environ = {"CONTAINER_RUNTIME_ENDPOINT": "/env.sock", "IMAGE_SERVICE_ENDPOINT": "/env-i.sock"}
+    assert settled(None, environ, file).image_endpoint == "unix:///env-i.sock"
+    assert settled({"runtime_endpoint": "/flag.sock"}, environ, file).image_endpoint is None
+    flags: dict[str, object] = {"image_endpoint": "/flag-i.sock"}
+    assert settled(flags, environ, file).image_endpoint == "unix:///flag-i.sock"
+    assert settled(flags, None, file).image_endpoint == "unix:///flag-i.sock"
+
+
+@pytest.mark.parametrize("text", ["/run/x.sock", "unix:/run/x.sock", "unix:///run/x.sock"])
+def test_an_endpoint_has_many_spellings(text: str) -> None:
+    """crictl's, kubelet's, and a plain path."""
+    assert settled({"runtime_endpoint": text}).runtime_endpoint == "unix:///run/x.sock"
+
+
+@pytest.mark.parametrize("text", ["tcp://1.2.3.4:5", "http://x", "x.sock", "unix://x.sock"])
+def test_an_endpoint_that_is_no_socket_is_told_with_its_source(text: str) -> None:
+    """Who wrote it where."""
+    with pytest.raises(SettingsError, match=r"^CONTAINER_RUNTIME_ENDPOINT: expected unix:///PATH"):
+        settled(None, {"CONTAINER_RUNTIME_ENDPOINT": text})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: [", "is no valid YAML: while parsing a flow node"),
+        ("\x00", "is no valid YAML: "),
+    ],
+)
+def test_a_broken_crictl_file_is_one_line_for_people(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    """And no matter at all to who names the endpoint otherwise."""
+    file = crictl(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        settled(None, None, file)
+    assert str(caught.value).startswith(f"{file} {problem}")
+    assert "\n" not in str(caught.value)
+    assert settled({"runtime_endpoint": "/x.sock"}, None, file).runtime_endpoint
+
+
+@pytest.mark.parametrize("text", ["", "- a", "42", "runtime-endpoint:\n", "runtime-endpoint: ''"])
+def test_a_crictl_file_that_names_nothing_is_passed_over(tmp_path: Path, text: str) -> None:
+    """crictl itself writes such files."""
+    assert settled(None, None, crictl(tmp_path, text)).runtime_endpoint is None
+
+
+def test_a_directory_for_a_crictl_file_is_told(tmp_path: Path) -> None:
+    """What can not be read may name another runtime than the one that would be found."""
+    with pytest.raises(SettingsError, match="can not be read"):
+        settled(None, None, tmp_path)
+
+
+def test_a_policy_is_named_or_the_default_path_is_taken() -> None:
+    """Only a named one may not be absent."""
+    by_default = settled()
+    assert (str(by_default.policy), by_default.policy_named) == (
+        "/etc/reconciler/policy.yaml",
+        False,
+    )
+    by_environment = settled(None, {"RECONCILER_POLICY": "/p"})
+    assert (str(by_environment.policy), by_environment.policy_named) == ("/p", True)
+    by_flag = settled({"policy": Path("/f")}, {"RECONCILER_POLICY": "/p"})
+    assert (str(by_flag.policy), by_flag.policy_named) == ("/f", True)
+    assert not settled(None, {"RECONCILER_POLICY": ""}).policy_named
+
+
+def test_the_other_flags_have_the_defaults_of_the_contract() -> None:
+    """What the help says."""
+    settings = settled()
+    assert str(settings.state_dir) == "/var/lib/reconciler"
+    assert settings.listen == ("127.0.0.1", 9723)
+    assert str(settings.kubelet_config) == "/var/lib/kubelet/config.yaml"
+    assert (settings.events, settings.dry_run, settings.log_json) == (True, False, False)
+    assert settings.log_level == "info"
+    assert not settled({"events": "off"}).events
+    assert settled({"log_format": "json"}).log_json
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:9723", ("127.0.0.1", 9723)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:80", ("::1", 80)),
+        ("0.0.0.0:65535", ("0.0.0.0", 65535)),
+    ],
+)
+def test_an_address_to_listen_on(text: str, address: tuple[str, int]) -> None:
+    """HOST:PORT, and IPv6 in brackets."""
+    assert parse_listen(text) == address
+
+
+@pytest.mark.parametrize("text", ["9723", ":9723", "host", "::1:80", "h:65536", "h:-1", "a b:1"])
+def test_an_address_that_is_none_is_told(text: str) -> None:
+    """With what was expected."""
+    with pytest.raises(SettingsError, match="--listen: expected HOST:PORT"):
+        parse_listen(text)
