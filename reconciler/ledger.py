@@ -99,8 +99,10 @@ class Ledger:
         self._shelves.removals.update(changes.removals)
         self._shelves.arrivals.update(changes.arrivals)
         self._log = [*self._log, *changes.log][-OWED_LOG:]
-        if self._base is None or self._file() != self._inode:
+        if self._inode is not None and self._file() != self._inode:
             self.close()
+            self._owed_all = True  # another file than the one that was written so far, or none
+        if self._base is None:
             self._connect()
         if not self._written():
             self._written()  # a file that was damaged has been begun anew
@@ -154,10 +156,7 @@ class Ledger:
             self._give_up(error)
 
     def _use(self, base: sqlite3.Connection) -> None:
-        self._base, before = base, self._inode
-        self._inode = self._file()
-        if before is not None and before != self._inode:
-            self._owed_all = True  # another file than the one that was written so far
+        self._base, self._inode = base, self._file()
 
     def _file(self) -> tuple[int, int] | None:
         try:
@@ -169,6 +168,7 @@ class Ledger:
     def _start_anew(self, error: Exception) -> None:
         """Sets an unreadable file aside and begins a new one."""
         self.close()
+        self._owed_all = True
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         aside = self._path.with_name(f"{FILE}.unreadable-{stamp}")
         try:
