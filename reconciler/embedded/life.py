@@ -124,8 +124,13 @@ class Life:
 
     def _run(self, image: str, name: str, now: float, namespace: str = "default") -> str:
         uid = f"{self._random.getrandbits(64):016x}"
-        labels = {"io.kubernetes.pod.uid": uid, "io.kubernetes.pod.name": name}
-        sandbox = self.node.run_pod(f"{name}-{uid[:5]}", now, namespace, uid, labels)
+        pod = f"{name}-{uid[:5]}"
+        labels = {
+            "io.kubernetes.pod.uid": uid,
+            "io.kubernetes.pod.name": pod,
+            "io.kubernetes.pod.namespace": namespace,
+        }
+        sandbox = self.node.run_pod(pod, now, namespace, uid, labels)
         container = self.node.create(sandbox.id, image, now, name, labels=labels)
         self.node.start(container.id, now)
         return sandbox.id

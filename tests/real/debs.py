@@ -25,15 +25,17 @@ TOOLS = {
 }
 
 
-def unpacked(suite: str, package: str) -> Path:
-    """The folder a suite's package is unpacked in, fetched once for each machine."""
+def unpacked(suite: str, package: str, *more: str) -> Path:
+    """The folder a suite's package is unpacked in, with `more` of them in the same folder; fetched
+    once for each machine."""
     target = CACHE / suite / package
-    with one_at_a_time(f"{suite}-{package}"):
+    with one_at_a_time(suite):
         if not target.exists():
             fresh = target.with_name(f"{package}.part")
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir(parents=True)
-            subprocess.run(["dpkg", "-x", str(_fetched(suite, package)), str(fresh)], check=True)
+            for fetched in _fetched(suite, package, *more):
+                subprocess.run(["dpkg", "-x", str(fetched), str(fresh)], check=True)
             fresh.rename(target)
     return target
 
@@ -61,13 +63,13 @@ def what_is_missing() -> str | None:
     return None
 
 
-def _fetched(suite: str, package: str) -> Path:
+def _fetched(suite: str, *packages: str) -> list[Path]:
     home = CACHE / "apt" / suite
     options = _private_apt(home, suite)
     subprocess.run(["apt-get", *options, "update", "-qq"], check=True)
-    command = ["apt-get", *options, "download", "-qq", package]
+    command = ["apt-get", *options, "download", "-qq", *packages]
     subprocess.run(command, check=True, cwd=home, stdout=subprocess.DEVNULL)
-    return next(home.glob(f"{package}_*.deb"))
+    return [next(home.glob(f"{package}_*.deb")) for package in packages]
 
 
 def _private_apt(home: Path, suite: str) -> list[str]:
