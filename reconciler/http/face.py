@@ -51,7 +51,10 @@ def application(view: View) -> Starlette:
 
     paths = {"/healthz": healthz, "/readyz": readyz, "/metrics": prometheus, "/": index}
     routes = [Route(path, answer, methods=["GET"]) for path, answer in paths.items()]
-    return Starlette(routes=[*routes, *Api(view).routes()])
+    routes += Api(view).routes()
+    for route in routes:  # starlette answers HEAD wherever it answers GET
+        (route.methods or set()).discard("HEAD")
+    return Starlette(routes=routes)
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -93,5 +96,10 @@ async def serve(bound: socket.socket, app: Starlette) -> None:
         timeout_graceful_shutdown=1,
         limit_concurrency=64,
     )
+    server = _Server(config)
     with bound:
-        await _Server(config).serve(sockets=[bound])
+        try:
+            await server.serve(sockets=[bound])
+        finally:  # cancelled, it would leave them open
+            for listener in getattr(server, "servers", ()):
+                listener.close()

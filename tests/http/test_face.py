@@ -1,0 +1,188 @@
+"""The face on a real loopback socket: health, readiness, metrics, and nothing but GET."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+import anyio.to_thread
+import pytest
+from prometheus_client.parser import text_string_to_metric_families as parsed
+
+from reconciler import app as daemon_app
+from reconciler.domain.facts import ListingFailed, PolicyRejected, UsageSampled
+from reconciler.domain.inventory import FilesystemUsage, InvisibleFilesystem, UsageSample
+from reconciler.domain.state import State, absorb
+from reconciler.history import Entry
+from reconciler.http import face
+from reconciler.http.health import SILENCE, Pulse
+from reconciler.http.view import View
+from reconciler.logs import neutralised
+from reconciler.metrics import Metrics
+from reconciler.recent import Recent
+from reconciler.systemd import Notifier
+from tests.builders import GIB, T0, image, state_of
+from tests.engine.test_reclaim import full_world
+from tests.engine.world import Clock
+
+HOSTILE = '/images"} evil 1\n# \\x\u202e\x1b[31m'
+
+
+@dataclass
+class Answer:
+    code: int
+    text: str
+    kind: str
+
+
+class Served:
+    """A face on a free port, with the state and the pulse it looks at."""
+
+    def __init__(self, state: State, metrics: Metrics | None = None) -> None:
+        self.monotonic = Clock(0.0)
+        self.pulse = Pulse(self.monotonic)
+        self.metrics = metrics or Metrics()
+        self.app = face.application(
+            View(
+                state=state,
+                pulse=self.pulse,
+                metrics=self.metrics,
+                recent=Recent(),
+                clock=Clock(),
+                history=_no_history,
+                tell=lambda fact: None,
+                began_at=T0,
+            )
+        )
+        self.port = 0
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Served]:
+        bound = face.listening("127.0.0.1", 0)
+        self.port = bound.getsockname()[1]
+        async with anyio.create_task_group() as group:
+            group.start_soon(face.serve, bound, self.app)
+            yield self
+            group.cancel_scope.cancel()
+
+    async def ask(self, path: str, method: str = "GET") -> Answer:
+        return await anyio.to_thread.run_sync(self._ask, path, method)
+
+    def _ask(self, path: str, method: str) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            body = response.read().decode()
+            return Answer(response.status, body, response.headers.get("Content-Type", ""))
+        finally:
+            connection.close()
+
+
+async def _no_history(count: int, since: float, image: str) -> tuple[Entry, ...]:
+    return ()
+
+
+def ready_state() -> State:
+    return state_of([image("app:v1", GIB)])
+
+
+async def test_a_ready_daemon_answers_its_probes() -> None:
+    """Two questions that a kubelet asks apart, both answered well."""
+    async with Served(ready_state()).serving() as served:
+        assert (await served.ask("/healthz")).code == 200
+        assert (await served.ask("/readyz")).code == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
+async def test_nothing_but_get_is_answered(path: str, method: str) -> None:
+    """The face shows and changes nothing."""
+    async with Served(ready_state()).serving() as served:
+        assert (await served.ask(path, method)).code == 405
+
+
+async def test_what_is_missing_for_readiness_is_told_a_line_each() -> None:
+    """A daemon that waits says for what, and is healthy meanwhile."""
+    state = State(began_at=T0)
+    absorb(ListingFailed(T0, "connection refused"), state)
+    absorb(PolicyRejected(T0, ("policy.yaml:3:1: unknown key modus",)), state)
+    lost = InvisibleFilesystem("/images", "can not be measured")
+    absorb(UsageSampled(UsageSample(T0, invisible=(lost,))), state)
+    async with Served(state).serving() as served:
+        answer = await served.ask("/readyz")
+        assert answer.code == 503
+        for reason in ("connection refused", "policy.yaml:3:1", "/images: can not"):
+            assert reason in answer.text
+        assert (await served.ask("/healthz")).code == 200
+
+
+async def test_a_loop_that_stalled_is_not_healthy() -> None:
+    """On containerd 2.x a frozen reader stops pod creation: the probe must fail, to be killed."""
+    async with Served(ready_state()).serving() as served:
+        served.monotonic.advance(SILENCE + 1)
+        answer = await served.ask("/healthz")
+        assert answer.code == 503
+        assert "has not turned for 16 s" in answer.text
+        served.pulse.beat(1.0)
+        assert (await served.ask("/healthz")).code == 200
+
+
+async def test_a_pass_that_awaits_a_slow_removal_is_healthy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A removal of minutes is no stall: it gets its time, and the pulse goes on beating."""
+    monkeypatch.setattr(daemon_app, "BEAT", 0)
+    world = await full_world()
+    under_way, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        under_way.set()
+        await answer.wait()
+
+    world.runtime.during["remove_image"] = slow
+    served = Served(world.state)
+    async with served.serving(), anyio.create_task_group() as group:
+        group.start_soon(daemon_app.beat, served.pulse, Notifier(None))
+        group.start_soon(world.turn)
+        await under_way.wait()
+        for _ in range(10):
+            served.monotonic.advance(60)
+            await anyio.lowlevel.checkpoint()
+            assert (await served.ask("/healthz")).code == 200
+        answer.set()
+        group.cancel_scope.cancel()
+
+
+async def test_metrics_are_prometheus_text_whatever_the_mountpoint_is_called() -> None:
+    """A name that looks like a sample stays a label's value, and an escape sequence is shown."""
+    usage = FilesystemUsage(HOSTILE, 1, 100 * GIB, 90 * GIB, 1000, 10)
+    state, metrics = ready_state(), Metrics()
+    fact = UsageSampled(UsageSample(T0, (usage,)))
+    absorb(fact, state)
+    metrics.absorbed(fact, state)
+    async with Served(state, metrics).serving() as served:
+        answer = await served.ask("/metrics")
+    assert answer.code == 200
+    assert answer.kind.startswith("text/plain")
+    samples = [one for family in parsed(answer.text) for one in family.samples]
+    assert not [one for one in samples if one.name == "evil"]
+    used = [one for one in samples if one.name == "reconciler_filesystem_used_bytes"]
+    assert [(one.labels["mountpoint"], one.value) for one in used] == [
+        (neutralised(HOSTILE), 90 * GIB)
+    ]
+
+
+def test_an_address_that_is_taken_is_told_with_what_to_do() -> None:
+    """Before anything else has started."""
+    bound = face.listening("127.0.0.1", 0)
+    port = bound.getsockname()[1]
+    try:
+        with pytest.raises(face.ListenFailed, match=rf"127\.0\.0\.1:{port}.*--listen"):
+            face.listening("127.0.0.1", port)
+    finally:
+        bound.close()
