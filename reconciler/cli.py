@@ -179,8 +179,12 @@ def _await(coroutine: Coroutine[Any, Any, int]) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     from .app import run
+    from .http.face import ListenFailed
 
-    return _await(run(_settings(arguments)))
+    try:
+        return _await(run(_settings(arguments)))
+    except ListenFailed as error:
+        return _fail(error, BAD_NEWS)
 
 
 def _prune(arguments: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from ..report import size_text
 
 WIDTH = 40  # characters of the usage bar in a line of text
 TRAIL = 480  # samples of usage that are remembered
+SAMPLE = 0.25  # seconds between them
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Seen:
     trail: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=TRAIL))
     edit: str = ""  # what became of the operator's edit
     _why: str = ""
+    _sampled_at: float = 0.0
     _saved_at: float | None = None
 
     @property
@@ -54,7 +56,8 @@ class Seen:
     def measured(self, fs: FilesystemState | None) -> None:
         """Remembers usage for the curve."""
         self.filesystem = fs
-        if fs is not None:
+        if fs is not None and (not self.trail or self.elapsed - self._sampled_at >= SAMPLE):
+            self._sampled_at = self.elapsed
             self.trail.append((fs.used_percent, fs.pressure is Pressure.RECLAIMING))
 
     def why(self, candidate: Candidate, at: float) -> None:

@@ -81,15 +81,14 @@ def _usage(seen: Seen, width: int) -> list[RenderableType]:
     line = Text("█" * full, style=colour)
     line.append("░" * (width - full), style="dim")
     low, high = (width * mark // fs.usage.capacity for mark in (fs.low, fs.high))
-    cells = [" "] * width
-    for at, label in ((low, "▲low"), (high, "▲high")):
-        cells[at : at + len(label)] = label
+    marks = Text(" " * low, no_wrap=True).append("▲low", style="bold")
+    marks.append(" " * (high - low - 4)).append("▲high", style="bold")
     head = Text(f"image filesystem {size_text(fs.usage.capacity)}, ", no_wrap=True)
     head.append(f"{fs.used_percent:.1f}% used", style=f"bold {colour}")
     goal = f"reclaiming, down to {100 * fs.low / fs.usage.capacity:.0f}%"
     calm = f"calm, reclaims at {100 * fs.high / fs.usage.capacity:.0f}%"
-    head.append(f"  {goal if reclaiming else calm}", style=colour)
-    return [head, line, Text("".join(cells[:width])), _curve(seen, width), Text()]
+    head.append("  ").append(goal if reclaiming else calm, style=colour)
+    return [head, line, marks, _curve(seen, width), Text()]
 
 
 def _curve(seen: Seen, width: int) -> Text:
@@ -105,7 +104,7 @@ def _curve(seen: Seen, width: int) -> Text:
 
 
 def _title(name: str, rest: str) -> Text:
-    return Text(no_wrap=True).append(name, style="bold").append(f"  {rest}", style="dim")
+    return Text(no_wrap=True).append(name, style="bold").append("  ").append(rest, style="dim")
 
 
 def _table(*ratios: int | None) -> Table:

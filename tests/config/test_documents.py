@@ -1,0 +1,118 @@
+"""What README.md and docs/ tell to type can be typed, and what they name is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler import cli
+from reconciler.domain.decision import HoldReason
+from reconciler.domain.protection import Kind
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def shell_lines() -> Iterator[list[str]]:
+    """Every command of the README's shell blocks, without its comment."""
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL):
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            if words:
+                yield words
+
+
+def spoken() -> Iterator[list[str]]:
+    """Every `reconciler ...` in the prose of all documents, if it is a whole command."""
+    for document in DOCUMENTS:
+        for text in re.findall(r"`reconciler ([a-z][^`]*)`", document.read_text()):
+            if "…" not in text and "[" not in text:
+                yield shlex.split(text)
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_the_readme_shows_commands() -> None:
+    """The blocks are found at all, so that the tests below have something to bite on."""
+    assert {words[0] for words in shell_lines()} == {"make", "reconciler"}
+
+
+@pytest.mark.parametrize("words", list(shell_lines()), ids=" ".join)
+def test_a_line_of_the_readme_can_be_typed(words: list[str]) -> None:
+    """The target exists, or the command takes these flags."""
+    if words[0] == "make":
+        assert set(words[1:]) <= targets()
+    else:
+        assert cli.build_parser().parse_args(words[1:]).command
+
+
+def test_what_the_prose_calls_a_command_is_one() -> None:
+    """`reconciler ...` in backquotes parses, where the flags are spelled out."""
+    for words in spoken():
+        arguments = [word for word in words if not word.isupper()]
+        needs = {"explain": ["nginx"], "check": ["f.yaml"], "diff": ["f.yaml"]}
+        if len(arguments) == 1:
+            arguments += needs.get(arguments[0], [])
+        assert cli.build_parser().parse_args(arguments).command, words
+
+
+def test_the_readmes_check_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first command that a reader tries, run as it is written."""
+    (words,) = [words for words in shell_lines() if words[:2] == ["reconciler", "check"]]
+    assert words[2:] == ["config/policy.yaml"]
+    assert cli.main(["check", str(ROOT / words[2])]) == 0
+    assert "valid, mode observe" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_no_link_leads_nowhere(document: Path) -> None:
+    """Every file that a document links to is in the project, and every heading is in that file."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if target.startswith("http"):
+            continue
+        name, _, anchor = target.partition("#")
+        file = document.parent / name if name else document
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+            assert anchor in {heading.lower().replace(" ", "-") for heading in headings}, target
+
+
+def test_every_reason_to_keep_or_to_hold_is_explained() -> None:
+    """A word that the program prints is found in the documents that explain such words."""
+    architecture = (ROOT / "docs/architecture.md").read_text()
+    commands = (ROOT / "docs/commands.md").read_text()
+    assert [one.value for one in HoldReason if f"| `{one.value}` |" not in architecture] == []
+    assert [one.value for one in Kind if f'"{one.value}"' not in commands] == []
+    assert [one.value for one in Kind if one.value not in README] == []
+
+
+def test_every_log_event_is_explained() -> None:
+    """The names of log lines are a contract: each one in the code is in the table."""
+    architecture = (ROOT / "docs/architecture.md").read_text()
+    call = r"(?:_log|log)\.(?:info|warning|error)\(\s*\"([a-z-]+)\""
+    trouble = r"_trouble\(\s*\"([a-z-]+)\""
+    for path in sorted((ROOT / "reconciler").rglob("*.py")):
+        for name in re.findall(f"{call}|{trouble}", path.read_text()):
+            event = name[0] or name[1]
+            assert f"`{event}`" in architecture, f"{path.name}: {event}"
+
+
+def test_every_command_and_flag_is_documented() -> None:
+    """docs/commands.md names each of them."""
+    commands = (ROOT / "docs/commands.md").read_text()
+    parser = cli.build_parser()
+    (choices,) = [one.choices for one in parser._actions if isinstance(one.choices, dict)]
+    for name, command in choices.items():
+        assert re.search(rf"^## {name}\b", commands, re.MULTILINE), name
+        for action in command._actions:
+            for flag in action.option_strings:
+                if flag not in {"-h", "--help"}:
+                    assert flag in commands, f"{name} {flag}"
