@@ -113,9 +113,26 @@ def test_every_command_and_flag_is_documented() -> None:
     commands = (ROOT / "docs/commands.md").read_text()
     parser = cli.build_parser()
     (choices,) = [one.choices for one in parser._actions if isinstance(one.choices, dict)]
-    for name, command in choices.items():
-        assert re.search(rf"^## {name}\b", commands, re.MULTILINE), name
-        for action in command._actions:
-            for flag in action.option_strings:
-                if flag not in {"-h", "--help"}:
-                    assert flag in commands, f"{name} {flag}"
+    untold = [
+        f"{name} {flag}"
+        for name, command in choices.items()
+        for action in command._actions
+        for flag in action.option_strings
+        if flag not in {"-h", "--help"} and flag not in commands
+    ]
+    untold += [name for name in choices if not re.search(rf"^## {name}\b", commands, re.MULTILINE)]
+    assert not untold, f"add to docs/commands.md: {untold}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_what_a_document_names_exists(document: Path) -> None:
+    """Tests, modules and files of the project that are named in backquotes are there."""
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    gone = []
+    for text in re.findall(r"`([^`\n]+)`", document.read_text()):
+        if re.fullmatch(r"test_\w+", text):
+            gone += [] if f"def {text}(" in tests else [text]
+        elif re.fullmatch(r"(?:[\w.]+/)+[\w.-]+\.(?:py|yaml|service|md|lock|svg)", text):
+            found = any((folder / text).exists() for folder in (ROOT, ROOT / "reconciler"))
+            gone += [] if found else [text]
+    assert not gone, f"{document.name} names what is not there: {gone}"
