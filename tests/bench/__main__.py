@@ -1,0 +1,53 @@
+"""`make bench`: takes all figures, or those named, and prints them with their targets."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from . import memory, on_containerd, on_prepared, one_event
+from .figures import Figure, machine
+
+BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
+    "crossing": on_containerd.crossing_to_removal,
+    "exclusion": on_prepared.exclusion_in_force,
+    "reclaim": on_containerd.reclaim_of_a_hundred,
+    "event": one_event.at_two_sizes,
+    "start": on_prepared.start_to_ready,
+    "create": on_containerd.create_container,
+    "memory": memory.at_two_sizes,
+    "million": memory.after_a_million_events,
+    "drain": on_prepared.drain_while_planning,
+}
+
+
+def main() -> int:
+    """0 if every target was met."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("only", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also here; - for stdout alone")
+    arguments = parser.parse_args()
+    unknown = set(arguments.only) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"no benchmark {min(unknown)}; there are {', '.join(BENCHMARKS)}")
+    on = sys.stderr if arguments.json == Path("-") else sys.stdout
+    described = machine()
+    print(", ".join(f"{name} {value}" for name, value in described.items()), file=on)
+    figures = []
+    for name in arguments.only or BENCHMARKS:
+        for figure in BENCHMARKS[name]():
+            print(figure, file=on, flush=True)
+            figures.append(figure)
+    told = {"machine": described, "figures": [figure.as_json() for figure in figures]}
+    if arguments.json == Path("-"):
+        print(json.dumps(told, indent=2))
+    elif arguments.json:
+        arguments.json.write_text(json.dumps(told, indent=2))
+    return 0 if all(figure.met for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

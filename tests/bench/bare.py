@@ -1,0 +1,64 @@
+"""What the daemon's work is compared with: bare calls, made by the same client library, in a
+process of its own. Prints the seconds they took; imports do not count."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from reconciler.cri._pb import runtime_pb2 as pb
+from reconciler.cri.rpc import Methods, open_channel
+
+
+async def lists(path: str) -> float:
+    """The three lists, decoded."""
+    began = time.monotonic()
+    channel = open_channel(path)
+    runtime, images = Methods(channel, "RuntimeService"), Methods(channel, "ImageService")
+    await images["ListImages"](pb.ListImagesRequest())
+    await runtime["ListContainers"](pb.ListContainersRequest())
+    await runtime["ListPodSandbox"](pb.ListPodSandboxRequest())
+    took = time.monotonic() - began
+    await channel.close(None)
+    return took
+
+
+async def removals(path: str) -> float:
+    """One RemoveImage after the other, for every image that is not pinned."""
+    channel = open_channel(path)
+    images = Methods(channel, "ImageService")
+    listed = (await images["ListImages"](pb.ListImagesRequest())).images
+    ids = [image.id for image in listed if not image.pinned]
+    began = time.monotonic()
+    for image_id in ids:
+        await images["RemoveImage"](pb.RemoveImageRequest(image=pb.ImageSpec(image=image_id)))
+    took = time.monotonic() - began
+    await channel.close(None)
+    return took
+
+
+async def versions(path: str, count: int = 300) -> list[float]:
+    """Round trips of the smallest call there is."""
+    channel = open_channel(path)
+    version = Methods(channel, "RuntimeService")["Version"]
+    took = []
+    for _ in range(count):
+        began = time.monotonic()
+        await version(pb.VersionRequest())
+        took.append(time.monotonic() - began)
+        await asyncio.sleep(0.001)
+    await channel.close(None)
+    return took
+
+
+def seconds(what: str, socket: Path) -> float:
+    """One of the above, in a fresh process."""
+    command = [sys.executable, "-m", "tests.bench.bare", what, str(socket)]
+    return float(subprocess.run(command, check=True, capture_output=True, timeout=120).stdout)
+
+
+if __name__ == "__main__":
+    print(asyncio.run({"lists": lists, "removals": removals}[sys.argv[1]](sys.argv[2])))

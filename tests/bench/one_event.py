@@ -1,0 +1,81 @@
+"""What one event costs, from received bytes to the updated graph, on a small and on a big node."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+
+from reconciler.aiokit import Mailbox
+from reconciler.cri import translate
+from reconciler.cri._pb import runtime_pb2 as pb
+from reconciler.domain.facts import ContainerChanged, Fact, Listed
+from reconciler.domain.inventory import Listing
+from reconciler.domain.state import State, absorb
+from reconciler.engine.journal import LogAndMetrics
+from reconciler.http.metrics import Metrics
+
+from . import prepared
+from .figures import Figure, median
+
+IMAGES = 100
+SMALL, BIG = 100, 10_000  # containers on the node
+PODS = 500  # whose lives one block of events tells
+
+
+class Loop:
+    """What the daemon does with one event, without the waiting: decode, translate, put, take,
+    absorb, count."""
+
+    def __init__(self, containers: int) -> None:
+        self._state = State(began_at=0.0)
+        self._mailbox: Mailbox[Fact] = Mailbox()
+        self._journal = LogAndMetrics(Metrics())
+        self._pods = 10_000_000
+        listed = [prepared.container(n, IMAGES, 1).SerializeToString() for n in range(containers)]
+        boxes = [
+            prepared.sandbox(n, 1).SerializeToString()
+            for n in range(containers // prepared.PER_POD)
+        ]
+        images = [prepared.image(n).SerializeToString() for n in range(IMAGES)]
+        listing = Listing(
+            1.0,
+            1.0,
+            tuple(translate.image(pb.Image.FromString(one)) for one in images),
+            tuple(translate.container(pb.Container.FromString(one)) for one in listed),
+            tuple(translate.sandbox(pb.PodSandbox.FromString(one)) for one in boxes),
+        )
+        version = translate.version(pb.VersionResponse(runtime_name="containerd"))
+        absorb(Listed(listing, version, None), self._state)
+
+    def block(self) -> float:
+        """Seconds for one event, over the lives of so many pods."""
+        first = self._pods
+        self._pods += PODS
+        received = [
+            event.SerializeToString()
+            for pod in range(first, self._pods)
+            for event in prepared.pod_events(pod, IMAGES)
+        ]
+        began = time.perf_counter()
+        for data in received:
+            event = translate.event(pb.ContainerEventResponse.FromString(data))
+            assert event is not None
+            fact = ContainerChanged(event, 2.0)
+            self._mailbox.put(("event", event.subject_id, event.kind), fact)
+            for taken in self._mailbox.drain():
+                absorb(taken, self._state)
+                self._journal.absorbed(taken, self._state, 2.0)
+        return (time.perf_counter() - began) / len(received)
+
+
+def at_two_sizes(rounds: int = 15) -> list[Figure]:
+    """Both nodes in turns; the ratio of the medians."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    small, big = Loop(SMALL), Loop(BIG)
+    small.block(), big.block()
+    took = [(small.block(), big.block()) for _ in range(rounds)]
+    on_small, on_big = (median(one) for one in zip(*took, strict=True))
+    told = {"small us": 1e6 * on_small, "big us": 1e6 * on_big, "rounds": rounds}
+    name = "one event, 10,000 containers / 100"
+    return [Figure(name, on_big / on_small, 1.3, "times", told)]
