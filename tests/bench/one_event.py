@@ -13,7 +13,7 @@ from reconciler.domain.facts import ContainerChanged, Fact, Listed
 from reconciler.domain.inventory import Listing
 from reconciler.domain.state import State, absorb
 from reconciler.engine.journal import LogAndMetrics
-from reconciler.http.metrics import Metrics
+from reconciler.metrics import Metrics
 
 from . import prepared
 from .figures import Figure, median

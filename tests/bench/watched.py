@@ -30,7 +30,7 @@ from reconciler.domain.state import State
 from reconciler.engine.journal import LogAndMetrics
 from reconciler.http import face
 from reconciler.http.health import missing
-from reconciler.http.metrics import Metrics
+from reconciler.metrics import Metrics
 from reconciler.settings import Settings
 from reconciler.sources import usage_probe
 
@@ -147,7 +147,6 @@ async def watched(arguments: argparse.Namespace, notes: Notes) -> None:
         if arguments.steps:
             noting_ages(daemon, notes)
             noting_steps(notes)
-        await app.warn_of_kubelet(daemon)
         async with anyio.create_task_group() as group:
             group.start_soon(face.serve, bound, app.web(daemon))
             group.start_soon(app.live, daemon)
@@ -156,7 +155,7 @@ async def watched(arguments: argparse.Namespace, notes: Notes) -> None:
                 print(json.dumps(notes.report()), flush=True)
             daemon.policies.stop()
             group.cancel_scope.cancel()
-        daemon.ledger.close()
+        daemon.close()
 
 
 def main() -> None:

@@ -93,11 +93,6 @@ class Daemon:
             self.stop()
 
     @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    @property
     def running(self) -> bool:
         return self._process is not None
 
