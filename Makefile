@@ -30,6 +30,9 @@ unit: $(STAMP)   ## all tests that need no runtime
 real: $(STAMP)   ## the tests on real containerds (root on Debian; else skipped with one line)
 	$(BIN)/python -m pytest -q -rfE -m real
 
+bench: $(STAMP)  ## the figures of docs/benchmarks.md (ONLY="event start"; JSON=FILE, - for stdout)
+	$(BIN)/python -m tests.bench $(ONLY) $(if $(JSON),--json $(JSON))
+
 protos: $(STAMP) ## generate reconciler/cri/_pb from protos/
 	$(BIN)/python protos/generate.py
 

@@ -94,7 +94,10 @@ def _cross(node: Containerd, wire: Wire, daemon: Watched, high: int) -> float:
     size = filler.stat().st_size if filler.exists() else 0
     with filler.open("ab") as file:
         os.posix_fallocate(file.fileno(), 0, size + high - node.used_bytes() + 64 * KIBIBYTE)
-    passed = wire.removal(10)
+    try:
+        passed = wire.removal(10)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}; the daemon's log: {daemon.log()}") from error
     time.sleep(0.15)  # the next sample sees it below the low mark
     samples = daemon.report()["samples"]
     return passed - min(float(at) for at, used in samples if used >= high)

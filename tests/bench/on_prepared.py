@@ -119,7 +119,6 @@ def drain_while_planning(seconds: int = 10, rate: int = 5000) -> list[Figure]:
         "removed": told["removals"],
     }
     sized = {"its CPU ms": 1e3 * cpu, "steps over 20 ms": len(steps)}
-    print(f"  longest steps: {sorted(steps, reverse=True)[:5]}")
     return [
         Figure("5,000 events/s for 10 s, oldest at the mailbox", max(ages), 1, "s", sizes),
         Figure("longest step of the event loop, 5,000 and 5,000", 1e3 * wall, 50, "ms", sized),

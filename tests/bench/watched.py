@@ -214,6 +214,10 @@ class Watched:
     def pid(self) -> int:
         return self._process.pid
 
+    def log(self) -> str:
+        """The end of what it logged."""
+        return self._log.read_text()[-3000:]
+
     def report(self) -> Any:
         """The notes since the last report."""
         return self.order("report")
@@ -223,7 +227,7 @@ class Watched:
         deadline = time.monotonic() + seconds
         while (told := self.report())[name] is None:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not {name}: {self._log.read_text()[-2000:]}")
+                raise TimeoutError(f"not {name}: {self.log()}")
             time.sleep(0.02)
         return told
 
@@ -237,7 +241,7 @@ class Watched:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the daemon ended: {self._log.read_text()[-2000:]}")
+            raise RuntimeError(f"the daemon ended: {self.log()}")
         return json.loads(line)
 
 
