@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import anyio
@@ -154,10 +154,11 @@ async def run(settings: Settings) -> int:
                 listen="{}:{}".format(*bound.getsockname()[:2]),
             )
             try:
-                async with anyio.create_task_group() as group:
-                    group.start_soon(end_on_signal, group.cancel_scope, daemon)
-                    group.start_soon(face.serve, bound, web(daemon))
-                    await live(daemon)
+                with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(end_on_signal, signals, group.cancel_scope, daemon)
+                        group.start_soon(face.serve, bound, web(daemon))
+                        await live(daemon)
             except BaseExceptionGroup as group:
                 raise lost_lock(group) or group from None
             finally:
@@ -241,12 +242,14 @@ def web(daemon: Daemon) -> Starlette:
     )
 
 
-async def end_on_signal(scope: anyio.CancelScope, daemon: Daemon) -> None:
-    """SIGTERM and SIGINT end the daemon well: a removal in flight is waited for."""
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            logs.get_logger().info("ending", signal=signal.Signals(number).name)
-            daemon.notifier.stopping()
-            daemon.policies.stop()
-            scope.cancel()
-            return
+async def end_on_signal(
+    signals: AsyncIterator[signal.Signals], scope: anyio.CancelScope, daemon: Daemon
+) -> None:
+    """SIGTERM and SIGINT end the daemon well: a removal in flight is waited for. The receiver stays
+    open meanwhile, so that a second signal does not cut it short."""
+    async for number in signals:
+        logs.get_logger().info("ending", signal=number.name)
+        daemon.notifier.stopping()
+        daemon.policies.stop()
+        scope.cancel()
+        return
