@@ -4,6 +4,7 @@ embedded."""
 from __future__ import annotations
 
 import itertools
+import json
 import uuid
 from typing import Any
 
@@ -65,8 +66,16 @@ class Workload:
         self._configs[pod] = config
         return pod
 
-    def create(self, pod: str, image: str, volumes: dict[str, str] | None = None) -> str:
-        """A container made, not started; `volumes` are image names by mount path. Its id."""
+    def create(
+        self,
+        pod: str,
+        image: str,
+        volumes: dict[str, str] | None = None,
+        annotation: str = "",
+        deadline: float = 60.0,
+    ) -> str:
+        """A container made, not started; `volumes` are image names by mount path, `annotation` is
+        some text that goes with it. Its id."""
         config = self._configs[pod]
         options = pb.NamespaceOption(network=pb.NODE, pid=pb.CONTAINER)
         mounts = [
@@ -79,12 +88,17 @@ class Workload:
             command=["/bin/sleep", "3600"],
             mounts=mounts,
             labels=dict(config.labels),
+            annotations={"note": annotation} if annotation else {},
             linux=pb.LinuxContainerConfig(
                 security_context=pb.LinuxContainerSecurityContext(namespace_options=options)
             ),
         )
         answer = self.driver.call(
-            "CreateContainer", pod_sandbox_id=pod, config=container, sandbox_config=config
+            "CreateContainer",
+            deadline,
+            pod_sandbox_id=pod,
+            config=container,
+            sandbox_config=config,
         )
         return str(answer.container_id)
 
@@ -92,14 +106,22 @@ class Workload:
         """A pod with one running container; their ids."""
         pod = self.run_pod()
         container = self.create(pod, image, volumes)
-        self.driver.call("StartContainer", container_id=container)
+        self.start(container)
         return pod, container
 
-    def stop(self, container: str) -> None:
-        self.driver.call("StopContainer", container_id=container, timeout=0)
+    def start(self, container: str) -> None:
+        self.driver.call("StartContainer", container_id=container)
 
-    def remove(self, container: str) -> None:
-        self.driver.call("RemoveContainer", container_id=container)
+    def stop(self, container: str, deadline: float = 60.0) -> None:
+        self.driver.call("StopContainer", deadline, container_id=container, timeout=0)
+
+    def process(self, container: str) -> int:
+        """The process id of a running container, as containerd's verbose status tells it."""
+        status = self.driver.call("ContainerStatus", container_id=container, verbose=True)
+        return int(json.loads(status.info["info"])["pid"])
+
+    def remove(self, container: str, deadline: float = 60.0) -> None:
+        self.driver.call("RemoveContainer", deadline, container_id=container)
 
     def remove_pod(self, pod: str) -> None:
         """Stops and removes a pod with all that is in it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from reconciler import history
 
 from .images import until
 
@@ -26,6 +29,7 @@ watermarks:
 minimumAge: {minimum_age}
 minimumSize: {minimum_size}
 exclusions: {exclusions}
+{more}
 """
 
 
@@ -36,6 +40,7 @@ class Daemon:
         self._endpoint, self._folder = endpoint, folder
         self.run_flags = list(run_flags)  # of `run` alone, over the ones that every story wants
         folder.mkdir(parents=True, exist_ok=True)
+        self.environment: dict[str, str] = {}
         self.policy = folder / "policy.yaml"
         self._log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -49,10 +54,11 @@ class Daemon:
         minimum_size: str = "1Mi",
         mode: str = "enforce",
         inodes: tuple[str, str] = ("99%", "98%"),
+        more: str = "",
         path: Path | None = None,
     ) -> Path:
-        """Saves the policy as an editor does: another file, renamed over it. `path`: another
-        place for it than where the daemon looks."""
+        """Saves the policy as an editor does: another file, renamed over it. `more` are further
+        lines of it; `path`: another place for it than where the daemon looks."""
         rules = [{"images": [pattern], "reason": "the story's"} for pattern in exclusions or []]
         text = POLICY.format(
             mode=mode,
@@ -63,6 +69,7 @@ class Daemon:
             minimum_age=minimum_age,
             minimum_size=minimum_size,
             exclusions=json.dumps(rules),
+            more=more,
         )
         place = path or self.policy
         fresh = place.with_suffix(".new")
@@ -97,26 +104,20 @@ class Daemon:
         return self._process is not None
 
     @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+    def alive(self) -> bool:
+        """Whether the process that was started has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         """Starts it and waits until it has listed the runtime."""
         listed = len(self.lines("runtime"))
         with self._log.open("ab") as log:
+            flags = [*self._flags(), *RUN_FLAGS, *self.run_flags]
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "reconciler",
-                    "run",
-                    *self._flags(),
-                    *RUN_FLAGS,
-                    *self.run_flags,
-                ],
+                [sys.executable, "-m", "reconciler", "run", *flags],
                 stdout=log,
                 stderr=log,
+                env=os.environ | self.environment,
             )
         until(lambda: len(self.lines("runtime")) > listed, 30, lambda: f"not ready: {self.tail()}")
 
@@ -125,7 +126,8 @@ class Daemon:
         process, self._process = self._process, None
         assert process is not None
         process.terminate()
-        assert process.wait(60) == 0, self.tail()
+        status = process.wait(60)
+        assert status == 0, f"it ended with {status}: {self.tail()}"
 
     def kill(self) -> None:
         """kill -9."""
@@ -137,12 +139,15 @@ class Daemon:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """SIGSTOP, and SIGCONT at the end: what it was doing stays half done meanwhile."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        self.send(signal.SIGSTOP)
         try:
             yield
         finally:
-            self._process.send_signal(signal.SIGCONT)
+            self.send(signal.SIGCONT)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def get(self, path: str, timeout: float = 5.0) -> tuple[int, str]:
         """What its HTTP face answers; status 0: nothing within `timeout` seconds."""
@@ -180,6 +185,15 @@ class Daemon:
             lambda: f"{event} not {count} times: {self.tail()}",
         )
         return self.lines(event)[-1]
+
+    def removed(self, image: str) -> bool:
+        """Whether it has removed an image, by name, and seen that it is gone."""
+        return any(image in line["names"] for line in self.lines("removed"))
+
+    def uses(self, image: str) -> int:
+        """The uses it had counted of an image, by name, when it removed it; it has ended since."""
+        (entry,) = history.read(self._folder / "state", 1, image=image)
+        return entry.uses
 
     def _flags(self) -> list[str]:
         state = str(self._folder / "state")

@@ -65,6 +65,8 @@ class Registry:
         self._folder = folder
         self.address = ""
         self._shell = shell()
+        self._manifests: dict[str, bytes] = {}  # by full name
+        self._stocked: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +98,7 @@ class Registry:
 
     def push(self, name: str, layers: list[Layer], entrypoint: list[str] | None = None) -> str:
         """Pushes an image of the shell and these layers as `name` ("app:v1"); its full name."""
-        repository, _, tag = name.partition(":")
+        repository = name.partition(":")[0]
         whole = [self._shell, *layers]
         config = {
             "architecture": _architecture(),
@@ -114,13 +116,36 @@ class Registry:
             "config": _descriptor(f"{kind}config.v1+json", blob),
             "layers": [_descriptor(f"{kind}layer.v1.tar+gzip", one.blob) for one in whole],
         }
-        path = f"/v2/{repository}/manifests/{tag}"
-        self._send("PUT", path, json.dumps(manifest).encode(), f"{kind}manifest.v1+json")
-        return f"{self.address}/{name}"
+        full = f"{self.address}/{name}"
+        self._put_manifest(full, json.dumps(manifest).encode())
+        return full
 
     def app(self, name: str, size: int = 2 * MEBIBYTE) -> str:
         """Pushes an image of its own bytes, named by what it is called and when."""
         return self.push(name, [noise(size, f"{name}-{time.monotonic_ns()}-{os.getpid()}")])
+
+    def digest(self, name: str) -> str:
+        """The manifest's digest of what was pushed last under a full name."""
+        return _digest(self._manifests[name])
+
+    def tag(self, name: str, other: str) -> None:
+        """Another tag in the same repository for what a full name means now."""
+        self._put_manifest(other, self._manifests[name])
+
+    def _put_manifest(self, full: str, manifest: bytes) -> None:
+        self._manifests[full] = manifest
+        repository, _, tag = full.removeprefix(f"{self.address}/").partition(":")
+        kind = "application/vnd.oci.image.manifest.v1+json"
+        self._send("PUT", f"/v2/{repository}/manifests/{tag}", manifest, kind)
+
+    def stock(self, count: int, size: int) -> list[str]:
+        """So many images that differ, the same ones for every story: pushed once, since making and
+        pushing them takes longer than pulling them."""
+        for number in range(count):
+            name = f"stock-{size >> 10}k-{number}:v1"
+            if name not in self._stocked:
+                self._stocked[name] = self.push(name, [noise(size, name)])
+        return [self._stocked[f"stock-{size >> 10}k-{number}:v1"] for number in range(count)]
 
     def _push_blob(self, repository: str, data: bytes) -> None:
         digest = _digest(data)

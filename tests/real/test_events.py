@@ -19,7 +19,7 @@ def test_a_new_container_is_noticed_within_a_second_where_there_are_events(
     without events, the daemon says that it lives on listings, and counts what they show."""
     work = node.workload
     name = registry.app("short:v1", SIZE)
-    image_id = work.pull(name)
+    work.pull(name)
     daemon.write_policy(*FAR)
     with daemon:
         for _ in range(3 if node.has_events else 1):
@@ -28,10 +28,10 @@ def test_a_new_container_is_noticed_within_a_second_where_there_are_events(
             until_noticed(node, daemon, enough)
             work.remove_pod(pod)
         cross(node)
-        until(lambda: not work.has(image_id), 60, daemon.tail)
+        until(lambda: daemon.removed(name), 60, daemon.tail)
         up = daemon.metric("reconciler_event_stream_up")
     assert up == node.has_events
-    assert daemon.wait_for("removing")["uses"] == (3 if node.has_events else 1)
+    assert daemon.uses(name) == (3 if node.has_events else 1)
     if not node.has_events:
         assert "living on listings" in daemon.wait_for("events-absent")["detail"]
 
@@ -55,8 +55,8 @@ def test_another_subscriber_costs_nothing_but_latency(
         ours = sum(map(daemon.metric, events))
         for pod in pods:
             work.remove_pod(pod)
-        until(lambda: not work.has(used), 60, daemon.tail)
-    assert daemon.lines("removing")[-1]["uses"] == len(pods)
+        until(lambda: daemon.removed(name), 60, daemon.tail)
+    assert daemon.uses(name) == len(pods)
     if node.major == "1.7":
         theirs = [one for one in other.heard if one[1] in (CREATED, STARTED)]
         assert ours < 4 * len(pods), "no event went to the other one"

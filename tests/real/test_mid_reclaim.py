@@ -13,10 +13,9 @@ SIZE = 3 * MEBIBYTE  # bytes of one image's own layer
 COUNT = 24  # images: some 10 ms each, so that the first is long gone before the last
 
 
-def fill(node: Containerd, registry: Registry, label: str = "line") -> dict[str, str]:
+def fill(node: Containerd, registry: Registry) -> dict[str, str]:
     """Pulls unused images; their ids by name."""
-    names = [registry.app(f"{label}{number}:v1", SIZE) for number in range(COUNT)]
-    return {name: node.workload.pull(name) for name in names}
+    return {name: node.workload.pull(name) for name in registry.stock(COUNT, SIZE)}
 
 
 def use(node: Containerd, registry: Registry) -> str:
@@ -37,7 +36,7 @@ def test_an_exclusion_saved_in_mid_reclaim_protects_the_next_image_in_line(
         daemon.wait_for("removed")
         with daemon.paused():
             assert any(map(node.workload.has, ids.values())), "the reclaim was over already"
-            daemon.write_policy("1%", "0.5%", exclusions=[f"{registry.address}/line*"])
+            daemon.write_policy("1%", "0.5%", exclusions=[f"{registry.address}/stock*"])
         daemon.wait_for("policy-in-force", count=2)
         left = [name for name, image_id in ids.items() if node.workload.has(image_id)]
         daemon.wait_for("hold")

@@ -18,20 +18,12 @@ def percent(node: Containerd) -> float:
     return 100 * node.used_bytes() / node.capacity()
 
 
-def fill(node: Containerd, registry: Registry, count: int, label: str = "app") -> list[str]:
-    """Pulls so many unused images; their names, in the order of their pulls."""
-    names = [registry.app(f"{label}{number}:v1", APP) for number in range(count)]
-    for name in names:
-        node.workload.pull(name)
-    return names
-
-
 def test_crossing_the_high_mark_ends_at_the_low_mark(
     node: Containerd, daemon: Daemon, registry: Registry
 ) -> None:
     """Usage over the high mark comes down to the low one, and not to an empty cache. What crosses
     it is a file of somebody else's: only the images can give way."""
-    ids = [node.workload.image(name).id for name in fill(node, registry, 8)]
+    ids = [node.workload.pull(name) for name in registry.stock(8, APP)]
     full = percent(node)
     daemon.write_policy(high=f"{full + 5:.2f}%", low=f"{full - 8:.2f}%")
     with daemon:
