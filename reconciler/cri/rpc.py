@@ -12,12 +12,13 @@ MESSAGE_LIMIT = 80 << 20  # bytes; CRI-O's own limit, containerd's is 16 MiB (do
 
 # No keepalive: neither runtime sets a policy for it, so grpc-go's default of one ping in 5 minutes
 # applies and a busier client is sent away (GOAWAY too_many_pings, our measurement). A unix socket
-# tells of a dead peer by itself. The reconnect backoff is short, since grpc's own grows to 120 s.
+# tells of a dead peer by itself. The reconnect backoff is short, since grpc's own grows to 120 s;
+# its "minimum" is how long one attempt may take, and a busy runtime is slow at the handshake.
 OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 10_000),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),

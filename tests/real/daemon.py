@@ -104,6 +104,11 @@ class Daemon:
         return self._process is not None
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         """Whether the process that was started has not ended."""
         return self._process is not None and self._process.poll() is None
