@@ -9,6 +9,8 @@ small; whatever a command needs besides is imported when that command is chosen.
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -38,10 +40,15 @@ EXAMPLES = """examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Never a traceback for what a user can cause."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that is no UTF-8
     parser = build_parser()
     arguments = parser.parse_args(argv)
     try:
-        return int(arguments.command(arguments))
+        code = int(arguments.command(arguments))
+        sys.stdout.flush()
+        return code
     except SettingsError as error:
         parser.print_usage(sys.stderr)
         return _fail(error, USAGE)
@@ -51,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error, NO_ANSWER)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # `reconciler plan | head`
-        sys.stderr.close()
+    except BrokenPipeError:  # `reconciler plan | head`: nobody reads on, nor need be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
 
 

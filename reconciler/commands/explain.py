@@ -12,6 +12,7 @@ from ..domain.keepscore import Score
 from ..domain.lookup import images_meant
 from ..domain.policy import Policy
 from ..domain.protection import Protection
+from ..logs import neutralised
 from ..report import explanation_json, size_text, to_text
 from ..settings import Settings
 from .survey import Survey, connect, look
@@ -39,7 +40,7 @@ def _not_one(found: list[Image], query: str) -> int:
     if not found:
         print(f"error: no image here answers to {query!r}; see `reconciler plan`", file=sys.stderr)
         return 1
-    lines = [f"  {image.id}  {' '.join(image.names)}" for image in found]
+    lines = [f"  {image.id}  {neutralised(' '.join(image.names))}" for image in found]
     text = f"error: {query!r} could be any of {len(found)} images; say which:\n" + "\n".join(lines)
     print(text, file=sys.stderr)
     return 2

@@ -19,6 +19,7 @@ from ..domain.facts import Fact, RemovalFinished, UsageSampled
 from ..domain.inventory import UsageSample
 from ..domain.ledger import Changes
 from ..domain.policy import Mark, Policy
+from ..domain.runtime import RuntimeUnavailable
 from ..domain.state import State
 from ..domain.watermark import Pressure
 from ..engine.evidence import Evidence
@@ -30,7 +31,7 @@ from ..logs import neutralised
 from ..report import size_text
 from ..settings import Settings
 from ..sources.policy_file import PolicySource
-from ..sources.usage_probe import UsageProbe
+from ..sources.usage_probe import UsageProbe, measure
 from .plan import show
 from .survey import connect, look
 
@@ -86,7 +87,8 @@ class Told:
 
 
 async def prune(settings: Settings, wish: Wish) -> int:
-    """One pass. 1 when the low mark was not reached, or something holds all removal."""
+    """One pass. 1 when the low mark was not reached, or something holds all removal. Raises
+    LockUnavailable and RuntimeFailure, also when the runtime goes away in the middle."""
     if settings.dry_run:
         return await _dry_run(settings, wish)
     with Lock(settings.state_dir) as lock:
@@ -123,7 +125,7 @@ def _room(
 ) -> Room:
     mailbox: Mailbox[Fact] = Mailbox()
     policies = PolicySource(settings.policy, settings.policy_named, mailbox, time.time, wish.over)
-    probe = UsageProbe(client, time.time)
+    probe = UsageProbe(client, time.time, measure)
 
     async def measured() -> UsageSample:
         fact = await probe.once()
@@ -144,6 +146,8 @@ def _room(
 def _verdict(told: Told, state: State, wish: Wish) -> int:
     hold = told.last.hold if told.last is not None else None
     print(f"removed {told.removed} images, freed {size_text(told.freed)}")
+    if state.listing_trouble is not None:
+        raise RuntimeUnavailable(state.listing_trouble)
     if hold is not None:
         text = f"error: nothing more is removed ({hold.reason.value}): {hold.detail}"
         print(neutralised(text), file=sys.stderr)

@@ -102,7 +102,7 @@ class Reconciler:
         try:
             await self._reclaim()
             while self._held is HoldReason.LISTING_DOUBTFUL:
-                self._absorb(await self.room.mailbox.take(1.0))
+                self._absorb(await self.room.mailbox.take(CALM_SPACING))
                 await self._reclaim()
         finally:
             await self.save()

@@ -1,0 +1,178 @@
+"""`reconciler prune`: what goes, what stays whatever is asked, and how it ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from reconciler.commands import survey
+from reconciler.domain import hold
+from reconciler.embedded.habits import CONTAINERD_1_6, CRIO
+from reconciler.embedded.node import Refused
+from reconciler.engine import reconcile
+from reconciler.lock import Lock
+
+from .desk import LONG_AGO, Desk, desk, fill
+
+STAYS = ["imported:v1", "keep:v1", "used:v1"]
+APPS = [f"app{number}:v1" for number in range(5)]
+
+
+@pytest_asyncio.fixture
+async def at(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Desk]:
+    async with desk(capsys, monkeypatch) as made:
+        fill(made)
+        yield made
+
+
+def harmless(at: Desk) -> bool:
+    """The runtime's own truth: nothing in use or pinned was asked to go."""
+    return not [one for one in at.runtime.calls.removals if one.users or one.pinned]
+
+
+async def test_prune_stops_at_the_low_mark_whatever_the_mode(at: Desk) -> None:
+    """The policy says observe; the operator's own command removes all the same, and no more."""
+    done = await at.run("prune")
+    assert done.code == 0, done.err
+    gone = set(APPS) - set(at.left())
+    assert 2 <= len(gone) <= 4
+    assert at.node.used() <= 0.78 * at.node.capacity
+    assert "removed reg.example/app" in done.out
+    assert harmless(at)
+    again = await at.run("prune")
+    assert (again.code, at.left()) == (0, sorted([*set(APPS) - gone, *STAYS]))
+
+
+async def test_prune_all_unused_ignores_the_marks_and_no_protection(at: Desk) -> None:
+    """What `crictl rmi --prune` should have been."""
+    done = await at.run("prune", "--all-unused")
+    assert done.code == 0, done.err
+    assert at.left() == STAYS
+    assert harmless(at)
+
+
+async def test_prune_to_a_mark_of_the_operators_own(at: Desk) -> None:
+    """Instead of the low mark, in percent or bytes."""
+    done = await at.run("prune", "--to", "85%")
+    assert done.code == 0
+    assert len(set(APPS) & set(at.left())) == 4
+    await at.run("prune", "--to", "8Gi")
+    assert at.node.used() <= 8 << 30
+
+
+async def test_prune_that_can_not_reach_the_mark_is_1_and_says_so(at: Desk) -> None:
+    """Everything that may go went; the rest is in use."""
+    done = await at.run("prune", "--to", "10%")
+    assert done.code == 1
+    assert at.left() == STAYS
+    assert "over the mark" in done.err
+
+
+async def test_a_dry_run_removes_nothing_and_writes_nothing(at: Desk) -> None:
+    """It shows the plan, with or without a running daemon."""
+    with Lock(at.folder / "state"):
+        before = sorted(path.name for path in (at.folder / "state").iterdir())
+        done = await at.run("prune", "--dry-run", "--all-unused")
+        assert sorted(path.name for path in (at.folder / "state").iterdir()) == before
+    assert done.code == 0
+    assert "command" in done.out
+    assert not at.runtime.calls.removals
+
+
+async def test_young_images_stay_unless_the_operator_says_otherwise(at: Desk) -> None:
+    """Without a ledger every image counts as seen just now; --minimum-age 0s overrides that, once,
+    and nothing else."""
+    at.policy.write_text(at.policy.read_text().replace("minimumAge: 0s", "minimumAge: 2m"))
+    done = await at.run("prune", "--all-unused")
+    assert done.code == 0
+    assert at.left() == sorted(APPS + STAYS)
+    done = await at.run("prune", "--all-unused", "--minimum-age", "0s")
+    assert done.code == 0
+    assert at.left() == STAYS
+
+
+async def test_only_one_may_remove_and_the_other_is_told_who(at: Desk) -> None:
+    """The lock is held: 1, with the holder's pid, and nothing went."""
+    with Lock(at.folder / "state"):
+        done = await at.run("prune", "--all-unused")
+    assert done.code == 1
+    assert f"pid {os.getpid()}" in done.err
+    assert not at.runtime.calls.removals
+
+
+async def test_a_bad_policy_removes_nothing(at: Desk) -> None:
+    """What the operator wanted kept is not known."""
+    for text in ("nonsense", "", "apiVersion: reconciler/v1\nkind: ImagePolicy\nlow: 1\n"):
+        at.policy.write_text(text)
+        done = await at.run("prune", "--all-unused")
+        assert done.code == 1
+        assert str(at.policy) in done.err
+    at.policy.unlink()
+    assert (await at.run("prune", "--all-unused")).code == 1
+    assert not at.runtime.calls.removals
+
+
+async def test_a_runtime_that_goes_away_in_the_middle_is_3_with_what_was_done(
+    at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One image went, then nothing answers: told as it is, and not as a job done."""
+    monkeypatch.setattr(survey, "PATIENCE", 0.5)
+
+    async def dies(request: Any) -> None:
+        if at.runtime.calls.removals:
+            raise Refused("UNAVAILABLE", "connection refused")
+
+    at.runtime.faults["ListImages"] = dies
+    done = await at.run("prune", "--all-unused")
+    assert done.code == 3
+    assert "connection refused" in done.err
+    assert len(at.runtime.calls.removals) == 1
+
+
+async def test_a_refusal_is_told_and_the_next_one_goes(at: Desk) -> None:
+    """CRI-O's podman keeps one image: the others go, and the end is 1."""
+    kept = next(one for one in at.node.images.values() if "reg.example/app0:v1" in one.tags)
+
+    async def refuses(request: Any) -> None:
+        if kept.hex_id in request.image.image:
+            raise Refused("UNKNOWN", "image is in use by a container")
+
+    at.runtime.faults["RemoveImage"] = refuses
+    done = await at.run("prune", "--all-unused")
+    assert done.code == 1
+    assert "image is in use by a container" in done.err
+    assert at.left() == sorted(["app0:v1", *STAYS])
+
+
+async def test_pods_without_any_container_make_prune_look_again(
+    at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node on which no container runs beside its sandboxes may be one that is not told whole:
+    believed once later lists agree, and the job is done then."""
+    monkeypatch.setattr(hold, "BLANK_DOUBTED", 0.2)
+    monkeypatch.setattr(reconcile, "CALM_SPACING", 0.1)
+    for container in list(at.node.containers):
+        at.node.remove(container, LONG_AGO)
+    done = await at.run("prune", "--all-unused")
+    assert done.code == 0, done.err
+    assert at.left() == ["imported:v1", "keep:v1"]
+
+
+@pytest.mark.parametrize("habits", [CONTAINERD_1_6, CRIO], ids=lambda habits: str(habits.name))
+async def test_prune_on_other_runtimes(
+    habits: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No pins on 1.6, bare ids on CRI-O: the same images stay, the pause image among them."""
+    async with desk(capsys, monkeypatch, habits) as made:
+        fill(made)
+        done = await made.run("prune", "--all-unused")
+        assert done.code == 0, done.err
+        assert made.left() == STAYS
+        assert any("pause" in tag for one in made.node.images.values() for tag in one.tags)
+        assert harmless(made)

@@ -1,0 +1,324 @@
+"""The commands that change nothing: plan, explain, check, diff."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import pytest_asyncio
+
+from reconciler.commands import survey
+from reconciler.embedded.habits import CRIO
+from reconciler.embedded.node import Refused, layer
+from tests.builders import MIB
+
+from .desk import Desk, desk, fill
+
+TEXT, NUMBER, FLAG = str, int, bool
+# The operator's contract, field by field; None among the kinds: it may be null.
+IMAGE = {"id": TEXT, "names": list, "sizeBytes": NUMBER}
+RULE = {"file": TEXT, "line": NUMBER, "column": NUMBER, "pattern": TEXT, "reason": (TEXT, None)}
+PROTECTION = {"kind": TEXT, "holds": FLAG, "detail": TEXT, "rule": (dict, None)}
+PLAN = {
+    "apiVersion": TEXT,
+    "kind": TEXT,
+    "at": TEXT,
+    "mode": TEXT,
+    "hold": (dict, None),
+    "filesystems": list,
+    "candidates": list,
+    "kept": list,
+}
+FILESYSTEM = {
+    "mountpoint": TEXT,
+    "capacityBytes": NUMBER,
+    "usedBytes": NUMBER,
+    "usedPercent": float,
+    "highBytes": NUMBER,
+    "lowBytes": NUMBER,
+    "inodesUsedPercent": (float, None),
+    "pressure": TEXT,
+}
+CANDIDATE = IMAGE | {
+    "rank": NUMBER,
+    "goes": FLAG,
+    "cause": (TEXT, None),
+    "firstSeen": TEXT,
+    "lastUsed": (TEXT, None),
+}
+KINDS = {
+    "in-use",
+    "sandbox",
+    "pinned",
+    "system",
+    "excluded",
+    "young",
+    "too-small",
+    "unpullable",
+    "refused",
+    "came-back",
+    "uncertain",
+}
+
+
+def follows(found: Any, shape: dict[str, Any]) -> bool:
+    """Whether all fields of a shape are there, each of its kind. Fields may be added."""
+    for name, kinds in shape.items():
+        allowed = kinds if isinstance(kinds, tuple) else (kinds,)
+        value = found[name]
+        assert any(value is None if k is None else type(value) is k for k in allowed), name
+    return True
+
+
+def check_protections(protections: list[Any]) -> None:
+    for one in protections:
+        assert follows(one, PROTECTION)
+        assert one["kind"] in KINDS
+        assert one["rule"] is None or follows(one["rule"], RULE)
+
+
+@pytest_asyncio.fixture
+async def at(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Desk]:
+    async with desk(capsys, monkeypatch) as made:
+        fill(made)
+        yield made
+
+
+async def test_plan_gives_every_image_in_exactly_one_list_in_the_contracts_shape(at: Desk) -> None:
+    """Others build on these fields."""
+    done = await at.run("plan", "-o", "json")
+    assert done.code == 0
+    plan = done.json
+    assert follows(plan, PLAN)
+    assert (plan["apiVersion"], plan["kind"]) == ("reconciler/v1", "Plan")
+    assert (plan["mode"], plan["hold"]) == ("observe", None)
+    assert dt.datetime.fromisoformat(plan["at"]).tzinfo is not None
+    assert all(follows(fs, FILESYSTEM) for fs in plan["filesystems"])
+    assert plan["filesystems"][0]["pressure"] == "reclaiming"
+    for candidate in plan["candidates"]:
+        assert follows(candidate, CANDIDATE)
+        assert candidate["goes"] == (candidate["cause"] is not None)
+        dt.datetime.fromisoformat(candidate["firstSeen"])
+    for kept in plan["kept"]:
+        assert follows(kept, IMAGE)
+        assert kept["protections"]
+        check_protections(kept["protections"])
+        assert all(one["holds"] for one in kept["protections"])
+    ids = [one["id"] for one in plan["candidates"] + plan["kept"]]
+    assert sorted(ids) == sorted(f"sha256:{key}" for key in at.node.images)
+    assert [one["rank"] for one in plan["candidates"]] == [1, 2, 3, 4, 5]
+    assert plan["candidates"][0]["cause"] == "watermark"
+
+
+async def test_plan_says_why_everything_else_stays(at: Desk) -> None:
+    """In use, excluded with the rule's place, imported, pause: each with its reason."""
+    plan = (await at.run("plan", "-o", "json")).json
+    why = {one["names"][0]: one["protections"][0] for one in plan["kept"]}
+    assert why["reg.example/used:v1"]["kind"] == "in-use"
+    assert why["reg.example/imported:v1"]["kind"] == "unpullable"
+    excluded = why["reg.example/keep:v1"]
+    assert excluded["rule"]["line"] == 6
+    assert excluded["rule"]["file"] == str(at.policy)
+    assert excluded["rule"]["reason"] == "cold start budget"
+    table = await at.run("plan")
+    assert table.code == 0
+    for text in ("88.", "reg.example/app0:v1", "cold start budget", "mode: observe"):
+        assert text in table.out
+
+
+async def test_plan_with_the_minimum_age_given_once(at: Desk) -> None:
+    """Longer than the policy's: every image is young, and nothing would go."""
+    plan = (await at.run("plan", "-o", "json", "--minimum-age", "1h")).json
+    assert plan["candidates"] == []
+
+
+async def test_plan_on_a_bad_policy_is_a_hold_and_no_failure(at: Desk) -> None:
+    """A plan with a hold is an answer: 0, and the place of the fault in it."""
+    at.policy.write_text("apiVersion: reconciler/v1\nkind: ImagePolicy\nmodus: enforce\n")
+    done = await at.run("plan", "-o", "json")
+    assert done.code == 0
+    assert done.json["hold"]["reason"] == "policy-unknown"
+    assert f"{at.policy}:3:1" in done.json["hold"]["detail"]
+    assert not [one for one in done.json["candidates"] if one["goes"]]
+
+
+@pytest.mark.parametrize(
+    "query", ["name", "short", "tag", "digest", "id", "prefix", "plain prefix"]
+)
+async def test_explain_finds_an_image_by_all_it_is_called(at: Desk, query: str) -> None:
+    """Whatever an operator has at hand from crictl, kubectl or a log."""
+    wanted = at.image("team/only:v2")
+    asked = {
+        "name": "reg.example/team/only",
+        "short": "only:v2",
+        "tag": "reg.example/team/only:v2",
+        "digest": wanted.digests[0],
+        "id": f"sha256:{wanted.hex_id}",
+        "prefix": f"sha256:{wanted.hex_id[:12]}",
+        "plain prefix": wanted.hex_id[:12],
+    }[query]
+    done = await at.run("explain", "-o", "json", asked)
+    assert done.code == 0, done.err
+    assert done.json["image"]["id"] == f"sha256:{wanted.hex_id}"
+    assert done.json["query"] == asked
+
+
+async def test_explain_gives_every_verdict_in_the_contracts_shape(at: Desk) -> None:
+    """Also the kinds that do not hold."""
+    done = await at.run("explain", "-o", "json", "reg.example/keep:v1")
+    told = done.json
+    shape = {"apiVersion": TEXT, "kind": TEXT, "query": TEXT, "image": dict, "verdict": TEXT}
+    assert follows(told, shape | {"protections": list})
+    assert follows(told["image"], IMAGE)
+    assert told["kind"] == "Explanation"
+    assert told["verdict"] == "kept"
+    check_protections(told["protections"])
+    assert {one["kind"] for one in told["protections"]} == KINDS
+    assert [one["kind"] for one in told["protections"] if one["holds"]] == ["excluded"]
+    verdicts = [
+        (await at.run("explain", "-o", "json", f"app{number}:v1")).json["verdict"]
+        for number in range(5)
+    ]
+    assert set(verdicts) == {"goes", "candidate"}
+    table = await at.run("explain", "used:v1")
+    assert "HOLDS" in table.out
+
+
+async def test_explain_of_an_unknown_image_is_1_and_of_an_ambiguous_one_2(at: Desk) -> None:
+    """Nothing is guessed: the ids to choose from are told."""
+    assert (await at.run("explain", "nowhere:v1")).code == 1
+    for number in (1, 2):
+        at.image(f"twin:v{number}")
+    done = await at.run("explain", "reg.example/twin")
+    assert done.code == 2
+    assert "twin:v1" in done.err
+    assert "twin:v2" in done.err
+    assert done.out == ""
+
+
+async def test_check_points_at_every_fault(at: Desk, tmp_path: Path) -> None:
+    """file:line:column, what was expected and what was found; 1 on any error."""
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(
+        "apiVersion: reconciler/v1\nkind: ImagePolicy\n"
+        "watermarks: {high: 70%, low: 75%}\nminimumAge: soon\n"
+    )
+    done = await at.run("check", str(at.policy), str(bad), node=False)
+    assert done.code == 1
+    assert f"{at.policy}: valid" in done.out
+    assert f"{bad}:4:13: " in done.out
+    assert f"{bad}:3:" in done.out
+    assert (await at.run("check", str(at.policy), node=False)).code == 0
+    assert (await at.run("check", str(tmp_path / "absent.yaml"), node=False)).code == 1
+
+
+async def test_diff_tells_which_images_change_their_fate(at: Desk, tmp_path: Path) -> None:
+    """What an edit would do here, before it is rolled out; 0 also with changes."""
+    edited = tmp_path / "edited.yaml"
+    edited.write_text(at.policy.read_text().replace("keep:*", "app0:*"))
+    done = await at.run("diff", "-o", "json", str(edited))
+    assert done.code == 0, done.err
+    changes = {one["names"][0]: one for one in done.json["images"]}
+    assert changes["reg.example/keep:v1"]["before"] == "kept"
+    assert changes["reg.example/keep:v1"]["after"] != "kept"
+    assert changes["reg.example/app0:v1"]["after"] == "kept"
+    assert "reg.example/used:v1" not in changes
+    assert (await at.run("diff", str(edited))).code == 0
+    same = await at.run("diff", str(at.policy))
+    assert (same.code, same.out) == (0, "nothing would change on this node\n")
+    edited.write_text("nonsense: true\n")
+    refused = await at.run("diff", str(edited))
+    assert refused.code == 1
+    assert f"{edited}:1:1" in refused.err
+
+
+async def test_a_runtime_that_does_not_answer_is_3_and_said(at: Desk) -> None:
+    """Not there, a plain file, or mute: the path and what happened, within ten seconds."""
+    for command in (["plan"], ["explain", "x:1"], ["diff", str(at.policy)], ["prune"]):
+        absent = await at.run(*command, "-r", "/run/nowhere.sock", node=False)
+        assert absent.code in (1, 3) if command == ["prune"] else absent.code == 3, command
+        assert "error:" in absent.err
+    plain = at.folder / "plain"
+    plain.write_text("no socket")
+    done = await at.run("plan", "-r", str(plain), node=False)
+    assert done.code == 3
+    assert str(plain) in done.err
+
+
+async def test_a_mute_runtime_is_given_up_after_the_patience(
+    at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It accepts the call and never answers (ten seconds, here a fifth of one)."""
+    monkeypatch.setattr(survey, "PATIENCE", 0.2)
+
+    async def mute(request: Any) -> None:
+        await anyio.sleep_forever()
+
+    at.runtime.faults["ListContainers"] = mute
+    done = await at.run("plan")
+    assert done.code == 3
+    assert "ListContainers" in done.err
+
+
+async def test_a_runtime_that_refuses_is_3_with_its_own_words(at: Desk) -> None:
+    """containerd still recovering, say."""
+
+    async def refuses(request: Any) -> None:
+        raise Refused("UNAVAILABLE", "server is not initialized yet")
+
+    at.runtime.faults["Version"] = refuses
+    done = await at.run("plan")
+    assert done.code == 3
+    assert "server is not initialized yet" in done.err
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        [],
+        ["plna"],
+        ["plan", "--no-such"],
+        ["plan", "-o", "yaml"],
+        ["plan", "--minimum-age", "soon"],
+        ["prune", "--to", "120%"],
+        ["plan", "-r", "tcp://127.0.0.1:1"],
+        ["run", "--listen", "nowhere"],
+        ["explain"],
+        ["check"],
+    ],
+    ids=" ".join,
+)
+async def test_what_was_typed_wrong_is_2_with_the_usage(at: Desk, typed: list[str]) -> None:
+    """And nothing was asked of the runtime."""
+    done = await at.run(*typed, node=False)
+    assert done.code == 2
+    assert "usage:" in done.err
+    assert done.out == ""
+
+
+async def test_names_of_strangers_reach_the_terminal_as_text(at: Desk) -> None:
+    """A tag may hold what a terminal obeys."""
+    evil = at.node.import_image("reg.example/evil:v1\x1b[2J\u202e", [layer("evil", MIB)])
+    for done in (await at.run("plan"), await at.run("explain", evil.hex_id[:12])):
+        assert done.code == 0
+        assert "\x1b" not in done.out
+        assert "\u202e" not in done.out
+        assert "\\x1b[2J" in done.out
+
+
+async def test_cri_o_is_told_as_well(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bare ids, digests for references, refusals of what is in use: the same answers."""
+    async with desk(capsys, monkeypatch, CRIO) as made:
+        fill(made)
+        plan = (await made.run("plan", "-o", "json")).json
+    assert sorted(len(one["id"]) for one in plan["kept"]) == [64] * len(plan["kept"])
+    names = [one["names"][0] for one in plan["kept"]]
+    assert "reg.example/used:v1" in names
