@@ -15,6 +15,7 @@ from ..domain.facts import RemovalFinished
 from ..domain.inventory import Image
 from ..domain.protection import duration
 from ..domain.watermark import FilesystemState, Pressure
+from ..embedded.life import REGISTRY
 from ..report import size_text
 
 WIDTH = 40  # characters of the usage bar in a line of text
@@ -62,34 +63,44 @@ class Seen:
 
     def why(self, candidate: Candidate, at: float) -> None:
         """Remembers why the image that is being removed goes."""
-        used = candidate.record.last_used
-        last = "never used" if used is None else f"last used {duration(at - used)} ago"
-        self._why = f"{last}, nothing refers to it"
+        self._why = case_against(candidate, at)
 
     def removed(self, fact: RemovalFinished) -> None:
         self.count += 1
         self.freed += fact.freed or 0
-        name = fact.names[0] if fact.names else fact.image_id[:19]
+        name = short(fact.names[0]) if fact.names else fact.image_id[:19]
         self.gone.append(Gone(name, size_text(max(0, fact.freed or 0)), self._why))
 
     def saved(self) -> None:
         """The operator saves an edit of the policy now."""
         self._saved_at = time.monotonic()
-        self.edit = "saved: keep registry.example.com/cron/**"
+        self.edit = f"saved: keep {REGISTRY}/cron/**"
 
     def in_force(self) -> None:
         """A policy came into force; if it is the edit, how long that took."""
         if self._saved_at is not None:
             took = 1000 * (time.monotonic() - self._saved_at)
-            self.edit = (
-                f"the operator saved an exclusion, registry.example.com/cron/**; "
-                f"in force {took:.0f} ms later"
-            )
+            self.edit = f"an operator excluded {REGISTRY}/cron/**: in force after {took:.0f} ms"
             self._saved_at = None
 
 
+def case_against(candidate: Candidate, now: float) -> str:
+    """Why this one before others, in few words; its whole score is `reconciler plan`'s to tell."""
+    record, newer = candidate.record, candidate.score.newer
+    if record.last_used is None:
+        use = "never used"
+    else:
+        use = f"used {record.uses}x, idle {duration(now - record.last_used)}"
+    return use if newer is None else f"{use}, newer: {newer.name.rpartition('/')[2]}"
+
+
 def name_of(image: Image) -> str:
-    return image.names[0] if image.names else f"{image.id[:19]} (no name)"
+    return short(image.names[0]) if image.names else f"{image.id[:19]} (no name)"
+
+
+def short(name: str) -> str:
+    """A name without the registry that most of the demo's images come from."""
+    return name.removeprefix(f"{REGISTRY}/")
 
 
 def bar(fs: FilesystemState, width: int = WIDTH) -> str:

@@ -13,10 +13,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ..domain.protection import duration
 from ..domain.watermark import Pressure
 from ..report import size_text
-from .demo_lines import Seen, name_of, staying
+from .demo_lines import Seen, case_against, name_of, staying
 
 WIDEST = 126  # columns
 FIXED_ROWS = 15  # rows that are no row of a table
@@ -55,7 +54,7 @@ def picture(seen: Seen, console: Console, rows: int | None = None) -> Renderable
         *_usage(seen, width - 4),
         Text(f"on the node: {seen.happened}", style="dim", no_wrap=True, overflow="ellipsis"),
         Text(seen.edit, style="bold magenta", no_wrap=True, overflow="ellipsis"),
-        _title("Next in line", f"{len(plan.candidates)} that nothing protects, oldest use first"),
+        _title("Next in line", f"{len(plan.candidates)} that nothing protects, lowest score first"),
         _next_in_line(seen, others),
         _title("Stays", f"{len(plan.kept)} images, and why"),
         _staying(stays),
@@ -119,14 +118,14 @@ def _table(*ratios: int | None) -> Table:
 
 def _next_in_line(seen: Seen, rows: int) -> Table:
     assert seen.plan is not None
-    drawn, now = _table(3, None, 2), time.time()
+    drawn, now = _table(2, None, 3), time.time()
     for one in seen.plan.candidates[:rows]:
-        used = one.record.last_used
-        last = "never used" if used is None else f"last used {duration(now - used)} ago"
         verdict = "goes now" if one.goes else "may go"
         style = "red" if one.goes else ""
         size = size_text(one.image.size)
-        drawn.add_row(Text(name_of(one.image), style=style), size, f"{verdict}, {last}")
+        drawn.add_row(
+            Text(name_of(one.image), style=style), size, f"{verdict}: {case_against(one, now)}"
+        )
     return drawn
 
 
@@ -138,7 +137,7 @@ def _staying(rows: list[tuple[str, int, str]]) -> Table:
 
 
 def _gone(seen: Seen, rows: int) -> Table:
-    drawn = _table(3, None, 2)
+    drawn = _table(2, None, 3)
     for one in list(seen.gone)[-rows:]:
         drawn.add_row(Text(one.name), one.freed, Text(one.why))
     return drawn
