@@ -1,0 +1,222 @@
+"""The embedded runtime is true: asked the same things in the same order, the real containerd of
+each major and the embedded one with its habits give the same answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from reconciler.embedded._pb import workload_pb2 as pb
+from reconciler.embedded.habits import CONTAINERD_1_6, CONTAINERD_1_7, CONTAINERD_2, Habits
+from reconciler.embedded.node import Node, layer
+from reconciler.embedded.server import EmbeddedRuntime
+from tests.workload import Workload
+
+from .containerd import Containerd
+from .images import Registry
+
+HABITS = {"1.6": CONTAINERD_1_6, "1.7": CONTAINERD_1_7, "2.x": CONTAINERD_2}
+
+Push = Callable[[str], None]  # makes a whole name mean a new image
+Alias = Callable[[str, str], None]  # makes a second name mean what the first means now
+
+
+class Transcript:
+    """Answers, with the ids and digests of one run replaced by words."""
+
+    def __init__(self, workload: Workload) -> None:
+        self.lines: list[str] = []
+        self._workload = workload
+        self._words: dict[str, str] = {}
+
+    def know(self, name: str, word: str) -> str:
+        """Calls an image's id and manifest so from now on; its id."""
+        image = self._workload.image(name)
+        digest = image.repo_digests[0].partition("@sha256:")[2]
+        self._words |= {image.id: f"<{word} id>", digest: f"<{word} manifest>"}
+        return str(image.id)
+
+    def write(self, what: str, value: object) -> None:
+        self.lines.append(self._worded(f"{what}: {value}"))
+
+    def _worded(self, text: str) -> str:
+        for known, word in self._words.items():
+            text = text.replace(known, word)
+        return text
+
+    def call(self, name: str, **fields: Any) -> Any:
+        """An answer, or None after writing down the error's code."""
+        try:
+            return self._workload.driver.call(name, **fields)
+        except grpc.RpcError as error:
+            self.write(name, error.code().name)
+            return None
+
+    def images(self, what: str) -> None:
+        """All images with their names, but the pause image; a runtime's own order is arbitrary."""
+        listed = [
+            self._worded(str((one.id, list(one.repo_tags), list(one.repo_digests), one.pinned)))
+            for one in self._workload.images().values()
+            if not any("/pause" in name for name in (*one.repo_tags, *one.repo_digests))
+        ]
+        self.write(what, sorted(listed))
+
+    def status(self, what: str, name: str) -> None:
+        answer = self.call("ImageStatus", image=pb.ImageSpec(image=name))
+        if answer is not None:
+            self.write(what, answer.image.id if answer.HasField("image") else "no such image")
+
+    def container(self, what: str, container_id: str) -> None:
+        """What list and status say of a container's image."""
+        for one in self._workload.driver.call("ListContainers").containers:
+            if one.id == container_id:
+                told = (one.image.image, one.image_ref, one.image_id, one.state)
+                self.write(f"{what}, listed", told)
+        answer = self.call("ContainerStatus", container_id=container_id)
+        if answer is not None:
+            one = answer.status
+            told = (one.image.image, one.image_ref, one.image_id, one.state)
+            self.write(f"{what}, status", told)
+
+
+def tell(workload: Workload, address: str, push: Push, alias: Alias, pause: str) -> list[str]:
+    """The questions; what was answered, a line each."""
+    tell = Transcript(workload)
+    app, other = f"{address}/habit:v1", f"{address}/habit:other"
+    push(app)
+    workload.pull(app)
+    old = tell.know(app, "old")
+    pod, container = workload.run(app)
+    tell.images("pulled")
+    tell.container("running", container)
+
+    push(app)
+    workload.pull(app)
+    new = tell.know(app, "new")
+    tell.images("tag moved")
+    tell.container("tag moved", container)
+    for what, name in (
+        ("by id", old),
+        ("by bare id", old.removeprefix("sha256:")),
+        ("by prefix", old.removeprefix("sha256:")[:14]),
+        ("by tag and digest", f"{app}@{digest_of(workload, new)}"),
+        ("by unknown id", f"sha256:{'0' * 64}"),
+        ("by unknown name", f"{address}/nothing:v1"),
+    ):
+        tell.status(what, name)
+
+    tell.call("RemoveImage", image=pb.ImageSpec(image=""))  # of several it can not tell which
+    removed = pb.ImageSpec(image=old)
+    tell.call("RemoveImage", image=removed)
+    tell.call("RemoveImage", image=removed)
+    tell.images("old removed in use")
+    tell.container("old removed in use", container)
+    workload.stop(container)
+    tell.container("exited", container)
+
+    alias(app, other)
+    workload.pull(other)
+    tell.images("two tags")
+    tell.call("RemoveImage", image=pb.ImageSpec(image=other))
+    tell.images("one of two tags removed")
+
+    push(app)
+    workload.pull(app)
+    tell.know(app, "newest")
+    try:
+        mounting = workload.create(pod, app, volumes={"/data": app})
+    except grpc.RpcError as error:
+        tell.write("mounted", error.code().name)
+    else:
+        (mount,) = workload.driver.call("ContainerStatus", container_id=mounting).status.mounts
+        tell.write("mounted", (mount.image.image, mount.host_path.rpartition("/")[2]))
+    tell.call("RemoveImage", image=pb.ImageSpec(image=app))
+    tell.images("removed while mounted")
+
+    verbose(tell, pod, pause)
+    tell.call("ContainerStatus", container_id="0" * 64)
+    tell.call("PodSandboxStatus", pod_sandbox_id="0" * 64)
+    tell.call("RemoveContainer", container_id="0" * 64)
+    tell.call("RemovePodSandbox", pod_sandbox_id="0" * 64)
+    tell.call("PullImage", image=pb.ImageSpec(image=f"{address}/nothing:v1"))
+    return tell.lines
+
+
+def digest_of(workload: Workload, name: str) -> str:
+    return str(workload.image(name).repo_digests[0].partition("@")[2])
+
+
+def verbose(tell: Transcript, pod: str, pause: str) -> None:
+    """What the debug JSON of a runtime and of a pod says of the pause image."""
+    config = json.loads(tell.call("Status", verbose=True).info["config"])
+    tell.write("configured pause", config.get("sandboxImage") == pause)
+    answer = tell.call("PodSandboxStatus", pod_sandbox_id=pod, verbose=True)
+    info = json.loads(answer.info["info"])
+    annotations = info["runtimeSpec"].get("annotations", {})
+    configured = annotations.get("io.kubernetes.cri.podsandbox.image-name")
+    tell.write("a pod's pause", (info["image"] == pause, configured == pause))
+    status = tell.call("ImageStatus", image=pb.ImageSpec(image=pause), verbose=True)
+    tell.write("pause pinned", status.image.pinned)
+    told = json.loads(status.info["info"])
+    tell.write("verbose image", sorted(told))
+    tell.write("layers told", bool(told["imageSpec"]["rootfs"]["diff_ids"]))
+
+
+@contextmanager
+def embedded(habits: Habits, pause: str, folder: Path) -> Iterator[tuple[Node, Workload]]:
+    """The embedded runtime in a thread of its own, since the driver waits for its answers."""
+    node = Node(habits)
+    node.registry[pause] = node.registry.pop(node.pause_name)
+    node.pause_name = pause
+    path = str(folder / "cri.sock")
+    ready, loop = threading.Event(), asyncio.new_event_loop()
+    ending = asyncio.Event()
+
+    async def serve() -> None:
+        async with EmbeddedRuntime(node, path):
+            ready.set()
+            await ending.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        workload = Workload(path)
+        yield node, workload
+        workload.close()
+    finally:
+        loop.call_soon_threadsafe(ending.set)
+        thread.join(10)
+        loop.close()
+
+
+def test_the_embedded_runtime_answers_as_the_real_one(
+    node: Containerd, registry: Registry, tmp_path: Path
+) -> None:
+    """A fake that is wrong makes every test on it worthless: names, ids, references, removals,
+    volumes, errors, verbose answers, step by step."""
+    pause = f"{registry.address}/pause:3.10"
+
+    def push_really(name: str) -> None:
+        registry.app(name.removeprefix(f"{registry.address}/"))
+
+    real = tell(node.workload, registry.address, push_really, registry.tag, pause)
+    with embedded(HABITS[node.major], pause, tmp_path) as (fake, workload):
+
+        def push(name: str) -> None:
+            pushed.append(name)
+            fake.publish(name, [layer(f"push {len(pushed)}", 1000)])
+
+        def alias(name: str, other: str) -> None:
+            fake.registry[other] = fake.registry[name]
+
+        pushed: list[str] = []
+        told = tell(workload, registry.address, push, alias, pause)
+    assert told == real
