@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test unit real check bench lock protos wheels image picture clean
+.PHONY: help demo test unit real fuzz check bench lock protos wheels image picture clean
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
 
@@ -32,6 +32,9 @@ real: $(STAMP)   ## the tests on real containerds (root on Debian; else skipped 
 
 bench: $(STAMP)  ## the figures of docs/benchmarks.md (ONLY="event start"; JSON=FILE, - for stdout)
 	$(BIN)/python -m tests.bench $(ONLY) $(if $(JSON),--json $(JSON))
+
+fuzz: $(STAMP)   ## parsers and decoders on hostile bytes, MINUTES=10 for each of the three
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
 
 protos: $(STAMP) ## generate reconciler/cri/_pb from protos/
 	$(BIN)/python protos/generate.py

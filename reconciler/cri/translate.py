@@ -31,7 +31,7 @@ _PAUSE_ANNOTATIONS = (
 
 
 def version(message: pb.VersionResponse) -> RuntimeVersion:
-    digits = re.match(r"v?(\d+(?:\.\d+)*)", message.runtime_version)
+    digits = re.match(r"v?(\d{1,9}(?:\.\d{1,9})*)", message.runtime_version)
     numbers = tuple(int(n) for n in digits[1].split(".")[:3]) if digits else ()
     return RuntimeVersion(message.runtime_name, message.runtime_version, numbers)
 

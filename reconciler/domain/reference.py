@@ -26,6 +26,10 @@ _FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f]")
 _NO_WILDCARD_OF_OURS = re.compile(r"[?\[\](){}|^$+\\]")
 
 
+LONGEST = 1024  # characters of a pattern; a name with tag and digest has not half of that
+MOST_PARTS = 8  # times `**` in a pattern
+
+
 class InvalidReference(ValueError):
     """A text that can be no image's name."""
 
@@ -150,6 +154,8 @@ def parse_pattern(text: str) -> Pattern:
         if "**" in segment and segment != "**":
             offset = len("/".join(segments[:number])) + (1 if number else 0)
             raise InvalidPattern("'**' stands for whole parts of a path: write a/**/b", offset)
+    if segments.count("**") > MOST_PARTS:
+        raise InvalidPattern(f"expected '**' at most {MOST_PARTS} times")
     return Pattern(text, tuple(_with_host(segments)), tag, digest or None)
 
 
@@ -164,6 +170,8 @@ def _id_pattern(text: str) -> Pattern:
 def _check_characters(text: str) -> None:
     if not text:
         raise InvalidPattern("expected an image pattern, found an empty text")
+    if len(text) > LONGEST:
+        raise InvalidPattern(f"expected at most {LONGEST} characters, found {len(text)}")
     odd = _FORBIDDEN.search(text)
     if odd:
         raise InvalidPattern(f"a name has no {odd[0]!r}", odd.start())
@@ -228,22 +236,23 @@ def could_both_match(one: Pattern, other: Pattern) -> bool:
 
 def _segments_meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     """Whether some list of segments fits both; `**` is one segment or more."""
-
-    @functools.cache
-    def meet(i: int, j: int) -> bool:
-        if i == len(one) or j == len(other):
-            return i == len(one) and j == len(other)
+    seen: set[tuple[int, int]] = set()
+    ways = [(0, 0)]
+    while ways:
+        i, j = way = ways.pop()
+        if way == (len(one), len(other)):
+            return True
+        if way in seen or i == len(one) or j == len(other):
+            continue
+        seen.add(way)
         if one[i] != "**" and other[j] != "**" and not _texts_meet(one[i], other[j]):
-            return False
-        # Both take this segment; a `**` may then take more.
-        ways = {(i + 1, j + 1)}
+            continue
+        ways.append((i + 1, j + 1))  # both take this segment; a `**` may then take more
         if one[i] == "**":
-            ways.add((i, j + 1))
+            ways.append((i, j + 1))
         if other[j] == "**":
-            ways.add((i + 1, j))
-        return any(meet(*way) for way in ways)
-
-    return meet(0, 0)
+            ways.append((i + 1, j))
+    return False
 
 
 def _texts_meet(one: str, other: str) -> bool:

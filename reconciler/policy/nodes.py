@@ -6,6 +6,7 @@ merge keys, several documents, keys given twice.
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 from collections.abc import Iterable
@@ -149,10 +150,11 @@ def _fault(event: yaml.Event, depth: int, documents: int) -> str | None:
 
 
 def _decoded(data: bytes, sheet: Sheet) -> str | None:
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode()
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8-sig")
+        before = data[: error.start].decode()
         found = f"expected UTF-8, found the byte 0x{data[error.start]:02x}"
         sheet.at(*_line_and_column(before), found)
         return None
