@@ -1,0 +1,28 @@
+"""An address that can't be listened on is an error with words."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_a_taken_port_is_told_and_is_no_traceback(tmp_path: Path) -> None:
+    """`run` ends with 1 and says which flag names another address."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = "{}:{}".format(*taken.getsockname())
+        command = [sys.executable, "-m", "reconciler", "run", "--listen", address]
+        ended = subprocess.run(
+            [*command, "--state-dir", str(tmp_path), "-r", str(tmp_path / "none.sock")],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: can not listen on {address}")
+    assert "--listen" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
