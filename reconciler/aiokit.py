@@ -1,17 +1,19 @@
-"""Three async tools that know no image: the mailbox, backoff, and the supervision of a source."""
+"""Async tools that know no image: the mailbox, long work in slices, backoff, and the supervision of
+a source."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Generator, Hashable, Iterator, Sequence
+from typing import Generic, TypeVar, cast
 
 import anyio
 
 T = TypeVar("T")
 
 DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between tries; the last one repeats
+LONGEST_TURN = 0.01  # seconds that slices of long work leave to others
 
 
 class Mailbox(Generic[T]):
@@ -48,6 +50,29 @@ class Mailbox(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._facts)
+
+
+async def give_way(began: float, *, busy: bool) -> None:
+    """Between two slices of long work, one of which `began` then (`anyio.current_time`): lets
+    whatever waits have its turn. While events come in (`busy`) they get twice the time that was
+    worked, up to a limit: reading one takes a few turns of the event loop, and a runtime must not
+    wait for its reader (docs/runtimes.md)."""
+    worked = anyio.current_time() - began
+    await anyio.sleep(min(2 * worked, LONGEST_TURN) if busy else 0)
+
+
+async def in_slices(steps: Generator[None, None, T], arrived: Callable[[], int]) -> T:
+    """Carries out work that stops at the end of each slice; gives what it returned. `arrived`
+    counts something that changes while events come in."""
+    count = arrived()
+    while True:
+        began = anyio.current_time()
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast("T", end.value)
+        before, count = count, arrived()
+        await give_way(began, busy=count != before)
 
 
 def backoff_delays(delays: Sequence[float] = DELAYS) -> Iterator[float]:

@@ -45,6 +45,7 @@ LIBRARIES = {
 }
 # Bottom-up: a module of the domain imports only those before it.
 DOMAIN = (
+    "slices",
     "inventory",
     "reference",
     "names",

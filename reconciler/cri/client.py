@@ -13,9 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
+import anyio
 import anyio.lowlevel
 import grpc.aio
 
+from ..aiokit import give_way
 from ..domain.inventory import (
     Container,
     ContainerEvent,
@@ -34,15 +36,15 @@ from .rpc import Methods, open_channel
 LIST_DEADLINE = 120.0  # seconds, as kubelet's runtimeRequestTimeout
 STATUS_DEADLINE = 10.0
 REMOVE_DEADLINE = 600.0  # a removal cut short may leave records behind: give it all the time
-SLICE = 500  # values translated before the loop gets its turn
+SLICE = 400  # values translated before the loop gets its turn
 
 T = TypeVar("T")
 
 
 class CriClient:
-    """One runtime. A container or sandbox that did not change since the last listing is handed out
-    as the same value again: listings repeat, and most of a node stays as it was. `clock` stamps
-    listings; a wall clock set back by a day would make a new image a day old."""
+    """One runtime. What did not change since the last listing is handed out as the same value
+    again: listings repeat, and most of a node stays as it was. `clock` stamps listings; a wall
+    clock set back by a day would make a new image a day old."""
 
     def __init__(
         self,
@@ -60,6 +62,8 @@ class CriClient:
         self._runtime = Methods(self._channels[0], "RuntimeService")
         self._images = Methods(self._channels[-1], "ImageService")
         self._streams: bool | None = None  # whether Stream* exist; None: not tried
+        self._heard = 0  # events read
+        self._known_images: dict[str, Image] = {}
         self._containers: dict[str, Container] = {}
         self._sandboxes: dict[str, Sandbox] = {}
 
@@ -131,6 +135,7 @@ class CriClient:
                 async for message in call:
                     if message is None:
                         raise unreadable("GetContainerEvents", self._path)
+                    self._heard += 1
                     event = translate.event(message)
                     if event is not None:
                         yield event
@@ -140,7 +145,15 @@ class CriClient:
     # --- lists ---------------------------------------------------------------------------------
 
     async def _list_images(self) -> tuple[Image, ...]:
-        return await _sliced(await self._listed("Images"), translate.image)
+        def one(message: pb.Image) -> Image:
+            before = self._known_images.get(message.id)
+            if before is not None and _same_image(before, message):
+                return before
+            return translate.image(message)
+
+        images = await self._sliced(await self._listed("Images"), one)
+        self._known_images = {image.id: image for image in images}
+        return images
 
     async def _list_containers(self) -> tuple[Container, ...]:
         def one(message: pb.Container) -> Container:
@@ -149,7 +162,7 @@ class CriClient:
                 return before
             return translate.container(message)
 
-        containers = await _sliced(await self._listed("Containers"), one)
+        containers = await self._sliced(await self._listed("Containers"), one)
         self._containers = {container.id: container for container in containers}
         return containers
 
@@ -160,9 +173,22 @@ class CriClient:
                 return before
             return translate.sandbox(message)
 
-        sandboxes = await _sliced(await self._listed("PodSandboxes"), one)
+        sandboxes = await self._sliced(await self._listed("PodSandboxes"), one)
         self._sandboxes = {sandbox.id: sandbox for sandbox in sandboxes}
         return sandboxes
+
+    async def _sliced(
+        self, messages: Iterable[Any], translated: Callable[[Any], T]
+    ) -> tuple[T, ...]:
+        """Translates all, and gives way in between, above all to our own reader of events."""
+        values: list[T] = []
+        began, heard = anyio.current_time(), self._heard
+        for count, message in enumerate(messages, 1):
+            values.append(translated(message))
+            if count % SLICE == 0:
+                await give_way(began, busy=self._heard != heard)
+                began, heard = anyio.current_time(), self._heard
+        return tuple(values)
 
     async def _listed(self, what: str) -> Iterable[Any]:
         """All messages of one list, streamed where the runtime can."""
@@ -249,14 +275,13 @@ def _same(known: Container, message: pb.Container) -> bool:
     )
 
 
-async def _sliced(messages: Iterable[Any], translated: Callable[[Any], T]) -> tuple[T, ...]:
-    """Translates all, and lets the loop turn in between."""
-    values: list[T] = []
-    for count, message in enumerate(messages, 1):
-        values.append(translated(message))
-        if count % SLICE == 0:
-            await anyio.lowlevel.checkpoint()
-    return tuple(values)
+def _same_image(known: Image, message: pb.Image) -> bool:
+    return (
+        known.size == message.size
+        and known.pinned == message.pinned
+        and known.tags == tuple(message.repo_tags)
+        and known.digests == tuple(message.repo_digests)
+    )
 
 
 def socket_path(endpoint: str) -> str:

@@ -37,6 +37,7 @@ from .protection import (
     holding,
     verdicts,
 )
+from .slices import SLICE, Slices, finished
 from .state import State
 from .watermark import FilesystemState, Pressure
 
@@ -124,16 +125,33 @@ def decide(
 ) -> Plan:
     """The rules at the head of this file. `thorough` gives every protection of every kept image,
     for people; the loop needs only one."""
+    return finished(deciding(state, policy, now, command=command, thorough=thorough))
+
+
+def deciding(
+    state: State,
+    policy: Policy | None,
+    now: float,
+    *,
+    command: Command | None = None,
+    thorough: bool = False,
+) -> Slices[Plan]:
+    """`decide` in slices, for a caller that has other things to do in between; the state must not
+    change before the end."""
     scene = Scene(state, policy or Policy(), now)
     free: list[Image] = []
     kept: list[Kept] = []
-    for image in state.graph.images.values():
+    for number, image in enumerate(state.graph.images.values(), 1):
         first = first_holding(image, scene)
         if first is None:
             free.append(image)
         else:
             kept.append(Kept(image, tuple(holding(image, scene)) if thorough else (first,)))
-    candidates = _with_causes(_ranked(free, scene, command), scene, command)
+        if number % SLICE == 0:
+            yield
+    ranked = yield from _ranked(free, scene, command)
+    candidates = _with_causes(ranked, scene, command)
+    yield
     hold = hold_on(state, policy, now)
     if hold is not None:
         candidates = tuple(replace(candidate, cause=None) for candidate in candidates)
@@ -202,17 +220,19 @@ def _appraiser(scene: Scene) -> Appraiser:
 Ranked = tuple[Image, ImageRecord, Score, Cause | None]
 
 
-def _ranked(free: list[Image], scene: Scene, command: Command | None) -> list[Ranked]:
+def _ranked(free: list[Image], scene: Scene, command: Command | None) -> Slices[list[Ranked]]:
     """The candidates in the order in which they go, each with the cause it has whatever the
     marks say."""
     appraiser, wishes, policy = _appraiser(scene), scene.wishes, scene.policy
     dues = command is None and bool(policy.expendable or policy.maximum_unused_age)
     ranked = []
-    for image in free:
+    for number, image in enumerate(free, 1):
         record = scene.record(image.key)
         score = appraiser.score(image, record, wishes.tier_rule(image))
         due = _due(image, record, scene) if dues else None
         ranked.append((due is None, removal_order(score, image, record), image, record, score, due))
+        if number % SLICE == 0:
+            yield
     ranked.sort(key=operator.itemgetter(0, 1))
     return [one[2:] for one in ranked]
 

@@ -26,16 +26,17 @@ _NOTHING = (0.0,) * len(PACES)
 
 
 def started(record: ImageRecord, at: float, *, opens: bool = True) -> ImageRecord:
-    """The record after a container of it was created at `at`. `opens`: no other container that
-    is older uses it, so that this start may open a new episode."""
+    """The record after one more container of it was created at `at`. `opens`: no other container
+    that is older uses it, so that this start may open a new episode."""
     last = record.last_started
     latest = at if last is None else max(last, at)
     if not opens or not _rested(record, at):
-        return replace(record, last_started=latest)
+        return replace(record, uses=record.uses + 1, last_started=latest)
     counters, since = settled(record)
     at = max(at, since)
     grown = tuple(count + 1.0 for count in _decayed(counters, at - since))
-    return replace(record, last_started=latest, counters=grown, counted_at=at)
+    uses = record.uses + 1
+    return replace(record, uses=uses, last_started=latest, counters=grown, counted_at=at)
 
 
 def _rested(record: ImageRecord, at: float) -> bool:

@@ -30,6 +30,7 @@ from .inventory import (
 )
 from .names import Asked, name_key
 from .reference import InvalidReference, parse_reference
+from .slices import SLICE, Slices, finished
 
 
 class ImageGraph:
@@ -88,13 +89,20 @@ class ImageGraph:
     def replace(self, listing: Listing) -> None:
         """Makes the graph what a listing says. What never changes for one id and no list tells
         (volumes, pause names) is carried over; doubts that older events raised are settled."""
+        finished(self.replacing(listing))
+
+    def replacing(self, listing: Listing) -> Slices[None]:
+        """`replace` in slices."""
         self._replace_images(listing.images)
         listed = {sandbox.id for sandbox in listing.sandboxes}
         for sandbox_id in self.sandboxes.keys() - listed:
             self._remove_sandbox(sandbox_id)
-        for sandbox in listing.sandboxes:
+        yield
+        for number, sandbox in enumerate(listing.sandboxes, 1):
             self.put_sandbox(sandbox)
-        self._replace_containers(listing)
+            if number % SLICE == 0:
+                yield
+        yield from self._replace_containers(listing)
         self.touched.clear()
         self.ambiguous = False
 
@@ -138,7 +146,7 @@ class ImageGraph:
             self._unname(self.images.pop(key))
         for key, image in listed.items():
             known = self.images.get(key)
-            if known == image:
+            if known is image or known == image:
                 continue
             if known is not None:
                 self._unname(known)
@@ -156,17 +164,19 @@ class ImageGraph:
 
     # --- containers and sandboxes --------------------------------------------------------------
 
-    def _replace_containers(self, listing: Listing) -> None:
+    def _replace_containers(self, listing: Listing) -> Slices[None]:
         listed = {container.id for container in listing.containers}
         for container_id in self.containers.keys() - listed:
             self._remove_container(container_id)
-        for container in listing.containers:
+        for number, container in enumerate(listing.containers, 1):
             known = self.containers.get(container.id)
             if known is None:
                 self._put_container(container, listing.began_at)
             elif not _same(known, container) or known.volumes or known.id in self.untold:
                 volumes = known.volumes if container.volumes is None else container.volumes
                 self._put_container(replace(container, volumes=volumes), listing.began_at)
+            if number % SLICE == 0:
+                yield
 
     def _merge_container(self, container: Container, at: float) -> None:
         """Takes an event's word for state and volumes. For a container known already, its image

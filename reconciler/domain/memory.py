@@ -168,7 +168,6 @@ class Memory:
             made = container.created_at
             if made <= min(record.last_started or 0.0, began_at):
                 continue
-            record = replace(record, uses=record.uses + 1)
             self.images[key] = started(record, made, opens=key in opening)
             self.changed.add(key)
             self.log.append(LogLine(made, key, container.id))

@@ -17,6 +17,7 @@ from .ledger import Changes, ImageRecord, Remembered, RemovalRecord
 from .memory import Memory
 from .policy import Policy, Watermarks
 from .runtime import RuntimeVersion
+from .slices import SLICE, Slices, finished
 from .watermark import FilesystemState, Pressure, measured, pressed
 
 REFUSAL_FIRST = 300.0  # seconds a refused image is left alone, doubling up to REFUSAL_LAST
@@ -152,17 +153,28 @@ def _(fact: facts.ContainerChanged, state: State) -> None:
 
 @absorb.register
 def _(fact: facts.Listed, state: State) -> None:
+    finished(absorbing(fact, state))
+
+
+def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
+    """Absorbs a listing in slices, for a caller that has other things to do in between. Until the
+    last one the state says that it is no base to remove anything on."""
     listing = fact.listing
+    state.listing_spent = True
     state.version, state.configured_pause = fact.version, fact.configured_pause
     _notice_blank(state, listing)
     used = set(state.graph.used_keys())
-    state.graph.replace(listing)
+    yield from state.graph.replacing(listing)
     # A slow answer tells of its last moment as well as of its first: ages count from its end.
     _meet_images(state, listing.ended_at)
+    yield
     fresh = [one for one in listing.containers if state.memory.uncounted(one.id)]
     oldest: dict[str, float] = {}
-    for container in sorted(fresh, key=lambda container: container.created_at):
+    fresh.sort(key=lambda container: container.created_at)
+    for number, container in enumerate(fresh, 1):
         _count_use(state, container, oldest)
+        if number % SLICE == 0:
+            yield
     # What this listing shows to be unused, and the one before did not, was used until now for all
     # that is known: no event may have told when its last container went.
     for key in used.union(state.graph.used_keys()):
@@ -357,9 +369,10 @@ def _count_use(state: State, container: Container, oldest: dict[str, float]) -> 
     has been in use since that one was made, whatever was seen of it. `oldest` remembers when, for
     all containers of one listing."""
     keys = state.graph.images_of(container)
-    for key in keys - oldest.keys():
-        found = _oldest(state, key)
-        oldest[key] = container.created_at if found is None else found
+    for key in keys:
+        if key not in oldest:
+            found = _oldest(state, key)
+            oldest[key] = container.created_at if found is None else found
     opening = frozenset(key for key in keys if container.created_at <= oldest[key])
     state.memory.count(container, keys, state.began_at, opening)
 

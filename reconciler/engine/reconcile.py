@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from ..aiokit import Mailbox
-from ..domain.decision import Candidate, Command, HoldReason, Plan, decide, objection
+from ..aiokit import Mailbox, in_slices
+from ..domain.decision import Candidate, Command, HoldReason, Plan, deciding, objection
 from ..domain.facts import (
     EventsLost,
     EventsOpened,
@@ -28,11 +28,14 @@ from ..domain.facts import (
 from ..domain.inventory import UsageSample
 from ..domain.policy import Mode
 from ..domain.runtime import ImageRuntime, RuntimeFailure
-from ..domain.state import State, absorb
+from ..domain.slices import Slices
+from ..domain.state import State, absorb, absorbing
 from ..domain.watermark import Pressure
 from .observe import ask, ask_layers, observe
 from .pace import ASK_AGAIN, CALM_SPACING, LAYERS_AGAIN, SAVE_EVERY, Pace
 from .reclaim import Attempt, begin, send
+
+T = TypeVar("T")
 
 
 class Journal(Protocol):
@@ -87,11 +90,12 @@ class Reconciler:
         now = self.room.clock()
         due = self._attempt is not None or self._pace.listing_due(self.state, now)
         listed = due and await self._list()
+        self._absorb(self.room.mailbox.drain())
         await self._ask()
         if self._wants_removal(now):
             await self._reclaim()
         elif listed:
-            self._decide()
+            await self._decide()
         await self._ask_layers()
         if self.room.clock() - self._pace.saved_at >= SAVE_EVERY:
             await self.save()
@@ -127,6 +131,10 @@ class Reconciler:
             if crossed or isinstance(fact, PolicyLoaded | ReclaimAsked | Resumed):
                 self._pace.look_at_once()
 
+    async def _in_slices(self, steps: Slices[T]) -> T:
+        """Long work, with turns for everything else; longer ones while facts come in."""
+        return await in_slices(steps, self.room.mailbox.__len__)
+
     async def _list(self) -> bool:
         """Lists anew and absorbs it; a failure is a fact too, and backs off."""
         state, room = self.state, self.room
@@ -141,7 +149,8 @@ class Reconciler:
             self._absorb([ListingFailed(room.clock(), str(failure))])
             return False
         self._asking_version = False
-        self._absorb([listed])
+        await self._in_slices(absorbing(listed, state))
+        room.journal.absorbed(listed, state, room.clock())
         self._pace.listed(listed.listing.began_at, room.clock())
         await self._confirm()
         return True
@@ -174,9 +183,10 @@ class Reconciler:
         ):
             self._pace.layers_not_before = now + LAYERS_AGAIN
 
-    def _decide(self) -> Plan:
+    async def _decide(self) -> Plan:
         now = self.room.clock()
-        plan = decide(self.state, self.state.policy, now, command=self._command)
+        steps = deciding(self.state, self.state.policy, now, command=self._command)
+        plan = await self._in_slices(steps)
         self.room.journal.decided(plan, self.state, now)
         self._held = plan.hold.reason if plan.hold else None
         return plan
@@ -196,7 +206,7 @@ class Reconciler:
         """Removes one image after the other until nothing more goes; each on a listing of its
         own, begun after the removal before it."""
         while await self._fresh():
-            plan = self._decide()
+            plan = await self._decide()
             candidate = plan.eviction
             if candidate is None or not self._enforcing():
                 self._pace.found_nothing(plan, self.room.clock())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import json
 import subprocess
 import sys
@@ -34,6 +35,8 @@ from reconciler.metrics import Metrics
 from reconciler.settings import Settings
 from reconciler.sources import usage_probe
 
+# What libraries import when they are used first: imports are no part of any figure here.
+LAZY = ("anyio._backends._asyncio", "uvicorn.protocols.http.h11_impl", "uvicorn.lifespan.off")
 LONG = 0.02  # seconds of one step of the event loop that are worth a note
 
 
@@ -169,6 +172,8 @@ def main() -> None:
     arguments = parser.parse_args()
     usage_probe.EVERY = arguments.every  # more crossings in less time
     logs.set_up(as_json=True, level="info")
+    for name in LAZY:
+        importlib.import_module(name)
     print("{}", flush=True)
     sys.stdin.readline()
     asyncio.run(watched(arguments, Notes()))

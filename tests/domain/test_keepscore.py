@@ -28,7 +28,7 @@ def used(*starts: float, lasting: float = RUN) -> ImageRecord:
     """A record after one container at each of these seconds, first seen at the first."""
     record = ImageRecord(first_seen=starts[0])
     for at in starts:
-        record = replace(started(record, at), last_used=at + lasting, uses=record.uses + 1)
+        record = replace(started(record, at), last_used=at + lasting)
     return record
 
 
