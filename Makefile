@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test unit real fuzz check bench lock protos wheels image picture clean
+.PHONY: help demo test unit real chaos fuzz check bench lock protos wheels image picture clean
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
 
@@ -29,6 +29,10 @@ unit: $(STAMP)   ## all tests that need no runtime
 
 real: $(STAMP)   ## the tests on real containerds (root on Debian; else skipped with one line)
 	$(BIN)/python -m pytest -q -rfE -m real
+
+chaos: $(STAMP)  ## MINUTES=10 on each of MAJORS=1.6,1.7,2.x: pods, moving tags, kill -9 (root on Debian); SEED=n
+	$(BIN)/python -m tests.real.chaos $(if $(MINUTES),--minutes $(MINUTES)) \
+	  $(if $(MAJORS),--majors $(MAJORS)) $(if $(SEED),--seed $(SEED))
 
 bench: $(STAMP)  ## the figures of docs/benchmarks.md (ONLY="event start"; JSON=FILE, - for stdout)
 	$(BIN)/python -m tests.bench $(ONLY) $(if $(JSON),--json $(JSON))
