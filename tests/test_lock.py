@@ -13,7 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.app import assemble, lost_lock
+from reconciler.cri.client import open_client
 from reconciler.lock import FILE, Lock, LockUnavailable
+from reconciler.settings import Settings
+from tests.builders import T0
 
 HOLDER = """
 import sys
@@ -157,3 +161,30 @@ def test_where_no_directory_can_be_made_the_lock_goes_on_to_hold(tmp_path: Path)
         folder.unlink()
         lock.renew()
         assert f"pid {os.getpid()}" in refusal(folder)
+
+
+async def test_a_daemon_that_lost_the_lock_ends_before_it_removes(tmp_path: Path) -> None:
+    """What it saves right before a removal fails, and nothing is written into the other's
+    directory; with the lock taken anew it goes on."""
+    folder = tmp_path / "state"
+    settings = Settings(None, "", policy=tmp_path / "none", state_dir=folder)
+    async with open_client(f"unix://{tmp_path}/none.sock") as client:
+        with Lock(folder) as lock:
+            daemon = assemble(settings, client, lambda: T0, lock=lock)
+            shutil.rmtree(folder)
+            await daemon.reconciler.save()
+            assert (folder / "ledger.db").exists()
+            shutil.rmtree(folder)
+            with another_process(folder) as holder:
+                with pytest.raises(LockUnavailable, match=f"pid {holder.pid}"):
+                    await daemon.reconciler.save()
+                assert [file.name for file in folder.iterdir()] == [FILE]
+            daemon.close()
+
+
+def test_the_lost_lock_is_what_the_daemon_ends_with() -> None:
+    """However deep in the groups of its tasks: one line for people, no traceback."""
+    lost = LockUnavailable("another reconciler (pid 7) removes images here")
+    inner = BaseExceptionGroup("the loop", [KeyboardInterrupt(), lost])
+    assert lost_lock(BaseExceptionGroup("tasks", [ValueError(), inner])) is lost
+    assert lost_lock(BaseExceptionGroup("tasks", [ValueError()])) is None
