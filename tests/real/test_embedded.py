@@ -4,10 +4,11 @@ each major and the embedded one with its habits give the same answers."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from reconciler.embedded.server import EmbeddedRuntime
 from tests.workload import Workload
 
 from .containerd import Containerd
-from .images import Registry
+from .images import Registry, until
+from .subscriber import Subscriber
 
 HABITS = {"1.6": CONTAINERD_1_6, "1.7": CONTAINERD_1_7, "2.x": CONTAINERD_2}
 
@@ -169,7 +171,7 @@ def verbose(tell: Transcript, pod: str, pause: str) -> None:
     tell.write("layers told", bool(told["imageSpec"]["rootfs"]["diff_ids"]))
 
 
-@contextmanager
+@contextlib.contextmanager
 def embedded(habits: Habits, pause: str, folder: Path) -> Iterator[tuple[Node, Workload]]:
     """The embedded runtime in a thread of its own, since the driver waits for its answers."""
     node = Node(habits)
@@ -220,3 +222,70 @@ def test_the_embedded_runtime_answers_as_the_real_one(
         pushed: list[str] = []
         told = tell(workload, registry.address, push, alias, pause)
     assert told == real
+
+
+def lives(workload: Workload, socket: str) -> list[tuple[str, int]]:
+    """What a subscriber hears of a pod and two containers, one removed before it and one with it;
+    nothing where there are no events."""
+    with Subscriber(socket) as events:
+        begin_to_hear(workload, events)
+        if events.unsupported:
+            return []
+        words: dict[str, str] = {}
+
+        def heard(count: int) -> list[tuple[str, int]]:
+            """The first so many events of ours; waiting for each keeps what is told in order."""
+
+            def ours() -> list[tuple[str, int]]:
+                return [(words[one], kind) for one, kind in list(events.heard) if one in words]
+
+            until(lambda: len(ours()) >= count, 20, lambda: f"only {ours()} was heard")
+            return ours()
+
+        image = next(iter(workload.images()))
+        pod = workload.run_pod()
+        words[pod] = "pod"
+        heard(2)
+        for number, (what, ends) in enumerate((("first", True), ("second", False))):
+            made = workload.create(pod, image)
+            words[made] = what
+            workload.start(made)
+            heard(4 + 4 * number)
+            if ends:
+                workload.stop(made)
+                heard(5)
+                workload.remove(made)
+                heard(6)
+        workload.remove_pod(pod)
+        return heard(12)
+
+
+def begin_to_hear(workload: Workload, events: Subscriber) -> None:
+    """containerd gives an event or two to subscribers that left before us: pods come and go until
+    one is heard of from its beginning to its end."""
+
+    def whole(pod: str) -> bool:
+        return events.unsupported or [one for one, _ in list(events.heard)].count(pod) == 4
+
+    for _ in range(10):
+        pod = workload.run_pod()
+        workload.remove_pod(pod)
+        with contextlib.suppress(AssertionError):
+            until(functools.partial(whole, pod), 2, "not heard of")
+            return
+    raise AssertionError("ten pods came and went, and none was heard of wholly")
+
+
+def test_the_embedded_runtime_sends_the_events_of_the_real_one(
+    node: Containerd, registry: Registry, tmp_path: Path
+) -> None:
+    """Of pods as of containers, in the same order: what the daemon lives on between listings."""
+    pause, app = f"{registry.address}/pause:3.10", registry.app("lives:v1")
+    node.workload.pull(app)
+    real = lives(node.workload, str(node.socket))
+    with embedded(HABITS[node.major], pause, tmp_path) as (fake, workload):
+        fake.publish(app, [layer("lives", 1000)])
+        workload.pull(app)
+        told = lives(workload, str(tmp_path / "cri.sock"))
+    assert told == real
+    assert bool(real) == node.has_events
