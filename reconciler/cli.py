@@ -16,8 +16,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import __version__
-from .domain.policy import Mark
+from . import __version__, flags
 from .domain.runtime import RuntimeFailure
 from .lock import LockUnavailable
 from .settings import Settings, SettingsError, resolve
@@ -90,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add("run", _run, "the daemon", parents=[common])
     prune = add("prune", _prune, "one pass of removal, then exit", parents=[common])
-    prune.add_argument("--to", type=_mark, metavar="60%|40Gi", help="instead of the low mark")
+    prune.add_argument("--to", type=flags.mark, metavar="60%|40Gi", help="instead of the low mark")
     prune.add_argument("--all-unused", action="store_true", help="ignore marks, not protections")
     _add_minimum_age(prune)
     plan = add("plan", _plan, "what would go now, and why all else stays", parents=[common])
@@ -107,10 +106,12 @@ def build_parser() -> argparse.ArgumentParser:
     status = add("status", _status, "what the daemon does right now", parents=[common])
     _add_output(status)
     top = add("top", _top, "the daemon, live: usage, next in line, last removals", parents=[common])
-    top.add_argument("--every", type=_duration, default=1.0, metavar="1s", help="between looks")
+    top.add_argument(
+        "--every", type=flags.duration, default=1.0, metavar="1s", help="between looks"
+    )
     top.add_argument("--count", type=int, metavar="N", help="looks (endless; once in a pipe)")
     history = add("history", _history, "what was removed, when and why", parents=[common])
-    history.add_argument("--since", type=_duration, metavar="1h", help="only of so long ago")
+    history.add_argument("--since", type=flags.duration, metavar="1h", help="only of so long ago")
     history.add_argument("--image", default="", metavar="TEXT", help="part of a name, or an id")
     history.add_argument("--count", type=int, default=100, metavar="N", help="at the most (100)")
     _add_output(history)
@@ -121,11 +122,39 @@ def build_parser() -> argparse.ArgumentParser:
     images.add_argument("--filter", default="", metavar="TEXT", help="part of a name, or an id")
     images.add_argument("--verdict", choices=("kept", "candidate"), help="only these")
     images.add_argument("-o", "--output", choices=("table", "wide", "json"), default="table")
+    record = add("record", _record, "this node's starts and pulls, to a file", parents=[common])
+    record.add_argument("--out", type=Path, required=True, metavar="FILE")
+    record.add_argument("--anonymize", action="store_true", help="no names, ids or times of day")
+    _add_simulate(add("simulate", _simulate, "what if: a past under other marks", parents=[common]))
     demo = add("demo", _demo, "the real daemon on an embedded runtime with a simulated node")
     demo.add_argument("--seconds", type=float, default=60.0, help="how long to run (60)")
     demo.add_argument("--seed", type=int, default=1, help="which life the node lives (1)")
     demo.add_argument("--plain", action="store_true", help="lines of text, no live screen")
     return parser
+
+
+def _add_simulate(parser: argparse.ArgumentParser) -> None:
+    past = parser.add_mutually_exclusive_group()
+    past.add_argument("--from", dest="source", type=Path, metavar="FILE", help="of `record`")
+    past.add_argument("--workload", metavar="NAME", help="one made up; docs/eviction.md lists them")
+    parser.add_argument("--seed", type=int, default=1, help="which of the made-up ones (1)")
+    parser.add_argument("--traces", type=Path, metavar="DIR", help="for azure and prow")
+    parser.add_argument(
+        "--watermarks",
+        type=flags.marks,
+        default="80/78,85/83",
+        metavar="80/78,...",
+        help="high/low",
+    )
+    parser.add_argument(
+        "--order",
+        type=flags.orders,
+        default="keepscore,lru,kubelet",
+        metavar="keepscore,lru,kubelet",
+    )
+    parser.add_argument("--disk", type=flags.size, metavar="100Gi", help="of the image filesystem")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the comparison")
+    _add_output(parser)
 
 
 def _common_flags() -> argparse.ArgumentParser:
@@ -152,26 +181,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def _add_minimum_age(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--minimum-age", type=_duration, metavar="2m", help="instead of the policy's, once"
+        "--minimum-age", type=flags.duration, metavar="2m", help="instead of the policy's, once"
     )
-
-
-def _duration(text: str) -> float:
-    from .policy import parse_duration
-
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _mark(text: str) -> Mark:
-    from .policy import parse_mark
-
-    try:
-        return parse_mark(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -249,6 +260,29 @@ def _images(arguments: argparse.Namespace) -> int:
 
     chosen = arguments.sort, arguments.filter, arguments.verdict
     return _await(images(_settings(arguments), arguments.output, *chosen))
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    from .commands.record import record
+
+    return _await(record(_settings(arguments), arguments.out, anonymize=arguments.anonymize))
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from .commands.simulate import Question, simulate
+
+    question = Question(
+        arguments.watermarks,
+        arguments.order,
+        arguments.source,
+        arguments.workload,
+        arguments.seed,
+        arguments.disk,
+        arguments.traces,
+        arguments.plot,
+        arguments.output,
+    )
+    return _await(simulate(_settings(arguments), question))
 
 
 def _demo(arguments: argparse.Namespace) -> int:

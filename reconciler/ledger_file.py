@@ -139,6 +139,7 @@ class Log:
     starts: tuple[tuple[float, float | None, str], ...]  # begun, ended, image key
     pulls: tuple[tuple[float, str], ...]
     images: dict[str, ImageRecord]
+    present: frozenset[str]  # the images on the node
 
 
 def nothing() -> Remembered:
@@ -217,7 +218,8 @@ def load_log(path: Path, now: float) -> Log | None:
         starts = base.execute("SELECT at, ended, key FROM starts ORDER BY at, container")
         pulls = base.execute("SELECT at, key FROM pulls ORDER BY at, key")
         ghosts = {key: ghost.record for key, ghost in told.ghosts.items()}
-        return Log(tuple(starts), tuple(pulls), told.images | ghosts)
+        images = told.images | ghosts
+        return Log(tuple(starts), tuple(pulls), images, frozenset(told.images))
     finally:
         base.close()
 

@@ -41,7 +41,7 @@ LIBRARIES = {
     "prometheus_client": {"http", "metrics"},
     "rich": {"commands"},
     "sqlite3": {"database", "history", "ledger", "ledger_file"},
-    "argparse": {"cli"},
+    "argparse": {"cli", "flags"},
 }
 # Bottom-up: a module of the domain imports only those before it.
 DOMAIN = (
@@ -70,7 +70,13 @@ DOMAIN = (
     "hold",
     "decision",
 )
-NOT_FOR_THE_DAEMON = ("rich", "reconciler.embedded", "reconciler.commands", "reconciler.cli")
+NOT_FOR_THE_DAEMON = (
+    "rich",
+    "reconciler.embedded",
+    "reconciler.simulation",
+    "reconciler.commands",
+    "reconciler.cli",
+)
 
 
 def sources() -> Iterator[tuple[str, Path]]:

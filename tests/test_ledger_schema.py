@@ -99,7 +99,10 @@ def test_everything_that_is_saved_is_loaded_again(tmp_path: Path) -> None:
     assert Ledger.open(tmp_path).load(T0 + 100) == expected
     told = Ledger.read_log(tmp_path)
     assert told == Log(
-        ((T0, T0 + 2, "k"), (T0 + 1, None, "k")), ((T0, "k"),), {"k": record, "g": ghost.record}
+        ((T0, T0 + 2, "k"), (T0 + 1, None, "k")),
+        ((T0, "k"),),
+        {"k": record, "g": ghost.record},
+        frozenset("k"),
     )
 
 

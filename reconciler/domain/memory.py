@@ -61,27 +61,31 @@ class Memory:
         for key in fresh:
             made = first_made(key)
             seen = now if made is None else min(now, made)
-            self._arrive(key, listed[key], seen, newest=made is not None or not begins)
+            self.arrive(listed[key], seen, newest=made is not None or not begins)
             if not begins:
                 self.log.append(LogLine(seen, key))
         for key in self.images.keys() - listed.keys():
-            self._leave(key, now)
+            self.leave(key, now)
         for key, image in listed.items():
             self._describe(key, image)
         for key in listed.keys() - self._present:
             self._present.add(key)
             self._share(key)
         if now - self._swept_at >= SWEPT_EVERY:
-            self._sweep(now)
+            self.sweep(now)
         return fresh
 
-    def _arrive(self, key: str, image: Image, seen: float, *, newest: bool) -> None:
+    def arrive(self, image: Image, seen: float, *, newest: bool = True) -> None:
+        """An image is on the node, first seen then. `newest`: it was not here before us, so it is
+        the newest of its streams."""
+        key = image.key
         ghost = self.ghosts.pop(key, None)
         if ghost is not None:
             self.images[key] = replace(ghost.record, first_seen=seen)
         else:
             self.images[key] = ImageRecord(first_seen=seen)
         self.changed.add(key)
+        self._describe(key, image)
         if ghost is not None or not newest:
             return  # it came back, or was here before us: it is no new version of anything
         for name in image.tags or image.digests:
@@ -95,7 +99,8 @@ class Memory:
             self.arrivals[of] = arrival
             self.changed_arrivals.add(of)
 
-    def _leave(self, key: str, now: float) -> None:
+    def leave(self, key: str, now: float) -> None:
+        """An image is gone from the node; it is remembered as a ghost."""
         self.ghosts[key] = Ghost(self.images.pop(key), now)
         self.changed.add(key)
         self._present.discard(key)
@@ -126,7 +131,7 @@ class Memory:
             self.shares.put(key, layers)
             self.changed.add(key)
 
-    def _sweep(self, now: float) -> None:
+    def sweep(self, now: float) -> None:
         """Forgets ghosts that are old or too many, and arrivals that no record can ask for."""
         self._swept_at = now
         by_age = sorted(self.ghosts, key=lambda key: (self.ghosts[key].gone_at, key))

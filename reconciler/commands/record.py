@@ -1,0 +1,57 @@
+"""`reconciler record --out FILE`: this node's starts and pulls, for `reconciler simulate`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from ..domain.runtime import RuntimeFailure
+from ..ledger import Ledger
+from ..settings import Settings
+from ..simulation.recorded import Node, document
+from ..sources.usage_probe import measure
+from .survey import connect
+
+
+async def record(settings: Settings, out: Path, *, anonymize: bool) -> int:
+    """Writes the file; 1 where there is nothing to write, or it can not be written. The runtime is
+    asked for the disk; where it does not answer, the record goes without."""
+    log = Ledger.read_log(settings.state_dir)
+    if log is None or not log.starts:
+        text = "error: no starts are recorded in {}; the daemon keeps them while it runs"
+        print(text.format(settings.state_dir), file=sys.stderr)
+        return 1
+    told = document(log, await node_of(settings), time.time(), anonymize=anonymize)
+    text = json.dumps(told, separators=(",", ":"))
+    try:
+        fresh = out.with_name(f".{out.name}.new")
+        with fresh.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(out)
+    except OSError as error:
+        print(f"error: {out} can not be written: {error.strerror}", file=sys.stderr)
+        return 1
+    days = (told["to"] - told["from"]) / 86400
+    what = f"{len(told['starts'])} starts of {len(told['images'])} images in {days:.1f} days"
+    print(f"{out}: {what}" + (", without names" if anonymize else ""))
+    return 0
+
+
+async def node_of(settings: Settings) -> Node:
+    """What can be had of the disk and the runtime right now; nothing is needed."""
+    try:
+        async with connect(settings) as client:
+            version = await client.version()
+            mountpoints = await client.image_mountpoints()
+    except (RuntimeFailure, ValueError):
+        return Node()
+    try:
+        usage = measure(mountpoints[0])
+    except (IndexError, OSError):
+        return Node(version.sizes_are_unpacked)
+    return Node(version.sizes_are_unpacked, usage.capacity, usage.used)

@@ -1,0 +1,170 @@
+"""A node's own past as a file: written by `reconciler record`, replayed by `reconciler simulate`.
+
+The daemon keeps which image was started when, never what ran in it. Sizes of layers are not told by
+any runtime, so an image's size is spread evenly over its layers, as the score does (layers.py).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..domain.inventory import Image
+from ..domain.keepscore import UNPACKING
+from ..domain.ledger import ImageRecord
+from ..domain.reference import InvalidReference, parse_reference
+from ..domain.streams import stream_of_tag
+from ..ledger_file import Log
+from .trace import Start, Trace
+
+API_VERSION, KIND = "reconciler/v1", "Record"
+WARM = 0.25  # of the time: what the node had before is not in the record
+Json = dict[str, Any]
+
+
+class RecordInvalid(Exception):
+    """A file that is no record; the text says what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a record says of the node itself, where it could be asked."""
+
+    crio: bool = False
+    capacity: int | None = None  # bytes of the image filesystem
+    used: int | None = None  # bytes in use on it when the record was made
+
+
+def document(log: Log, node: Node, now: float, *, anonymize: bool) -> Json:
+    """A record of all starts and pulls in the log. Anonymized, names, ids and the time of day are
+    gone; which images are versions of one thing is kept."""
+    keys = sorted({key for *_, key in log.starts} | {key for _, key in log.pulls})
+    number = {key: index for index, key in enumerate(keys)}
+    times = [at for at, *_ in log.starts] + [at for at, _ in log.pulls]
+    begin = min(times, default=now)
+    base = begin if anonymize else 0.0
+    mask = _Mask() if anonymize else None
+    unknown = ImageRecord(first_seen=begin)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "anonymized": anonymize,
+        "from": begin - base,
+        "to": now - base,
+        "crio": node.crio,
+        "capacityBytes": node.capacity,
+        "otherBytes": _other(log, node),
+        "images": [_image(key, log.images.get(key, unknown), mask) for key in keys],
+        "starts": [
+            [round(at - base, 1), None if end is None else round(end - base, 1), number[key]]
+            for at, end, key in log.starts
+        ],
+        "pulls": [[round(at - base, 1), number[key]] for at, key in log.pulls],
+    }
+
+
+def _other(log: Log, node: Node) -> int:
+    """Bytes on the disk that are no image's, by what its images are estimated to take."""
+    if node.used is None:
+        return 0
+    here = [_image(key, log.images[key], None) for key in sorted(log.present)]
+    sizes, *_ = _layers(here)
+    return max(0, node.used - int(sum(sizes) * (1.0 if node.crio else 1.0 + UNPACKING)))
+
+
+def _image(key: str, record: ImageRecord, mask: _Mask | None) -> Json:
+    names, layers = list(record.names), list(record.layers or ())
+    if mask is not None:
+        key, names = mask.of("image", key), [mask.name(name) for name in names]
+        layers = [mask.of("layer", layer) for layer in layers]
+    return {"key": key, "names": names, "sizeBytes": record.size, "layers": layers}
+
+
+class _Mask:
+    """Gives every text another, the same for the same, from which it can not be told."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], str] = {}
+        self._counts: dict[str, int] = {}
+
+    def of(self, kind: str, text: str) -> str:
+        if (kind, text) not in self._known:
+            count = self._counts[kind] = self._counts.get(kind, 0) + 1
+            self._known[kind, text] = f"{count:064x}" if kind == "image" else f"{kind}-{count}"
+        return self._known[kind, text]
+
+    def name(self, name: str) -> str:
+        """Another name whose repository and stream are others', exactly where the name's are."""
+        try:
+            reference = parse_reference(name)
+        except InvalidReference:
+            return self.of("name", name)
+        repository = "registry.invalid/" + self.of("repository", reference.repository)
+        if reference.tag is None:
+            return f"{repository}@{reference.digest and self._digest(reference.digest)}"
+        stream = self.of("stream", f"{reference.repository}:{stream_of_tag(reference.tag)}")
+        version = self.of("version", f"{reference.repository}:{reference.tag}")
+        # x.y.z: the last number is what differs within a stream.
+        return f"{repository}:{stream.replace('-', '')}.0.{version.rpartition('-')[2]}"
+
+    def _digest(self, digest: str) -> str:
+        return "sha256:" + self.of("image", f"digest {digest}")
+
+
+def read(path: Path) -> tuple[Trace, Node]:
+    """A record's trace and its node. Raises RecordInvalid, OSError."""
+    try:
+        told = json.loads(path.read_bytes())
+        if not isinstance(told, dict) or (told.get("apiVersion"), told.get("kind")) != (
+            API_VERSION,
+            KIND,
+        ):
+            raise RecordInvalid(f"{path}: expected a record as `reconciler record` writes it")
+        return trace_of(told), Node(bool(told["crio"]), told["capacityBytes"])
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise RecordInvalid(f"{path}: this record does not make sense: {error!r}") from error
+
+
+def trace_of(told: Json) -> Trace:
+    """The trace in a record. Raises KeyError, TypeError, ValueError for what can not be."""
+    begin, end, crio = float(told["from"]), float(told["to"]), bool(told["crio"])
+    if not (math.isfinite(begin) and math.isfinite(end) and begin <= end):
+        raise ValueError("it ends before it begins")
+    sizes, layers, images = _layers(told["images"])
+    starts = []
+    for at, ended, number in told["starts"]:
+        if not 0 <= int(number) < len(images):
+            raise ValueError(f"start of an image that is not in it: {number}")
+        lasted = (end if ended is None else float(ended)) - float(at)
+        starts.append(Start(float(at) - begin, max(0.0, lasted), int(number)))
+    starts.sort(key=lambda one: (one.at, one.lasted, one.image))
+    packed = [size / UNPACKING for size in sizes] if crio else sizes
+    unpacked = sizes if crio else [size * UNPACKING for size in sizes]
+    span = end - begin
+    return Trace("record", packed, unpacked, layers, images, starts, WARM * span, span, 0.0, crio)
+
+
+def _layers(images: list[Json]) -> tuple[list[float], list[tuple[int, ...]], list[Image]]:
+    """Sizes of layers, the layers of each image, the images. A layer that several images hold
+    gets the mean of what each would give it."""
+    numbers: dict[str, int] = {}
+    guesses: list[list[float]] = []
+    layers, made = [], []
+    for image in images:
+        size = int(image["sizeBytes"])
+        names = [str(name) for name in image["layers"]] or [f"all of {image['key']}"]
+        held = []
+        for name in dict.fromkeys(names):
+            number = numbers.setdefault(name, len(numbers))
+            if number == len(guesses):
+                guesses.append([])
+            guesses[number].append(size / len(names))
+            held.append(number)
+        layers.append(tuple(held))
+        tags = tuple(name for name in image["names"] if "@" not in name)
+        digests = tuple(name for name in image["names"] if "@" in name)
+        made.append(Image(f"sha256:{image['key']}", tags, digests, size))
+    return [sum(found) / len(found) for found in guesses], layers, made

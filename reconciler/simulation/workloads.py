@@ -1,0 +1,321 @@
+"""The ten made-up or rebuilt pasts that docs/eviction.md measures on. A name and a seed give the
+same past for ever, so figures can be compared and checked."""
+
+from __future__ import annotations
+
+import bisect
+import random
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from .catalogue import App, Catalogue, Zipf, lognormal
+from .trace import DAY, HOUR, Start, Trace
+
+END, WARM = 28 * DAY, 7 * DAY
+# How long containers live: up to so many seconds with that chance, log-uniform in between.
+Lives = Sequence[tuple[float, float]]
+SERVICES: Lives = (
+    (10, 0.10),
+    (60, 0.08),
+    (300, 0.10),
+    (600, 0.08),
+    (1800, 0.12),
+    (3600, 0.08),
+    (6 * HOUR, 0.16),
+    (DAY, 0.10),
+    (7 * DAY, 0.12),
+    (14 * DAY, 0.06),
+)
+JOBS: Lives = ((10, 0.30), (60, 0.24), (300, 0.20), (600, 0.11), (1800, 0.10), (3600, 0.05))
+# Hours between the runs of a cron job, and how often that is chosen.
+PERIODS = (
+    (1, 0.09),
+    (2, 0.06),
+    (3, 0.03),
+    (4, 0.10),
+    (6, 0.13),
+    (8, 0.05),
+    (12, 0.28),
+    (24, 0.19),
+    (48, 0.02),
+    (72, 0.02),
+    (168, 0.03),
+)
+Timeline = list[tuple[float, int]]  # from when on which image is the present version
+Part = Callable[["Making"], None]
+
+
+class Making:
+    """One past in the making: its catalogue and its starts so far."""
+
+    def __init__(self, draw: random.Random, catalogue: Catalogue) -> None:
+        self.draw, self.catalogue = draw, catalogue
+        self.starts: list[Start] = []
+
+    def start(self, at: float, lasted: float, image: int) -> None:
+        self.starts.append(Start(at, lasted, image))
+
+    def life(self, lives: Lives) -> float:
+        """Seconds that a container lives."""
+        chance, shortest = self.draw.random(), 1.0
+        for longest, share in lives:
+            if chance < share:
+                return float(shortest * (longest / shortest) ** self.draw.random())
+            chance -= share
+            shortest = longest
+        return float(lives[-1][0])
+
+    def poisson(
+        self, a_day: float, busy: Callable[[float], float] | None = None
+    ) -> Iterator[float]:
+        """Times at a rate, thinned by how busy it is then (0 to 1)."""
+        at = 0.0
+        while True:
+            at += self.draw.expovariate(a_day / DAY)
+            if at > END:
+                return
+            if busy is None or self.draw.random() < busy(at):
+                yield at
+
+    def deployments(self, app: App, days: float) -> Timeline:
+        """Which version is deployed when; one in 25 is rolled back within two hours."""
+        draw = self.draw
+        interval = lognormal(draw, days * DAY, 1.0)
+        at = -draw.random() * interval
+        present = self.catalogue.version(app, max(at, 0))
+        found = [(-1.0, present)]
+        at += draw.expovariate(1 / interval)
+        while at < END:
+            if at > 0:
+                before, present = present, self.catalogue.version(app, at)
+                found.append((at, present))
+                if draw.random() < 0.04:
+                    found.append((at + draw.random() * 2 * HOUR, before))
+                    present = before
+            at += draw.expovariate(1 / interval)
+        return sorted(found)
+
+    def matters(self) -> None:
+        """A draw that decided something no workload here uses, kept for the sequence's sake."""
+        self.draw.random()
+
+
+def current(timeline: Timeline, at: float) -> int:
+    return timeline[bisect.bisect_right(timeline, (at, float("inf"))) - 1][1]
+
+
+def services(apps: int = 80, a_day: float = 150, slope: float = 0.8, days: float = 5) -> Part:
+    """Deployments that are rolled out every few days; new versions often start here too."""
+
+    def make(making: Making) -> None:
+        made = []
+        for _ in range(apps):
+            making.matters()
+            made.append(making.catalogue.app())
+        timelines = [making.deployments(app, days) for app in made]
+        pick = Zipf(making.draw, apps, slope)
+        for at in making.poisson(a_day):
+            lasted = making.life(SERVICES)
+            making.start(at, lasted, current(timelines[pick()], at))
+        for rank, timeline in enumerate(timelines):
+            share = (1 / (rank + 1) ** slope) / pick.total
+            lands = min(0.9, 3 * share + 0.1)
+            for at, image in timeline:
+                if at > 0 and making.draw.random() < lands:
+                    later = at + making.draw.random() * 60
+                    making.start(later, making.life(SERVICES), image)
+
+    return make
+
+
+def one_repository(groups: int = 6) -> Part:
+    """Services that share a few repositories under tags that tell nothing: the worst case for
+    telling versions apart."""
+    make_services = services()
+
+    def make(making: Making) -> None:
+        make_services(making)
+        catalogue = making.catalogue
+        for number, app in enumerate(catalogue.owners):
+            name = f"registry.example.com/all-{app.number % groups}"
+            catalogue.names[number] = f"{name}:v{number + 1000}"
+
+    return make
+
+
+def batch(apps: int = 400, a_day: float = 300, days: float = 10) -> Part:
+    """Many kinds of short jobs, whose popularity drifts."""
+
+    def make(making: Making) -> None:
+        draw = making.draw
+        made = []
+        for _ in range(apps):
+            making.matters()
+            made.append(making.catalogue.app())
+        timelines = [making.deployments(app, days) for app in made]
+        pick, order, day = Zipf(draw, apps, 0.9), list(range(apps)), 0
+        for at in making.poisson(a_day):
+            while at // DAY > day:
+                day += 1
+                for _ in range(int(apps * 0.03)):
+                    one, other = draw.randrange(apps), draw.randrange(apps)
+                    order[one], order[other] = order[other], order[one]
+            lasted = making.life(JOBS)
+            making.start(at, lasted, current(timelines[order[pick()]], at))
+
+    return make
+
+
+def crons(jobs: int = 200, apps: int = 90, lands: float = 1 / 3, days: float = 14) -> Part:
+    """Jobs that come back at fixed times; each run lands on this node with that chance."""
+
+    def make(making: Making) -> None:
+        draw = making.draw
+        made = []
+        for _ in range(apps):
+            making.matters()
+            made.append(making.catalogue.app())
+        timelines = [making.deployments(app, days) for app in made]
+        pick = Zipf(draw, apps, 0.7)
+        for job in range(jobs):
+            app = job if job < apps else pick()
+            chance = draw.random() * sum(share for _, share in PERIODS)
+            period: float = PERIODS[-1][0]
+            for hours, share in PERIODS:
+                if chance < share:
+                    period = hours
+                    break
+                chance -= share
+            period *= HOUR
+            at = draw.random() * period
+            lasts = min(2 * HOUR, lognormal(draw, 300, 1.0))
+            while at < END:
+                if draw.random() < lands:
+                    begun = at + draw.uniform(0, 60)
+                    lasted = lasts * lognormal(draw, 1, 0.2)
+                    making.start(begun, lasted, current(timelines[app], at))
+                at += period
+
+    return make
+
+
+def office(at: float) -> float:
+    """How busy people are: Monday to Friday, 8 to 19 h; time 0 is a Monday at midnight."""
+    day, hour = int(at // DAY) % 7, at % DAY / HOUR
+    if day >= 5:
+        return 0.1
+    return 1.0 if 8 <= hour < 19 else 0.15
+
+
+def ci(a_day: float = 240, tools: int = 60, projects: int = 15) -> Part:
+    """Pipelines: each runs a few tool images, and one image of the commit that is used a few times
+    and then hardly ever again."""
+
+    def make(making: Making) -> None:
+        draw, catalogue = making.draw, making.catalogue
+        made = []
+        for _ in range(tools):
+            making.matters()
+            made.append(catalogue.app(dependencies=(120, 1.0)))
+        timelines = [making.deployments(app, 14) for app in made]
+        own = [catalogue.app(own=(120, 0.8)) for _ in range(projects)]
+        tool, project = Zipf(draw, tools, 1.0), Zipf(draw, projects, 1.0)
+        favourites = [[tool() for _ in range(4)] for _ in range(projects)]
+        for at in making.poisson(a_day, office):
+            which = project()
+            for _ in range(draw.randint(1, 3)):
+                liked = draw.random() < 0.7
+                chosen = draw.choice(favourites[which]) if liked else tool()
+                begun = at + draw.random() * 300
+                making.start(begun, making.life(JOBS), current(timelines[chosen], at))
+            image, times = catalogue.version(own[which], at, renewed=0.1), 1
+            while draw.random() < 0.5 and times < 6:
+                times += 1
+            for _ in range(times):
+                begun = at + 300 + draw.expovariate(1 / 1200)
+                making.start(begun, making.life(JOBS), image)
+            if draw.random() < 0.1:
+                begun = at + draw.uniform(6, 48) * HOUR
+                making.start(begun, making.life(JOBS), image)
+
+    return make
+
+
+def machine_learning(apps: int = 10, a_day: float = 4) -> Part:
+    """A few huge images on CUDA bases, seldom used."""
+
+    def make(making: Making) -> None:
+        draw, catalogue = making.draw, making.catalogue
+        cuda = [catalogue.layer(lognormal(draw, 1800, 0.2), 2.2) for _ in range(3)]
+        frameworks = [
+            (base, catalogue.layer(lognormal(draw, 2500, 0.3), 2.2))
+            for base in cuda
+            for _ in range(2)
+        ]
+        made = []
+        for _ in range(apps):
+            app = catalogue.app(dependencies=(800, 0.6), own=(50, 0.5))
+            app.below = draw.choice(frameworks)
+            made.append(app)
+        timelines = [making.deployments(app, 10) for app in made]
+        pick = Zipf(draw, apps, 0.8)
+        for at in making.poisson(a_day):
+            lasted = lognormal(draw, 2 * HOUR, 1.0)
+            making.start(at, lasted, current(timelines[pick()], at))
+
+    return make
+
+
+PARTS: dict[str, tuple[Part, ...]] = {
+    "svc": (services(),),
+    "batch": (batch(),),
+    "cron3": (crons(), services(apps=15, a_day=15)),
+    "cron1": (crons(lands=1.0), services(apps=15, a_day=15)),
+    "ci": (ci(),),
+    "ml": (machine_learning(), batch(apps=60, a_day=120, days=7)),
+    "mixed": (
+        services(apps=50, a_day=80),
+        crons(jobs=100, apps=60),
+        ci(a_day=100),
+        machine_learning(apps=5, a_day=1.5),
+    ),
+    "mono": (one_repository(),),
+}
+NAMES = (*PARTS, "azure", "prow")
+
+
+def workload(name: str, seed: int, traces: Path | None = None, *, crio: bool = False) -> Trace:
+    """One of the ten. `azure` and `prow` read their traces from a folder. Raises ValueError,
+    OSError."""
+    from .traces import azure, prow
+
+    if name in PARTS:
+        draw = random.Random(f"{name}:{seed}")
+        making = Making(draw, Catalogue(draw))
+        for make in PARTS[name]:
+            make(making)
+        return traced(name, making, WARM, END, crio=crio)
+    if name not in NAMES:
+        raise ValueError(f"expected one of {', '.join(NAMES)}, found {name!r}")
+    if traces is None:
+        raise ValueError(f"{name} is rebuilt from a real trace: give its folder with --traces")
+    making, warm, end = (azure if name == "azure" else prow)(seed, traces)
+    return traced(name, making, warm, end, crio=crio)
+
+
+def traced(name: str, making: Making, warm: float, end: float, *, crio: bool) -> Trace:
+    """What was made, as a trace."""
+    catalogue = making.catalogue
+    starts = [one for one in making.starts if 0 <= one.at < end]
+    starts.sort(key=lambda one: (one.at, one.lasted, one.image))
+    return Trace(
+        name,
+        catalogue.packed,
+        catalogue.unpacked,
+        catalogue.layers,
+        catalogue.images(crio=crio),
+        starts,
+        warm,
+        end,
+        crio=crio,
+    )
