@@ -19,6 +19,7 @@ from .domain.watermark import FilesystemState
 from .history import Entry
 
 API_VERSION = "reconciler/v1"
+NAMED = 8  # users named in a list's row; their number is told beside them
 Json = dict[str, Any]
 
 
@@ -136,10 +137,22 @@ def image_row_json(
         "verdict": "kept" if protections else "candidate",
         "protections": [protection_json(one) for one in protections],
         "users": len(state.graph.users_of(image.key)),
+        "usedBy": user_names(image.key, state)[:NAMED],
         "firstSeen": timestamp(record.first_seen),
         "lastUsed": None if used is None else timestamp(used),
         "uses": record.uses,
     }
+
+
+def user_names(key: str, state: State) -> list[str]:
+    """Who uses an image: `namespace/pod container`, and `namespace/pod` for its pause image."""
+    graph, names = state.graph, []
+    for user in graph.users_of(key):
+        container = graph.containers.get(user)
+        sandbox = graph.sandboxes.get(container.sandbox_id if container else user)
+        pod = sandbox.name if sandbox else "unknown pod"
+        names.append(f"{pod} {container.name}" if container else pod)
+    return sorted(names)
 
 
 def entry_json(entry: Entry) -> Json:

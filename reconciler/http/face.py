@@ -5,23 +5,22 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from .api import Api
+from .guard import Guard
 from .health import SILENCE, missing
 from .view import View
 
-INDEX = """reconciler
-/healthz   does the loop turn?
-/readyz    is it ready?
-/metrics   Prometheus
-/api/v1/   status, images, plan, events, history, policy, usage, openapi.json
-"""
+PAGE = Path(__file__).parent / "page"
 
 
 class ListenFailed(Exception):
@@ -47,14 +46,16 @@ def application(view: View) -> Starlette:
         return Response(text, headers={"Content-Type": kind})
 
     async def index(request: Request) -> Response:
-        return PlainTextResponse(INDEX)
+        return FileResponse(PAGE / "index.html")
 
     paths = {"/healthz": healthz, "/readyz": readyz, "/metrics": prometheus, "/": index}
     routes = [Route(path, answer, methods=["GET"]) for path, answer in paths.items()]
     routes += Api(view).routes()
     for route in routes:  # starlette answers HEAD wherever it answers GET
         (route.methods or set()).discard("HEAD")
-    return Starlette(routes=routes)
+    page = Mount("/page", StaticFiles(directory=PAGE))
+    guard = Middleware(Guard, loopback=view.loopback)
+    return Starlette(routes=[*routes, page], middleware=[guard])
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -139,13 +139,16 @@ def _schemas() -> Json:
         "OpenAPI": {"type": "object"},
         "Filesystem": _filesystem(),
         "Protection": _protection(),
-        "Candidate": _object(rank=_WHOLE, **image, goes=_FLAG, cause=_MAYBE_STRING, **seen),
+        "Candidate": _object(
+            rank=_WHOLE, **image, goes=_FLAG, cause=_MAYBE_STRING, account=_STRING, **seen
+        ),
         "ImageRow": _object(
             **image,
             pinned=_FLAG,
             verdict={"enum": ["kept", "candidate"]},
             protections=protections,
             users=_WHOLE,
+            usedBy=names,
             uses=_WHOLE,
             **seen,
         ),

@@ -29,3 +29,4 @@ class View:
     began_at: float
     node: str = ""  # --node-name
     token_file: Path | None = None  # without one nothing can be asked for
+    loopback: bool = True  # whether it is reached on this machine only

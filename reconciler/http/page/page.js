@@ -1,0 +1,98 @@
+// The page: hears the daemon's status every second and every log line, and fetches the bigger
+// documents when something happened, at most every few seconds and only while somebody looks.
+
+import { ago, byId, el, fetched, name, shown, size } from "./dom.js";
+import { drawDisks, drawUsage } from "./disks.js";
+import { begin, setImages } from "./images.js";
+
+const SPACING = 2000; // milliseconds between fetches after something happened
+const ANYWAY = 15000; // and when nothing did
+const LINES = 200; // log lines kept on the page
+
+let due = 0; // when to fetch next
+let fetching = false;
+
+function status(told) {
+  byId("live").textContent = `live, ${new Date(told.at).toLocaleTimeString()}`;
+  byId("node").textContent = told.node ? shown(told.node) : "";
+  document.title = `${told.node ? `${shown(told.node)} ` : ""}reconciler`;
+  const { counts, runtime } = told;
+  byId("facts").textContent =
+    `mode ${told.mode ?? "unknown"}, ${told.pressure}; ${counts.images} images, ${counts.containers} ` +
+    `containers; ${shown(runtime.name ?? "no runtime yet")} ${shown(runtime.version ?? "")}, ` +
+    `${runtime.events === "open" ? "events open" : "no events, listings only"}; version ${told.version}`;
+  const trouble = [
+    ...told.notReady.map((reason) => `Not ready: ${reason}`),
+    ...(told.hold ? [`Nothing is removed (${told.hold.reason}): ${told.hold.detail}`] : []),
+    ...told.policy.problems.map((problem) => `Policy refused: ${problem}`),
+    ...told.requiredMissing.map((one) => `Required and missing: ${one.pattern} (${one.place})`),
+  ].map(shown).join("\n");
+  if (byId("hold").textContent !== trouble) byId("hold").textContent = trouble;
+  byId("hold").hidden = !trouble;
+  byId("control").hidden = !told.control;
+  byId("pause").textContent = told.paused ? "Resume removal" : "Pause removal";
+  byId("pause").dataset.ask = told.paused ? "resume" : "pause";
+  drawDisks(told.filesystems);
+  byId("next").replaceChildren(...told.next.map((one) => el("li", {}, name(one),
+    ` ${size(one.sizeBytes)}, last used ${ago(one.lastUsed, Date.now())}` +
+    `${one.goes ? `, goes now (${one.cause})` : ""}`)));
+  if (!told.next.length) byId("next").replaceChildren(el("li", {}, "nothing: every image is protected"));
+}
+
+function line(told) {
+  const { number, event, level, timestamp, ...rest } = told;
+  const words = Object.entries(rest)
+    .map(([key, value]) => `${key}=${Array.isArray(value) ? value.join(",") : value}`).join(" ");
+  const time = new Date(timestamp).toLocaleTimeString();
+  byId("lines").prepend(el("li", { class: level }, `${time} ${event} ${shown(words)}`));
+  while (byId("lines").children.length > LINES) byId("lines").lastChild.remove();
+  due = Math.min(due, Date.now() + SPACING);
+}
+
+function gone(items) {
+  byId("gone").replaceChildren(...items.slice(0, 12).map((one) =>
+    el("li", { class: one.outcome }, name(one),
+      one.outcome === "removed"
+        ? ` ${ago(one.at, Date.now())}, freed ${size(one.freedBytes)}: ${shown(one.why)}`
+        : ` ${ago(one.at, Date.now())}, NOT removed: ${shown(one.error ?? "still listed")}`)));
+  if (!items.length) byId("gone").replaceChildren(el("li", {}, "nothing was removed here yet"));
+}
+
+async function refresh() {
+  if (fetching || document.hidden || Date.now() < due) return;
+  fetching = true;
+  try {
+    const [images, history, usage] =
+      await Promise.all([fetched("images"), fetched("history?count=200"), fetched("usage")]);
+    setImages(images.items);
+    gone(history.items);
+    drawUsage(usage.filesystems, history.items);
+    due = Date.now() + ANYWAY;
+  } catch (error) {
+    due = Date.now() + SPACING;
+    byId("live").textContent = `not answered: ${error.message}`;
+  } finally {
+    fetching = false;
+  }
+}
+
+async function ask(what) {
+  const headers = { Authorization: `Bearer ${byId("token").value}` };
+  try {
+    await fetched(what, { method: "POST", headers });
+    byId("answer").textContent = `${what}: done`;
+  } catch (error) {
+    byId("answer").textContent = error.message;
+  }
+}
+
+begin();
+byId("pause").addEventListener("click", () => ask(byId("pause").dataset.ask));
+byId("reclaim").addEventListener("click", () => ask("reclaim"));
+const stream = new EventSource("api/v1/stream");
+stream.addEventListener("status", (event) => status(JSON.parse(event.data)));
+stream.addEventListener("line", (event) => line(JSON.parse(event.data)));
+stream.addEventListener("error", () => {
+  byId("live").textContent = "the daemon does not answer; trying again …";
+});
+setInterval(refresh, 500);
