@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test unit real chaos fuzz check bench lock protos wheels image picture clean
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' $(MAKEFILE_LIST))
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
 
@@ -54,6 +54,9 @@ image: wheels    ## the container image, built by buildah (BASE=... names anothe
 
 picture: $(STAMP) ## docs/demo.svg, taken from the demo in the middle of a reclaim
 	$(BIN)/python docs/picture.py
+
+page-picture: $(STAMP) ## docs/page.png and docs/page-dark.png, taken by a real Chromium
+	$(BIN)/python docs/picture_page.py
 
 clean:           ## forget the virtual environment and caches
 	rm -rf $(VENV) dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -3,13 +3,14 @@
 
 const HOSTILE = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 const LONGEST = 240; // characters of a name
+export const SENTENCE = 1200; // and of a sentence with names in it
 
 export const byId = (id) => document.getElementById(id);
 
-export function shown(text) {
+export function shown(text, longest = LONGEST) {
   const escaped = String(text).replace(
     HOSTILE, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
-  return escaped.length > LONGEST ? `${escaped.slice(0, LONGEST)}… (${escaped.length} characters)` : escaped;
+  return escaped.length > longest ? `${escaped.slice(0, longest)}… (${escaped.length} characters)` : escaped;
 }
 
 // An element: el("td", {class: "number"}, "text", other). Text is text, never markup.

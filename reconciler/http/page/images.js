@@ -1,6 +1,6 @@
 // The table of images: searched, sorted, a page at a time, each with what keeps it; one in detail.
 
-import { ago, byId, el, fetched, name, shown, size } from "./dom.js";
+import { SENTENCE, ago, byId, el, fetched, name, shown, size } from "./dom.js";
 import { drawGraph } from "./graph.js";
 
 const PAGE = 100; // rows shown at once
@@ -76,7 +76,7 @@ function draw() {
 
 function row(image, now) {
   const first = image.protections[0];
-  const why = first ? `${first.kind}: ${shown(first.detail)}` : "nothing keeps it: it may go";
+  const why = first ? `${first.kind}: ${shown(first.detail, SENTENCE)}` : "nothing keeps it: it may go";
   const cell = (column, attributes, ...children) =>
     el("td", { "data-head": COLUMNS[column][0], ...attributes }, ...children);
   const button = el("button", {
@@ -129,7 +129,7 @@ export async function open(id) {
     ...told("Used by", ...(usedBy.length ? usedBy.map(user) : ["nobody"])),
     ...image.protections.flatMap((one) => [
       el("dt", {}, `${one.kind}${one.holds ? ": holds" : ""}`),
-      el("dd", { class: one.holds ? "holds" : "" }, shown(one.detail)),
+      el("dd", { class: one.holds ? "holds" : "" }, shown(one.detail, SENTENCE)),
     ])));
   if (!byId("detail").open) byId("detail").showModal();
 }

@@ -1,7 +1,7 @@
 // The page: hears the daemon's status every second and every log line, and fetches the bigger
 // documents when something happened, at most every few seconds and only while somebody looks.
 
-import { ago, byId, el, fetched, name, shown, size } from "./dom.js";
+import { SENTENCE, ago, byId, el, fetched, name, shown, size } from "./dom.js";
 import { drawDisks, drawUsage } from "./disks.js";
 import { begin, setImages } from "./images.js";
 
@@ -26,7 +26,7 @@ function status(told) {
     ...(told.hold ? [`Nothing is removed (${told.hold.reason}): ${told.hold.detail}`] : []),
     ...told.policy.problems.map((problem) => `Policy refused: ${problem}`),
     ...told.requiredMissing.map((one) => `Required and missing: ${one.pattern} (${one.place})`),
-  ].map(shown).join("\n");
+  ].map((text) => shown(text, SENTENCE)).join("\n");
   if (byId("hold").textContent !== trouble) byId("hold").textContent = trouble;
   byId("hold").hidden = !trouble;
   byId("control").hidden = !told.control;
@@ -53,7 +53,7 @@ function gone(items) {
   byId("gone").replaceChildren(...items.slice(0, 12).map((one) =>
     el("li", { class: one.outcome }, name(one),
       one.outcome === "removed"
-        ? ` ${ago(one.at, Date.now())}, freed ${size(one.freedBytes)}: ${shown(one.why)}`
+        ? ` ${ago(one.at, Date.now())}, freed ${size(one.freedBytes)}: ${shown(one.why, SENTENCE)}`
         : ` ${ago(one.at, Date.now())}, NOT removed: ${shown(one.error ?? "still listed")}`)));
   if (!items.length) byId("gone").replaceChildren(el("li", {}, "nothing was removed here yet"));
 }
