@@ -1,5 +1,5 @@
-"""Takes the README's picture of the page: `make page-picture`. A whole daemon on a simulated node that
-lives for a minute, looked at by a real Chromium; writes docs/page.png and docs/page-dark.png."""
+"""Takes the README's picture of the page (`make page-picture`): a whole daemon on a simulated node,
+looked at by a real Chromium after a minute; writes docs/page.png and docs/page-dark.png."""
 
 from __future__ import annotations
 
