@@ -37,6 +37,10 @@ chaos: $(STAMP)  ## MINUTES=10 on each of MAJORS=1.6,1.7,2.x: pods, moving tags,
 bench: $(STAMP)  ## the figures of docs/benchmarks.md (ONLY="event start"; JSON=FILE, - for stdout)
 	$(BIN)/python -m tests.bench $(ONLY) $(if $(JSON),--json $(JSON))
 
+bench-eviction: $(STAMP) ## the figures of docs/eviction.md, into it (TRACES=DIR; SEEDS=21-25), in 10 minutes
+	$(BIN)/python -m tests.bench.eviction --write docs/eviction.md \
+	  $(if $(TRACES),--traces $(TRACES)) $(if $(SEEDS),--seeds $(SEEDS))
+
 fuzz: $(STAMP)   ## parsers and decoders on hostile bytes, MINUTES=10 for each of the three
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
 

@@ -65,7 +65,7 @@ class Account:
 
     def _pull(self) -> str:
         pull, share = self.score.pull, self.score.share
-        own = f", {_size(pull * share)} its fair share" if share < 1 else ""
+        own = f", {_size(pull * share)} counted as its own" if share < 1 else ""
         return f"pull {_size(pull)}{own} x{self.score.bulk:.3g}"
 
 

@@ -230,11 +230,12 @@ def _ranked(free: list[Image], scene: Scene, command: Command | None) -> Slices[
         record = scene.record(image.key)
         score = appraiser.score(image, record, wishes.tier_rule(image))
         due = _due(image, record, scene) if dues else None
-        ranked.append((due is None, removal_order(score, image, record), image, record, score, due))
+        order = (due is None, *removal_order(score, image, record))
+        ranked.append((order, (image, record, score, due)))
         if number % SLICE == 0:
             yield
-    ranked.sort(key=operator.itemgetter(0, 1))
-    return [one[2:] for one in ranked]
+    ranked.sort(key=operator.itemgetter(0))
+    return [one for _, one in ranked]
 
 
 def _due(image: Image, record: ImageRecord, scene: Scene) -> Cause | None:

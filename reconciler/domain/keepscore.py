@@ -56,8 +56,8 @@ class Appraiser:
         pull = max(1.0, image.size * self._per_byte)
         share = self._shares.share(key)
         bulk = 1.0 + FIXED_COST / (pull * share)
-        tier = rule.tier if rule is not None else Tier.NORMAL
-        keep = tier.weight * found.factor * rate * bulk
+        tier, weight = (Tier.NORMAL, 1.0) if rule is None else (rule.tier, rule.tier.weight)
+        keep = weight * found.factor * rate * bulk
         return Score(keep, tier, rule, found.factor, found.newer, rate, bulk, pull, share)
 
 

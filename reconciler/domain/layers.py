@@ -2,9 +2,9 @@
 
 CRI tells which layers an image has (ImageStatus, `diff_ids`), never how big they are
 (docs/runtimes.md). So an image's size is taken to be spread evenly over its layers, and each layer
-counts for its part of the images that hold it here: the fair share. It is exact where nothing is
-shared, and errs by what the layers' sizes differ elsewhere. An image whose layers are not known
-counts whole.
+counts for its part of the images that hold it here: the fair share. That is a guess, so an image
+counts for the mean of its fair share and its whole size, which did better than either alone
+(docs/eviction.md). An image whose layers are not known counts whole.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class FairShares:
                 del self._holders[layer], self._shared[layer]
 
     def share(self, key: str) -> float:
-        """The part of its size that counts as an image's own: more than 0, at most 1."""
+        """The part of its size that counts as an image's own: more than 1/2, at most 1."""
         known = self._shares.get(key)
         if known is not None:
             return known
@@ -54,8 +54,8 @@ class FairShares:
         if not held:
             return 1.0
         holders = self._holders
-        share = sum(1.0 / holders[layer] for layer in held) / len(held)
-        self._shares[key] = share
+        fair = sum(1.0 / holders[layer] for layer in held) / len(held)
+        share = self._shares[key] = (1.0 + fair) / 2.0
         return share
 
     def neighbours(self, key: str) -> set[str]:

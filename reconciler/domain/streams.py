@@ -71,19 +71,11 @@ def standing(
     since = record.first_seen if record.last_started is None else record.last_started
     best: Standing | None = None
     for stream, repository in names:
-        newer = _newer(arrivals.get(stream), key, since)
-        factor = SUPERSEDED
-        if newer is None:
-            newer = _newer(arrivals.get(repository), key, since)
-            factor = OUTRUN
-            if newer is None:
+        factor, newer = SUPERSEDED, arrivals.get(stream)
+        if newer is None or newer.at <= since or newer.key == key:
+            factor, newer = OUTRUN, arrivals.get(repository)
+            if newer is None or newer.at <= since or newer.key == key:
                 return _CURRENT
         if best is None or factor > best.factor:
             best = Standing(factor, newer)
     return best or _CURRENT
-
-
-def _newer(arrival: Arrival | None, key: str, since: float) -> Arrival | None:
-    if arrival is None or arrival.at <= since or arrival.key == key:
-        return None
-    return arrival

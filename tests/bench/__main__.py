@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import memory, on_containerd, on_prepared, one_event
+from . import deciding, memory, on_containerd, on_prepared, one_event
 from .figures import Figure, machine
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "exclusion": on_prepared.exclusion_in_force,
     "reclaim": on_containerd.reclaim_of_a_hundred,
     "event": one_event.at_two_sizes,
+    "decide": deciding.on_two_thousand_images,
     "start": on_prepared.start_to_ready,
     "create": on_containerd.create_container,
     "memory": memory.at_two_sizes,

@@ -135,7 +135,7 @@ def test_layers_that_others_hold_are_shared_out() -> None:
     shares = FairShares()
     shares.put("a", ("base", "own-a"))
     shares.put("b", ("base", "own-b"))
-    assert shares.share("a") == 0.75
+    assert shares.share("a") == (1 + 0.75) / 2
     assert shares.neighbours("a") == {"a", "b"}
     shares.drop("b")
     assert shares.share("a") == 1.0

@@ -174,7 +174,7 @@ def test_layers_are_asked_for_once_and_never_waited_for() -> None:
     assert state.memory.unasked == {app.key, other.key}
     absorb(facts.LayersTold(T0, app.id, ("base", "a")), state)
     absorb(facts.LayersTold(T0, other.id, ("base", "b")), state)
-    assert score_of(app, state, policy(), T0 + DAY).share == 0.75
+    assert score_of(app, state, policy(), T0 + DAY).share == (1 + 0.75) / 2
     again = restarted(state, T0 + DAY)
     absorb(listed([app], at=T0 + DAY), again)
     assert not again.memory.unasked

@@ -1,0 +1,43 @@
+"""How long one decision takes on a node of 2,000 images."""
+
+from __future__ import annotations
+
+import time
+
+from reconciler.domain.decision import decide
+from reconciler.domain.facts import LayersTold
+from reconciler.domain.state import absorb
+from tests.builders import DAY, T0, container, image, listed, state_of, usage
+
+from .figures import Figure, median
+
+IMAGES, CONTAINERS, ROUNDS = 2_000, 300, 25
+LAYERS = 9
+
+
+def on_two_thousand_images() -> list[Figure]:
+    """The median of 25 decisions, each at another time: scores are reckoned anew."""
+    images = [image(f"app{number % 300}:v1.{number // 300}.{number}") for number in range(IMAGES)]
+    users = [container(f"c{number}", images[number * 7]) for number in range(CONTAINERS - 20)]
+    state = state_of()
+    absorb(listed(images, users, at=T0), state)
+    absorb(usage(90), state)
+    for number, one in enumerate(images):
+        absorb(LayersTold(T0, one.id, _layers(number)), state)
+    took = []
+    for number in range(ROUNDS):
+        begun = time.process_time()
+        plan = decide(state, state.policy, T0 + DAY + number)
+        took.append(time.process_time() - begun)
+        assert plan.eviction is not None
+        assert len(plan.candidates) > IMAGES / 2
+    name = f"one decision over {IMAGES:,} images, processor time"
+    told = {"least": min(took) * 1e3, "most": max(took) * 1e3}
+    return [Figure(name, median(took) * 1e3, 15.0, "ms", told)]
+
+
+def _layers(number: int) -> tuple[str, ...]:
+    """Two layers of one of seven bases, four of the application, the others its own."""
+    base = [f"base{number % 7}-{layer}" for layer in range(2)]
+    app = [f"app{number % 300}-{layer}" for layer in range(4)]
+    return (*base, *app, *(f"own{number}-{layer}" for layer in range(LAYERS - 6)))
