@@ -13,7 +13,7 @@ import anyio
 T = TypeVar("T")
 
 DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between tries; the last one repeats
-LONGEST_TURN = 0.01  # seconds that slices of long work leave to others
+LONGEST_TURN = 0.02  # seconds that slices of long work leave to others
 
 
 class Mailbox(Generic[T]):
@@ -54,11 +54,11 @@ class Mailbox(Generic[T]):
 
 async def give_way(began: float, *, busy: bool) -> None:
     """Between two slices of long work, one of which `began` then (`anyio.current_time`): lets
-    whatever waits have its turn. While events come in (`busy`) they get twice the time that was
+    whatever waits have its turn. While events come in (`busy`) they get three times what was
     worked, up to a limit: reading one takes a few turns of the event loop, and a runtime must not
     wait for its reader (docs/runtimes.md)."""
     worked = anyio.current_time() - began
-    await anyio.sleep(min(2 * worked, LONGEST_TURN) if busy else 0)
+    await anyio.sleep(min(3 * worked, LONGEST_TURN) if busy else 0)
 
 
 async def in_slices(steps: Generator[None, None, T], arrived: Callable[[], int]) -> T:

@@ -4,6 +4,7 @@ loop in one task group, and ends it well. A source or loop that ends by itself e
 from __future__ import annotations
 
 import functools
+import gc
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,6 +39,7 @@ from .sources.policy_file import PolicySource
 from .sources.usage_probe import Measure, UsageProbe, measure
 from .systemd import Notifier
 
+COLLECT_AFTER = (10_000, 20, 20)  # allocations, and rounds, between the collector's rounds
 BEAT = 1.0  # seconds between beats of the pulse
 
 
@@ -180,14 +182,28 @@ def lost_lock(group: BaseExceptionGroup[BaseException]) -> LockUnavailable | Non
 
 async def live(daemon: Daemon) -> None:
     """The sources and the loop, until cancelled; then the ledger is written one last time."""
+    gc.collect()
+    gc.set_threshold(*COLLECT_AFTER)
     try:
         async with anyio.create_task_group() as group:
+            group.start_soon(spare_the_collector, daemon.state)
             for name, task in sources(daemon).items():
                 group.start_soon(keep_alive, name, task, name=name)
             await keep_alive("the loop", daemon.reconciler.run)
     finally:
         with anyio.CancelScope(shield=True):
             await daemon.reconciler.save()
+
+
+async def spare_the_collector(state: State) -> None:
+    """Takes what stays for good out of the garbage collector's sight, now and once a node is known:
+    on a big node each of its full rounds held the event loop for 50 ms (docs/benchmarks.md)."""
+    gc.freeze()
+    while True:
+        await anyio.sleep(BEAT)
+        if state.listed_at is not None:
+            gc.freeze()
+            return
 
 
 def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
