@@ -7,12 +7,13 @@ escapes and long texts cut, in one place, whatever is logged.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import re
 import sys
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO, cast
 
 from .recent import Recent
 
@@ -81,8 +82,18 @@ def _quoted(value: object) -> str:
     return '"' + text.replace('"', '\\"') + '"'
 
 
-def set_up(as_json: bool, level: str, recent: Recent | None = None) -> None:
-    """To be called once, before anything is logged; `recent` remembers the newest lines."""
+class Silence(io.TextIOBase):
+    """Where lines go that nobody is to see: `recent` remembers them all the same."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+def set_up(
+    as_json: bool, level: str, recent: Recent | None = None, to: TextIO | Silence | None = None
+) -> None:
+    """To be called once, before anything is logged; `recent` remembers the newest lines. They go
+    to stderr, or else `to`."""
 
     def remember(logger: object, method: str, event: Event) -> Event:
         if recent is not None:
@@ -102,7 +113,7 @@ def set_up(as_json: bool, level: str, recent: Recent | None = None) -> None:
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", to or sys.stderr)),
         cache_logger_on_first_use=True,
     )
 

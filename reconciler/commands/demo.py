@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -16,9 +17,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
-import structlog
 
-from ..app import Daemon, assemble, live
+from .. import logs
+from ..app import Daemon, assemble, live, web
 from ..cri.client import open_client
 from ..domain import facts
 from ..domain.decision import Candidate, decide
@@ -28,8 +29,10 @@ from ..embedded.life import Life
 from ..embedded.node import Node
 from ..embedded.server import EmbeddedRuntime
 from ..engine.journal import LogAndMetrics
+from ..http import face
 from ..metrics import Metrics
-from ..settings import Settings
+from ..recent import Recent
+from ..settings import LISTEN, Settings, parse_listen
 from .demo_lines import Seen, draw_plain, summary
 
 CAPACITY = 12 << 30  # bytes of the simulated disk
@@ -59,8 +62,8 @@ Draw = Callable[[Look], Awaitable[None]]
 class Watched(LogAndMetrics):
     """The daemon's journal, and what the screen shows of it."""
 
-    def __init__(self, seen: Seen) -> None:
-        super().__init__(Metrics())
+    def __init__(self, seen: Seen, recent: Recent) -> None:
+        super().__init__(Metrics(), recent)
         self._seen = seen
 
     def absorbed(self, fact: facts.Fact, state: State, at: float) -> None:
@@ -105,34 +108,51 @@ def _draws() -> bool:
 async def show(draw: Draw, seconds: float, seed: int) -> tuple[Seen, int]:
     """The daemon and the node's life, drawn until the time is up, the picture is done, or somebody
     interrupts; what was seen, and how many images were removed that must not be."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(50),  # the screen is the log here
-    )
-    with tempfile.TemporaryDirectory(prefix="reconciler-demo-") as folder:
+    recent = Recent()
+    logs.set_up(False, "info", recent, logs.Silence())  # the screen and the page are the log here
+    bound = _listening()
+    host, port = bound.getsockname()[:2]
+    with bound, tempfile.TemporaryDirectory(prefix="reconciler-demo-") as folder:
         home = Path(folder)
         policy = home / "policy.yaml"
         policy.write_text(POLICY)
         node = Node(CONTAINERD_2, CAPACITY, BASE, mountpoint=str(home / "images"))
         life = Life(node, seed)
         life.begin(time.time())
-        socket = str(home / "cri.sock")
-        async with EmbeddedRuntime(node, socket) as runtime, open_client(socket) as client:
-            settings = Settings(f"unix://{socket}", "demo", policy=policy, state_dir=home / "state")
-            seen = Seen(seconds)
-            daemon = assemble(settings, client, time.time, node.usage, Watched(seen))
+        path = str(home / "cri.sock")
+        async with EmbeddedRuntime(node, path) as runtime, open_client(path) as client:
+            settings = Settings(
+                f"unix://{path}",
+                "demo",
+                policy=policy,
+                state_dir=home / "state",
+                listen=(host, port),
+            )
+            seen = Seen(seconds, page=f"http://{host}:{port}/")
+            daemon = assemble(settings, client, time.time, node.usage, Watched(seen, recent))
             try:
-                await _run(daemon, life, seen, draw)
+                await _run(daemon, bound, life, seen, draw)
             finally:
                 daemon.close()
             wrong = [one for one in runtime.calls.removals if one.users or one.pinned]
     return seen, len(wrong)
 
 
-async def _run(daemon: Daemon, life: Life, seen: Seen, draw: Draw) -> None:
+def _listening() -> socket.socket:
+    """The usual address for the page, so that the other commands find the demo's daemon by
+    themselves; any free one where it is taken."""
+    try:
+        return face.listening(*parse_listen(LISTEN))
+    except face.ListenFailed:
+        return face.listening("127.0.0.1", 0)
+
+
+async def _run(daemon: Daemon, bound: socket.socket, life: Life, seen: Seen, draw: Draw) -> None:
     """All of it at once, in one group that ends with the picture."""
     broken: list[BrokenPipeError] = []
     async with anyio.create_task_group() as group:
         group.start_soon(live, daemon)
+        group.start_soon(face.serve, bound, web(daemon))
         group.start_soon(_live, life)
         group.start_soon(_operator, daemon.settings.policy, seen)
         group.start_soon(_interrupted, group.cancel_scope)

@@ -37,6 +37,7 @@ class Seen:
     """The picture that is drawn, whatever draws it."""
 
     seconds: float  # the demo's length
+    page: str = ""  # where a browser finds the daemon
     began: float = field(default_factory=time.monotonic)
     filesystem: FilesystemState | None = None
     plan: Plan | None = None
@@ -123,9 +124,12 @@ def staying(plan: Plan) -> list[tuple[str, int, str]]:
 
 async def draw_plain(look: Callable[[], Seen]) -> None:
     """A line a second, and one for whatever happened in it."""
-    told, edit = 0, ""
+    told, edit, page = 0, "", ""
     while True:
         seen = look()
+        if seen.filesystem is not None and seen.page != page:
+            page = seen.page
+            print(f"the daemon's page: {page}", flush=True)
         fresh = list(seen.gone)[-(seen.count - told) :] if seen.count > told else []
         for one in fresh:
             print(f"  gone  {one.name}, {one.freed} freed: {one.why}", flush=True)

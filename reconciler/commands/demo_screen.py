@@ -65,7 +65,7 @@ def picture(seen: Seen, console: Console, rows: int | None = None) -> Renderable
     return Panel(
         Group(*parts),
         title="reconciler demo",
-        subtitle=f"{left:.0f} s left, Ctrl-C ends",
+        subtitle=f"{seen.page}  {left:.0f} s left, Ctrl-C ends".strip(),
         width=width,
     )
 
