@@ -15,6 +15,7 @@ from ..domain.runtime import (
     NoSuchObject,
     RuntimeFailure,
     RuntimeRefused,
+    RuntimeTooLate,
     RuntimeUnavailable,
 )
 
@@ -36,7 +37,8 @@ def failure(call: str, path: str, code: grpc.StatusCode, details: str) -> Runtim
     """The failure that says what to do next."""
     if code in _GONE:
         why = unreachable(path) or f"{code.name}: {details}"
-        return RuntimeUnavailable(f"{call} at {path}: {why}")
+        kind = RuntimeTooLate if code is Code.DEADLINE_EXCEEDED else RuntimeUnavailable
+        return kind(f"{call} at {path}: {why}")
     text = f"{call} at {path}: {code.name}: {details}"
     if code is Code.UNIMPLEMENTED and "unknown service" in details:
         return RuntimeUnavailable(f"{text}; the socket answers, its CRI plugin does not")

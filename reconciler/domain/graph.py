@@ -57,6 +57,10 @@ class ImageGraph:
         """Ids of the containers and sandboxes that use an image in any way."""
         return frozenset(self._users.get(key, ()))
 
+    def uses_of(self, user_id: str) -> frozenset[str]:
+        """Keys of the images that a container or sandbox uses: its own, its volumes'."""
+        return self._uses.get(user_id, frozenset())
+
     def is_used(self, key: str) -> bool:
         return key in self._users
 
@@ -83,6 +87,14 @@ class ImageGraph:
         if is_full_id(told):
             return frozenset((image_key(told),))
         return self.keys_named(told) if "@sha256:" in told else frozenset()
+
+    def meant_by(self, container: Container) -> frozenset[str]:
+        """Keys of all images that a container and its volumes may be made from, by the names that
+        are listed now; also of a container that is gone."""
+        keys = self.images_of(container)
+        for volume in container.volumes or ():
+            keys |= self.keys_named(volume.image) | self._keys_by_digest(volume)
+        return keys
 
     # --- changes -------------------------------------------------------------------------------
 

@@ -21,6 +21,10 @@ class RuntimeUnavailable(RuntimeFailure):
     """It did not answer, or not in time: back off, look again. A write may have happened."""
 
 
+class RuntimeTooLate(RuntimeUnavailable):
+    """Its deadline passed: whatever was asked may still be under way."""
+
+
 class RuntimeRefused(RuntimeFailure):
     """It answered with an error (`code` is gRPC's name for it): this call will not do now."""
 

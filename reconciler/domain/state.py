@@ -66,6 +66,9 @@ class State:
     futile: int = 0  # removals in a row that freed nothing
     rest_until: float = 0.0
     rest: float = REST_FIRST
+    # Containers that events told before a listing told their images; they may be gone by then, but
+    # they used them.
+    unplaced: dict[str, tuple[Container, float]] = field(default_factory=dict)
     changed_removals: set[str] = field(default_factory=set)
 
     @property
@@ -139,16 +142,20 @@ def absorb(fact: object, state: State) -> None:
 @absorb.register
 def _(fact: facts.ContainerChanged, state: State) -> None:
     event = fact.event
-    before = state.graph.containers.get(event.subject_id)
+    known = event.subject_id in state.graph.containers
+    used = set(state.graph.uses_of(event.subject_id))
     state.graph.apply(event, fact.received_at)
     for container in event.containers:
-        if container.id == event.subject_id and before is None:
+        if container.id == event.subject_id and not known:
             _count_use(state, container, {})
-        _mark_used(state, container, fact.received_at)
-    if before is not None:
-        _mark_used(state, before, fact.received_at)
-        if event.kind is EventKind.DELETED and event.subject_id not in state.graph.containers:
-            state.memory.end(event.subject_id, fact.received_at)
+        used |= state.graph.images_of(container) | state.graph.uses_of(container.id)
+        if container.id in state.graph.untold:
+            state.unplaced[container.id] = (container, fact.received_at)
+    for key in used:
+        state.memory.touch(key, fact.received_at)
+    gone = event.subject_id not in state.graph.containers
+    if known and event.kind is EventKind.DELETED and gone:
+        state.memory.end(event.subject_id, fact.received_at)
 
 
 @absorb.register
@@ -164,6 +171,7 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
     state.version, state.configured_pause = fact.version, fact.configured_pause
     _notice_blank(state, listing)
     used = set(state.graph.used_keys())
+    unplaced, state.unplaced = state.unplaced, {}
     yield from state.graph.replacing(listing)
     # A slow answer tells of its last moment as well as of its first: ages count from its end.
     _meet_images(state, listing.ended_at)
@@ -179,6 +187,9 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
     # that is known: no event may have told when its last container went.
     for key in used.union(state.graph.used_keys()):
         state.memory.touch(key, listing.ended_at)
+    for container, at in unplaced.values():
+        for key in state.graph.meant_by(container):
+            state.memory.touch(key, at)
     state.memory.trim(state.graph.containers, listing.ended_at)
     state.listed_at, state.listing_spent, state.listing_trouble = listing.began_at, False, None
     state.ask_trouble = None
@@ -341,6 +352,7 @@ def _meet_images(state: State, now: float) -> None:
         if key in listed:
             if removal.answered_at is None and state.listed_at is None:  # begun in a life before
                 _seen_anew(state, key, now)
+                _refuse_still(state, key, removal)
             continue
         if removal.answered_at is None and state.removing is None:  # we were killed in between
             state.removals[key] = replace(removal, answered_at=now)
@@ -348,6 +360,13 @@ def _meet_images(state: State, now: float) -> None:
         elif now - removal.begun_at > RECORDS_KEPT:
             del state.removals[key]
             state.changed_removals.add(key)
+
+
+def _refuse_still(state: State, key: str, removal: RemovalRecord) -> None:
+    """How often an image was refused is not remembered over a restart, that it was asked for is."""
+    until = removal.begun_at + REFUSAL_FIRST
+    reason = "its removal was asked for before a restart, and it is still listed"
+    state.refusals[key] = Refusal(until, 1, reason)
 
 
 def _notice_return(state: State, key: str, now: float) -> None:
@@ -377,6 +396,3 @@ def _count_use(state: State, container: Container, oldest: dict[str, float]) -> 
     state.memory.count(container, keys, state.began_at, opening)
 
 
-def _mark_used(state: State, container: Container, at: float) -> None:
-    for key in state.graph.images_of(container):
-        state.memory.touch(key, at)

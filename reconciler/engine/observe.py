@@ -41,6 +41,8 @@ async def ask(runtime: ImageRuntime, state: State, clock: Callable[[], float]) -
     state; whether any are left. A question that fails stays open, and so does the hold on it."""
     containers = sorted(state.asks_volumes)[:SLICE]
     sandboxes = sorted(state.graph.unasked_sandboxes)[: SLICE - len(containers)]
+    if not containers and not sandboxes:
+        return False
     limit = anyio.CapacityLimiter(AT_ONCE)
 
     async def volumes(container_id: str) -> Fact:

@@ -16,7 +16,7 @@ import anyio
 from ..domain.decision import Candidate, expected_bytes
 from ..domain.facts import RemovalBegun, RemovalFinished
 from ..domain.inventory import UsageSample, image_key
-from ..domain.runtime import ImageRuntime, RuntimeFailure, RuntimeUnavailable
+from ..domain.runtime import ImageRuntime, RuntimeFailure, RuntimeTooLate, RuntimeUnavailable
 from ..domain.state import State
 
 
@@ -67,7 +67,11 @@ async def send(
         try:
             await runtime.remove_image(begun.image_id)
         except RuntimeFailure as failure:
-            error, lost = str(failure), isinstance(failure, RuntimeUnavailable)
+            error = str(failure)
+            # One that is only late may still be at it: to ask again soon would make two of them.
+            lost = isinstance(failure, RuntimeUnavailable) and not isinstance(
+                failure, RuntimeTooLate
+            )
     cause = candidate.cause.value if candidate.cause else ""
     expected = expected_bytes(candidate.image, state)
     return Attempt(begun, cause, expected, before, error, lost, monotonic() - start)

@@ -168,10 +168,18 @@ class Reconciler:
 
     async def _ask(self) -> None:
         now = self.room.clock()
-        if now >= self._pace.ask_not_before:
-            await ask(self.room.runtime, self.state, self.room.clock)
-            if self.state.ask_trouble is not None:
-                self._pace.ask_not_before = now + ASK_AGAIN
+        if now < self._pace.ask_not_before:
+            return
+        before = self._unasked()
+        await ask(self.room.runtime, self.state, self.room.clock)
+        if self.state.ask_trouble is not None:
+            self._pace.ask_not_before = now + ASK_AGAIN
+        elif self._unasked() >= before > 0:
+            # All are gone meanwhile, says the runtime: a listing settles it, asking does not.
+            self._pace.ask_not_before = now + CALM_SPACING
+
+    def _unasked(self) -> int:
+        return len(self.state.asks_volumes) + len(self.state.graph.unasked_sandboxes)
 
     async def _ask_layers(self) -> None:
         """What the order of removal would like to know, and nothing waits for."""

@@ -118,7 +118,8 @@ def test_an_image_whose_removal_nobody_saw_end_counts_as_seen_just_now() -> None
     absorb(usage(90), state)
     assert _kept(state, APP, LATER + 1) is Kind.YOUNG
     absorb(listed([APP], at=LATER + 119), state)
-    assert _kept(state, APP, LATER + 121) is None
+    assert _kept(state, APP, LATER + 121) is Kind.REFUSED  # asked for only three minutes ago
+    assert _kept(state, APP, LATER + 241) is None
 
 
 def test_a_mounted_tag_that_moved_before_we_first_looked_keeps_what_it_may_have_meant() -> None:

@@ -8,13 +8,27 @@ import pytest
 
 from reconciler.cri.client import CriClient
 from reconciler.domain.decision import decide
-from reconciler.domain.facts import Listed
-from reconciler.domain.inventory import Listing
+from reconciler.domain.facts import ContainerChanged, Fact, Listed, PolicyLoaded
+from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Listing
+from reconciler.domain.ledger import ImageRecord
 from reconciler.domain.state import State, absorb
 from reconciler.embedded.habits import CONTAINERD_2
 from reconciler.embedded.node import Node
 from reconciler.embedded.server import EmbeddedRuntime
-from tests.builders import CONTAINERD, DAY, GIB, T0, container, image, policy, state_of
+from tests.builders import (
+    CONTAINERD,
+    DAY,
+    GIB,
+    T0,
+    container,
+    image,
+    listed,
+    policy,
+    sandbox,
+    state_of,
+    usage,
+    volume,
+)
 
 
 def goes(state: State, at: float) -> bool:
@@ -52,3 +66,36 @@ async def test_a_wall_clock_set_back_by_a_day_does_not_age_new_images(
     ):
         listing = await client.list_all()
     assert (listing.began_at, listing.ended_at) == (steady, steady)
+
+
+def event(kind: EventKind, of: Container, payload: tuple[Container, ...], at: float) -> Fact:
+    told = ContainerEvent(of.id, kind, at, sandbox("box"), payload)
+    return ContainerChanged(told, received_at=at)
+
+
+def test_a_volume_that_was_mounted_for_a_moment_counts_as_used() -> None:
+    """The container came and went between two listings: its events alone tell what it mounted."""
+    app, data = image("app:v1", 10 * GIB), image("data:v1", 10 * GIB)
+    state = state_of([app, data], in_force=policy(minimum_age=120.0))
+    short = container("short", app, volumes=(volume(data.id),))
+    absorb(event(EventKind.CREATED, short, (short,), T0 + 100), state)
+    absorb(event(EventKind.DELETED, short, (), T0 + 101), state)
+    absorb(listed([app, data], at=T0 + 102), state)
+    assert state.ledger[data.key].last_used == T0 + 101
+    assert not goes(state, T0 + 220)
+
+
+def test_what_ran_before_the_first_listing_counts_as_used() -> None:
+    """A runtime may replay five minutes of events before it answers its first list: the names in
+    them mean something as soon as the images are listed."""
+    app = image("app:v1", 10 * GIB)
+    state = State(began_at=T0)
+    state.ledger[app.key] = ImageRecord(first_seen=T0 - DAY)
+    absorb(PolicyLoaded(T0, policy(minimum_age=120.0)), state)
+    absorb(usage(90), state)
+    replayed = container("replayed", app.digests[0])
+    absorb(event(EventKind.STOPPED, replayed, (replayed,), T0 + 1), state)
+    absorb(event(EventKind.DELETED, replayed, (), T0 + 1), state)
+    absorb(listed([app], at=T0 + 10), state)
+    assert not goes(state, T0 + 60)
+    assert goes(state, T0 + 122)

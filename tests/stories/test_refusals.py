@@ -1,0 +1,53 @@
+"""Images that would not go: whatever happens in between, they are left alone for a while."""
+
+from __future__ import annotations
+
+from reconciler.domain.decision import decide
+from reconciler.domain.facts import RemovalBegun
+from reconciler.domain.ledger import ImageRecord, RemovalRecord
+from reconciler.domain.runtime import RuntimeTooLate, RuntimeUnavailable
+from reconciler.domain.state import absorb
+from reconciler.engine.reclaim import send
+from tests.builders import DAY, GIB, T0, image, listed, policy, state_of
+
+
+class Late:
+    """A runtime that does not answer a removal within its deadline."""
+
+    def __init__(self, failure: RuntimeUnavailable) -> None:
+        self._failure = failure
+
+    async def remove_image(self, image_id: str) -> None:
+        raise self._failure
+
+
+async def removed_by(failure: RuntimeUnavailable) -> float:
+    """Seconds for which an image is left alone after a removal that failed so."""
+    app = image("app:v1", 10 * GIB)
+    state = state_of([app], seen=T0 - DAY)
+    candidate = decide(state, state.policy, T0).eviction
+    assert candidate is not None
+    begun = RemovalBegun(T0, app.id, app.names)
+    absorb(begun, state)
+    attempt = await send(Late(failure), candidate, begun, state, lambda: 0.0)  # type: ignore[arg-type] # as much of a runtime as is used
+    absorb(listed([app], at=T0 + 1), state)
+    absorb(attempt.finished(state, None, T0 + 1), state)
+    return state.refusals[app.key].until - (T0 + 1)
+
+
+async def test_a_removal_that_hangs_is_not_asked_for_again_at_once() -> None:
+    """It may be under way still; two of them at a time is what must not be."""
+    assert await removed_by(RuntimeTooLate("RemoveImage: DEADLINE_EXCEEDED")) == 300
+    assert await removed_by(RuntimeUnavailable("RemoveImage: UNAVAILABLE")) == 10
+
+
+def test_a_refused_image_is_left_alone_over_a_restart() -> None:
+    """A daemon that is restarted again and again must not ask for the same image each time."""
+    app = image("app:v1", 10 * GIB)
+    state = state_of(in_force=policy(minimum_age=0.0))
+    state.listed_at = None  # nothing listed in this life yet
+    state.ledger[app.key] = ImageRecord(first_seen=T0 - DAY)
+    state.removals[app.key] = RemovalRecord(begun_at=T0 - 10, names=app.names)
+    absorb(listed([app], at=T0), state)
+    assert decide(state, state.policy, T0 + 280).eviction is None
+    assert decide(state, state.policy, T0 + 291).eviction is not None
