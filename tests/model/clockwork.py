@@ -1,0 +1,82 @@
+"""An event loop whose time is virtual: when nothing is left to do it leaps to the next timer. A day
+passes in an instant, and the same seed gives the same order of everything."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import anyio.lowlevel
+import anyio.to_thread
+
+T = TypeVar("T")
+
+LIVELOCK = 20_000  # rounds of the loop without a moment passing: something spins
+
+
+class Livelock(Exception):
+    """The loop turns and turns and time stands still: on a real machine, one core at 100 %."""
+
+
+class _Leap(selectors.BaseSelector):
+    """Selects nothing; a wait is a leap of the clock."""
+
+    def __init__(self) -> None:
+        self._keys: dict[Any, selectors.SelectorKey] = {}
+        self.now = 0.0
+        self._rounds = 0
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        key = self._keys[fd] = selectors.SelectorKey(fileobj, fd, events, data)
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        return self._keys.pop(fd)
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        if timeout is None:
+            raise Livelock("nothing runs and nothing is waited for: the world stands still")
+        self._rounds += 1
+        if timeout > 0:
+            self.now += timeout
+            self._rounds = 0
+        elif self._rounds > LIVELOCK:
+            self._rounds = 0
+            raise Livelock(f"{LIVELOCK} turns of the event loop, and no time has passed")
+        return []
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._keys
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """`time()` counts from 0 and never waits for real."""
+
+    def __init__(self) -> None:
+        self._leap = _Leap()
+        super().__init__(self._leap)
+
+    def time(self) -> float:
+        return self._leap.now
+
+
+@contextmanager
+def threads_inline() -> Iterator[None]:
+    """Work meant for a thread is done in place, after a turn of the loop: a thread of its own
+    would run in real time."""
+
+    async def run_sync(work: Callable[..., T], *args: Any, **_: Any) -> T:
+        await anyio.lowlevel.checkpoint()
+        return work(*args)
+
+    before = anyio.to_thread.run_sync
+    anyio.to_thread.run_sync = run_sync  # type: ignore[assignment] # for as long as this lasts
+    try:
+        yield
+    finally:
+        anyio.to_thread.run_sync = before

@@ -1,0 +1,252 @@
+"""What the daemon was told, kept beside it by a hand that trusts nothing of the product.
+
+All of it comes from answers and events as they left the runtime, by container and sandbox ids;
+which images those use is looked up in the node's own truth, never parsed. Times are by the
+daemon's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.embedded.node import Node
+
+REFUSED_FIRST, REFUSED_LAST = 300.0, 3600.0  # seconds
+LOST_FIRST = 10.0
+DELETED = 3  # CONTAINER_DELETED_EVENT
+
+
+@dataclass
+class ImageTold:
+    """One image of a listing: names and flags as answered."""
+
+    text: str  # the id as listed
+    tags: tuple[str, ...]
+    digests: tuple[str, ...]
+    pinned: bool
+    size: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.tags + self.digests
+
+
+@dataclass
+class Look:
+    """One listing, as it was told: images, then containers, then sandboxes."""
+
+    began: float
+    order: int = 0  # of its beginning, among listings and events
+    images: dict[str, ImageTold] | None = None
+    images_at: float = 0.0
+    containers: dict[str, str] | None = None  # id -> the text its creator asked for
+    containers_at: float = 0.0
+    sandboxes: set[str] | None = None
+
+    @property
+    def complete(self) -> bool:
+        return None not in (self.images, self.containers, self.sandboxes)
+
+
+@dataclass
+class Ages:
+    """What outlives a restart with its ledger: by hex id, times in seconds."""
+
+    first: dict[str, float] = field(default_factory=dict)  # start of the unbroken run of listings
+    used: dict[str, float] = field(default_factory=dict)  # last told used, or told unused anew
+    sent: dict[str, float] = field(default_factory=dict)  # RemoveImage, not yet known to be gone
+    removed: dict[str, float] = field(default_factory=dict)  # told gone after our removal
+    back: dict[str, tuple[float, float]] = field(default_factory=dict)  # when, how long after
+    refused: dict[str, tuple[float, int]] = field(default_factory=dict)  # until, how often
+
+    def copy(self) -> Ages:
+        return Ages(
+            dict(self.first),
+            dict(self.used),
+            dict(self.sent),
+            dict(self.removed),
+            dict(self.back),
+            dict(self.refused),
+        )
+
+    def unused_for(self, key: str, now: float) -> float:
+        return now - max(self.first.get(key, now), self.used.get(key, 0.0))
+
+
+class Knowledge:
+    """Of one process of the daemon, and of the ledger that it leaves behind."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.users: dict[str, tuple[str, frozenset[str]]] = {}  # id -> image, images of volumes
+        self.pauses: dict[str, tuple[str, str]] = {}  # sandbox -> pause image, its name then
+        self.on_disk = Ages()
+        self._order = 0
+        self.begin(0.0, ledger=False)
+        node.listeners.append(lambda *_: self.note_users())
+
+    def begin(self, now: float, ledger: bool) -> None:
+        """A new process of the daemon, with or without its ledger. Its clock may have been set
+        back: nothing is later than now."""
+        self.ages = self.on_disk.copy() if ledger else Ages()
+        if not ledger:
+            self.on_disk = Ages()
+        for times in (self.ages.first, self.ages.used, self.ages.sent, self.ages.removed):
+            times.update({key: min(at, now) for key, at in times.items()})
+        # How often it was refused is not remembered, that it was asked for is.
+        self.ages.refused = {k: (at + REFUSED_FIRST, 1) for k, at in self.ages.sent.items()}
+        self.look: Look | None = None  # the last complete listing
+        self.failed = True  # the last try to list failed, or there was none
+        self._next: Look | None = None
+        self.deleted: set[str] = set()  # containers whose end an event told
+        self.heard: dict[str, float] = {}  # containers of unknown image, by events first
+        self.told: set[str] = set()  # containers of the last listing, and of events since
+        self.mounts_told: set[str] = set()
+        self.pause_told: set[str] = set()  # sandboxes whose pause name meant their image when asked
+        self.named: dict[str, int] = {}  # image -> order of an event about a user of it
+        self._waiting: list[tuple[str, float]] = []  # uses that events told, not drained yet
+        self._lost = ""  # the image whose removal the runtime's end cut off, lately
+        self.odd: dict[str, float] = {}  # containers whose image is not told: since when
+
+    def note_users(self) -> None:
+        """Whatever uses an image now; what one id uses never changes."""
+        for one in self._node.containers.values():
+            if one.id not in self.users:
+                volumes = frozenset(volume.image.hex_id for volume in one.volumes)
+                self.users[one.id] = (one.image.hex_id, volumes)
+        for box in self._node.sandboxes.values():
+            self.pauses.setdefault(box.id, (box.pause.hex_id, box.pause_name))
+
+    def next_order(self) -> int:
+        """What comes later has a greater one, also where no time passes."""
+        self._order += 1
+        return self._order
+
+    # --- answers -------------------------------------------------------------------------------
+
+    def images(self, answer: list[Any], asked_at: float, order: int, at: float) -> None:
+        told = {
+            one.id.removeprefix("sha256:"): ImageTold(
+                one.id, tuple(one.repo_tags), tuple(one.repo_digests), one.pinned, one.size
+            )
+            for one in answer
+        }
+        self._next = Look(asked_at, order, told, at)
+
+    def containers(self, answer: list[Any], at: float) -> None:
+        if self._next is None:
+            self._next = Look(at)
+        self._next.containers = {one.id: one.image.image for one in answer}
+        self._next.containers_at = at
+        for one in answer:
+            if not one.image_ref and not one.image_id:
+                self.odd.setdefault(one.id, min(self._next.began, self.heard.get(one.id, at)))
+        self._finish()
+
+    def sandboxes(self, answer: list[Any]) -> None:
+        if self._next is None:
+            return
+        self._next.sandboxes = {one.id for one in answer}
+        self._finish()
+
+    def list_failed(self) -> None:
+        self._next, self.failed = None, True
+
+    def status(self, container_id: str) -> None:
+        self.mounts_told.add(container_id)
+
+    def pause(self, sandbox_id: str) -> None:
+        """PodSandboxStatus was answered: with a name, which means what it means now."""
+        found = self.pauses.get(sandbox_id)
+        if found is not None:
+            image = self._node.images.get(found[0])
+            if image is not None and found[1] in image.tags:
+                self.pause_told.add(sandbox_id)
+
+    def event(self, subject: str, kind: int, payload: set[str], at: float) -> None:
+        """An event reached the daemon's reader."""
+        self.mounts_told.update(payload)
+        known = subject in self.told or subject in payload
+        self.told.update(payload)
+        if kind == DELETED:
+            self.deleted.add(subject)
+        if known and subject in self.users and subject not in self.odd:
+            for key in self.images_of(subject):
+                self.named[key] = self.next_order()
+                self._waiting.append((key, at))
+
+    def drained(self) -> None:
+        """The loop took what was in the mailbox."""
+        for key, at in self._waiting:
+            if key in self.ages.first:
+                self.ages.used[key] = max(at, self.ages.used.get(key, 0.0))
+        self._waiting.clear()
+
+    def removal_sent(self, key: str, at: float, begun: float | None) -> None:
+        """RemoveImage left; `begun` is when its intent was written to the ledger, None: it could
+        not be."""
+        self.ages.sent[key] = at
+        self.ages.back.pop(key, None)
+        if begun is not None:
+            self.on_disk.sent[key] = begun
+            self.on_disk.back.pop(key, None)
+
+    def removal_answered(self, key: str, lost: bool) -> None:
+        self._lost = key if lost else ""
+
+    def saved(self) -> None:
+        """The ledger is on disk."""
+        self.on_disk = self.ages.copy()
+
+    def images_of(self, container_id: str) -> frozenset[str]:
+        """What a container is known to use: its image, and its volumes once they were told."""
+        image, volumes = self.users[container_id]
+        return frozenset((image,)) | (volumes if container_id in self.mounts_told else frozenset())
+
+    # --- a listing is whole -------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        look = self._next
+        if look is None or not look.complete:
+            return
+        assert look.images is not None
+        assert look.containers is not None
+        before, self.look, self._next, self.failed = self.look, look, None, False
+        self._run(look)
+        self.told = set(look.containers)
+        used = self._used(look) | (self._used(before) if before else frozenset())
+        for key in used & self.ages.first.keys():
+            self.ages.used[key] = max(look.containers_at, self.ages.used.get(key, 0.0))
+        self.named = {key: n for key, n in self.named.items() if n > look.order}
+        self.odd = {one: since for one, since in self.odd.items() if one in look.containers}
+
+    def _used(self, look: Look) -> frozenset[str]:
+        told = (look.containers or {}).keys() - self.odd.keys() - self.deleted
+        found = [self.images_of(one) for one in told if one in self.users]
+        return frozenset().union(*found)
+
+    def _run(self, look: Look) -> None:
+        """Which images are new, which are gone, and what became of a removal."""
+        ages, listed = self.ages, look.images or {}
+        for key in listed.keys() - ages.first.keys():
+            ages.first[key] = look.images_at
+            if key in ages.removed:
+                ages.back[key] = (look.images_at, look.images_at - ages.removed[key])
+        for key in ages.first.keys() - listed.keys():
+            del ages.first[key]
+            ages.used.pop(key, None)
+            ages.refused.pop(key, None)
+        for key, at in list(ages.sent.items()):
+            if key not in listed:
+                ages.removed[key] = look.images_at
+                del ages.sent[key]
+            elif at <= look.began and not self._settled(key, at):
+                before = ages.refused.get(key)
+                count = before[1] + 1 if before else int(key != self._lost)
+                wait = min(REFUSED_FIRST * 2 ** (count - 1), REFUSED_LAST) if count else LOST_FIRST
+                ages.refused[key] = (look.images_at + wait, count)
+
+    def _settled(self, key: str, sent_at: float) -> bool:
+        """Whether a refusal of this very removal is noted already."""
+        return key in self.ages.refused and self.ages.refused[key][0] > sent_at

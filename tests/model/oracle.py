@@ -1,0 +1,274 @@
+"""The judge: every RemoveImage, at the instant it is sent and again when it arrives.
+
+It is slow and obvious on purpose, and shares nothing with the product's own judgement: who uses
+what comes from the node's truth, what the daemon could know from `knowledge`, what the operator
+wants from `policies`.
+
+What the daemon could have known:
+- what the last complete listing told, as it was answered (images, containers, sandboxes), and every
+  answer before it;
+- every event that its reader was handed before the call was sent;
+- the policy file as it was on disk when the call was sent (it looks right before), or else the last
+  good one that it looked at.
+What is known only to the node (a container made after the listing's answer, whose event was not
+delivered yet) no client can know: such removals are counted apart, as `unknowable`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reconciler.embedded.node import Node
+
+from .knowledge import ImageTold, Knowledge, Look
+from .policies import Book, Version
+
+EPSILON = 1e-6  # seconds
+NARROWS = 600.0  # seconds that one container of unknown image holds everything
+SHORTEST_DEADLINE = 120.0  # seconds
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A removal that must not have been sent: which promise it broke, and how."""
+
+    invariant: str
+    text: str
+    at: float
+
+    def __str__(self) -> str:
+        return f"{self.invariant} at {self.at:.3f}: {self.text}"
+
+
+class History:
+    """The last things that happened, told when something is wrong."""
+
+    def __init__(self, clock: Callable[[], float], kept: int = 400) -> None:
+        self._clock, self._lines = clock, deque[tuple[float, str, object]](maxlen=kept)
+
+    def note(self, text: str, more: object = "") -> None:
+        self._lines.append((self._clock(), text, more))
+
+    def __str__(self) -> str:
+        return "\n".join(f"{at:12.3f}  {text} {more}" for at, text, more in self._lines)
+
+
+class Oracle:
+    """Judges; `violations` must stay empty, `unknowable` counts what nobody could know."""
+
+    def __init__(self, node: Node, book: Book, clock: Callable[[], float]) -> None:
+        self.node, self.book, self.clock = node, book, clock
+        self.knows = Knowledge(node)
+        self.history = History(clock)
+        self.violations: list[Violation] = []
+        self.unknowable: Counter[str] = Counter()
+        self.removals = 0
+        self.saved_at: float | None = None  # when the last save that worked began
+        self._in_flight = 0
+        self._ended = -1.0  # when the last removal was answered
+        self._used: int | None = None  # bytes, as last measured
+        self._crossed = False  # above the high mark, and not yet back at the low one
+        self._blamed = False
+
+    def process_begins(self, ledger: bool) -> None:
+        """A new process of the daemon; what was said to the old one is forgotten."""
+        self.knows.begin(self.clock(), ledger)
+        self.book.read, self._used, self._crossed = None, None, False
+        self._in_flight, self._ended = 0, -1.0
+
+    # --- usage ---------------------------------------------------------------------------------
+
+    def measured(self, used: int) -> None:
+        """The daemon's loop got a measurement of the filesystem."""
+        self._used = used
+
+    def weigh(self, policy: Version | None) -> None:
+        """Where the last measurement lies between a policy's marks."""
+        if policy is None or self._used is None:
+            return
+        if self._used >= int(self.node.capacity * policy.high / 100):
+            self._crossed = True
+        if self._used <= int(self.node.capacity * policy.low / 100):
+            self._crossed = False
+
+    def policy(self) -> Version | None:
+        """The policy in force for a removal sent now."""
+        return self.book.on_disk or self.book.read
+
+    # --- removals ------------------------------------------------------------------------------
+
+    def sent(self, text: str, deadline: float | None) -> None:
+        """RemoveImage leaves the daemon: everything that it could know counts."""
+        now = self.clock()
+        key = text.removeprefix("sha256:")
+        self.removals += 1
+        self.history.note("RemoveImage", text)
+        count = len(self.violations)
+        self._judge_call(text, deadline)
+        look, policy = self.knows.look, self.policy()
+        if look is None or self.knows.failed:
+            self._blame("S6", "no complete listing, or the last one failed")
+        elif policy is None:
+            self._blame("S6", "no valid policy was ever read")
+        else:
+            if look.began < self._ended:
+                self._blame("S6", "the listing is older than the removal before")
+            told = (look.images or {}).get(key)
+            if told is None or told.text != text:
+                self._blame("S8", f"{text} is no id as listed")
+            else:
+                self._judge(key, told, look, policy, now)
+        self._blamed = len(self.violations) > count
+        self._in_flight += 1
+        self.knows.removal_sent(key, now, self.saved_at)
+
+    def arrived(self, text: str) -> None:
+        """It reaches the runtime: the node's own truth, which nobody told."""
+        image = self.node.images.get(text.removeprefix("sha256:"))
+        if image is None or self._blamed:
+            return
+        if next(self.node.users_of(image), None) is not None:
+            self.unknowable["in use, unknown to any client"] += 1
+            self.history.note("  in use by then, and nobody could know")
+
+    def answered(self, text: str, lost: bool) -> None:
+        """The call is over; lost: the runtime went away under it, which refuses nothing."""
+        self.knows.removal_answered(text.removeprefix("sha256:"), lost)
+        self._in_flight -= 1
+        self._ended = self.clock()
+
+    def cut_off(self) -> None:
+        """The daemon gave up a removal in flight, and lives on."""
+        self._blame("S8", "a removal in flight was cancelled")
+
+    # --- the promises, one by one --------------------------------------------------------------
+
+    def _blame(self, invariant: str, text: str) -> None:
+        self.violations.append(Violation(invariant, text, self.clock()))
+        self.history.note(f"  VIOLATION of {invariant}:", text)
+
+    def _judge_call(self, text: str, deadline: float | None) -> None:
+        if re.fullmatch(r"(sha256:)?[0-9a-f]{64}", text) is None:
+            self._blame("S8", f"{text!r} is no full id")
+        if self._in_flight:
+            self._blame("S8", "two removals at once")
+        if deadline is not None and deadline < SHORTEST_DEADLINE:
+            self._blame("S8", f"a deadline of {deadline} s")
+
+    def _judge(self, key: str, told: ImageTold, look: Look, policy: Version, now: float) -> None:
+        self._judge_use(key, told, look)
+        self._judge_names(key, told, policy, now)
+        if policy.system:
+            self._judge_system(key, told, look, policy, now)
+        self._judge_ages(key, policy, now)
+        if not policy.enforce:
+            self._blame("S7", "the mode is observe")
+        self._judge_need(key, policy, now)
+
+    def _judge_use(self, key: str, told: ImageTold, look: Look) -> None:
+        """S1: by containers, their volumes, the names they asked for, sandboxes, late events."""
+        knows = self.knows
+        for one, asked in (look.containers or {}).items():
+            image, volumes = knows.users.get(one, ("", frozenset[str]()))
+            if one in knows.odd:
+                self._judge_odd(one, asked, image == key, told, look)
+            elif image == key:
+                self._blame("S1", f"container {one[:8]} was made from it")
+            if key in volumes:
+                self._blame("S1", f"container {one[:8]} mounts it")
+            if one not in knows.deleted and (asked in told.names or asked == told.text):
+                self._blame("S1", f"container {one[:8]} asked for {asked}, which it is called")
+        for box in look.sandboxes or ():
+            image, name = knows.pauses.get(box, ("", ""))
+            if image == key and (name in told.tags or box in knows.pause_told):
+                self._blame("S1", f"sandbox {box[:8]} runs on it")
+        if knows.named.get(key, -1) > look.order:
+            self._blame("S1", "an event named it after the listing began")
+
+    def _judge_odd(self, one: str, asked: str, uses: bool, told: ImageTold, look: Look) -> None:
+        """S6: a container whose image is not told holds everything, later what it could mean."""
+        if look.began - self.knows.odd[one] < NARROWS and self.clock() - self.knows.odd[one] < (
+            NARROWS - EPSILON
+        ):
+            self._blame("S6", f"the image of container {one[:8]} is not told")
+        elif uses and any(_path(asked) == _path(name) for name in told.names):
+            self._blame("S6", f"container {one[:8]} of unknown image asked for {asked}")
+
+    def _judge_names(self, key: str, told: ImageTold, policy: Version, now: float) -> None:
+        if told.pinned:
+            self._blame("S2", "the listing said that it is pinned")
+        if any(_path(name).rpartition("/")[2] == "pause" for name in told.names):
+            self._blame("S3", f"a pause image by its name: {told.names}")
+        habits = self.node.habits
+        if habits.tells_configured_pause and self.node.pause_name in told.names:
+            self._blame("S3", "the runtime's configuration names it as pause image")
+        if told.size < policy.minimum_size:
+            self._blame("S3", f"{told.size} bytes are under the minimum size")
+        for rule in policy.rules:
+            if rule.protects(key, told.names, now):
+                self._blame("S4", f"{rule.text} protects {told.names}")
+        if policy.protect_unpullable and told.tags and not told.digests:
+            self._blame("S4", "it has no digest, so that it can not be pulled again")
+
+    def _judge_system(
+        self, key: str, told: ImageTold, look: Look, policy: Version, now: float
+    ) -> None:
+        """S3: the current version of a system image. Only clear cases are judged: there is no other
+        version, or it was used and the others never were."""
+        for path in {_path(name) for name in told.names if _is_system(name)}:
+            if self.knows.ages.unused_for(key, now) < policy.keep_for - EPSILON:
+                self._blame("S3", f"system image {path} is younger than keepFor")
+            others = [
+                other
+                for other, one in (look.images or {}).items()
+                if other != key and path in map(_path, one.names)
+            ]
+            if not others:
+                self._blame("S3", f"the only version of system image {path}")
+            elif key in self.knows.ages.used and not self._ever_used(others):
+                self._blame("S3", f"the only version of system image {path} ever used")
+
+    def _ever_used(self, keys: list[str]) -> bool:
+        used = {image for image, _ in self.knows.users.values()}
+        used |= {image for image, _ in self.knows.pauses.values()}
+        used = used.union(*(volumes for _, volumes in self.knows.users.values()))
+        return any(key in used or key in self.knows.ages.used for key in keys)
+
+    def _judge_ages(self, key: str, policy: Version, now: float) -> None:
+        ages = self.knows.ages
+        unused = ages.unused_for(key, now)
+        if unused < policy.minimum_age - EPSILON:
+            self._blame("S5", f"told here and unused for {unused:.3f} s only")
+        until, times = ages.refused.get(key, (0.0, 0))
+        if now < until - EPSILON:
+            self._blame("S9", f"refused {times} times, to be left alone {until - now:.1f} s more")
+        back, gap = ages.back.get(key, (0.0, 0.0))
+        keep = policy.come_back_for
+        if keep and gap <= keep - EPSILON and now - back < keep - EPSILON:
+            self._blame("S9", f"came back {gap:.1f} s after its removal, {now - back:.1f} s ago")
+
+    def _judge_need(self, key: str, policy: Version, now: float) -> None:
+        """S7: above the mark and not yet back at the low one, or unused for too long."""
+        self.weigh(policy)
+        unused = self.knows.ages.unused_for(key, now)
+        if policy.maximum_unused_age and unused >= policy.maximum_unused_age - EPSILON:
+            return
+        if not self._crossed:
+            self._blame("S7", f"{self._used} bytes in use are not too many, unused {unused:.3f} s")
+
+
+SYSTEM = ("registry.k8s.io/kube-proxy", "registry.k8s.io/coredns/coredns")
+
+
+def _is_system(name: str) -> bool:
+    return _path(name) in SYSTEM
+
+
+def _path(name: str) -> str:
+    """The name without its tag or digest."""
+    path = name.partition("@")[0]
+    head, colon, tail = path.rpartition(":")
+    return head if colon and "/" not in tail else path

@@ -1,0 +1,120 @@
+"""The long run: random moves from a seed, for so many minutes; `make soak MINUTES=10 SEED=7`.
+
+Prints steps, removals and violations, and the speed. Ends with 1 on the first violation, with the
+episode's seed and the history that led to it: the same seed leads there again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from reconciler.embedded.habits import ALL
+
+from .clockwork import threads_inline
+from .moves import MOVES, fill, pull, run_pod
+from .world import Broken, World, quiet
+
+T = TypeVar("T")
+EPISODE = 300  # steps of one world
+
+
+class Random:
+    """Dice that a seed throws."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def number(self, least: int, most: int) -> int:
+        return self._random.randint(least, most)
+
+    def pick(self, among: Sequence[T]) -> T:
+        return self._random.choice(among)
+
+
+@dataclass
+class Tally:
+    """What was done in all."""
+
+    steps: int = 0
+    removals: int = 0
+    gone: int = 0
+    unknowable: Counter[str] = field(default_factory=Counter)
+
+
+def episode(seed: int, folder: Path, tally: Tally, steps: int = EPISODE) -> None:
+    """One world from its beginning to its end. Raises Broken."""
+    random.seed(seed)  # the daemon throws dice too, for its backoff
+    dice = Random(seed)
+    chooser = random.Random(seed + 1)
+    moves, weights = list(MOVES), list(MOVES.values())
+    world = World(dice.pick(list(ALL.values())), folder, mute=seed % 4 > 0)
+    try:
+        for _ in range(4):
+            pull(world, dice)
+        run_pod(world, dice)
+        fill(world, dice)
+        world.book.change(minimum_age=dice.pick((0, 3, 20, 120)))
+        world.start()
+        for move in chooser.choices(moves, weights, k=steps):
+            move(world, dice)
+            tally.steps += 1
+            world.check()
+    finally:
+        tally.removals += world.oracle.removals
+        tally.unknowable += world.oracle.unknowable
+        world.close()
+
+
+def soak(seed: int, minutes: float) -> int:
+    """Episodes until the time is over; the exit code."""
+    quiet()
+    began, tally, number, told = time.monotonic(), Tally(), 0, 0.0
+    base = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+    with threads_inline():
+        while time.monotonic() - began < minutes * 60:
+            with tempfile.TemporaryDirectory(prefix="soak-", dir=base) as folder:
+                try:
+                    episode(seed + number, Path(folder), tally)
+                except Exception as error:  # a crash of the daemon is as bad as a violation
+                    if not isinstance(error, Broken):
+                        traceback.print_exc()
+                    print(f"{error}\n\n1 violation: episode seed {seed + number}")
+                    print(f"again: python -m tests.model.soak --seed {seed + number} --episodes 1")
+                    return 1
+            number += 1
+            if time.monotonic() - told > 30:
+                told = time.monotonic()
+                print(_summary(tally, number, time.monotonic() - began), flush=True)
+    print(_summary(tally, number, time.monotonic() - began))
+    return 0
+
+
+def _summary(tally: Tally, episodes: int, took: float) -> str:
+    return (
+        f"{tally.steps} steps in {episodes} worlds, {tally.removals} removals, 0 violations, "
+        f"{sum(tally.unknowable.values())} unknowable; {tally.steps / took:.0f} steps/s"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=None)
+    options = parser.parse_args()
+    seed = options.seed if options.seed is not None else time.time_ns() % 10**9
+    print(f"seed {seed}")
+    return soak(seed, options.minutes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,299 @@
+"""A gRPC channel without sockets: requests and answers are bytes, as on the wire.
+
+`Service` is the runtime's end: it answers from a simulated node, misbehaves as it is told to, and
+reports every answer and every event to the oracle as it leaves. `Channel` is what the daemon's own
+client opens in place of a unix socket; it lives as long as one process of the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from reconciler.embedded._pb import workload_pb2 as pb
+from reconciler.embedded.calls import Calls
+from reconciler.embedded.node import Node, Refused
+from reconciler.embedded.server import _snake
+from reconciler.embedded.wire import methods
+
+from .oracle import Oracle
+from .stream import Streams, blank, rpc_error
+
+LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+BATCH = 3  # items of one message of a streamed list: small, so that there are several
+LISTS = {"ListImages": "images", "ListContainers": "containers", "ListPodSandbox": "items"}
+STREAMED = {
+    "StreamImages": ("ListImages", "images"),
+    "StreamContainers": ("ListContainers", "containers"),
+    "StreamPodSandboxes": ("ListPodSandbox", "pod_sandboxes"),
+}
+_METHODS = methods()
+REQUESTS = {name: getattr(pb, one.input_type.name) for name, one in _METHODS.items()}
+RESPONSES = {name: getattr(pb, one.output_type.name) for name, one in _METHODS.items()}
+
+
+@dataclass
+class Fault:
+    """One way to misbehave, for the next `times` calls of a method (streamed lists go by the name
+    of the unary one). `code`: answer that error, before or after having done what was asked.
+    `late`: seconds until it is done; `slow`: seconds from then to the answer. `lie`: for a list,
+    "empty", "partial" or "stale"; for RemoveImage, "nothing"."""
+
+    code: str = ""
+    done: bool = False
+    late: float = 0.0
+    slow: float = 0.0
+    lie: str = ""
+    times: int = 1
+
+
+class Service:
+    """The runtime. `during` are surprises: things that happen while a call of that name is under
+    way, "before" it is answered or "after"."""
+
+    def __init__(
+        self,
+        node: Node,
+        oracle: Oracle,
+        clock: Callable[[], float],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.node, self.oracle, self.clock, self.loop = node, oracle, clock, loop
+        self.calls = Calls(node, clock)
+        self.streams = Streams(node, clock, loop)
+        self.faults: defaultdict[str, list[Fault]] = defaultdict(list)
+        self.during: defaultdict[tuple[str, str], list[Callable[[], None]]] = defaultdict(list)
+        self.down = False  # not there: no socket, or nobody behind it
+        self._stale: dict[str, Any] = {}  # list -> an earlier answer
+
+    def surprise(self, name: str, when: str) -> None:
+        """Lets the next thing happen that was prepared for this moment."""
+        waiting = self.during.get((name, when))
+        if waiting:
+            waiting.pop(0)()
+
+    def fault(self, name: str) -> Fault:
+        """The next fault of a method; an empty one if there is none."""
+        waiting = self.faults.get(name)
+        if not waiting:
+            return Fault()
+        waiting[0].times -= 1
+        return waiting.pop(0) if waiting[0].times <= 0 else waiting[0]
+
+    def answer(self, name: str, request: Any, fault: Fault) -> Any:
+        """What the runtime does and says. Raises Refused."""
+        if name == "RemoveImage":
+            self.oracle.arrived(request.image.image)
+            if fault.lie == "nothing":
+                return pb.RemoveImageResponse()
+        told = getattr(self.calls, _snake(name))(request)
+        return self._bent(name, told, fault.lie) if name in LISTS else told
+
+    def _bent(self, name: str, told: Any, lie: str) -> Any:
+        """A list, bent as a fault says; the honest one is kept to be told again when stale."""
+        honest, field = told, LISTS[name]
+        if name == "ListContainers":
+            for one in told.containers:
+                if one.id in self.streams.odd:
+                    blank(one)
+        if lie == "empty":
+            told = type(told)()
+        elif lie == "partial" and len(getattr(told, field)) > 1:
+            told = type(told)(**{field: list(getattr(told, field))[::2]})
+        elif lie == "stale":
+            told = self._stale.get(name, told)
+        self._stale[name] = honest
+        return told
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer on its way: asked for at `asked_at`, true at `at`."""
+
+    message: Any
+    asked_at: float
+    order: int
+    at: float
+
+
+class Call:
+    """What grpc.aio gives back for a call: awaited, or iterated and maybe cancelled."""
+
+    def __init__(self, awaited: Any, iterated: Any) -> None:
+        self._awaited, self._iterated = awaited, iterated
+
+    def __await__(self) -> Any:
+        return self._awaited().__await__()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._iterated()  # type: ignore[no-any-return]
+
+    def cancel(self) -> bool:
+        return True
+
+
+class Channel:
+    """One process's connection; `cut` ends it as the process's death does."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._dead: asyncio.Future[None] = service.loop.create_future()
+
+    def cut(self) -> None:
+        """Every call under way fails at once; what was sent may still be done."""
+        if not self._dead.done():
+            self._dead.set_result(None)
+        self._service.streams.end_all(rpc_error("UNAVAILABLE", "the process is dead"))
+
+    async def close(self, grace: float | None = None) -> None:
+        pass
+
+    def unary_unary(self, path: str, serialize: Any, parse: Any) -> Callable[..., Call]:
+        return self._method(path, serialize, parse)
+
+    unary_stream = unary_unary
+
+    def _method(self, path: str, serialize: Any, parse: Any) -> Callable[..., Call]:
+        name = path.rpartition("/")[2]
+
+        def call(message: Any, timeout: float | None = None) -> Call:
+            request = REQUESTS[name].FromString(serialize(message))
+            if name == "GetContainerEvents":
+                return Call(None, lambda: self._events(parse))
+            if name in STREAMED:
+                return Call(None, lambda: self._streamed(name, request, timeout, parse))
+            return Call(lambda: self._unary(name, request, timeout, parse), None)
+
+        return call
+
+    # --- one call ------------------------------------------------------------------------------
+
+    async def _unary(self, name: str, request: Any, timeout: float | None, parse: Any) -> Any:
+        answered = await self._asked(name, request, timeout)
+        data = answered.message.SerializeToString()
+        self._report(name, request, answered)
+        return parse(data)
+
+    async def _streamed(
+        self, name: str, request: Any, timeout: float | None, parse: Any
+    ) -> AsyncIterator[Any]:
+        base, field = STREAMED[name]
+        if not self._service.node.habits.streams:
+            raise rpc_error("UNIMPLEMENTED", f"unknown method {name} for service runtime.v1")
+        answered = await self._asked(base, REQUESTS[base](), timeout)
+        items = list(getattr(answered.message, LISTS[base]))
+        for start in range(0, len(items), BATCH):
+            batch = RESPONSES[name](**{field: items[start : start + BATCH]})
+            yield parse(batch.SerializeToString())
+        self._report(base, request, answered)
+
+    async def _asked(self, name: str, request: Any, timeout: float | None) -> Answered:
+        """Raises AioRpcError."""
+        service, oracle = self._service, self._service.oracle
+        removes = name == "RemoveImage"
+        asked, order, lost = service.clock(), oracle.knows.next_order(), False
+        if removes:
+            oracle.sent(request.image.image, timeout)
+        try:
+            answer, at = await self._carried(name, request, timeout, service.fault(name))
+        except asyncio.CancelledError:
+            if removes and not self._dead.done():
+                oracle.cut_off()
+            raise
+        except grpc.aio.AioRpcError as error:
+            lost = error.code() in LOST
+            oracle.history.note(f"  {name} answers", error.code().name)
+            if name in LISTS:
+                oracle.knows.list_failed()
+            raise
+        finally:
+            if removes:
+                oracle.answered(request.image.image, lost)
+        return Answered(answer, asked, order, at)
+
+    async def _carried(
+        self, name: str, request: Any, timeout: float | None, fault: Fault
+    ) -> tuple[Any, float]:
+        service, left = self._service, timeout if timeout is not None else float("inf")
+        if service.down or self._dead.done():
+            await asyncio.sleep(0)
+            raise rpc_error("UNAVAILABLE", "connect failed")
+        service.surprise(name, "before")
+        if fault.late >= left and name == "RemoveImage":  # it gets there after all, much later
+            service.loop.call_later(fault.late, self._do_anyway, name, request, fault)
+        await self._pass(fault.late, left)
+        if fault.code and not fault.done:
+            raise rpc_error(fault.code, "as the test wants it")
+        try:
+            answer = service.answer(name, request, fault)
+        except Refused as refused:
+            raise rpc_error(refused.code, str(refused)) from None
+        at = service.clock()
+        service.surprise(name, "after")
+        await self._pass(fault.slow, left - fault.late)
+        if fault.code:
+            raise rpc_error(fault.code, "as the test wants it, though it was done")
+        return answer, at
+
+    def _do_anyway(self, name: str, request: Any, fault: Fault) -> None:
+        with contextlib.suppress(Refused):
+            self._service.answer(name, request, fault)
+
+    async def _pass(self, seconds: float, left: float) -> None:
+        """Time passes until an answer, a deadline or the process's death."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        await asyncio.wait([self._dead], timeout=min(seconds, left))
+        if self._dead.done():
+            raise rpc_error("UNAVAILABLE", "the process is dead")
+        if seconds >= left:
+            raise rpc_error("DEADLINE_EXCEEDED", "Deadline Exceeded")
+
+    def _report(self, name: str, request: Any, answered: Answered) -> None:
+        """Tells the oracle what the daemon gets to know in this very moment."""
+        knows, told = self._service.oracle.knows, answered.message
+        if name == "ListImages":
+            knows.images(list(told.images), answered.asked_at, answered.order, answered.at)
+        elif name == "ListContainers":
+            knows.containers(list(told.containers), answered.at)
+        elif name == "ListPodSandbox":
+            knows.sandboxes(list(told.items))
+        elif name == "ContainerStatus":
+            knows.status(request.container_id)
+        elif name == "PodSandboxStatus":
+            knows.pause(request.pod_sandbox_id)
+
+    # --- events --------------------------------------------------------------------------------
+
+    async def _events(self, parse: Any) -> AsyncIterator[Any]:
+        service = self._service
+        if service.down or self._dead.done():
+            await asyncio.sleep(0)
+            raise rpc_error("UNAVAILABLE", "connect failed")
+        stream = service.streams.subscribe()
+        try:
+            while True:
+                data = await stream.get()
+                if data is None:
+                    return
+                if isinstance(data, grpc.aio.AioRpcError):
+                    raise data
+                told = pb.ContainerEventResponse.FromString(data)
+                statuses = told.containers_statuses
+                payload = {one.id for one in statuses if one.image_ref or one.image_id}
+                for one in statuses:
+                    service.oracle.knows.heard.setdefault(one.id, service.clock())
+                kind = told.container_event_type
+                service.oracle.history.note("  event", (told.container_id[:8], kind))
+                service.oracle.knows.event(told.container_id, kind, payload, service.clock())
+                yield parse(data)
+        finally:
+            service.streams.close(stream)

@@ -1,0 +1,273 @@
+"""A node, its runtime, its operator and the daemon, in one process and in virtual time.
+
+The daemon is the real one, as `app.assemble` makes it and `app.live` runs it: loop, mailbox, event
+watch, usage probe, policy source on real files, ledger on a real disk, and the CRI client down to
+its bytes. Replaced are only the socket (`wire`), the file watcher (a nudge), threads (done in
+place), the disk's size and the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+import anyio
+import structlog
+
+from reconciler import app
+from reconciler.aiokit import Mailbox
+from reconciler.cri.client import CriClient
+from reconciler.domain.decision import Plan
+from reconciler.domain.facts import Fact, UsageSampled
+from reconciler.domain.inventory import FilesystemUsage, UsageSample
+from reconciler.domain.state import State
+from reconciler.embedded.habits import Habits
+from reconciler.embedded.node import Node, layer
+from reconciler.engine.journal import LogAndMetrics
+from reconciler.metrics import Metrics
+from reconciler.settings import Settings
+from reconciler.sources.policy_file import PolicySource
+
+from .clockwork import VirtualLoop
+from .oracle import Oracle
+from .policies import Book
+from .stream import rpc_error
+from .wire import Channel, Service
+
+T0 = 1_800_000_000.0  # the wall clock when every story begins
+MIB = 1 << 20
+CAPACITY = 10 << 30
+Save = Callable[[State], Awaitable[None]]
+CIRCUIT = "unix:///in-process"
+
+
+class Broken(AssertionError):
+    """A promise was broken; the text is the violations and the history that led to them."""
+
+
+class Mute(LogAndMetrics):
+    """A journal that tells nobody: its lines and figures take longer than the decisions."""
+
+    def absorbed(self, fact: Fact, state: State, at: float) -> None:
+        pass
+
+    def decided(self, plan: Plan, state: State, at: float) -> None:
+        pass
+
+
+class Noting(Mailbox[Fact]):
+    """The mailbox, which tells the oracle what the loop took out of it."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def drain(self) -> list[Fact]:
+        facts = super().drain()
+        self._world.drained(facts)
+        return facts
+
+
+class Nudged(PolicySource):
+    """The policy source with a nudge for a watcher; it tells the oracle when it looks."""
+
+    world: World
+    nudge: asyncio.Event
+
+    async def watch(self) -> None:
+        while True:
+            await self.refresh()
+            await self.nudge.wait()
+            self.nudge.clear()
+
+    async def refresh(self) -> None:
+        async with self._reading:
+            pass  # whoever reads now reads what was there before
+        self.world.book.looked()
+        await super().refresh()
+
+
+class World:
+    """Driven from outside, step by step: `advance` lets virtual time pass."""
+
+    def __init__(self, habits: Habits, folder: Path, mute: bool = False) -> None:
+        self.mute, self.folder = mute, folder
+        self.loop = VirtualLoop()
+        self.shift = 0.0  # seconds that the wall clock was set forward, in all
+        self._offset = T0  # the daemon's clock: the wall clock at its start, and the loop's since
+        self.node = Node(habits, CAPACITY, mountpoint="/images")
+        self.node.publish(self.node.pause_name, [layer("pause", 300_000)])
+        self.book = Book(folder / "policy.yaml")
+        self.oracle = Oracle(self.node, self.book, self.clock)
+        self.service = Service(self.node, self.oracle, self.clock, self.loop)
+        self.ledger_broken = False
+        self.steps = self.logged = 0
+        self.channel: Channel | None = None
+        self._process: asyncio.Task[None] | None = None
+        self._daemon: app.Daemon | None = None
+        self._scope: anyio.CancelScope | None = None
+        self._nudge = asyncio.Event()
+
+    def close(self) -> None:
+        """Ends the daemon and the loop."""
+        if self.running:
+            self.stop(kill=True)
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def wall(self) -> float:
+        return T0 + self.loop.time() + self.shift
+
+    def clock(self) -> float:
+        """What the daemon's clock says."""
+        return self._offset + self.loop.time()
+
+    def advance(self, seconds: float) -> None:
+        """Lets everybody do what there is to do for so long. Raises Broken."""
+        self.loop.run_until_complete(asyncio.sleep(seconds))
+        self.check()
+
+    def check(self) -> None:
+        if self.oracle.violations:
+            found = "\n".join(map(str, self.oracle.violations))
+            raise Broken(f"{found}\n\n{self.oracle.history}")
+        if self._process is not None and self._process.done():
+            error = self._process.exception()
+            raise Broken(f"the daemon ended: {error!r}\n\n{self.oracle.history}") from error
+
+    # --- the daemon ----------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    def start(self, ledger: bool = True) -> None:
+        """A new process of the daemon; without its ledger, if that is lost."""
+        if not ledger:
+            shutil.rmtree(self.folder / "state", ignore_errors=True)
+        self._offset = self.wall() - self.loop.time()
+        self.oracle.process_begins(ledger)
+        self.oracle.saved_at = None
+        self._nudge = asyncio.Event()
+        self._process = self.loop.create_task(self._live())
+        self.note("the daemon starts" if ledger else "the daemon starts without its ledger")
+
+    def stop(self, kill: bool = False) -> None:
+        """SIGTERM, which waits for a removal in flight; or SIGKILL, which nothing survives."""
+        assert self._process is not None
+        self.note("the daemon is killed" if kill else "the daemon is stopped")
+        if kill and self.channel is not None and self._daemon is not None:
+            self._daemon.reconciler.room.save = _saves_nothing
+            self.channel.cut()
+        process, self._process = self._process, None
+        self.loop.run_until_complete(self._ended(process))
+        if self._daemon is not None:
+            self._daemon.ledger.close()
+        self._daemon = self._scope = None
+        if not process.cancelled() and (error := process.exception()) is not None:
+            raise error
+        self.check()
+
+    async def _ended(self, process: asyncio.Task[None]) -> None:
+        if self._scope is None:  # it did not even begin
+            process.cancel()
+        else:
+            self._scope.cancel()
+        await asyncio.wait([process])
+
+    def nudge(self) -> None:
+        """The file watcher saw something."""
+        self._nudge.set()
+
+    async def _live(self) -> None:
+        self.channel = channel = Channel(self.service)
+        client = CriClient("/c", "/c", None, self.clock, lambda path: channel)  # type: ignore[arg-type, return-value] # as much of a channel as is used
+        settings = Settings(
+            CIRCUIT, "model", policy=self.book.path, state_dir=self.folder / "state"
+        )
+        journal = Mute(Metrics()) if self.mute else None
+        daemon = app.assemble(settings, client, self.clock, self.measure, journal)
+        self._daemon = daemon
+        mailbox, room = Noting(self), daemon.reconciler.room
+        policies = Nudged(self.book.path, True, mailbox, self.clock)
+        policies.world, policies.nudge = self, self._nudge
+        daemon.mailbox = room.mailbox = mailbox
+        daemon.policies = room.policies = policies
+        room.monotonic = self.loop.time
+        room.sample, room.save = self._told(room.sample), self._saving(daemon, room.save)
+        with anyio.CancelScope() as self._scope:
+            await app.live(daemon)
+
+    def _told(
+        self, sample: Callable[[], Awaitable[UsageSample]]
+    ) -> Callable[[], Awaitable[UsageSample]]:
+        """A measurement that the loop asks for itself is known at once."""
+
+        async def told() -> UsageSample:
+            found = await sample()
+            self._measured(found)
+            return found
+
+        return told
+
+    def _saving(self, daemon: app.Daemon, save: Save) -> Save:
+        async def saving(state: State) -> None:
+            began = self.clock()
+            self.service.surprise("save", "before")
+            await save(state)
+            self.service.surprise("save", "after")
+            works = daemon.ledger.trouble is None
+            self.oracle.saved_at = began if works else None
+            if works:
+                self.oracle.knows.saved()
+
+        return saving
+
+    def measure(self, mountpoint: str) -> FilesystemUsage:
+        if mountpoint != self.node.mountpoint:
+            raise FileNotFoundError(2, "No such file or directory", mountpoint)
+        return self.node.usage(mountpoint)
+
+    def drained(self, facts: Iterable[Fact]) -> None:
+        self.oracle.knows.drained()
+        for fact in facts:
+            if isinstance(fact, UsageSampled):
+                self._measured(fact.sample)
+        self.oracle.weigh(self.book.read)
+
+    def _measured(self, sample: UsageSample) -> None:
+        for one in sample.filesystems:
+            self.oracle.measured(one.used)
+        self.oracle.weigh(self.book.read)
+
+    # --- the world around it -------------------------------------------------------------------
+
+    def note(self, text: str, more: object = "") -> None:
+        self.oracle.history.note(text, more)
+
+    def outage(self) -> None:
+        """The runtime goes away: its streams break, nobody answers."""
+        self.service.down = True
+        self.service.streams.end_all(rpc_error("UNAVAILABLE", "Stream removed (Socket closed)"))
+
+    def recover(self, habits: Habits | None = None) -> None:
+        """The runtime is back, maybe as another one on the same socket."""
+        if habits is not None:
+            self.node.habits = habits
+        self.service.down = False
+
+
+async def _saves_nothing(state: State) -> None:
+    """What a killed process saves."""
+
+
+def quiet() -> None:
+    """Logs go nowhere: a million steps log much."""
+    structlog.configure(
+        processors=[structlog.processors.KeyValueRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(50),
+    )
