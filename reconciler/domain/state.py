@@ -394,5 +394,3 @@ def _count_use(state: State, container: Container, oldest: dict[str, float]) -> 
             oldest[key] = container.created_at if found is None else found
     opening = frozenset(key for key in keys if container.created_at <= oldest[key])
     state.memory.count(container, keys, state.began_at, opening)
-
-
