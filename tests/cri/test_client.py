@@ -26,6 +26,7 @@ from reconciler.domain.runtime import (
     NoSuchObject,
     RuntimeFailure,
     RuntimeRefused,
+    RuntimeTooLate,
     RuntimeUnavailable,
 )
 from reconciler.embedded._pb import workload_pb2 as pb
@@ -336,7 +337,8 @@ async def test_every_code_becomes_a_failure_that_says_what_to_do(
         with pytest.raises(RuntimeFailure, match=f"Version at .*{code.name}: because") as caught:
             await client.version()
     if code.name in gone:
-        assert caught.type is RuntimeUnavailable
+        late = code.name == "DEADLINE_EXCEEDED"
+        assert caught.type is (RuntimeTooLate if late else RuntimeUnavailable)
     elif code.name == "NOT_FOUND":
         assert caught.type is NoSuchObject
     else:
