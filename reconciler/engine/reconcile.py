@@ -36,6 +36,7 @@ from .pace import ASK_AGAIN, CALM_SPACING, LAYERS_AGAIN, SAVE_EVERY, Pace
 from .reclaim import Attempt, begin, send
 
 T = TypeVar("T")
+LOOKS = 3  # listings before a removal, where each is old by the time the policy was looked at
 
 
 class Journal(Protocol):
@@ -268,8 +269,10 @@ class Reconciler:
         before = state.note_removal(begun)
         await room.save(state)  # on disk before the call: we may be killed during it
         await room.policies.refresh()
-        if self._pace.listing_is_old(room.clock()):
-            await self._list()  # a slow disk must not make the last look an old one
+        for _ in range(LOOKS):  # a slow disk must not make the last look an old one
+            if not self._pace.listing_is_old(room.clock()) or not await self._list():
+                break
+            await room.policies.refresh()  # last of all: what is saved now protects this image
         self._absorb(room.mailbox.drain())
         against = objection(candidate.image, state, state.policy, room.clock(), self._command)
         if against is not None or not self._enforcing():

@@ -387,6 +387,19 @@ def event_fault(world: World, dice: Dice) -> None:
     world.note("event stream:", fate)
 
 
+def slow_disk(world: World, dice: Dice) -> None:
+    """The next writes of the ledger take their time."""
+    world.slow_saves += [dice.pick((0.2, 3.0)) for _ in range(dice.number(1, 4))]
+    world.note("slow disk")
+
+
+def lie(world: World, dice: Dice) -> None:
+    """The next lists are not true: empty, with holes, or of a while ago."""
+    name, kind = dice.pick(list(LISTS)), dice.pick(("empty", "partial", "stale"))
+    world.service.faults[name].append(Fault(lie=kind, times=dice.number(1, 3)))
+    world.note(f"{name} will be", kind)
+
+
 SURPRISING: tuple[Move, ...] = (
     run_pod,
     add_container,
@@ -448,5 +461,7 @@ MOVES: dict[Move, int] = {
     runtime_restart: 1,
     fault: 3,
     event_fault: 3,
+    slow_disk: 2,
+    lie: 1,
     surprise: 6,
 }

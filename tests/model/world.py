@@ -103,7 +103,7 @@ class World:
         self.oracle = Oracle(self.node, self.book, self.clock)
         self.service = Service(self.node, self.oracle, self.clock, self.loop)
         self.ledger_broken = False
-        self.steps = self.logged = 0
+        self.slow_saves: list[float] = []  # seconds that the next ones take
         self.channel: Channel | None = None
         self._process: asyncio.Task[None] | None = None
         self._daemon: app.Daemon | None = None
@@ -218,6 +218,8 @@ class World:
         async def saving(state: State) -> None:
             began = self.clock()
             self.service.surprise("save", "before")
+            if self.slow_saves:
+                await asyncio.sleep(self.slow_saves.pop())
             await save(state)
             self.service.surprise("save", "after")
             works = daemon.ledger.trouble is None
