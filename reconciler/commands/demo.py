@@ -34,17 +34,19 @@ from ..metrics import Metrics
 from ..recent import Recent
 from ..settings import LISTEN, Settings, parse_listen
 from .demo_lines import Seen, draw_plain, summary
+from .demo_rival import Rival
 
 CAPACITY = 12 << 30  # bytes of the simulated disk
 BASE = 5 << 30  # bytes on it that are not images
 TICK = 0.6  # seconds between two things that happen
 EDIT_AT = 0.45  # of the time: when the operator saves an exclusion
 
-POLICY = """\
+HIGH, LOW = 80, 72  # percent
+POLICY = f"""\
 apiVersion: reconciler/v1
 kind: ImagePolicy
 mode: enforce
-watermarks: {high: 80%, low: 72%}
+watermarks: {{high: {HIGH}%, low: {LOW}%}}
 minimumAge: 2s                # the node's life is short, so ages are too
 exclusions:
   - images: ["registry.example.com/base/**"]
@@ -70,6 +72,8 @@ class Watched(LogAndMetrics):
         super().absorbed(fact, state, at)
         if isinstance(fact, facts.RemovalFinished) and fact.gone:
             self._seen.removed(fact)
+            if self._seen.rival is not None:
+                self._seen.rival.removed_by_us(fact.image_id)
         if isinstance(fact, facts.PolicyLoaded):
             self._seen.in_force()
 
@@ -117,6 +121,7 @@ async def show(draw: Draw, seconds: float, seed: int) -> tuple[Seen, int]:
         policy = home / "policy.yaml"
         policy.write_text(POLICY)
         node = Node(CONTAINERD_2, CAPACITY, BASE, mountpoint=str(home / "images"))
+        rival = Rival(node, HIGH / 100, LOW / 100)
         life = Life(node, seed)
         life.begin(time.time())
         path = str(home / "cri.sock")
@@ -128,7 +133,7 @@ async def show(draw: Draw, seconds: float, seed: int) -> tuple[Seen, int]:
                 state_dir=home / "state",
                 listen=(host, port),
             )
-            seen = Seen(seconds, page=f"http://{host}:{port}/")
+            seen = Seen(seconds, page=f"http://{host}:{port}/", rival=rival)
             daemon = assemble(settings, client, time.time, node.usage, Watched(seen, recent))
             try:
                 await _run(daemon, bound, life, seen, draw)

@@ -17,6 +17,7 @@ from ..domain.protection import duration
 from ..domain.watermark import FilesystemState, Pressure
 from ..embedded.life import REGISTRY
 from ..report import size_text
+from .demo_rival import Rival
 
 WIDTH = 40  # characters of the usage bar in a line of text
 TRAIL = 480  # samples of usage that are remembered
@@ -47,6 +48,7 @@ class Seen:
     freed: int = 0  # bytes
     trail: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=TRAIL))
     edit: str = ""  # what became of the operator's edit
+    rival: Rival | None = None  # what least recently used would have done meanwhile
     _why: str = ""
     _sampled_at: float = 0.0
     _saved_at: float | None = None
@@ -83,6 +85,17 @@ class Seen:
             took = 1000 * (time.monotonic() - self._saved_at)
             self.edit = f"an operator excluded {REGISTRY}/cron/**: in force after {took:.0f} ms"
             self._saved_at = None
+
+
+def rivalry(seen: Seen) -> str:
+    """What had to be pulled again, here and by least recently used."""
+    rival = seen.rival
+    if rival is None:
+        return ""
+    return (
+        f"{rival.ours_again} had to be pulled again; least recently used would have removed "
+        f"{rival.removed} and pulled {rival.again} again"
+    )
 
 
 def case_against(candidate: Candidate, now: float) -> str:
@@ -148,4 +161,6 @@ def summary(seen: Seen, wrong: int) -> None:
     """The last lines."""
     freed = size_text(seen.freed)
     print(f"removed {seen.count} images, freed {freed}; of those in use or pinned: {wrong}")
+    if seen.rival is not None:
+        print(f"{rivalry(seen)} ({size_text(seen.rival.again_bytes)})")
     print("next, on a node of yours: reconciler plan    (it reads, and removes nothing)")

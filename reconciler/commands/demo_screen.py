@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..domain.watermark import Pressure
 from ..report import size_text
-from .demo_lines import Seen, case_against, name_of, staying
+from .demo_lines import Seen, case_against, name_of, rivalry, staying
 
 WIDEST = 126  # columns
 FIXED_ROWS = 15  # rows that are no row of a table
@@ -58,7 +58,7 @@ def picture(seen: Seen, console: Console, rows: int | None = None) -> Renderable
         _next_in_line(seen, others),
         _title("Stays", f"{len(plan.kept)} images, and why"),
         _staying(stays),
-        _title("Gone", f"{seen.count} images, {size_text(seen.freed)} freed"),
+        _title("Gone", f"{seen.count} images, {size_text(seen.freed)} freed; {rivalry(seen)}"),
         _gone(seen, others),
     ]
     left = max(0.0, seen.seconds - seen.elapsed)

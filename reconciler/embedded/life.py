@@ -29,7 +29,7 @@ class App:
 
     @property
     def image(self) -> str:
-        return f"{REGISTRY}/{self.name}:v{self.version}"
+        return f"{REGISTRY}/{self.name}:v1.0.{self.version}"
 
 
 class Life:
@@ -90,7 +90,7 @@ class Life:
         app.pods.append(self._run(app.image, app.name.rpartition("/")[2], now))
         for sandbox in before:
             self.node.remove_pod(sandbox, now)
-        self.happened = f"deployment {app.name} rolls out v{app.version}"
+        self.happened = f"deployment {app.name} rolls out v1.0.{app.version}"
 
     def _cron(self, app: App, now: float) -> None:
         if app.version == 0 or self._random.random() < 0.1:
