@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import enum
 import operator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from .account import Account
 from .hold import Hold as Hold
@@ -64,8 +65,7 @@ class Command:
     all_unused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An image with no protection, its place in the order, and whether it would go now."""
 
     image: Image
@@ -154,7 +154,7 @@ def deciding(
     yield
     hold = hold_on(state, policy, now)
     if hold is not None:
-        candidates = tuple(replace(candidate, cause=None) for candidate in candidates)
+        candidates = tuple(candidate._replace(cause=None) for candidate in candidates)
     elif rest := _rest(state, candidates, now, command):
         candidates = tuple(_spared(candidate) for candidate in candidates)
         hold = None if any(candidate.goes for candidate in candidates) else rest
@@ -283,7 +283,7 @@ def _ends_at(kept: Kept, scene: Scene) -> float | None:
 
 def _spared(candidate: Candidate) -> Candidate:
     """The candidate without the watermark as a cause: other causes stand."""
-    return replace(candidate, cause=None) if candidate.cause is Cause.WATERMARK else candidate
+    return candidate._replace(cause=None) if candidate.cause is Cause.WATERMARK else candidate
 
 
 def _missing(state: State) -> float:

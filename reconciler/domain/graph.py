@@ -69,6 +69,10 @@ class ImageGraph:
         id or the beginning of it: made anew they would be made from it, whatever they run on."""
         return self._asked.by(image)
 
+    def asked_keys(self) -> set[str]:
+        """Keys of all images that `asking_for` finds somebody for."""
+        return self._asked.keys(self._keys_by_name, self.images)
+
     def used_keys(self) -> Iterator[str]:
         """Keys of all images in use, also of those that no listing holds any more."""
         return iter(self._users)

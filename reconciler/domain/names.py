@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Collection, Iterable, Mapping
 
 from .inventory import Container, Image, image_key, is_full_id
 from .reference import InvalidReference, parse_reference
@@ -65,6 +66,16 @@ class Asked:
             if not containers:
                 del self._containers[text]
                 self._prefixes.discard(text)
+
+    def keys(self, named: Mapping[str, Iterable[str]], images: Collection[str]) -> set[str]:
+        """Keys of all images that somebody asked for, those that `by` finds somebody for; `named`
+        are the keys of images by `name_key`."""
+        found = {text for text in self._containers if text in images}
+        for text in self._containers:
+            found.update(named.get(text, ()))
+        for prefix in self._prefixes:
+            found.update(key for key in images if key.startswith(prefix))
+        return found
 
     def by(self, image: Image) -> frozenset[str]:
         """Ids of the containers that asked for something which means this image now."""

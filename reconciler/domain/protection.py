@@ -99,6 +99,17 @@ class Scene:
         return {repository: keys for repository, (_, keys) in latest.items()}
 
     @functools.cached_property
+    def asked(self) -> set[str]:
+        """Keys of the images that containers asked for by a name or id that means them now."""
+        return self.graph.asked_keys()
+
+    @functools.cached_property
+    def checks(self) -> tuple[tuple[Kind, Check], ...]:
+        """The checks that can find anything at all in this scene."""
+        idle = {kind for kind, applies in APPLIES.items() if not applies(self)}
+        return tuple((kind, check) for kind, (check, _) in CHECKS.items() if kind not in idle)
+
+    @functools.cached_property
     def configured_pause(self) -> frozenset[str]:
         """Keys of the images that the runtime's own configuration means."""
         configured = self.state.configured_pause
@@ -266,7 +277,15 @@ CHECKS: dict[Kind, tuple[Check, str]] = {
 }
 
 
-_QUICK = tuple((kind, check) for kind, (check, _) in CHECKS.items())
+# Some can find nothing as long as something is off or nothing has happened.
+APPLIES: dict[Kind, Callable[[Scene], bool]] = {
+    Kind.SYSTEM: lambda scene: scene.policy.system_enabled,
+    Kind.EXCLUDED: lambda scene: bool(scene.policy.exclusions),
+    Kind.TOO_SMALL: lambda scene: scene.policy.minimum_size > 0,
+    Kind.UNPULLABLE: lambda scene: scene.policy.protect_unpullable,
+    Kind.REFUSED: lambda scene: bool(scene.state.refusals),
+    Kind.CAME_BACK: lambda scene: bool(scene.state.removals),
+}
 
 
 def verdicts(image: Image, scene: Scene) -> tuple[Protection, ...]:
@@ -284,7 +303,7 @@ def holding(image: Image, scene: Scene) -> Iterator[Protection]:
 
 def first_holding(image: Image, scene: Scene) -> Protection | None:
     """The first protection that holds, which is enough to keep."""
-    for kind, check in _QUICK:
+    for kind, check in scene.checks:
         found = check(image, scene)
         if found is not None:
             return _protection(kind, found)

@@ -98,9 +98,10 @@ def story(node: Containerd, daemon: Daemon, registry: Registry, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("running", ["2.x"], indirect=True)
-def test_what_will_be_needed_again_stays(story: Story) -> None:
+def test_what_will_be_needed_again_stays(story: Story, tmp_path: Path) -> None:
     """Superseded before daily use, large and new before important, expendable below the mark; what
-    had to be pulled again is kept longer the next time. kill -9 forgets none of it."""
+    had to be pulled again is kept longer the next time. kill -9 forgets none of it, and all of it
+    can be replayed."""
     daemon = story.daemon
     daily, model = story.publish("daily:v1"), story.publish("ml/model:v1")
     old, new = story.publish("shop/cart:v1.0.1"), story.publish("shop/cart:v1.0.2")
@@ -144,3 +145,10 @@ def test_what_will_be_needed_again_stays(story: Story) -> None:
     story.make_room(others)
     assert story.is_here(big), daemon.tail()
     assert not story.is_here(fresh), daemon.tail()
+
+    past = str(tmp_path / "past.json")
+    recorded = daemon.command("record", "--out", past, "--anonymize")
+    assert "8 starts" in recorded.stdout, recorded.stderr
+    replayed = daemon.command("simulate", "--from", past, "--watermarks", "20/10")
+    assert replayed.returncode == 0, replayed.stderr
+    assert "keepscore" in replayed.stdout
