@@ -28,7 +28,7 @@ from ..domain.facts import (
 from ..domain.inventory import UsageSample
 from ..domain.policy import Mode
 from ..domain.runtime import ImageRuntime, RuntimeFailure
-from ..domain.slices import Slices
+from ..domain.slices import SLICE, Slices
 from ..domain.state import State, absorb, absorbing
 from ..domain.watermark import Pressure
 from .observe import ask, ask_layers, observe
@@ -87,7 +87,7 @@ class Reconciler:
 
     async def turn(self, facts: Iterable[Fact]) -> None:
         """One turn of the loop: everything but the waiting."""
-        self._absorb(facts)
+        await self._in_slices(self._absorbing(facts))
         now = self.room.clock()
         due = self._attempt is not None or self._pace.listing_due(self.state, now)
         listed = due and await self._list()
@@ -131,6 +131,13 @@ class Reconciler:
             crossed = before is Pressure.CALM and self.state.pressure is Pressure.RECLAIMING
             if crossed or isinstance(fact, PolicyLoaded | ReclaimAsked | Resumed):
                 self._pace.look_at_once()
+
+    def _absorbing(self, facts: Iterable[Fact]) -> Slices[None]:
+        """Absorbs facts in slices: a storm leaves thousands at once."""
+        for number, fact in enumerate(facts, 1):
+            self._absorb([fact])
+            if number % SLICE == 0:
+                yield
 
     async def _in_slices(self, steps: Slices[T]) -> T:
         """Long work, with turns for everything else; longer ones while facts come in."""
@@ -244,7 +251,7 @@ class Reconciler:
         """Sees to a listing that may be decided on, and to answers for what no listing tells.
         False: not now (the runtime fails, or events raise doubt faster than listings settle it)."""
         for _ in range(8):
-            self._absorb(self.room.mailbox.drain())
+            await self._in_slices(self._absorbing(self.room.mailbox.drain()))
             state, now = self.state, self.room.clock()
             if self._pace.listing_is_old(now) or state.listing_spent or state.graph.ambiguous:
                 if not await self._list():
@@ -269,11 +276,12 @@ class Reconciler:
         before = state.note_removal(begun)
         await room.save(state)  # on disk before the call: we may be killed during it
         await room.policies.refresh()
+        await self._in_slices(self._absorbing(room.mailbox.drain()))
         for _ in range(LOOKS):  # a slow disk must not make the last look an old one
             if not self._pace.listing_is_old(room.clock()) or not await self._list():
                 break
             await room.policies.refresh()  # last of all: what is saved now protects this image
-        self._absorb(room.mailbox.drain())
+        self._absorb(room.mailbox.drain())  # the rest; from here on nothing is awaited
         against = objection(candidate.image, state, state.policy, room.clock(), self._command)
         if against is not None or not self._enforcing():
             state.forget_removal(begun.image_id, before)
