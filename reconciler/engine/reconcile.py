@@ -275,8 +275,8 @@ class Reconciler:
         begun = begin(candidate, room.clock())
         before = state.note_removal(begun)
         await room.save(state)  # on disk before the call: we may be killed during it
-        await room.policies.refresh()
         await self._in_slices(self._absorbing(room.mailbox.drain()))
+        await room.policies.refresh()
         for _ in range(LOOKS):  # a slow disk must not make the last look an old one
             if not self._pace.listing_is_old(room.clock()) or not await self._list():
                 break
