@@ -37,6 +37,7 @@ class Entry:
     freed: int | None  # bytes less in use afterwards; None: not measured
     first_seen: float
     last_used: float | None
+    last_user: str  # "main of default/web-1"; empty: none was seen since the start
     uses: int
     listed_at: float | None  # when the listing that it was decided on began
     mountpoint: str  # the filesystem that was fullest, over its mark

@@ -171,6 +171,7 @@ def entry_json(entry: Entry) -> Json:
         "tookSeconds": round(entry.took, 4),
         "firstSeen": timestamp(entry.first_seen),
         "lastUsed": None if entry.last_used is None else timestamp(entry.last_used),
+        "lastUser": entry.last_user or None,
         "uses": entry.uses,
         "listedAt": None if entry.listed_at is None else timestamp(entry.listed_at),
         "mountpoint": entry.mountpoint,

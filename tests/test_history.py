@@ -21,6 +21,7 @@ ONE = Entry(
     freed=250,
     first_seen=10.0,
     last_used=None,
+    last_user="main of default/web-1",
     uses=2,
     listed_at=999.0,
     mountpoint="/images",

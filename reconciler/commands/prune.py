@@ -62,6 +62,7 @@ class Told:
         self.last: Plan | None = None
 
     def absorbed(self, fact: Fact, state: State, at: float) -> None:
+        self.evidence.last_users.absorbed(fact, state)
         if not isinstance(fact, RemovalFinished):
             return
         self.evidence.finished(fact, state)

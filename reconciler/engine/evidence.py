@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..domain.decision import Candidate, account
-from ..domain.facts import RemovalFinished
+from ..domain.facts import ContainerChanged, Fact, Listed, RemovalFinished
+from ..domain.inventory import Container, image_key
 from ..domain.state import State
 from ..domain.watermark import FilesystemState
 from ..history import Entry
@@ -19,10 +21,46 @@ class _Begun:
     filesystem: FilesystemState | None
 
 
+class LastUsers:
+    """Who was seen using an image last, in words: `main of default/web-1`. From the events and
+    listings since the start; a container costs a look-up, a new one a little more."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, None] = {}  # container ids, those of the last listing and since
+        self._last: dict[str, str] = {}  # image key -> its user
+
+    def absorbed(self, fact: Fact, state: State) -> None:
+        """Hears a fact that the state has absorbed already."""
+        match fact:
+            case ContainerChanged(event):
+                self._notice(event.containers, state)
+            case Listed(listing):
+                newest = sorted(listing.containers, key=lambda container: container.created_at)
+                self._notice(newest, state)
+                self._seen = dict.fromkeys(container.id for container in newest)
+                for key in self._last.keys() - state.graph.images.keys():
+                    del self._last[key]
+
+    def of(self, key: str) -> str:
+        """The last user of an image; empty where none was seen."""
+        return self._last.get(key, "")
+
+    def _notice(self, containers: Iterable[Container], state: State) -> None:
+        for container in containers:
+            if container.id in self._seen:
+                continue
+            self._seen[container.id] = None
+            sandbox = state.graph.sandboxes.get(container.sandbox_id)
+            name = f"{container.name} of {sandbox.name}" if sandbox else container.name
+            for key in state.graph.images_of(container):
+                self._last[key] = name
+
+
 class Evidence:
     """Between `began` and `finished`: one removal, since there is one at a time."""
 
     def __init__(self) -> None:
+        self.last_users = LastUsers()
         self._begun: _Begun | None = None
         self._entries: list[Entry] = []  # until they are written
 
@@ -58,6 +96,7 @@ class Evidence:
             freed=fact.freed,
             first_seen=record.first_seen,
             last_used=record.last_used,
+            last_user=self.last_users.of(image_key(fact.image_id)),
             uses=record.uses,
             listed_at=begun.listed_at,
             mountpoint=before.usage.mountpoint if before else "",

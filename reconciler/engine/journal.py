@@ -38,6 +38,7 @@ class LogAndMetrics:
 
     def absorbed(self, fact: facts.Fact, state: State, at: float) -> None:
         self.metrics.absorbed(fact, state)
+        self.evidence.last_users.absorbed(fact, state)
         match fact:
             case facts.UsageSampled():
                 self._sampled(state, at)
@@ -148,9 +149,13 @@ class LogAndMetrics:
         if entry is not None:
             told |= {
                 "why": entry.why,
+                "age_seconds": round(entry.at - entry.first_seen),
+                "last_user": entry.last_user or "none seen",
+                "listed_seconds_before": _span(entry.listed_at, entry.at),
                 "mountpoint": entry.mountpoint,
                 "used_before_bytes": entry.used_before,
                 "used_after_bytes": entry.used_after,
+                "high_bytes": entry.high,
                 "low_bytes": entry.low,
             }
         self._log.info("removed", **told, expected_bytes=fact.expected, freed_bytes=fact.freed)
@@ -174,7 +179,6 @@ class LogAndMetrics:
 
     def removing(self, candidate: Candidate, state: State, at: float) -> None:
         self.metrics.removing(at)
-        listed = state.listed_at
         self._log.info(
             "removing",
             image=candidate.image.id,
@@ -182,7 +186,7 @@ class LogAndMetrics:
             cause=candidate.cause.value if candidate.cause else "",
             why=self.evidence.began(candidate, state, at),
             size_bytes=candidate.image.size,
-            listed_seconds_ago=None if listed is None else round(at - listed, 3),
+            listed_seconds_ago=_span(state.listed_at, at),
         )
 
     def spared(self, candidate: Candidate, why: str) -> None:
@@ -202,6 +206,10 @@ class LogAndMetrics:
         if count is not None:
             again = {"times_since": count} if count else {}
             self._log.warning(topic, detail=text, **again)
+
+
+def _span(since: float | None, until: float) -> float | None:
+    return None if since is None else round(until - since, 3)
 
 
 def _enforcing(state: State) -> bool:

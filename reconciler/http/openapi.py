@@ -273,6 +273,7 @@ def _removal() -> Json:
         tookSeconds=_NUMBER,
         firstSeen=_TIME,
         lastUsed=_MAYBE_TIME,
+        lastUser=_MAYBE_STRING,
         uses=_WHOLE,
         listedAt=_MAYBE_TIME,
         mountpoint=_STRING,
