@@ -192,7 +192,7 @@ async def live(daemon: Daemon) -> None:
             await keep_alive("the loop", daemon.reconciler.run)
     finally:
         with anyio.CancelScope(shield=True):
-            await daemon.reconciler.save()
+            await daemon.reconciler.end()
 
 
 async def spare_the_collector(state: State) -> None:

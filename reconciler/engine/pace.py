@@ -22,6 +22,7 @@ LAYERS_AGAIN = 60.0  # seconds after it did not answer for an image's layers
 SAVE_EVERY = 5.0  # seconds between writes of the ledger
 SLOW = 1.0  # seconds: after a removal that took longer, the disk gets as long a rest
 LONGEST_REST = 30.0
+LAST_WORD = 5.0  # seconds that the end waits for a listing after a removal
 
 
 @dataclass(slots=True)

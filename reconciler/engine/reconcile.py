@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+import anyio
+
 from ..aiokit import Mailbox, in_slices
 from ..domain.decision import Candidate, Command, HoldReason, Plan, deciding, objection
 from ..domain.facts import (
@@ -32,7 +34,7 @@ from ..domain.slices import SLICE, Slices
 from ..domain.state import State, absorb, absorbing
 from ..domain.watermark import Pressure
 from .observe import ask, ask_layers, observe
-from .pace import ASK_AGAIN, CALM_SPACING, LAYERS_AGAIN, SAVE_EVERY, Pace
+from .pace import ASK_AGAIN, CALM_SPACING, LAST_WORD, LAYERS_AGAIN, SAVE_EVERY, Pace
 from .reclaim import Attempt, begin, send
 
 T = TypeVar("T")
@@ -112,8 +114,16 @@ class Reconciler:
         finally:
             await self.save()
 
+    async def end(self) -> None:
+        """The last thing: tells what became of a removal just answered, if the runtime says so
+        soon, and writes the ledger."""
+        if self._attempt is not None:
+            with anyio.move_on_after(LAST_WORD):
+                await self._list()
+        await self.save()
+
     async def save(self) -> None:
-        """Writes the ledger; also the last thing before the end."""
+        """Writes the ledger."""
         self._pace.saved_at = self.room.clock()
         await self.room.save(self.state)
 

@@ -174,7 +174,8 @@ async def test_it_stays_up_and_holds_on_a_bad_policy(daemon: Daemon) -> None:
 
 
 async def test_sigterm_in_a_removal_waits_for_it(daemon: Daemon) -> None:
-    """A call cut short could leave records behind that nothing lists by name."""
+    """A call cut short could leave records behind that nothing lists by name; and what became of
+    it is told before the end."""
     under_way, answer = asyncio.Event(), asyncio.Event()
 
     async def slow(request: Any) -> None:
@@ -190,6 +191,7 @@ async def test_sigterm_in_a_removal_waits_for_it(daemon: Daemon) -> None:
             await daemon.hears("ending")
             assert daemon.process.returncode is None
             answer.set()
+            await daemon.hears("removed")
         assert len(daemon.left()) == 4
         assert len(daemon.runtime.calls.removals) == 1
 
