@@ -32,6 +32,7 @@ from .http.view import View
 from .ledger import Ledger
 from .lock import Lock, LockUnavailable
 from .metrics import Metrics
+from .node_events import ApiServer, NodeEvents
 from .recent import Recent
 from .settings import SOCKETS, Settings
 from .sources.container_events import EventWatch
@@ -220,6 +221,11 @@ def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
     else:
         absent = EventsAbsent(clock(), "switched off with --events off")
         daemon.mailbox.put(("stream", "EventsAbsent"), absent)
+    node, api = daemon.settings.node_name, ApiServer.of_this_pod()
+    if node and api is not None:
+        told = NodeEvents(api, node, daemon.journal.metrics, clock)
+        daemon.journal.recent.listeners.append(told.hear)
+        watching["node events"] = told.run
     return watching
 
 

@@ -120,6 +120,9 @@ class Metrics:
         )
         self.spared = self._total("spared", "Removals given up at the last look before the call.")
         self.returned = self._total("came_back", "Images pulled again after we removed them.")
+        self.node_events = self._total(
+            "node_events", "Kubernetes Events on the Node object, by result.", "result"
+        )
         self.call_seconds = self._spans("removal_seconds", "How long RemoveImage calls took.")
         self.listing_seconds = self._spans("listing_seconds", "How long complete listings took.")
         self.first_seconds = self._spans(

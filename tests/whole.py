@@ -78,6 +78,7 @@ async def whole(
     habits: Habits = CONTAINERD_2,
     capacity: int = 10 * GIB,
     token: str | None = None,
+    node_name: str = "",
 ) -> AsyncIterator[Whole]:
     """A daemon that runs until the block ends."""
     (folder / "policy.yaml").write_text(policy)
@@ -99,6 +100,7 @@ async def whole(
             state_dir=folder / "state",
             listen=("127.0.0.1", bound.getsockname()[1]),
             token_file=token_file,
+            node_name=node_name,
         )
         async with EmbeddedRuntime(node, socket), open_client(socket) as client:
             journal = LogAndMetrics(Metrics(), recent)

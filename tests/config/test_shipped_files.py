@@ -52,6 +52,39 @@ def test_a_typo_in_the_manifest_is_no_surprise_on_the_cluster(version: str) -> N
         kubernetes_validate.validate(document, version, strict=True)
 
 
+def events(name: str) -> list[dict[str, Any]]:
+    with (CONFIG / f"kubernetes-events{name}.yaml").open() as file:
+        return list(yaml.safe_load_all(file))
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_the_account_for_events_may_create_events_and_nothing_else(version: str) -> None:
+    """A node agent's token that could read or change anything would be worth stealing."""
+    account, role, binding = events("")
+    for document in (account, role, binding):
+        kubernetes_validate.validate(document, version, strict=True)
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}]
+    assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "default"
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    about = {key: account["metadata"][key] for key in ("name", "namespace")}
+    assert binding["subjects"] == [{"kind": "ServiceAccount"} | about]
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_the_patch_for_events_fits_the_daemonset(version: str) -> None:
+    """Patched, it is valid still, runs as that account, and tells the daemon the node's name."""
+    (patch,) = events("-patch")
+    daemonset = the("DaemonSet")
+    spec, more = daemonset["spec"]["template"]["spec"], patch["spec"]["template"]["spec"]
+    (container,), (addition,) = spec["containers"], more.pop("containers")
+    assert container["name"] == addition["name"]
+    container.update(addition)
+    spec.update(more)
+    kubernetes_validate.validate(daemonset, version, strict=True)
+    assert spec["serviceAccountName"] == events("")[0]["metadata"]["name"]
+    assert [one["name"] for one in container["env"]] == ["NODE_NAME"]
+
+
 def test_the_manifest_check_bites() -> None:
     """The schema refuses a misspelled key, so that its silence means something."""
     broken = the("DaemonSet")

@@ -1,0 +1,260 @@
+"""Kubernetes Events on this node's Node object, for whoever looks with `kubectl describe node`.
+
+Only with `--node-name` and a service account's files (config/kubernetes-events.yaml). They are made
+of the log's own lines, so `--log-level warning` leaves out the one on removals:
+
+    ImagesRemoved       a reclaim ended: how many images, bytes, from which usage to which
+    ImagesExhausted     nothing more may go, and usage is above the low mark
+    ImageInUseMissing   somebody removed an image that containers run on
+    PolicyRefused       the policy on disk has a mistake; the last good one stays in force
+
+Never in the way of the daemon's work: for each reason there is room for one Event, sent at most
+once in 5 minutes with a count, tried once, by a thread that nobody waits for longer than
+`DEADLINE` seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import http.client
+import json
+import os
+import secrets
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from .logs import Once, get_logger, neutralised
+from .metrics import Metrics
+from .report import size_text
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+SPACING = 300.0  # seconds between two Events of one reason
+SETTLE = 5.0  # seconds from the low mark until a reclaim's last removal is told too
+POLL = 1.0  # seconds between looks at what is due
+SILENCE = 5.0  # seconds that the API server may take for each step
+DEADLINE = 10.0  # seconds until a call counts as failed
+LONGEST = 1024  # bytes of a message: what events.k8s.io allows for a note
+# Events on Nodes, which have no namespace, live in this one; kubelet's do too.
+PATH = "/api/v1/namespaces/default/events"
+
+
+class NotTaken(Exception):
+    """The API server answered, but made no Event; the text says what it said."""
+
+
+@dataclass(slots=True)
+class Note:
+    """One Event to be: the newest text of its reason, and how often it came up since `began`."""
+
+    reason: str
+    text: str
+    warning: bool
+    began: float  # seconds since 1970
+    at: float
+    count: int = 1
+
+
+@dataclass(slots=True)
+class _Reclaim:
+    began_percent: float
+    images: int = 0
+    freed: int = 0  # bytes
+    ended_at: float | None = None
+    ended_percent: float = 0.0
+
+
+class Notes:
+    """Log lines in, Events to be out. At most one waits for each reason."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Note] = {}
+        self._sent_at: dict[str, float] = {}
+        self._reclaims: dict[str, _Reclaim] = {}  # by mountpoint
+
+    def hear(self, told: Mapping[str, Any], now: float) -> None:
+        """One log line, names neutralised already."""
+        match told.get("event"):
+            case "crossed-high":
+                self._end(told["mountpoint"], now)
+                self._reclaims[told["mountpoint"]] = _Reclaim(told["used_percent"])
+            case "removed" if told["cause"] == "watermark":
+                reclaim = self._reclaims.get(told.get("mountpoint", ""))
+                if reclaim is not None:
+                    reclaim.images += 1
+                    reclaim.freed += told["freed_bytes"] or 0
+            case "reached-low":
+                reclaim = self._reclaims.get(told["mountpoint"])
+                if reclaim is not None:
+                    reclaim.ended_at, reclaim.ended_percent = now, told["used_percent"]
+            case "hold" if told["reason"] == "exhausted":
+                removed = sum(reclaim.images for reclaim in self._reclaims.values())
+                self._wait("ImagesExhausted", f"{told['detail']}; removed {removed} so far", now)
+            case "in-use-image-missing":
+                self._wait("ImageInUseMissing", told["detail"], now)
+            case "policy-refused":
+                text = f"{told['problem']}; in force: {told['in_force']}"
+                self._wait("PolicyRefused", text, now)
+
+    def _end(self, mountpoint: str, now: float) -> None:
+        reclaim = self._reclaims.pop(mountpoint, None)
+        if reclaim is None or reclaim.ended_at is None or not reclaim.images:
+            return
+        images = "1 image" if reclaim.images == 1 else f"{reclaim.images} images"
+        text = f"removed {images}, freed {size_text(reclaim.freed)}, {mountpoint} "
+        text += f"from {reclaim.began_percent:g}% to {reclaim.ended_percent:g}%"
+        self._wait("ImagesRemoved", text, now, warning=False)
+
+    def _wait(self, reason: str, text: str, now: float, *, warning: bool = True) -> None:
+        note = self._waiting.setdefault(reason, Note(reason, text, warning, now, now, 0))
+        note.text, note.at, note.count = text, now, note.count + 1
+
+    def take(self, now: float) -> list[Note]:
+        """What may be sent now, in the order it came up; it counts as sent."""
+        for mountpoint, reclaim in list(self._reclaims.items()):
+            if reclaim.ended_at is not None and now - reclaim.ended_at >= SETTLE:
+                self._end(mountpoint, now)
+        due = [
+            note
+            for reason, note in self._waiting.items()
+            if now - self._sent_at.get(reason, -SPACING) >= SPACING
+        ]
+        for note in due:
+            del self._waiting[note.reason]
+            self._sent_at[note.reason] = now
+        return due
+
+
+def event_of(note: Note, node: str) -> dict[str, Any]:
+    """The Event as core/v1 has it."""
+    text = neutralised(note.text)
+    if note.count > 1:
+        text = f"{note.count} times, the newest: {text}"
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{node[:200]}.{secrets.token_hex(8)}", "namespace": "default"},
+        # By its name as uid too, as kubelet's: `kubectl describe node` looks for both.
+        "involvedObject": {"apiVersion": "v1", "kind": "Node", "name": node, "uid": node},
+        "reason": note.reason,
+        "message": _cut(text),
+        "type": "Warning" if note.warning else "Normal",
+        "count": note.count,
+        "firstTimestamp": _timestamp(note.began),
+        "lastTimestamp": _timestamp(note.at),
+        "source": {"component": "reconciler", "host": node},
+        "reportingComponent": "reconciler",
+        "reportingInstance": node,
+    }
+
+
+def _timestamp(at: float) -> str:
+    return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _cut(text: str) -> str:
+    encoded = text.encode()
+    if len(encoded) <= LONGEST:
+        return text
+    return encoded[: LONGEST - 3].decode(errors="ignore") + "..."
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServer:
+    """Where Events go, and as whom: the token is read for every call, since it rotates."""
+
+    host: str
+    port: int
+    folder: Path
+
+    @classmethod
+    def of_this_pod(cls, environ: Mapping[str, str] = os.environ) -> ApiServer | None:
+        """The one that a pod's environment and service account name; None outside of a pod."""
+        host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
+        if not host or not (port or "443").isdecimal() or not (SERVICE_ACCOUNT / "token").exists():
+            return None
+        return cls(host, int(port or 443), SERVICE_ACCOUNT)
+
+    def create(self, event: dict[str, Any]) -> None:
+        """Blocks. Raises NotTaken, OSError, ValueError or HTTPException."""
+        token = (self.folder / "token").read_text().strip()
+        trust = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
+        call = http.client.HTTPSConnection(self.host, self.port, timeout=SILENCE, context=trust)
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        with contextlib.closing(call):
+            call.request("POST", PATH, json.dumps(event), headers)
+            answer = call.getresponse()
+            if answer.status not in {200, 201}:
+                said = answer.read(300).decode(errors="replace")
+                raise NotTaken(
+                    f"{answer.status} {answer.reason}: {said}; may its service account create "
+                    "events in namespace default? (config/kubernetes-events.yaml)"
+                )
+
+
+class NodeEvents:
+    """Hears the log and sends what is due."""
+
+    def __init__(
+        self, api: ApiServer, node: str, metrics: Metrics, clock: Callable[[], float]
+    ) -> None:
+        self._api, self._node, self._metrics, self._clock = api, node, metrics, clock
+        self._notes, self._once, self._log = Notes(), Once(), get_logger()
+        self._calling = False
+
+    def hear(self, told: Mapping[str, Any]) -> None:
+        """One log line; never waits."""
+        self._notes.hear(told, self._clock())
+
+    async def run(self) -> None:
+        """Sends for ever."""
+        while True:
+            await self.send_due(self._clock())
+            await anyio.sleep(POLL)
+
+    async def send_due(self, now: float) -> None:
+        """Sends what may be sent now, one try each. A failure is told once, then counted."""
+        for note in self._notes.take(now):
+            trouble = await self._send(event_of(note, self._node))
+            self._metrics.node_events.labels("failed" if trouble else "sent").inc()
+            if trouble is None:
+                if self._once.over("node-events"):
+                    self._log.info("node-events-work-again")
+            elif self._once.due("node-events", "", now) is not None:
+                self._log.warning("node-event-failed", reason=note.reason, detail=trouble)
+
+    async def _send(self, event: dict[str, Any]) -> str | None:
+        """What went wrong, if something did. The thread is a daemon's: not even one that hangs in
+        a read is waited for at the end of the process."""
+        if self._calling:
+            return "the call before it still hangs"
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[str | None] = loop.create_future()
+
+        def call() -> None:
+            trouble = None
+            try:
+                self._api.create(event)
+            except Exception as error:  # whatever it is must not end the daemon
+                trouble = str(error) or type(error).__name__
+            self._calling = False
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_settle, answered, trouble)
+
+        self._calling = True
+        threading.Thread(target=call, name="node event", daemon=True).start()
+        with anyio.move_on_after(DEADLINE):
+            return await answered
+        return f"no answer in {DEADLINE:g} s"
+
+
+def _settle(answered: asyncio.Future[str | None], trouble: str | None) -> None:
+    if not answered.done():
+        answered.set_result(trouble)

@@ -1,0 +1,245 @@
+"""Kubernetes Events on the Node object: what a cluster holds after what the log told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler import logs, node_events
+from reconciler.embedded.node import layer
+from reconciler.metrics import Metrics
+from reconciler.node_events import SETTLE, SPACING, ApiServer, NodeEvents
+from reconciler.recent import Recent
+
+from .api_server import Cluster, cluster
+from .whole import GIB, whole
+
+NOW = 1_800_000_000.0
+FS = "/var/lib/containerd"
+
+
+@pytest.fixture
+def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A pod's surroundings: the server, its environment and its service account."""
+    with cluster(tmp_path / "account") as made:
+        monkeypatch.setattr(node_events, "SERVICE_ACCOUNT", made.folder)
+        for name, value in made.environ.items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
+class Told:
+    """A daemon's log at times of the test's choosing, and the sender that hears it."""
+
+    def __init__(self, node: str = "node-7") -> None:
+        self.now, self.metrics, self.recent = NOW, Metrics(), Recent()
+        logs.set_up(True, "info", self.recent)
+        api = ApiServer.of_this_pod()
+        assert api is not None
+        self.sender = NodeEvents(api, node, self.metrics, lambda: self.now)
+        self.recent.listeners.append(self.sender.hear)
+
+    def log(self, event: str, **values: Any) -> None:
+        self.recent.say({"event": event, **values})
+
+    def reclaim(self, images: int) -> None:
+        self.log("crossed-high", mountpoint=FS, used_percent=82.0)
+        for _ in range(images - 1):
+            self.removed()
+        self.log("reached-low", mountpoint=FS, used_percent=78.0)
+        if images:
+            self.removed()  # the daemon measures before it tells what a removal freed
+
+    def removed(self, cause: str = "watermark") -> None:
+        self.log("removed", cause=cause, mountpoint=FS, freed_bytes=GIB)
+
+    def lost(self, detail: str) -> None:
+        self.log("in-use-image-missing", detail=detail)
+
+    async def send(self, after: float = 0) -> None:
+        self.now += after
+        await self.sender.send_due(self.now)
+
+    def counted(self, result: str) -> float:
+        value = self.metrics.registry.get_sample_value(
+            "reconciler_node_events_total", {"result": result}
+        )
+        return value or 0.0
+
+
+async def test_a_reclaim_of_seven_images_is_one_event(there: Cluster) -> None:
+    """An Event for each image would drown what else is told of the node."""
+    told = Told()
+    told.reclaim(7)
+    await told.send(after=SETTLE)
+    (event,) = there.events
+    text = "removed 7 images, freed 7.0 GiB, /var/lib/containerd from 82% to 78%"
+    assert (event["reason"], event["type"]) == ("ImagesRemoved", "Normal")
+    assert event["message"] == text
+    assert event["involvedObject"]["kind"] == "Node"
+    assert event["involvedObject"]["name"] == "node-7"
+    assert event["firstTimestamp"] == "2027-01-15T08:00:05Z"
+    assert told.counted("sent") == 1
+
+
+async def test_what_goes_below_the_mark_is_no_event(there: Cluster) -> None:
+    """Old or expendable images go all the time; an Event tells of pressure."""
+    told = Told()
+    told.removed("unused-age")
+    told.reclaim(0)
+    await told.send(after=SETTLE)
+    assert there.events == []
+
+
+async def test_trouble_is_told_as_a_warning(there: Cluster) -> None:
+    """Whoever looks at a node that is full, or that lost an image in use, sees it there."""
+    told = Told()
+    told.log("crossed-high", mountpoint=FS, used_percent=91.0)
+    told.removed()
+    told.log("hold", reason="listing-due", detail="soon over")
+    told.log("hold", reason="exhausted", detail="2 GiB over the low mark")
+    told.lost("somebody removed what is in use: nginx")
+    told.log("policy-refused", problem="p.yaml:3:1: unknown key", in_force="the last good one")
+    await told.send()
+    assert {event["reason"]: event["message"] for event in there.events} == {
+        "ImagesExhausted": "2 GiB over the low mark; removed 1 so far",
+        "ImageInUseMissing": "somebody removed what is in use: nginx",
+        "PolicyRefused": "p.yaml:3:1: unknown key; in force: the last good one",
+    }
+    assert {event["type"] for event in there.events} == {"Warning"}
+
+
+async def test_a_reason_is_told_once_in_five_minutes_and_counted(there: Cluster) -> None:
+    """A node in trouble does not flood the cluster; what was held back is in the next one."""
+    told = Told()
+    for number in range(1000):
+        told.lost(f"image {number}")
+        await told.send(after=0.1)
+    assert [event["message"] for event in there.events] == ["image 0"]
+    await told.send(after=SPACING)
+    assert there.events[-1]["message"] == "999 times, the newest: image 999"
+    assert there.events[-1]["count"] == 999
+    await told.send(after=SPACING)
+    assert len(there.events) == 2
+
+
+async def test_a_hostile_name_stays_harmless_and_short(there: Cluster) -> None:
+    """Names come from strangers, and a message over 1024 bytes is refused."""
+    told = Told(node="n" * 253)
+    told.lost("nginx\x1b[2J\u202e\n" + "ü" * 4000)
+    await told.send()
+    (event,) = there.events
+    assert event["message"].startswith("nginx\\x1b[2J\\u202e\\nüü")
+    assert len(event["message"].encode()) <= 1024
+
+
+async def test_a_token_that_rotates_is_read_anew(there: Cluster) -> None:
+    """kubelet replaces the file each hour; the old token ends."""
+    told = Told()
+    told.lost("one")
+    await told.send()
+    there.token = "second.token"
+    (there.folder / "token").write_text("second.token\n")
+    told.lost("two")
+    await told.send(after=SPACING)
+    assert [event["message"] for event in there.events] == ["one", "two"]
+
+
+async def test_a_refusal_is_told_once_and_tried_once(
+    there: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the right to create Events there is one line in the log, and no storm of calls."""
+    told, there.mood = Told(), "forbidden"
+    for _ in range(2):
+        told.lost("one")
+        await told.send(after=SPACING)
+        await told.send(after=1)
+    assert (there.calls, told.counted("failed"), there.events) == (2, 2, [])
+    there.mood = "ok"
+    told.lost("two")
+    await told.send(after=SPACING)
+    said = capsys.readouterr().err
+    assert said.count("node-event-failed") == 1
+    assert "403" in said
+    assert "config/kubernetes-events.yaml" in said
+    assert said.count("node-events-work-again") == 1
+    assert len(there.events) == 1
+
+
+async def test_another_clusters_certificate_gets_no_token(there: Cluster, tmp_path: Path) -> None:
+    """Who can not prove to be the API server is told nothing."""
+    with cluster(tmp_path / "other") as other:
+        (there.folder / "ca.crt").write_bytes((other.folder / "ca.crt").read_bytes())
+    told = Told()
+    told.lost("one")
+    await told.send()
+    assert (there.calls, told.counted("failed")) == (0, 1)
+
+
+async def test_a_hanging_server_is_not_waited_for(
+    there: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call at a time, given up after its deadline; later ones fail at once."""
+    monkeypatch.setattr(node_events, "DEADLINE", 0.05)
+    told, there.mood = Told(), "hangs"
+    told.lost("one")
+    await told.send()
+    told.reclaim(1)
+    await told.send(after=SETTLE)
+    assert told.counted("failed") == 2
+    assert there.calls <= 1
+
+
+@pytest.mark.parametrize("missing", ["token", "host"])
+def test_outside_of_a_pod_nothing_is_attempted(
+    there: Cluster, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """A node agent without a service account does not look for one."""
+    if missing == "token":
+        (there.folder / "token").unlink()
+    else:
+        monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
+    assert ApiServer.of_this_pod() is None
+
+
+@pytest.mark.parametrize("mood", ["ok", "hangs", "down"])
+async def test_a_reclaim_is_the_same_whatever_the_api_server_does(
+    there: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mood: str
+) -> None:
+    """The whole daemon frees its disk, and the cluster hears of it if it listens."""
+    there.mood = mood
+    if mood == "down":
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
+    (tmp_path / "images").mkdir()
+    async with whole(tmp_path, node_name="node-7") as running:
+        node = running.node
+        for number in range(9):
+            name = f"reg.example/app{number}:1"
+            node.publish(name, [layer(name, GIB)])
+            node.pull(name, 1_700_000_000.0 + number)
+        recent = running.daemon.journal.recent
+        await running.until(lambda: any(o.told["event"] == "reached-low" for o in recent.after(0)))
+        removed = 9 - len(node.images)
+        assert removed > 1
+        if mood == "ok":
+            await running.until(lambda: there.events)
+            (event,) = there.events
+            assert f"removed {removed} images" in event["message"]
+            assert event["involvedObject"]["name"] == "node-7"
+    if mood == "hangs":
+        there.let_go.set()
+
+
+async def test_without_a_node_name_the_api_server_is_never_called(
+    there: Cluster, tmp_path: Path
+) -> None:
+    """A service account alone is no wish to use it."""
+    (tmp_path / "images").mkdir()
+    async with whole(tmp_path) as running:
+        recent = running.daemon.journal.recent
+        await running.until(lambda: recent.after(0))
+        assert recent.listeners == []
+    assert there.calls == 0
