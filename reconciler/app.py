@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from . import __version__, kubelet, logs
 from .aiokit import Mailbox, keep_alive
+from .clock import SteadyClock
 from .cri.client import open_client
 from .domain.facts import EventsAbsent, Fact
 from .domain.ledger import Changes
@@ -42,17 +43,6 @@ from .systemd import Notifier
 
 COLLECT_AFTER = (10_000, 20, 20)  # allocations, and rounds, between the collector's rounds
 BEAT = 1.0  # seconds between beats of the pulse
-
-
-class SteadyClock:
-    """Seconds since 1970 that never step: the wall clock at the start, and the monotonic one
-    since. A clock set forward by a day must not make every image old."""
-
-    def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
-
-    def __call__(self) -> float:
-        return self._offset + time.monotonic()
 
 
 @dataclass(slots=True)

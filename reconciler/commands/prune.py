@@ -124,13 +124,14 @@ def _room(
     lock: Lock,
     told: Told,
 ) -> Room:
+    clock = client.clock
     mailbox: Mailbox[Fact] = Mailbox()
-    policies = PolicySource(settings.policy, settings.policy_named, mailbox, time.time, wish.over)
-    probe = UsageProbe(client, time.time, measure)
+    policies = PolicySource(settings.policy, settings.policy_named, mailbox, clock, wish.over)
+    probe = UsageProbe(client, clock, measure)
 
     async def measured() -> UsageSample:
         fact = await probe.once()
-        return fact.sample if isinstance(fact, UsageSampled) else UsageSample(time.time())
+        return fact.sample if isinstance(fact, UsageSampled) else UsageSample(clock())
 
     def write(changes: Changes, entries: list[Entry]) -> None:
         lock.renew()
@@ -141,7 +142,7 @@ def _room(
         with anyio.CancelScope(shield=True):  # what was taken to be written must be
             await anyio.to_thread.run_sync(write, state.take_changes(), told.evidence.take())
 
-    return Room(client, mailbox, policies, measured, save, told, time.time, time.monotonic)
+    return Room(client, mailbox, policies, measured, save, told, clock, time.monotonic)
 
 
 def _verdict(told: Told, state: State, wish: Wish) -> int:

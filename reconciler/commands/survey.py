@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ..clock import SteadyClock
 from ..cri.client import CriClient, open_client
 from ..domain.facts import PolicyLoaded, PolicyRejected, UsageSampled
 from ..domain.policy import Policy
-from ..domain.runtime import RuntimeUnavailable
+from ..domain.runtime import ImageRuntime, RuntimeUnavailable
 from ..domain.state import State, absorb
 from ..engine.observe import ask, ask_layers, observe
 from ..ledger import Ledger
@@ -48,7 +48,8 @@ async def look(
 ) -> Survey:
     """Everything `decide` needs, asked for anew; `adapt` is the command line's word over the
     policy. Raises RuntimeFailure."""
-    now = time.time()
+    clock = client.clock
+    now = clock()
     state = State(began_at=now)
     state.remember(Ledger.read(settings.state_dir, now))
     read = the_policy(settings)
@@ -56,19 +57,32 @@ async def look(
         absorb(PolicyRejected(now, tuple(map(str, read.problems))), state)
     else:
         absorb(PolicyLoaded(now, adapt(read)), state)
-    await relist(client, state)
-    absorb(UsageSampled(await sample(await client.image_mountpoints(), measure, time.time)), state)
-    return Survey(state, state.policy, time.time())
+    await relist(client, state, clock)
+    absorb(UsageSampled(await sample(await client.image_mountpoints(), measure, clock)), state)
+    return Survey(state, state.policy, clock())
 
 
-async def relist(client: CriClient, state: State) -> None:
-    """A complete listing into the state, with what no listing tells."""
+async def relist(client: ImageRuntime, state: State, clock: Callable[[], float]) -> None:
+    """A complete listing into the state, with what no listing tells. Ends when everything is told
+    or a round of questions settled none: the hold will say so."""
     absorb(await observe(client, state.version, state.configured_pause), state)
-    while await ask(client, state, time.time):
-        if state.ask_trouble is not None:
-            break  # the hold will say so
-    while state.memory.unasked and await ask_layers(client, state, time.time):
+    waiting = _questions(state)
+    while waiting:
+        await ask(client, state, clock)
+        troubled = state.ask_trouble is not None
+        if state.graph.ambiguous:  # what was asked about is gone: only a new listing tells
+            absorb(await observe(client, state.version, state.configured_pause), state)
+        left = _questions(state)
+        if troubled or waiting <= left:
+            break
+        waiting = left
+    while state.memory.unasked and await ask_layers(client, state, clock):
         pass
+
+
+def _questions(state: State) -> frozenset[str]:
+    """Containers and sandboxes that must still be asked about."""
+    return frozenset(state.asks_volumes | state.graph.unasked_sandboxes)
 
 
 def aged(minimum_age: float | None) -> Callable[[Policy], Policy]:
@@ -84,4 +98,5 @@ def connect(settings: Settings) -> CriClient:
     """A client that gives up after the patience of a one-shot command."""
     if settings.runtime_endpoint is None:
         raise RuntimeUnavailable(settings.no_endpoint)
-    return open_client(settings.runtime_endpoint, settings.image_endpoint, patience=PATIENCE)
+    endpoint, images = settings.runtime_endpoint, settings.image_endpoint
+    return open_client(endpoint, images, patience=PATIENCE, clock=SteadyClock())

@@ -57,7 +57,7 @@ class CriClient:
         self._path, self._image_path = runtime_path, image_path
         self._deadline = patience or STATUS_DEADLINE
         self._list_deadline = patience or LIST_DEADLINE
-        self._clock = clock
+        self.clock = clock
         self._channels = [connect(path) for path in dict.fromkeys((runtime_path, image_path))]
         self._runtime = Methods(self._channels[0], "RuntimeService")
         self._images = Methods(self._channels[-1], "ImageService")
@@ -90,11 +90,11 @@ class CriClient:
         return translate.version(answer)
 
     async def list_all(self) -> Listing:
-        began = self._clock()
+        began = self.clock()
         images = await self._list_images()
         containers = await self._list_containers()
         sandboxes = await self._list_sandboxes()
-        return Listing(began, self._clock(), images, containers, sandboxes)
+        return Listing(began, self.clock(), images, containers, sandboxes)
 
     async def volumes_of(self, container_id: str) -> tuple[Volume, ...]:
         request = pb.ContainerStatusRequest(container_id=container_id)

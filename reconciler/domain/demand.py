@@ -30,7 +30,7 @@ def started(record: ImageRecord, at: float, *, opens: bool = True) -> ImageRecor
     that is older uses it, so that this start may open a new episode."""
     last = record.last_started
     latest = at if last is None else max(last, at)
-    if not opens or not _rested(record, at):
+    if not opens or not rested(record, at):
         return replace(record, uses=record.uses + 1, last_started=latest)
     counters, since = settled(record)
     at = max(at, since)
@@ -39,7 +39,8 @@ def started(record: ImageRecord, at: float, *, opens: bool = True) -> ImageRecor
     return replace(record, uses=uses, last_started=latest, counters=grown, counted_at=at)
 
 
-def _rested(record: ImageRecord, at: float) -> bool:
+def rested(record: ImageRecord, at: float) -> bool:
+    """Whether nothing was seen to use it for so long that a start would be a new use."""
     return record.last_used is None or at - record.last_used >= REST
 
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 
-from .demand import started
+from .demand import rested, started
 from .inventory import Container, Image
 from .layers import FairShares
 from .ledger import Arrival, Ghost, ImageRecord, LogLine, Remembered
@@ -177,6 +177,11 @@ class Memory:
             self.changed.add(key)
             self.log.append(LogLine(made, key, container.id))
             self.running[container.id] = key
+
+    def rested(self, key: str, at: float) -> bool:
+        """Whether a container made then could open a new use of an image."""
+        record = self.images.get(key)
+        return record is not None and rested(record, at)
 
     def uncounted(self, container_id: str) -> bool:
         return container_id not in self._counted

@@ -386,11 +386,13 @@ def _oldest(state: State, key: str) -> float | None:
 def _count_use(state: State, container: Container, oldest: dict[str, float]) -> None:
     """Counts a container seen for the first time. Where an older one is still there, the image
     has been in use since that one was made, whatever was seen of it. `oldest` remembers when, for
-    all containers of one listing."""
-    keys = state.graph.images_of(container)
-    for key in keys:
+    all containers of one listing. It is looked up only where it matters, for images at rest: an
+    event must not cost more for an image that thousands use."""
+    keys, made = state.graph.images_of(container), container.created_at
+    resting = [key for key in keys if state.memory.rested(key, made)]
+    for key in resting:
         if key not in oldest:
             found = _oldest(state, key)
-            oldest[key] = container.created_at if found is None else found
-    opening = frozenset(key for key in keys if container.created_at <= oldest[key])
+            oldest[key] = made if found is None else found
+    opening = frozenset(key for key in resting if made <= oldest[key])
     state.memory.count(container, keys, state.began_at, opening)

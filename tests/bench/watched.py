@@ -23,6 +23,7 @@ from typing import Any, Self
 import anyio
 
 from reconciler import app, logs
+from reconciler.clock import SteadyClock
 from reconciler.cri.client import open_client
 from reconciler.domain import facts
 from reconciler.domain.decision import Plan
@@ -146,7 +147,7 @@ async def watched(arguments: argparse.Namespace, notes: Notes) -> None:
     notes.began = time.monotonic()
     async with open_client(f"unix://{arguments.socket}") as client:
         measure, journal = noting_samples(notes, arguments.used), Told(notes)
-        daemon = app.assemble(settings, client, app.SteadyClock(), measure, journal)
+        daemon = app.assemble(settings, client, SteadyClock(), measure, journal)
         if arguments.steps:
             noting_ages(daemon, notes)
             noting_steps(notes)
