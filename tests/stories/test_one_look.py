@@ -9,6 +9,7 @@ from typing import cast
 import anyio
 import pytest
 
+from reconciler.clock import SteadyClock
 from reconciler.commands import survey
 from reconciler.domain.decision import decide
 from reconciler.domain.hold import HoldReason
@@ -92,7 +93,7 @@ async def test_a_wall_clock_set_forward_during_a_command_ages_nothing(
     endpoint = "unix:///nowhere/cri.sock"
     settings = Settings(endpoint, "--runtime-endpoint")
     async with survey.connect(settings) as client:
-        before = client.clock()
-        real = time.time()
+        assert isinstance(client.clock, SteadyClock)
+        before, real = client.clock(), time.time()
         monkeypatch.setattr(time, "time", lambda: real + DAY)
         assert client.clock() - before < DAY / 2
