@@ -224,6 +224,8 @@ def _(fact: facts.AskFailed, state: State) -> None:
 
 @absorb.register
 def _(fact: facts.UsageSampled, state: State) -> None:
+    if state.sample is not None and fact.sample.at < state.sample.at:
+        return  # taken before a removal, say, and waiting since: the disk was another one
     state.sample = fact.sample
     # A pressure belongs to the marks it began at: others may not have been crossed at all.
     marks = state.policy.watermarks if state.policy else Watermarks()

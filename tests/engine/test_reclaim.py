@@ -57,6 +57,20 @@ async def test_a_crossing_of_the_high_mark_ends_at_the_low_one() -> None:
     assert world.left() == NAMES[2:]
 
 
+async def test_a_measurement_from_before_a_removal_asks_for_no_second_one() -> None:
+    """Taken while an image goes and heard of when it is gone, it tells of a disk that was full:
+    one image made enough room, so one goes."""
+    world = await full_world(base=56 * GIB)
+
+    async def measured_meanwhile() -> None:
+        world.mailbox.put("usage", facts.UsageSampled(await world.sample()))
+        world.clock.advance(0.5)
+
+    world.runtime.during["remove_image"] = measured_meanwhile
+    await world.turns(3)
+    assert world.left() == NAMES[1:]
+
+
 async def test_every_removal_has_a_listing_of_its_own() -> None:
     """What is remembered from before a removal is not believed after it: the pod that started
     meanwhile keeps its image."""
