@@ -11,6 +11,7 @@ down in between misses nothing by it.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from dataclasses import replace
@@ -20,7 +21,6 @@ from .ledger import ImageRecord
 HOUR = 3600.0
 PACES = (1.0, 4.0, 16.0, 64.0, 256.0)  # hours until a count has shrunk to 1/e
 REST = 600.0  # seconds without a user that make the next start a new use
-_PER_HOUR = tuple(1.0 / pace for pace in PACES)
 _LN4 = math.log(4.0)
 _NOTHING = (0.0,) * len(PACES)
 
@@ -46,8 +46,13 @@ def rested(record: ImageRecord, at: float) -> bool:
 
 def settled(record: ImageRecord) -> tuple[tuple[float, ...], float]:
     """The counts and their time, with the end of the last episode in them."""
-    counters, since = record.counters or _NOTHING, record.counted_at
-    ended = record.last_used
+    return _settled(record.counters or _NOTHING, record.counted_at, record.last_used)
+
+
+@functools.lru_cache(maxsize=8192)
+def _settled(
+    counters: tuple[float, ...], since: float, ended: float | None
+) -> tuple[tuple[float, ...], float]:
     if ended is None or ended < since:
         return counters, since
     return tuple(max(count, 1.0) for count in _decayed(counters, ended - since)), ended
@@ -58,12 +63,26 @@ def uses_per_hour(record: ImageRecord, now: float) -> float:
     an hour, and uses add up; what was never used counts by its age."""
     if record.last_used is None and not record.counters:
         return 1.0 / (max(0.0, now - record.first_seen) / HOUR + 1.0)
-    counters, since = settled(record)
-    rates = map(operator.mul, _decayed(counters, now - since), _PER_HOUR)
-    return float(_LN4 * sum(rates))
+    (hour, hours, day, days, weeks), since = settled(record)
+    one, two, three, four, five = _fading(now - since)
+    rate = hour * one + hours * two / 4 + day * three / 16 + days * four / 64 + weeks * five / 256
+    return _LN4 * rate
 
 
-def _decayed(counters: tuple[float, ...], seconds: float) -> list[float]:
-    hours = -max(0.0, seconds) / HOUR
-    exp = math.exp
-    return [count * exp(hours / pace) for count, pace in zip(counters, PACES, strict=True)]
+def _decayed(counters: tuple[float, ...], seconds: float) -> tuple[float, ...]:
+    return tuple(map(operator.mul, counters, _fading(seconds)))
+
+
+def _fading(seconds: float) -> tuple[float, float, float, float, float]:
+    """What is left of a count at each pace after so long. Each pace is four times the one before,
+    so that one exponential gives them all: a decision asks for thousands."""
+    slowest = math.exp(-max(0.0, seconds) / (HOUR * PACES[-1]))
+    slower = slowest * slowest
+    slower *= slower
+    middle = slower * slower
+    middle *= middle
+    quicker = middle * middle
+    quicker *= quicker
+    quickest = quicker * quicker
+    quickest *= quickest
+    return quickest, quicker, middle, slower, slowest

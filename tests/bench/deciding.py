@@ -21,7 +21,9 @@ def on_two_thousand_images() -> list[Figure]:
     images = [image(f"app{number % 300}:v1.{number // 300}.{number}") for number in range(IMAGES)]
     users = [container(f"c{number}", images[number * 7]) for number in range(CONTAINERS - 20)]
     state = state_of()
-    absorb(listed(images, users, at=T0), state)
+    once = [container(f"once{number}", one) for number, one in enumerate(images)]
+    absorb(listed(images, once, at=T0), state)  # every image was used once
+    absorb(listed(images, users, at=T0 + 60), state)
     absorb(usage(90), state)
     for number, one in enumerate(images):
         absorb(LayersTold(T0, one.id, _layers(number)), state)
