@@ -16,25 +16,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import __version__, flags
+from . import __version__, examples, flags
 from .domain.runtime import RuntimeFailure
 from .lock import LockUnavailable
 from .settings import Settings, SettingsError, resolve
 
 DONE, BAD_NEWS, USAGE, NO_ANSWER = 0, 1, 2, 3
-
-EXAMPLES = """examples:
-  reconciler plan                      what would go now, and why everything else stays
-  reconciler explain nginx:1.27        why is this image still here?
-  reconciler check policy.yaml         is this policy valid?
-  reconciler diff policy.yaml          what would it change on this node?
-  reconciler prune --dry-run --to 60%  what would have to go until 60 percent
-  reconciler status                    what does the daemon do right now?
-  reconciler history --since 1h        what was removed, and why?
-  reconciler images --sort size        every image here and its verdict
-  reconciler run                       the daemon; observes until the policy says enforce
-  reconciler demo                      all of it on a simulated node, needs nothing installed
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="reconciler",
         description="Keeps a node's image filesystem between two watermarks, and never removes "
         "the wrong image.",
-        epilog=EXAMPLES,
+        epilog=examples.OVERVIEW,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"reconciler {__version__}")
@@ -83,7 +70,14 @@ def build_parser() -> argparse.ArgumentParser:
     def add(
         name: str, function: Callable[[argparse.Namespace], int], text: str, **more: Any
     ) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text, **more)
+        made = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=examples.shown(name),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **more,
+        )
         made.set_defaults(command=function)
         return made
 
@@ -130,6 +124,8 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--seconds", type=float, default=60.0, help="how long to run (60)")
     demo.add_argument("--seed", type=int, default=1, help="which life the node lives (1)")
     demo.add_argument("--plain", action="store_true", help="lines of text, no live screen")
+    completion = add("completion", _completion, "a script that lets a shell complete all this")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     return parser
 
 
@@ -289,3 +285,10 @@ def _demo(arguments: argparse.Namespace) -> int:
     from .commands.demo import demo
 
     return _await(demo(arguments.seconds, arguments.seed, plain=arguments.plain))
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    from .completion import script_of
+
+    print(script_of(arguments.shell, build_parser()), end="")
+    return DONE

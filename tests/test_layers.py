@@ -41,7 +41,7 @@ LIBRARIES = {
     "prometheus_client": {"http", "metrics"},
     "rich": {"commands"},
     "sqlite3": {"database", "history", "ledger", "ledger_file"},
-    "argparse": {"cli", "flags"},
+    "argparse": {"cli", "completion", "flags"},
 }
 # Bottom-up: a module of the domain imports only those before it.
 DOMAIN = (

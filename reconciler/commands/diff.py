@@ -9,8 +9,8 @@ from pathlib import Path
 from ..domain.decision import Plan, decide
 from ..domain.facts import PolicyLoaded
 from ..domain.inventory import Image
-from ..domain.policy import Policy
-from ..domain.protection import Protection, Scene, holding
+from ..domain.policy import Policy, Watermarks
+from ..domain.protection import Protection, Scene, duration, holding
 from ..domain.state import absorb
 from ..policy import PolicyInvalid, load_policy
 from ..report import API_VERSION, Json, image_json, protection_json, size_text, to_text
@@ -37,7 +37,7 @@ async def diff(settings: Settings, file: Path, output: str) -> int:
     if output == "json":
         print(to_text(document))
     else:
-        _show(document)
+        _show(document, before, edited)
     return 0
 
 
@@ -88,8 +88,26 @@ def _words(value: object) -> str:
     return str(getattr(value, "value", value))
 
 
-def _show(document: Json) -> None:
-    settings = tuple((s["setting"], s["before"], s["after"]) for s in document["settings"])
+def _plainly(value: object) -> str:
+    """A setting's value as it stands in a policy, for people."""
+    match value:
+        case Watermarks():
+            inodes = f"inodes {value.inodes_high}/{value.inodes_low}"
+            return f"high {value.high}, low {value.low}, {inodes}"
+        case bool():
+            return "on" if value else "off"
+        case float():
+            return duration(value)
+        case int():
+            return size_text(value)
+    return _words(value)
+
+
+def _show(document: Json, before: Policy, after: Policy) -> None:
+    names = [changed["setting"] for changed in document["settings"]]
+    settings = tuple(
+        (name, *(_plainly(getattr(policy, name)) for policy in (before, after))) for name in names
+    )
     emit(Table("Settings that change", ("setting", "now", "then"), settings))
     rows = []
     for image in document["images"]:
@@ -99,5 +117,27 @@ def _show(document: Json) -> None:
         rows.append((name, size, image["before"], image["after"], why))
     columns = ("image", "size", "now", "then", "because")
     emit(Table("Images whose fate changes on this node", columns, tuple(rows)))
-    if not settings and not rows:
-        heading("nothing would change on this node")
+    if settings or rows:
+        print()
+    heading(_sentence(document["images"], changes=bool(settings)))
+
+
+def _sentence(images: list[Json], *, changes: bool) -> str:
+    """What it comes to on this node."""
+    if not images:
+        if changes:
+            return "The settings change, but every image here keeps its fate for now."
+        return "nothing would change on this node"
+    kept = sum(image["after"] == "kept" for image in images)
+    going = [image for image in images if image["after"] == "goes"]
+    open_now = sum(image["before"] == "kept" for image in images)
+    size = size_text(sum(image["sizeBytes"] for image in going))
+    return (
+        f"On this node {_count(kept)} would be protected that nothing protects now, and "
+        f"{_count(open_now)} would lose all protection. {_count(len(going)).capitalize()} that "
+        f"would not go now would go in the next reclaim ({size} as listed)."
+    )
+
+
+def _count(number: int) -> str:
+    return {0: "no image", 1: "1 image"}.get(number, f"{number} images")

@@ -11,12 +11,26 @@ from ..domain.inventory import Image
 from ..domain.keepscore import Score
 from ..domain.lookup import images_meant
 from ..domain.policy import Policy
-from ..domain.protection import Protection
+from ..domain.protection import Kind, Protection
 from ..logs import neutralised
 from ..report import explanation_json, size_text, to_text
 from ..settings import Settings
 from .survey import Survey, connect, look
 from .tables import Table, emit, heading
+
+LET_GO: dict[Kind, str] = {
+    Kind.IN_USE: "delete the pods or containers that use it",
+    Kind.SANDBOX: "nothing should; every pod needs its pause image",
+    Kind.PINNED: "take its pin away in the runtime's configuration",
+    Kind.SYSTEM: "wait for a newer version to be used, or set system.enabled: false in the policy",
+    Kind.EXCLUDED: "take the rule out of the policy",
+    Kind.YOUNG: "wait, or set a lower minimumAge in the policy",
+    Kind.TOO_SMALL: "set a lower minimumSize in the policy; it would free next to nothing",
+    Kind.UNPULLABLE: "set protectUnpullable: false in the policy, if it can be had otherwise",
+    Kind.REFUSED: "look at why the runtime refused; it is tried again by itself",
+    Kind.CAME_BACK: "wait, or set a lower comeBackFor in the policy",
+    Kind.UNCERTAIN: "see the doubt end: `reconciler plan` says what is not known",
+}
 
 
 async def explain(settings: Settings, query: str, output: str) -> int:
@@ -33,6 +47,8 @@ async def explain(settings: Settings, query: str, output: str) -> int:
         print(to_text(explanation_json(query, image, verdict, protections, score, line)))
     else:
         _show(image, verdict, protections, line)
+        print()
+        heading(conclusion(verdict, protections))
     return 0
 
 
@@ -69,3 +85,25 @@ def _show(image: Image, verdict: str, protections: tuple[Protection, ...], line:
     heading(line)
     rows = [(p.kind.value, "HOLDS" if p.holds else "-", p.detail) for p in protections]
     emit(Table("Every protection's verdict", ("protection", "verdict", "in words"), tuple(rows)))
+
+
+def conclusion(verdict: str, protections: tuple[Protection, ...]) -> str:
+    """What it comes to, and what would change it, in one or two sentences."""
+    holding = [one for one in protections if one.holds]
+    if verdict == "goes":
+        return "It goes in the next reclaim. To keep it: an exclusion in the policy."
+    if not holding:
+        return (
+            "Nothing protects it; it stays only while there is room. To keep it: an exclusion in "
+            "the policy. To let it go now: `reconciler prune` with a lower --to."
+        )
+    because = "; and because ".join(_because(one) for one in holding)
+    steps = "; then ".join(LET_GO[one.kind] for one in holding)
+    return f"It stays because {because}. To let it go: {steps}."
+
+
+def _because(protection: Protection) -> str:
+    """A sentence's end: `it is in use: container web runs it`."""
+    how = {Kind.IN_USE: "in use", Kind.CAME_BACK: "wanted again", Kind.REFUSED: "refused"}
+    word = how.get(protection.kind, protection.kind.value.replace("-", " "))
+    return f"it is {word} ({protection.detail})"

@@ -32,6 +32,7 @@ from ..report import size_text
 from ..settings import Settings
 from ..sources.policy_file import PolicySource
 from ..sources.usage_probe import UsageProbe, measure
+from . import progress
 from .plan import show
 from .survey import connect, look
 
@@ -66,6 +67,7 @@ class Told:
         if not isinstance(fact, RemovalFinished):
             return
         self.evidence.finished(fact, state)
+        progress.clear()
         name = neutralised(fact.names[0] if fact.names else fact.image_id)
         if not fact.gone:
             self.refused += 1
@@ -82,8 +84,13 @@ class Told:
 
     def removing(self, candidate: Candidate, state: State, at: float) -> None:
         self.evidence.began(candidate, state, at)
+        left = max((fs.bytes_over_low for fs in state.filesystems.values()), default=0)
+        name = (candidate.image.names or (candidate.image.id,))[0]
+        text = f"{self.removed} removed, {size_text(left)} to go; removing {name}"
+        progress.show(text if left else f"{self.removed} removed; removing {name}")
 
     def spared(self, candidate: Candidate, why: str) -> None:
+        progress.clear()
         print(f"spared {candidate.image.id}: {neutralised(why)}", file=sys.stderr)
 
 
@@ -101,6 +108,7 @@ async def prune(settings: Settings, wish: Wish) -> int:
                 room = _room(settings, wish, client, ledger, history, lock, told)
                 await Reconciler(room, survey.state, Command(wish.all_unused)).prune()
         finally:
+            progress.clear()
             ledger.close()
             history.close()
     return _verdict(told, survey.state, wish)

@@ -16,6 +16,7 @@ from ..ledger import Ledger
 from ..policy import PolicyInvalid, absent, load_policy
 from ..settings import Settings
 from ..sources.usage_probe import measure, sample
+from . import progress
 
 PATIENCE = 10.0  # seconds the runtime has to answer before a command gives up (exit 3)
 
@@ -57,8 +58,10 @@ async def look(
         absorb(PolicyRejected(now, tuple(map(str, read.problems))), state)
     else:
         absorb(PolicyLoaded(now, adapt(read)), state)
-    await relist(client, state, clock)
-    absorb(UsageSampled(await sample(await client.image_mountpoints(), measure, clock)), state)
+    with progress.waiting("asking the runtime for all its images, containers and sandboxes..."):
+        await relist(client, state, clock)
+        mountpoints = await client.image_mountpoints()
+        absorb(UsageSampled(await sample(mountpoints, measure, clock)), state)
     return Survey(state, state.policy, clock())
 
 

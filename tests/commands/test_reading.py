@@ -12,12 +12,15 @@ import pytest
 import pytest_asyncio
 
 from reconciler.commands import survey
+from reconciler.commands.explain import LET_GO
+from reconciler.domain.protection import Kind
 from reconciler.embedded.habits import CRIO
 from reconciler.embedded.node import Refused, layer
 from tests.builders import MIB
 
 from .desk import Desk, desk, fill
 
+NAMES = ("used", "keep", *(f"app{number}" for number in range(5)))
 TEXT, NUMBER, FLAG = str, int, bool
 # The operator's contract, field by field; None among the kinds: it may be null.
 IMAGE = {"id": TEXT, "names": list, "sizeBytes": NUMBER}
@@ -322,3 +325,37 @@ async def test_cri_o_is_told_as_well(
     assert sorted(len(one["id"]) for one in plan["kept"]) == [64] * len(plan["kept"])
     names = [one["names"][0] for one in plan["kept"]]
     assert "reg.example/used:v1" in names
+
+
+async def test_explain_ends_with_what_keeps_it_and_how_to_let_it_go(at: Desk) -> None:
+    """A table of eleven verdicts is no answer for somebody who was woken up."""
+    last = {name: (await at.run("explain", f"{name}:v1")).out.splitlines()[-1] for name in NAMES}
+    assert last["used"].startswith("It stays because it is in use (container ")
+    assert last["used"].endswith("To let it go: delete the pods or containers that use it.")
+    assert "cold start budget" in last["keep"]
+    assert last["keep"].endswith("To let it go: take the rule out of the policy.")
+    ends = {last[f"app{number}"].split(".")[0] for number in range(5)}
+    assert ends == {
+        "It goes in the next reclaim",
+        "Nothing protects it; it stays only while there is room",
+    }
+
+
+def test_every_protection_has_its_way_out() -> None:
+    """No image is kept without a word on what would let it go."""
+    assert set(LET_GO) == set(Kind)
+
+
+async def test_diff_says_what_it_comes_to(at: Desk, tmp_path: Path) -> None:
+    """How many images win or lose protection, and settings as one writes them."""
+    edited = tmp_path / "edited.yaml"
+    text = at.policy.read_text().replace("keep:*", "app0:*")
+    edited.write_text(text + "comeBackFor: 90s\n")
+    out = (await at.run("diff", str(edited))).out
+    assert "1 image would be protected that nothing protects now" in out
+    assert "1 image would lose all protection" in out
+    assert "come_back_for  1h       1m" in out
+    edited.write_text(at.policy.read_text() + "watermarks: {high: 99%, low: 98%}\n")
+    out = (await at.run("diff", str(edited))).out
+    assert "high 80%, low 78%, inodes 85%/83%" in out
+    assert "high 99%, low 98%, inodes 85%/83%" in out

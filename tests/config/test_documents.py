@@ -32,7 +32,7 @@ def spoken() -> Iterator[list[str]]:
     for document in DOCUMENTS:
         for text in re.findall(r"`reconciler ([a-z][^`]*)`", document.read_text()):
             if "…" not in text and "[" not in text:
-                yield shlex.split(text)
+                yield shlex.split(text.partition(" > ")[0].rstrip(")"))
 
 
 def targets() -> set[str]:

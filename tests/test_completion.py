@@ -1,0 +1,74 @@
+"""Shell completion in a real bash, and the examples that --help shows."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from reconciler import cli
+from reconciler.completion import SHELLS, commands_of
+from reconciler.examples import EXAMPLES
+
+LINES = [line for examples in EXAMPLES.values() for line, _ in examples]
+
+
+def script(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert cli.main(["completion", shell]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("pl", {"plan"}),
+        ("plan --min", {"--minimum-age"}),
+        ("plan --output ", {"table", "json"}),
+        ("plan -o j", {"json"}),
+        ("images --sort s", {"size", "seen"}),
+        ("completion f", {"fish"}),
+        ("check pol", set()),
+    ],
+)
+def test_bash_completes(
+    typed: str, offered: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tab offers what the command takes there, and leaves files to the shell."""
+    file = tmp_path / "completion.bash"
+    file.write_text(script("bash", capsys))
+    subprocess.run(["bash", "-n", str(file)], check=True)
+    words = ["reconciler", *typed.split(" ")]
+    asked = f"source {file}; COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; "
+    asked += '_reconciler; echo "${COMPREPLY[@]}"'
+    done = subprocess.run(
+        ["bash", "--norc", "-uc", asked], capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) == offered
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_shell_knows_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A new command is completed without a second list to keep."""
+    words = set(script(shell, capsys).replace("'", " ").split())
+    assert set(commands_of(cli.build_parser())) <= words
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_an_example_of_the_help_can_be_typed(line: str) -> None:
+    """What the help shows is taken as it stands."""
+    words = shlex.split(line.partition(" > ")[0])
+    assert cli.build_parser().parse_args(words).command
+
+
+def test_every_command_has_examples_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """They are of that command, and they are shown."""
+    for name in commands_of(cli.build_parser()):
+        with pytest.raises(SystemExit):
+            cli.main([name, "--help"])
+        shown = capsys.readouterr().out
+        for line, _ in EXAMPLES[name]:
+            assert line.split()[0] == name
+            assert f"  reconciler {line}" in shown
