@@ -1,8 +1,9 @@
 """A unix socket in front of a runtime's, in a process of its own, that notes when a RemoveImage
 passes on its way to the runtime.
 
-The bytes are handed on before anything is noted. A RemoveImage is told by the image id in it: in
-what the daemon sends to a runtime, nothing else begins with `sha256:`.
+The bytes are handed on before anything is noted. A RemoveImage is told by its message: an image's
+id and nothing else. ImageStatus, by which layers are asked for, carries the same id and one thing
+more, so that its message is longer.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-SIGN = b"sha256:"
+SIGN = b"\0\0\0\0\x4b\x0a\x49\x0a\x47sha256:"  # gRPC's length, and the lengths of what is nested
 CHUNK = 1 << 18  # bytes read at once
 
 
