@@ -173,7 +173,6 @@ def lost_lock(group: BaseExceptionGroup[BaseException]) -> LockUnavailable | Non
 
 async def live(daemon: Daemon) -> None:
     """The sources and the loop, until cancelled; then the ledger is written one last time."""
-    gc.collect()
     gc.set_threshold(*COLLECT_AFTER)
     try:
         async with anyio.create_task_group() as group:

@@ -27,10 +27,13 @@ from .inventory import (
     Volume,
     image_key,
     is_full_id,
+    keys_of_id,
 )
 from .names import Asked, name_key
 from .reference import InvalidReference, parse_reference
 from .slices import SLICE, Slices, finished
+
+NOTHING: frozenset[str] = frozenset()
 
 
 class ImageGraph:
@@ -59,7 +62,7 @@ class ImageGraph:
 
     def uses_of(self, user_id: str) -> frozenset[str]:
         """Keys of the images that a container or sandbox uses: its own, its volumes'."""
-        return self._uses.get(user_id, frozenset())
+        return self._uses.get(user_id, NOTHING)
 
     def is_used(self, key: str) -> bool:
         return key in self._users
@@ -88,9 +91,10 @@ class ImageGraph:
         """Keys of the image a container was made from (more than one only where a runtime lists
         one digest under several images); none: it can not be told."""
         told = container.image_id or container.image_ref
-        if is_full_id(told):
-            return frozenset((image_key(told),))
-        return self.keys_named(told) if "@sha256:" in told else frozenset()
+        keys = keys_of_id(told)
+        if keys is not None:
+            return keys
+        return self.keys_named(told) if "@sha256:" in told else NOTHING
 
     def meant_by(self, container: Container) -> frozenset[str]:
         """Keys of all images that a container and its volumes may be made from, by the names that
@@ -217,13 +221,16 @@ class ImageGraph:
             self.unasked_containers.add(container.id)
         else:
             self.unasked_containers.discard(container.id)
-        keys = self.images_of(container)
-        mounts = [self._volume_keys(container.id, volume) for volume in container.volumes or ()]
-        if keys and all(certain for _, certain in mounts):
+        uses = self.images_of(container)
+        told = bool(uses)
+        for volume in container.volumes or ():
+            mounted, certain = self._volume_keys(container.id, volume)
+            uses, told = uses | mounted, told and certain
+        if told:
             self.untold.pop(container.id, None)
         else:
             self.untold.setdefault(container.id, at)
-        self._set_uses(container.id, keys.union(*(mounted for mounted, _ in mounts)))
+        self._set_uses(container.id, uses)
 
     def _volume_keys(self, container_id: str, volume: Volume) -> tuple[frozenset[str], bool]:
         """The images behind a volume, and whether that is certain: by an id or a digest. A tag may
@@ -272,7 +279,7 @@ class ImageGraph:
         self._set_uses(sandbox_id, frozenset())
 
     def _set_uses(self, user_id: str, keys: frozenset[str]) -> None:
-        before = self._uses.get(user_id, frozenset())
+        before = self._uses.get(user_id, NOTHING)
         if keys == before:
             return
         for key in before - keys:

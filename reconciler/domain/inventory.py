@@ -26,6 +26,13 @@ def is_full_id(text: str) -> bool:
     return _FULL_ID.fullmatch(text) is not None
 
 
+@functools.lru_cache(maxsize=16384)
+def keys_of_id(text: str) -> frozenset[str] | None:
+    """The key of a full id as a set; None: it is none. Asked for every container several times, so
+    made once for each image."""
+    return frozenset((image_key(text),)) if is_full_id(text) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """One image as listed; `size` is what the runtime says, in bytes (docs/runtimes.md: containerd
