@@ -46,6 +46,7 @@ LIBRARIES = {
 # Bottom-up: a module of the domain imports only those before it.
 DOMAIN = (
     "slices",
+    "words",
     "inventory",
     "reference",
     "names",
@@ -65,6 +66,7 @@ DOMAIN = (
     "memory",
     "system",
     "state",
+    "scene",
     "protection",
     "account",
     "hold",

@@ -13,8 +13,8 @@ import anyio
 from ..domain.decision import Candidate, Plan
 from ..domain.facts import RemovalFinished
 from ..domain.inventory import Image
-from ..domain.protection import duration
 from ..domain.watermark import FilesystemState, Pressure
+from ..domain.words import duration
 from ..embedded.life import REGISTRY
 from ..report import size_text
 from .demo_rival import Rival

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..domain.policy import Policy
-from ..domain.protection import Scene, duration, holding
+from ..domain.protection import holding
+from ..domain.scene import Scene
+from ..domain.words import duration
 from ..report import Json, document, image_row_json, size_text, to_text
 from ..settings import Settings
 from .status import name_of

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from .inventory import Image
 from .keepscore import Score
 from .ledger import ImageRecord
-from .protection import duration
 from .streams import SUPERSEDED
+from .words import duration
 
 
 @dataclass(frozen=True, slots=True)

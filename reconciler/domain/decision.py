@@ -29,18 +29,12 @@ from .inventory import Image
 from .keepscore import Appraiser, Score, removal_order
 from .ledger import ImageRecord
 from .policy import Policy
-from .protection import (
-    Kind,
-    Protection,
-    Scene,
-    duration,
-    first_holding,
-    holding,
-    verdicts,
-)
+from .protection import Kind, Protection, first_holding, holding, verdicts
+from .scene import Scene
 from .slices import SLICE, Slices, finished
 from .state import State
 from .watermark import FilesystemState, Pressure
+from .words import duration
 
 # What a removal frees, as a multiple of the listed size (docs/runtimes.md): containerd lists
 # compressed bytes and keeps both forms, about 1 + 2.7 on python:3.12; CRI-O lists unpacked ones.

@@ -6,10 +6,14 @@ import enum
 from dataclasses import dataclass
 
 from .policy import Policy
-from .protection import NARROW_AFTER, and_more, duration, is_pause
+from .scene import is_pause
 from .state import State
+from .words import and_more, duration
 
 BLANK_DOUBTED = 5.0  # seconds until lists without any container are believed
+
+
+NARROW_AFTER = 600.0  # seconds until doubt about one container narrows to what it could mean
 
 
 class HoldReason(enum.Enum):

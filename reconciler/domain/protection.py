@@ -21,22 +21,14 @@ is enough to keep, all of them are there to explain.
 
 from __future__ import annotations
 
-import datetime as dt
 import enum
-import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from .exclusion import Exclusions
-from .importance import Wishes, wishes_of
-from .inventory import Container, Image, is_full_id
-from .ledger import ImageRecord
-from .policy import Exclusion, Policy
-from .reference import InvalidReference, parse_reference
-from .state import State
-from .system import is_sandbox_name, system_repository
-
-NARROW_AFTER = 600.0  # seconds until doubt about one container narrows to what it could mean
+from .inventory import Image, is_full_id
+from .policy import Exclusion
+from .scene import Scene, as_sandbox_image, describe, repository_of, system_repositories
+from .words import and_more, duration
 
 
 class Kind(enum.Enum):
@@ -63,83 +55,6 @@ class Protection:
     rule: Exclusion | None = None
 
 
-class Scene:
-    """State, policy and time of one decision, and what all images of it share."""
-
-    def __init__(self, state: State, policy: Policy, now: float) -> None:
-        self.state, self.policy, self.now = state, policy, now
-        self.graph = state.graph
-        self._records = state.ledger
-
-    def record(self, key: str) -> ImageRecord:
-        """An image's record; one we know nothing of counts as seen just now."""
-        return self._records.get(key) or ImageRecord(first_seen=self.now)
-
-    @functools.cached_property
-    def exclusions(self) -> Exclusions:
-        return exclusions_of(self.policy)
-
-    @functools.cached_property
-    def wishes(self) -> Wishes:
-        return wishes_of(self.policy)
-
-    @functools.cached_property
-    def current(self) -> dict[str, set[str]]:
-        """For each system repository, the keys of its current version: the last used, where none
-        was used the last seen. Equals are all current."""
-        latest: dict[str, tuple[tuple[bool, float], set[str]]] = {}
-        for key, image in self.graph.images.items():
-            record = self.record(key)
-            used = record.last_used
-            when = (used is not None, used if used is not None else record.first_seen)
-            for repository in _repositories(image.names):
-                best, keys = latest.get(repository, (when, set()))
-                if when >= best:
-                    latest[repository] = (when, keys | {key} if when == best else {key})
-        return {repository: keys for repository, (_, keys) in latest.items()}
-
-    @functools.cached_property
-    def asked(self) -> set[str]:
-        """Keys of the images that containers asked for by a name or id that means them now."""
-        return self.graph.asked_keys()
-
-    @functools.cached_property
-    def checks(self) -> tuple[tuple[Kind, Check], ...]:
-        """The checks that can find anything at all in this scene."""
-        idle = {kind for kind, applies in APPLIES.items() if not applies(self)}
-        return tuple((kind, check) for kind, (check, _) in CHECKS.items() if kind not in idle)
-
-    @functools.cached_property
-    def configured_pause(self) -> frozenset[str]:
-        """Keys of the images that the runtime's own configuration means."""
-        configured = self.state.configured_pause
-        return self.graph.keys_named(configured) if configured else frozenset()
-
-    @functools.cached_property
-    def pause_repositories(self) -> set[str]:
-        """Where the pause images of the running sandboxes came from. A sandbox tells its image's
-        name alone; a tag that moved before we first asked names another image by now."""
-        told = {box.pause for box in self.graph.sandboxes.values() if box.pause}
-        return {_repository(name) for names in told for name in names if not is_full_id(name)}
-
-    @functools.cached_property
-    def doubtful(self) -> dict[str, str]:
-        """Keys of images that a container of unknown image could mean, and that container."""
-        found: dict[str, str] = {}
-        for container_id in self.graph.untold:
-            container = self.graph.containers[container_id]
-            for image in self.graph.images.values():
-                if could_mean(container, image):
-                    found.setdefault(image.key, container_id)
-        return found
-
-
-@functools.lru_cache(maxsize=4)
-def exclusions_of(policy: Policy) -> Exclusions:
-    """The policy's exclusions, indexed; built once for each policy."""
-    return Exclusions(policy.exclusions)
-
-
 Check = Callable[[Image, Scene], "str | tuple[str, Exclusion] | None"]
 
 
@@ -148,12 +63,12 @@ def _in_use(image: Image, scene: Scene) -> str | None:
     if graph.is_used(image.key):
         users = sorted(u for u in graph.users_of(image.key) if u in graph.containers)
         if users:
-            return and_more([_describe(graph.containers[users[0]], scene)], users)
+            return and_more([describe(graph.containers[users[0]], scene)], users)
     asking = sorted(graph.asking_for(image))
     if not asking:
         return None
     first = graph.containers[asking[0]]
-    text = f"{_describe(first, scene)} asked for {first.image}, which means this image by now"
+    text = f"{describe(first, scene)} asked for {first.image}, which means this image by now"
     return and_more([text], asking)
 
 
@@ -167,11 +82,11 @@ def _sandbox(image: Image, scene: Scene) -> str | None:
     if image.key in scene.configured_pause:
         configured = scene.state.configured_pause
         return f"the runtime's own configuration names it as sandbox image: {configured}"
-    pause, repositories = _as_sandbox_image(image.names)
+    pause, repositories = as_sandbox_image(image.names)
     if pause is not None:
         return f"{pause} is a known name of a sandbox image"
     if not repositories.isdisjoint(scene.pause_repositories):
-        name = next(one for one in image.names if _repository(one) in scene.pause_repositories)
+        name = next(one for one in image.names if repository_of(one) in scene.pause_repositories)
         return f"{name} may be what a sandbox runs on: the tag it was asked for may have moved"
     return None
 
@@ -183,7 +98,7 @@ def _pinned(image: Image, scene: Scene) -> str | None:
 def _system(image: Image, scene: Scene) -> str | None:
     if not scene.policy.system_enabled:
         return None
-    repositories = _repositories(image.names)
+    repositories = system_repositories(image.names)
     for repository in repositories:
         if image.key in scene.current[repository]:
             return f"current version of the Kubernetes system image {repository}"
@@ -256,7 +171,7 @@ def _uncertain(image: Image, scene: Scene) -> str | None:
         return "an event named it since the last listing"
     container_id = scene.doubtful.get(image.key)
     if container_id is not None:
-        one = _describe(scene.graph.containers[container_id], scene)
+        one = describe(scene.graph.containers[container_id], scene)
         return f"may be the image of {one}, whose image can not be told"
     return None if is_full_id(image.id) else "listed under an id that is none"
 
@@ -301,9 +216,19 @@ def holding(image: Image, scene: Scene) -> Iterator[Protection]:
             yield _protection(kind, found)
 
 
+def _checks(scene: Scene) -> tuple[tuple[Kind, Check], ...]:
+    """The checks that can find anything at all in a scene."""
+    if not scene.checks:
+        idle = {kind for kind, applies in APPLIES.items() if not applies(scene)}
+        scene.checks = tuple(
+            (kind, check) for kind, (check, _) in CHECKS.items() if kind not in idle
+        )
+    return scene.checks
+
+
 def first_holding(image: Image, scene: Scene) -> Protection | None:
     """The first protection that holds, which is enough to keep."""
-    for kind, check in scene.checks:
+    for kind, check in _checks(scene):
         found = check(image, scene)
         if found is not None:
             return _protection(kind, found)
@@ -320,80 +245,3 @@ def _protection(kind: Kind, found: str | tuple[str, Exclusion]) -> Protection:
     if isinstance(found, str):
         return Protection(kind, True, found)
     return Protection(kind, True, *found)
-
-
-def could_mean(container: Container, image: Image) -> bool:
-    """Whether any name of a container whose image can not be told could mean an image: the same
-    repository under any tag or digest, a prefix of the id; an image without names could be any."""
-    if not image.names:
-        return True
-    texts = [container.image, container.image_ref, container.image_id]
-    texts += [volume.image for volume in container.volumes or ()]
-    plain = {text.removeprefix("sha256:") for text in texts if text}
-    if any(len(text) >= 3 and image.key.startswith(text) for text in plain):
-        return True
-    return not {_repository(text) for text in texts if text}.isdisjoint(
-        _repository(name) for name in image.names
-    )
-
-
-@functools.lru_cache(maxsize=8192)
-def _repository(name: str) -> str:
-    try:
-        return parse_reference(name).repository
-    except InvalidReference:
-        return name
-
-
-@functools.lru_cache(maxsize=8192)
-def _as_sandbox_image(names: tuple[str, ...]) -> tuple[str | None, frozenset[str]]:
-    """The first name that sandbox images are known by, and the repositories of all of them."""
-    return next(filter(is_pause, names), None), frozenset(map(_repository, names))
-
-
-@functools.lru_cache(maxsize=8192)
-def is_pause(name: str) -> bool:
-    """Whether a listed name is one that sandbox images are known by."""
-    try:
-        return is_sandbox_name(parse_reference(name))
-    except InvalidReference:
-        return False
-
-
-@functools.lru_cache(maxsize=8192)
-def _repositories(names: tuple[str, ...]) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for name in names:
-        try:
-            repository = system_repository(parse_reference(name))
-        except InvalidReference:
-            continue
-        if repository is not None:
-            found[repository] = None
-    return tuple(found)
-
-
-def _describe(container: Container, scene: Scene) -> str:
-    sandbox = scene.graph.sandboxes.get(container.sandbox_id)
-    pod = f" of {sandbox.name}" if sandbox else ""
-    state = container.state.name.lower()
-    return f"container {container.name}{pod} ({container.id[:13]}, {state})"
-
-
-def and_more(some: list[str], of: list[str]) -> str:
-    """The first few, and how many more there are."""
-    rest = len(of) - len(some)
-    return ", ".join(some) + (f" and {rest} more" if rest else "")
-
-
-def duration(seconds: float) -> str:
-    """A span of time for people: 42s, 5m, 3h20m, 9d."""
-    whole = max(0, int(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m"
-    if whole < 48 * 3600:
-        hours, minutes = divmod(whole // 60, 60)
-        return f"{hours}h{minutes}m" if minutes else f"{hours}h"
-    return f"{dt.timedelta(seconds=whole).days}d"

@@ -10,9 +10,9 @@ from ..domain import facts
 from ..domain.decision import Candidate, Hold, HoldReason, Plan
 from ..domain.lookup import missing_required
 from ..domain.policy import Mode
-from ..domain.protection import and_more, duration
 from ..domain.state import State
 from ..domain.watermark import Pressure
+from ..domain.words import and_more, duration
 from ..logs import Once, get_logger
 from ..metrics import Metrics
 from ..recent import Recent

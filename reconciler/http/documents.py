@@ -14,7 +14,8 @@ from ..domain.decision import Plan, decide, explain
 from ..domain.inventory import Image
 from ..domain.lookup import missing_required
 from ..domain.policy import Policy
-from ..domain.protection import Scene, holding
+from ..domain.protection import holding
+from ..domain.scene import Scene
 from ..domain.state import State
 from ..history import Entry
 from ..recent import Line, Point

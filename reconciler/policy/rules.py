@@ -12,8 +12,8 @@ import yaml
 
 from ..domain.importance import MOST_COMPARED, disagreements
 from ..domain.policy import Exclusion, Expendable, Importance, Place, Policy, Required, Tier
-from ..domain.protection import duration
 from ..domain.reference import InvalidPattern, Pattern, parse_pattern
+from ..domain.words import duration
 from .draft import Draft, parsed
 from .nodes import Problem, Sheet, mapping, sequence, text
 from .values import parse_duration

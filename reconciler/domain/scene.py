@@ -1,0 +1,149 @@
+"""What all images of one decision share: state, policy and time, with what is worth computing once.
+The rules that look at it are in `protection.py`."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from .exclusion import Exclusions
+from .importance import Wishes, wishes_of
+from .inventory import Container, Image, is_full_id
+from .ledger import ImageRecord
+from .policy import Policy
+from .reference import InvalidReference, parse_reference
+from .state import State
+from .system import is_sandbox_name, system_repository
+
+
+class Scene:
+    """State, policy and time of one decision, and what all images of it share."""
+
+    def __init__(self, state: State, policy: Policy, now: float) -> None:
+        self.state, self.policy, self.now = state, policy, now
+        self.graph = state.graph
+        self._records = state.ledger
+        self.checks: tuple[Any, ...] = ()  # those that can find anything here (protection.py)
+
+    def record(self, key: str) -> ImageRecord:
+        """An image's record; one we know nothing of counts as seen just now."""
+        return self._records.get(key) or ImageRecord(first_seen=self.now)
+
+    @functools.cached_property
+    def exclusions(self) -> Exclusions:
+        return exclusions_of(self.policy)
+
+    @functools.cached_property
+    def wishes(self) -> Wishes:
+        return wishes_of(self.policy)
+
+    @functools.cached_property
+    def current(self) -> dict[str, set[str]]:
+        """For each system repository, the keys of its current version: the last used, where none
+        was used the last seen. Equals are all current."""
+        latest: dict[str, tuple[tuple[bool, float], set[str]]] = {}
+        for key, image in self.graph.images.items():
+            record = self.record(key)
+            used = record.last_used
+            when = (used is not None, used if used is not None else record.first_seen)
+            for repository in system_repositories(image.names):
+                best, keys = latest.get(repository, (when, set()))
+                if when >= best:
+                    latest[repository] = (when, keys | {key} if when == best else {key})
+        return {repository: keys for repository, (_, keys) in latest.items()}
+
+    @functools.cached_property
+    def asked(self) -> set[str]:
+        """Keys of the images that containers asked for by a name or id that means them now."""
+        return self.graph.asked_keys()
+
+    @functools.cached_property
+    def configured_pause(self) -> frozenset[str]:
+        """Keys of the images that the runtime's own configuration means."""
+        configured = self.state.configured_pause
+        return self.graph.keys_named(configured) if configured else frozenset()
+
+    @functools.cached_property
+    def pause_repositories(self) -> set[str]:
+        """Where the pause images of the running sandboxes came from. A sandbox tells its image's
+        name alone; a tag that moved before we first asked names another image by now."""
+        told = {box.pause for box in self.graph.sandboxes.values() if box.pause}
+        return {repository_of(name) for names in told for name in names if not is_full_id(name)}
+
+    @functools.cached_property
+    def doubtful(self) -> dict[str, str]:
+        """Keys of images that a container of unknown image could mean, and that container."""
+        found: dict[str, str] = {}
+        for container_id in self.graph.untold:
+            container = self.graph.containers[container_id]
+            for image in self.graph.images.values():
+                if could_mean(container, image):
+                    found.setdefault(image.key, container_id)
+        return found
+
+
+@functools.lru_cache(maxsize=4)
+def exclusions_of(policy: Policy) -> Exclusions:
+    """The policy's exclusions, indexed; built once for each policy."""
+    return Exclusions(policy.exclusions)
+
+
+def could_mean(container: Container, image: Image) -> bool:
+    """Whether any name of a container whose image can not be told could mean an image: the same
+    repository under any tag or digest, a prefix of the id; an image without names could be any."""
+    if not image.names:
+        return True
+    texts = [container.image, container.image_ref, container.image_id]
+    texts += [volume.image for volume in container.volumes or ()]
+    plain = {text.removeprefix("sha256:") for text in texts if text}
+    if any(len(text) >= 3 and image.key.startswith(text) for text in plain):
+        return True
+    return not {repository_of(text) for text in texts if text}.isdisjoint(
+        repository_of(name) for name in image.names
+    )
+
+
+@functools.lru_cache(maxsize=8192)
+def repository_of(name: str) -> str:
+    """The repository of a listed name; a text that is no name stands for itself."""
+    try:
+        return parse_reference(name).repository
+    except InvalidReference:
+        return name
+
+
+@functools.lru_cache(maxsize=8192)
+def as_sandbox_image(names: tuple[str, ...]) -> tuple[str | None, frozenset[str]]:
+    """The first name that sandbox images are known by, and the repositories of all of them."""
+    return next(filter(is_pause, names), None), frozenset(map(repository_of, names))
+
+
+@functools.lru_cache(maxsize=8192)
+def is_pause(name: str) -> bool:
+    """Whether a listed name is one that sandbox images are known by."""
+    try:
+        return is_sandbox_name(parse_reference(name))
+    except InvalidReference:
+        return False
+
+
+@functools.lru_cache(maxsize=8192)
+def system_repositories(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The Kubernetes system repositories that an image's names are of."""
+    found: dict[str, None] = {}
+    for name in names:
+        try:
+            repository = system_repository(parse_reference(name))
+        except InvalidReference:
+            continue
+        if repository is not None:
+            found[repository] = None
+    return tuple(found)
+
+
+def describe(container: Container, scene: Scene) -> str:
+    """A container for people: its name, its pod, its id and its state."""
+    sandbox = scene.graph.sandboxes.get(container.sandbox_id)
+    pod = f" of {sandbox.name}" if sandbox else ""
+    state = container.state.name.lower()
+    return f"container {container.name}{pod} ({container.id[:13]}, {state})"
