@@ -1,6 +1,7 @@
-"""Generates the message classes from the two .proto files; the results are committed, never edited.
+"""Generates the message classes from the .proto files; the results are committed, never edited.
 
-`runtime.proto` is for the daemon, `workload.proto` for the embedded runtime, tests and benchmarks.
+`runtime.proto` and `lists.proto` are for the daemon, `workload.proto` for the embedded runtime,
+tests and benchmarks.
 With `--into DIR` they go there instead, so that a test can compare.
 """
 
@@ -12,6 +13,7 @@ from grpc_tools import protoc
 HERE = Path(__file__).parent
 TARGETS = {
     "runtime.proto": "reconciler/cri/_pb",
+    "lists.proto": "reconciler/cri/_pb",
     "workload.proto": "reconciler/embedded/_pb",
 }
 

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar, cast
 import anyio
 import anyio.lowlevel
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from ..aiokit import give_way
 from ..domain.inventory import (
@@ -151,7 +152,7 @@ class CriClient:
                 return before
             return translate.image(message)
 
-        images = await self._sliced(await self._listed("Images"), one)
+        images = await self._sliced("Images", pb.Image, one)
         self._known_images = {image.id: image for image in images}
         return images
 
@@ -162,7 +163,7 @@ class CriClient:
                 return before
             return translate.container(message)
 
-        containers = await self._sliced(await self._listed("Containers"), one)
+        containers = await self._sliced("Containers", pb.Container, one)
         self._containers = {container.id: container for container in containers}
         return containers
 
@@ -173,28 +174,30 @@ class CriClient:
                 return before
             return translate.sandbox(message)
 
-        sandboxes = await self._sliced(await self._listed("PodSandboxes"), one)
+        sandboxes = await self._sliced("PodSandboxes", pb.PodSandbox, one)
         self._sandboxes = {sandbox.id: sandbox for sandbox in sandboxes}
         return sandboxes
 
-    async def _sliced(
-        self, messages: Iterable[Any], translated: Callable[[Any], T]
-    ) -> tuple[T, ...]:
-        """Translates all, and gives way in between, above all to our own reader of events."""
+    async def _sliced(self, what: str, kind: Any, translated: Callable[[Any], T]) -> tuple[T, ...]:
+        """Decodes and translates one list, item by item, and gives way in between, above all to
+        our own reader of events."""
         values: list[T] = []
+        items = await self._listed(what)
         began, heard = anyio.current_time(), self._heard
-        for count, message in enumerate(messages, 1):
+        for count, item in enumerate(items, 1):
+            try:
+                message = kind.FromString(item)
+            except DecodeError as error:
+                raise unreadable(f"the list of {what}", self._where(what)[1]) from error
             values.append(translated(message))
             if count % SLICE == 0:
                 await give_way(began, busy=self._heard != heard)
                 began, heard = anyio.current_time(), self._heard
         return tuple(values)
 
-    async def _listed(self, what: str) -> Iterable[Any]:
-        """All messages of one list, streamed where the runtime can."""
-        methods, path = self._runtime, self._path
-        if what == "Images":
-            methods, path = self._images, self._image_path
+    async def _listed(self, what: str) -> Iterable[bytes]:
+        """All items of one list, streamed where the runtime can."""
+        methods, path = self._where(what)
         if self._streams is not False:
             try:
                 found = await self._streamed(methods, path, what)
@@ -205,21 +208,26 @@ class CriClient:
             else:
                 self._streams = True
                 return found
-        unary, field = _UNARY[what]
+        unary = _UNARY[what]
         request = _REQUESTS[unary]()
         answer = await self._asked(methods, path, unary, request, self._list_deadline)
-        return cast("Iterable[Any]", getattr(answer, field))
+        return cast("Iterable[bytes]", answer.items)
 
-    async def _streamed(self, methods: Methods, path: str, what: str) -> list[Any]:
+    async def _streamed(self, methods: Methods, path: str, what: str) -> list[bytes]:
         name = f"Stream{what}"
-        field = "pod_sandboxes" if what == "PodSandboxes" else what.lower()
-        messages: list[Any] = []
+        items: list[bytes] = []
         with told(name, path):
             async for batch in methods[name](_REQUESTS[name](), timeout=self._list_deadline):
                 if batch is None:
                     raise unreadable(name, path)
-                messages.extend(getattr(batch, field))
-        return messages
+                items.extend(batch.items)
+        return items
+
+    def _where(self, what: str) -> tuple[Methods, str]:
+        """Who lists it, and the socket."""
+        if what == "Images":
+            return self._images, self._image_path
+        return self._runtime, self._path
 
     # --- calls ---------------------------------------------------------------------------------
 
@@ -240,9 +248,9 @@ class CriClient:
 
 
 _UNARY = {
-    "Images": ("ListImages", "images"),
-    "Containers": ("ListContainers", "containers"),
-    "PodSandboxes": ("ListPodSandbox", "items"),  # so the protocol names it
+    "Images": "ListImages",
+    "Containers": "ListContainers",
+    "PodSandboxes": "ListPodSandbox",  # so the protocol names it
 }
 _REQUESTS: dict[str, Any] = {
     "ListImages": pb.ListImagesRequest,

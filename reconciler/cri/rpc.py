@@ -7,6 +7,7 @@ from typing import Any
 import grpc.aio
 
 from ._pb import runtime_pb2 as pb
+from ._pb.lists_pb2 import Items
 
 MESSAGE_LIMIT = 80 << 20  # bytes; CRI-O's own limit, containerd's is 16 MiB (docs/runtimes.md)
 
@@ -31,14 +32,16 @@ def open_channel(path: str) -> grpc.aio.Channel:
 
 
 class Methods:
-    """The methods of one service of `runtime.v1`, by name, made from its descriptor."""
+    """The methods of one service of `runtime.v1`, by name, made from its descriptor. Lists are
+    answered by `Items`, whose items are to be decoded yet."""
 
     def __init__(self, channel: grpc.aio.Channel, service: str) -> None:
         self._calls: dict[str, Any] = {}
         for method in pb.DESCRIPTOR.services_by_name[service].methods:
             make = channel.unary_stream if method.server_streaming else channel.unary_unary
             request = getattr(pb, method.input_type.name)
-            response = getattr(pb, method.output_type.name)
+            lists = method.name.startswith(("List", "Stream"))
+            response = Items if lists else getattr(pb, method.output_type.name)
             path = f"/{method.containing_service.full_name}/{method.name}"
             self._calls[method.name] = make(path, request.SerializeToString, response.FromString)
 
