@@ -165,6 +165,7 @@ class Reconciler:
             self._pace.listing_failed(room.clock())
             self._asking_version = True
             self._absorb([ListingFailed(room.clock(), str(failure))])
+            await self._decide()  # for those who are told: that all removal is held, and why
             return False
         self._asking_version = False
         await self._in_slices(absorbing(listed, state))
