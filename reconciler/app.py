@@ -247,6 +247,7 @@ def web(daemon: Daemon) -> Starlette:
             clock=clock,
             history=history,
             tell=tell,
+            latest=lambda: daemon.journal.latest,
             began_at=daemon.state.began_at,
             node=daemon.settings.node_name,
             token_file=daemon.settings.token_file,

@@ -33,6 +33,7 @@ class LogAndMetrics:
         self.metrics, self._log, self._once = metrics, get_logger(), Once()
         self.recent = recent or Recent()
         self.evidence = Evidence()
+        self.latest: tuple[float, Plan] | None = None  # the last plan, and when it was made
         self._pressure: dict[str, Pressure] = {}
         self._without_inodes: set[str] = set()
 
@@ -161,6 +162,7 @@ class LogAndMetrics:
         self._log.info("removed", **told, expected_bytes=fact.expected, freed_bytes=fact.freed)
 
     def decided(self, plan: Plan, state: State, at: float) -> None:
+        self.latest = (at, plan)
         self.metrics.decided(plan, state)
         if plan.hold is not None and state.pressure is Pressure.RECLAIMING:
             self._held(plan.hold, at)

@@ -34,6 +34,8 @@ from ..report import (
 from .health import missing
 from .view import View
 
+BIG = 500  # images; planning for so many takes about 5 ms
+FRESH = 1.0  # seconds
 SLICE = 0.01  # seconds of work before the loop gets its turn
 
 T = TypeVar("T")
@@ -49,10 +51,19 @@ async def sliced(items: Iterable[T]) -> AsyncIterator[T]:
             until = time.monotonic() + SLICE
 
 
+def plan_now(view: View, now: float) -> Plan:
+    """The loop's own plan while it is fresh; on a big node always, where planning anew would hold
+    up the loop: there it is as old as the last listing at the most."""
+    latest = view.latest()
+    if latest is not None and (now - latest[0] < FRESH or len(view.state.graph.images) > BIG):
+        return latest[1]
+    return decide(view.state, view.state.policy, now)
+
+
 def status(view: View) -> Json:
     """One look: how full, what it does, what holds it, what it lives on."""
     state, now = view.state, view.clock()
-    plan = decide(state, state.policy, now)
+    plan = plan_now(view, now)
     policy = state.policy
     return document("Status", now) | {
         "version": __version__,
@@ -150,7 +161,7 @@ def _users(one: Image, state: State) -> list[Json]:
 async def plan(view: View) -> Json:
     """The plan as `reconciler plan -o json` gives it."""
     state, now = view.state, view.clock()
-    made = decide(state, state.policy, now)
+    made = plan_now(view, now)
     scene = Scene(state, state.policy or Policy(), now)
     kept = []
     async for one in sliced(made.kept):

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..domain.decision import Plan
 from ..domain.facts import Fact
 from ..domain.state import State
 from ..history import Entry
@@ -26,6 +27,7 @@ class View:
     clock: Callable[[], float]  # seconds since 1970
     history: Callable[[int, float, str], Awaitable[tuple[Entry, ...]]]  # count, since, image
     tell: Callable[[Fact], None]
+    latest: Callable[[], tuple[float, Plan] | None]  # the loop's own last plan, and its time
     began_at: float
     node: str = ""  # --node-name
     token_file: Path | None = None  # without one nothing can be asked for

@@ -11,12 +11,13 @@ import jsonschema
 import pytest
 from starlette.applications import Starlette
 
+from reconciler.domain.decision import Plan, decide
 from reconciler.domain.facts import Fact, Paused, ReclaimAsked, Resumed
 from reconciler.domain.policy import Mode, Place, Required
 from reconciler.domain.reference import parse_pattern
 from reconciler.domain.state import State
 from reconciler.history import Entry, History
-from reconciler.http import face
+from reconciler.http import documents, face
 from reconciler.http.health import Pulse
 from reconciler.http.view import View
 from reconciler.metrics import Metrics
@@ -45,6 +46,7 @@ class Face:
 
     def __init__(self, folder: Path, state: State, token: str | None = None) -> None:
         self.told: list[Fact] = []
+        self.latest: tuple[float, Plan] | None = None
         self.recent = Recent()
         self.recent.sampled(state)
         self.recent.say({"event": "removed", "level": "info", "timestamp": "2027-01-15T08:00:00Z"})
@@ -68,6 +70,7 @@ class Face:
                 clock=lambda: NOW,
                 history=entries,
                 tell=self.told.append,
+                latest=lambda: self.latest,
                 began_at=T0,
                 token_file=token_file,
             )
@@ -124,6 +127,19 @@ async def test_the_openapi_document_names_every_route_and_no_other(seen: Face) -
     assert served == {path: set(methods) for path, methods in document["paths"].items()}
     known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
     assert set(references(document)) <= known
+
+
+async def test_a_big_nodes_status_is_the_loops_own_plan(tmp_path: Path) -> None:
+    """Planning for thousands of images anew for every look would hold up the loop."""
+    many = [image(f"app{number}:v1") for number in range(documents.BIG + 1)]
+    big = state_of(many)
+    seen = Face(tmp_path, big)
+    seen.latest = (NOW - 20, decide(big, big.policy, NOW - DAY))
+    answered = (await ask(seen.app, "/api/v1/status")).json
+    assert answered["counts"]["kept"] == len(many)  # so young they were when the loop looked
+    small = Face(tmp_path, state())
+    small.latest = seen.latest
+    assert (await ask(small.app, "/api/v1/status")).json["counts"]["candidates"] == 1
 
 
 async def test_every_image_is_told_with_its_verdict_and_what_keeps_it(seen: Face) -> None:

@@ -55,6 +55,7 @@ class Served:
                 clock=Clock(),
                 history=_no_history,
                 tell=lambda fact: None,
+                latest=lambda: None,
                 began_at=T0,
             )
         )
