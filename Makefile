@@ -41,6 +41,9 @@ bench-eviction: $(STAMP) ## the figures of docs/eviction.md, into it (TRACES=DIR
 	$(BIN)/python -m tests.bench.eviction --write docs/eviction.md \
 	  $(if $(TRACES),--traces $(TRACES)) $(if $(SEEDS),--seeds $(SEEDS))
 
+soak: $(STAMP)   ## the daemon in virtual time under all that can happen, MINUTES=10, SEED=n (else a fresh one)
+	$(BIN)/python -m tests.model.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
 fuzz: $(STAMP)   ## parsers and decoders on hostile bytes, MINUTES=10 for each of the three
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
 

@@ -7,10 +7,13 @@ import asyncio
 import selectors
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import anyio.lowlevel
 import anyio.to_thread
+
+from reconciler import app
 
 T = TypeVar("T")
 
@@ -68,15 +71,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 @contextmanager
 def threads_inline() -> Iterator[None]:
     """Work meant for a thread is done in place, after a turn of the loop: a thread of its own
-    would run in real time."""
+    would run in real time. The daemon's way with the garbage collector is left out: here one
+    process is a thousand daemons, each of which would freeze what the last one left."""
 
     async def run_sync(work: Callable[..., T], *args: Any, **_: Any) -> T:
         await anyio.lowlevel.checkpoint()
         return work(*args)
 
-    before = anyio.to_thread.run_sync
+    before, names = anyio.to_thread.run_sync, vars(app)
+    collector = names["gc"]
+    names["gc"] = SimpleNamespace(
+        collect=lambda: 0, freeze=lambda: None, set_threshold=lambda *_: None
+    )
     anyio.to_thread.run_sync = run_sync  # type: ignore[assignment] # for as long as this lasts
     try:
         yield
     finally:
-        anyio.to_thread.run_sync = before
+        anyio.to_thread.run_sync, names["gc"] = before, collector

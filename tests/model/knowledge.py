@@ -94,6 +94,7 @@ class Knowledge:
             self.on_disk = Ages()
         for times in (self.ages.first, self.ages.used, self.ages.sent, self.ages.removed):
             times.update({key: min(at, now) for key, at in times.items()})
+        self.ages.back = {k: (min(at, now), gap) for k, (at, gap) in self.ages.back.items()}
         # How often it was refused is not remembered, that it was asked for is.
         self.ages.refused = {k: (at + REFUSED_FIRST, 1) for k, at in self.ages.sent.items()}
         self.look: Look | None = None  # the last complete listing
@@ -140,8 +141,11 @@ class Knowledge:
         self._next.containers = {one.id: one.image.image for one in answer}
         self._next.containers_at = at
         for one in answer:
-            if not one.image_ref and not one.image_id:
-                self.odd.setdefault(one.id, min(self._next.began, self.heard.get(one.id, at)))
+            if one.image_ref or one.image_id:
+                self.odd.pop(one.id, None)
+            else:
+                since = min(self._next.began, self.heard.get(one.id, at))
+                self.odd.setdefault(one.id, since)
         self._finish()
 
     def sandboxes(self, answer: list[Any]) -> None:

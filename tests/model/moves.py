@@ -198,7 +198,7 @@ def _container(world: World, dice: Dice, pod: str) -> None:
         return
     volumes = {}
     mounted = _image(world, dice)
-    if node.habits.image_volumes and mounted is not None and dice.number(0, 3) == 0:
+    if node.habits.image_volumes and mounted is not None and dice.number(0, 1):
         volumes = {"/data": _text(world, mounted, dice)}
     labels = dict(node.sandboxes[pod].labels)
     text = _text(world, image, dice)
@@ -244,7 +244,7 @@ def remove_pod(world: World, dice: Dice) -> None:
 def fill(world: World, dice: Dice) -> None:
     """The disk is so full now, in percent, whatever the images take."""
     images = world.node.used() - world.node.base
-    percent = dice.pick((30, 68, 72, 78, 82, 88, 95))
+    percent = dice.pick((30, 68, 72, 78, 82, 88, 88, 95, 95))
     world.node.base = max(0, CAPACITY * percent // 100 - images)
     world.note("the disk is full to percent", percent)
 
@@ -311,7 +311,7 @@ def spoil(world: World, dice: Dice) -> None:
 
 def mend(world: World, dice: Dice) -> None:
     """The operator puts right what was spoilt."""
-    world.book.write(world.book.wanted)
+    world.book.change(enforce=True)
     world.note("policy mended")
     world.nudge()
 
@@ -385,6 +385,33 @@ def event_fault(world: World, dice: Dice) -> None:
         error = rpc_error(dice.pick(CODES), "broken") if dice.number(0, 1) else None
         streams.end_all(error)
     world.note("event stream:", fate)
+
+
+def ambush(world: World, dice: Dice) -> None:
+    """In the last moment before a removal is sent, its image is excluded or used."""
+    kind = dice.number(0, 3)
+
+    def strike() -> None:
+        image = world.about_to_go()
+        if image is None:
+            world.service.during["save", "before"].append(strike)  # lies in wait for the next one
+            return
+        if kind == 0:
+            world.book.change(in_place=True, rules=(policies.by_id(image.hex_id),))
+        else:
+            _use(world, image)
+        world.note(f"ambush {kind}:", image.hex_id)
+
+    world.service.during["save", "before"].append(strike)
+    world.note(f"ambush {kind} laid")
+
+
+def _use(world: World, image: Stored) -> None:
+    """A container of that very image, in a pod that is there or a new one."""
+    node, now = world.node, world.clock()
+    pod = next(iter(node.sandboxes.values()), None) or node.run_pod("ambush", now)
+    made = node.create(pod.id, node.habits.id_text(image.hex_id), now, labels=dict(pod.labels))
+    node.start(made.id, now)
 
 
 def slow_disk(world: World, dice: Dice) -> None:
@@ -462,6 +489,7 @@ MOVES: dict[Move, int] = {
     fault: 3,
     event_fault: 3,
     slow_disk: 2,
+    ambush: 3,
     lie: 1,
     surprise: 6,
 }

@@ -18,14 +18,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from reconciler.embedded.habits import ALL
+from reconciler.embedded.habits import ALL, Habits
+from reconciler.embedded.node import layer
 
 from .clockwork import threads_inline
 from .moves import MOVES, fill, pull, run_pod
-from .world import Broken, World, quiet
+from .policies import Version
+from .world import CAPACITY, MIB, Broken, World, quiet
 
 T = TypeVar("T")
 EPISODE = 300  # steps of one world
+TROUBLES = 150  # steps before the calm
 
 
 class Random:
@@ -75,6 +78,33 @@ def episode(seed: int, folder: Path, tally: Tally, steps: int = EPISODE) -> None
         world.close()
 
 
+def settle(seed: int, habits: Habits, folder: Path) -> None:
+    """A world with troubles, then none: the daemon must go on with its work by itself."""
+    random.seed(seed)
+    dice = Random(seed)
+    world = World(habits, folder)
+    try:
+        world.book.change(minimum_age=3, protect_unpullable=False)
+        world.start()
+        moves, weights = list(MOVES), list(MOVES.values())
+        for move in random.Random(seed + 1).choices(moves, weights, k=TROUBLES):
+            move(world, dice)
+        world.calm()
+        for number in range(6):
+            name = f"registry.example.com/new/{number}:v1"
+            world.node.publish(name, [layer(name, 300 * MIB)])
+            world.node.pull(name, world.clock())
+        world.book.write(Version(minimum_age=3, high=62, low=61, come_back_for=0))
+        world.nudge()
+        world.node.base = 0
+        world.node.base = CAPACITY * 625 // 1000 - world.node.used()
+        before = world.oracle.removals
+        world.advance(900.0)
+        assert world.oracle.removals > before, f"nothing was removed\n{world.oracle.history}"
+    finally:
+        world.close()
+
+
 def soak(seed: int, minutes: float) -> int:
     """Episodes until the time is over; the exit code."""
     quiet()
@@ -89,7 +119,7 @@ def soak(seed: int, minutes: float) -> int:
                     if not isinstance(error, Broken):
                         traceback.print_exc()
                     print(f"{error}\n\n1 violation: episode seed {seed + number}")
-                    print(f"again: python -m tests.model.soak --seed {seed + number} --episodes 1")
+                    print(f"again: make soak SEED={seed + number}")
                     return 1
             number += 1
             if time.monotonic() - told > 30:

@@ -24,13 +24,13 @@ from reconciler.domain.facts import Fact, UsageSampled
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
 from reconciler.domain.state import State
 from reconciler.embedded.habits import Habits
-from reconciler.embedded.node import Node, layer
+from reconciler.embedded.node import Node, Stored, layer
 from reconciler.engine.journal import LogAndMetrics
 from reconciler.metrics import Metrics
 from reconciler.settings import Settings
 from reconciler.sources.policy_file import PolicySource
 
-from .clockwork import VirtualLoop
+from .clockwork import Livelock, VirtualLoop
 from .oracle import Oracle
 from .policies import Book
 from .stream import rpc_error
@@ -128,7 +128,11 @@ class World:
 
     def advance(self, seconds: float) -> None:
         """Lets everybody do what there is to do for so long. Raises Broken."""
-        self.loop.run_until_complete(asyncio.sleep(seconds))
+        try:
+            self.loop.run_until_complete(asyncio.sleep(seconds))
+        except Livelock:
+            self.check()  # a broken promise is worse
+            raise
         self.check()
 
     def check(self) -> None:
@@ -246,6 +250,14 @@ class World:
             self.oracle.measured(one.used)
         self.oracle.weigh(self.book.read)
 
+    def about_to_go(self) -> Stored | None:
+        """The image whose removal the daemon is about to ask for, while it writes that down."""
+        state = self._daemon.reconciler.state if self._daemon is not None else None
+        for key, removal in state.removals.items() if state is not None else ():
+            if removal.begun_at == self.clock() and removal.answered_at is None:
+                return self.node.images.get(key)
+        return None
+
     # --- the world around it -------------------------------------------------------------------
 
     def note(self, text: str, more: object = "") -> None:
@@ -261,6 +273,20 @@ class World:
         if habits is not None:
             self.node.habits = habits
         self.service.down = False
+
+    def calm(self) -> None:
+        """All troubles are over; what they left behind stays."""
+        service = self.service
+        service.faults.clear()
+        service.during.clear()
+        service.streams.fates.clear()
+        service.streams.go_on()
+        service.streams.odd.clear()
+        self.slow_saves.clear()
+        self.recover()
+        if not self.running:
+            self.start()
+        self.note("all is calm")
 
 
 async def _saves_nothing(state: State) -> None:

@@ -1,0 +1,111 @@
+"""The whole daemon in virtual time under whatever can happen to it; every removal is judged.
+
+A short run with fixed seeds; `make soak MINUTES=n` goes on with fresh ones. Where a world breaks a
+promise, hypothesis makes the way there small.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from reconciler.embedded.habits import ALL
+
+from .clockwork import threads_inline
+from .moves import MOVES, Move, fill, pull, run_pod
+from .soak import Tally, episode, settle
+from .world import World, quiet
+
+T = TypeVar("T")
+WORLDS = range(1000, 1010)
+WEIGHTED = [move for move, weight in MOVES.items() for _ in range(weight)]
+
+
+@pytest.mark.timeout(300)
+def test_no_promise_is_broken_in_any_world_of_fixed_seeds(tmp_path: Path) -> None:
+    """Random moves, hundreds in each world, and not one removal that must not be."""
+    quiet()
+    tally = Tally()
+    with threads_inline():
+        for seed in WORLDS:
+            folder = tmp_path / str(seed)
+            folder.mkdir()
+            episode(seed, folder, tally)
+    print(f"{tally.steps} steps, {tally.removals} removals, unknowable: {dict(tally.unknowable)}")
+    assert tally.removals > len(WORLDS), "so few removals prove nothing"
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("habits", ALL.values(), ids=ALL)
+def test_work_resumes_when_all_troubles_are_over(habits: object, tmp_path: Path) -> None:
+    """Safe and stuck is not safe: with every fault gone, a full disk is brought back to its mark,
+    or nothing is left that may go."""
+    quiet()
+    with threads_inline():
+        settle(list(ALL.values()).index(habits), habits, tmp_path)  # type: ignore[arg-type] # Habits
+
+
+class Drawn:
+    """Dice that hypothesis throws, so that it can throw smaller ones."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        self._data = data
+
+    def number(self, least: int, most: int) -> int:
+        return self._data.draw(st.integers(least, most))
+
+    def pick(self, among: Sequence[T]) -> T:
+        return self._data.draw(st.sampled_from(list(among)))
+
+
+class Node(RuleBasedStateMachine):
+    """A world and its moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        quiet()
+        self._inline = threads_inline()
+        self._inline.__enter__()
+        self._folder = tempfile.TemporaryDirectory(prefix="model-")
+        self._world: World | None = None
+
+    @initialize(habits=st.sampled_from(list(ALL.values())), data=st.data())
+    def begin(self, habits: object, data: st.DataObject) -> None:
+        self._world = world = World(habits, Path(self._folder.name), mute=True)  # type: ignore[arg-type] # Habits
+        pull(world, Drawn(data))
+        run_pod(world, Drawn(data))
+        fill(world, Drawn(data))
+        world.book.change(minimum_age=data.draw(st.sampled_from((0, 3, 20))))
+        world.start()
+
+    @rule(move=st.sampled_from(WEIGHTED), data=st.data())
+    def step(self, move: Move, data: st.DataObject) -> None:
+        assert self._world is not None
+        move(self._world, Drawn(data))
+        self._world.check()
+
+    def teardown(self) -> None:
+        try:
+            if self._world is not None:
+                self._world.close()
+        finally:
+            self._folder.cleanup()
+            self._inline.__exit__(None, None, None)
+
+
+Node.TestCase.settings = settings(
+    max_examples=15,
+    stateful_step_count=50,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+TestNode = pytest.mark.timeout(300)(Node.TestCase)
