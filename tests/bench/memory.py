@@ -1,11 +1,14 @@
-"""How much memory the daemon holds: `reconciler run` as it is, HTTP on, beside a prepared node."""
+"""How much memory the daemon holds: `reconciler run`, HTTP on, beside a prepared node, with the
+environment that config/reconciler.service gives it."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 from tests.real.daemon import Daemon
 from tests.real.images import until
@@ -15,16 +18,28 @@ from .on_prepared import home
 from .prepared import PreparedNode
 
 FLOOR = "import grpc.aio, sys; print(flush=True); sys.stdin.read()"
+UNIT = Path(__file__).parents[2] / "config" / "reconciler.service"
 LISTINGS = 30
 MILLION = 1_000_000
 
 
+def shipped() -> dict[str, str]:
+    """The environment of the unit we ship; the image sets the same."""
+    lines = UNIT.read_text().splitlines()
+    told = [line.removeprefix("Environment=") for line in lines if line.startswith("Environment=")]
+    return dict(one.split("=", 1) for one in told)
+
+
 def floor(tries: int = 3) -> float:
-    """Bytes of a process that imports grpc.aio and does nothing."""
+    """Bytes of a process that imports grpc.aio and does nothing, in the same environment."""
     found = []
+    environment = os.environ | shipped()
     for _ in range(tries):
         with subprocess.Popen(
-            [sys.executable, "-c", FLOOR], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", FLOOR],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
         ) as idle:
             assert idle.stdout is not None
             idle.stdout.readline()
@@ -60,6 +75,7 @@ def _grown(images: int, containers: int, listings: int, events: int = 0) -> tupl
     """Bytes after so many listings, and after so many events on top."""
     with home() as folder, PreparedNode(folder, images, containers) as node:
         daemon = Daemon(node.endpoint, folder / "daemon")
+        daemon.environment = shipped()
         daemon.write_policy("99%", "98%", mode="observe")
         with daemon:
             told = daemon.wait_for("starting")
