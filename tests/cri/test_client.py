@@ -463,6 +463,28 @@ async def test_an_answer_that_does_not_decode_is_a_failure(tmp_path: Path) -> No
         await server.stop(None)
 
 
+async def test_one_item_that_does_not_decode_fails_the_whole_list(tmp_path: Path) -> None:
+    """Items are decoded one by one: one left out would be a container that nobody knows of."""
+
+    async def garbled(request: Any, context: Any) -> AsyncIterator[bytes]:
+        good = pb.StreamImagesResponse(images=[pb.Image(id="sha256:" + "a" * 64)])
+        yield good.SerializeToString() + b"\x0a\x03\xff\xff\xff"
+
+    methods = {"StreamImages": grpc.unary_stream_rpc_method_handler(garbled)}
+    server = grpc.aio.server()
+    generic = grpc.method_handlers_generic_handler("runtime.v1.ImageService", methods)
+    server.add_generic_rpc_handlers((generic,))
+    path = str(tmp_path / "cri.sock")
+    server.add_insecure_port(f"unix:{path}")
+    await server.start()
+    try:
+        async with open_client(path) as client:
+            with pytest.raises(RuntimeRefused, match=r"list of Images at .*no message we can read"):
+                await client.list_all()
+    finally:
+        await server.stop(None)
+
+
 @pytest.mark.parametrize(
     ("endpoint", "path"),
     [
