@@ -31,7 +31,8 @@ class Ghost:
 
 @dataclass(frozen=True, slots=True)
 class RemovalRecord:
-    """A removal we began. `answered_at` is None until a listing lacked the image."""
+    """A removal we began, or were refused, at `begun_at`. `answered_at` is None until a listing
+    lacked the image."""
 
     begun_at: float
     names: tuple[str, ...] = ()

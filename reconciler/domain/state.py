@@ -22,6 +22,7 @@ from .watermark import FilesystemState, Pressure, measured, pressed
 
 REFUSAL_FIRST = 300.0  # seconds a refused image is left alone, doubling up to REFUSAL_LAST
 REFUSAL_LAST = 3600.0
+NOTED_BEFORE = 60.0  # seconds that a removal may be noted before it is sent: the disk is slow
 LOST_FIRST = 10.0  # seconds the first time that the runtime went away instead of an answer
 HUNG = 60.0  # seconds after which no answer is no restart: that image is what it hangs on
 REST_FIRST = 60.0  # seconds of rest when removals free nothing, doubling up to REST_LAST
@@ -328,6 +329,9 @@ def _refuse(state: State, key: str, fact: facts.RemovalFinished) -> None:
     wait = min(REFUSAL_FIRST * 2 ** (count - 1), REFUSAL_LAST) if count else LOST_FIRST
     reason = fact.error or "the runtime answered OK, but the image is still listed"
     state.refusals[key] = Refusal(fact.at + wait, count, reason)
+    if count:  # what is left of it after a restart counts from the answer, not from the call
+        state.removals[key] = replace(state.removals[key], begun_at=fact.at)
+        state.changed_removals.add(key)
     if fact.error is None or fact.lost:
         _seen_anew(state, key, fact.at)
 
@@ -366,7 +370,7 @@ def _meet_images(state: State, now: float) -> None:
 
 def _refuse_still(state: State, key: str, removal: RemovalRecord) -> None:
     """How often an image was refused is not remembered over a restart, that it was asked for is."""
-    until = removal.begun_at + REFUSAL_FIRST
+    until = removal.begun_at + NOTED_BEFORE + REFUSAL_FIRST
     reason = "its removal was asked for before a restart, and it is still listed"
     state.refusals[key] = Refusal(until, 1, reason)
 

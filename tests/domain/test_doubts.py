@@ -119,7 +119,8 @@ def test_an_image_whose_removal_nobody_saw_end_counts_as_seen_just_now() -> None
     assert _kept(state, APP, LATER + 1) is Kind.YOUNG
     absorb(listed([APP], at=LATER + 119), state)
     assert _kept(state, APP, LATER + 121) is Kind.REFUSED  # asked for only three minutes ago
-    assert _kept(state, APP, LATER + 241) is None
+    assert _kept(state, APP, LATER + 299) is Kind.REFUSED
+    assert _kept(state, APP, LATER + 301) is None
 
 
 def test_a_mounted_tag_that_moved_before_we_first_looked_keeps_what_it_may_have_meant() -> None:
@@ -160,3 +161,23 @@ def test_marks_raised_in_mid_reclaim_end_it() -> None:
     assert decide(state, state.policy, LATER).eviction is not None
     absorb(facts.PolicyLoaded(LATER, policy(watermarks=marks(90, 80))), state)
     assert decide(state, state.policy, LATER).eviction is None
+
+
+def test_a_refusal_is_remembered_over_a_restart_from_its_answer_on() -> None:
+    """RemoveImage hung for minutes before it was refused: started anew a moment later, the daemon
+    leaves the image alone for as long as if it had never ended."""
+    app = image("app:v1", 5 * GIB)
+    state = state_of([app])
+    begun = facts.RemovalBegun(LATER, app.id, app.names)
+    absorb(begun, state)
+    answered = LATER + 500
+    absorb(listed([app], at=answered), state)
+    absorb(
+        facts.RemovalFinished(answered, app.id, app.names, "watermark", False, "no", 500.0, GIB, 0),
+        state,
+    )
+    again = State(began_at=answered + 1)
+    again.removals = dict(state.removals)
+    absorb(facts.PolicyLoaded(answered + 1, policy()), again)
+    absorb(listed([app], at=answered + 1), again)
+    assert again.refusals[app.key].until >= answered + 300

@@ -69,6 +69,7 @@ class Observer:
         self._driver, self._pause_name = Driver(socket_path), pause_name
         self._image_volumes = image_volumes
         self._over = threading.Event()
+        self._looked_at = 0.0  # when the last whole look began
         self.books = Books()
         self.failure: Exception | None = None
 
@@ -92,6 +93,7 @@ class Observer:
 
     def look(self) -> None:
         """One look. Raises grpc.RpcError when the runtime does not answer all of it."""
+        began = time.time()
         before, boxes_before = self._containers(), self._sandboxes()
         for container_id, container in before.items():
             if container_id not in self.books.uses:
@@ -111,6 +113,7 @@ class Observer:
             bool(boxes_before & boxes_after) and self._pause_name not in names
         )
         self.books.looks += 1
+        self._looked_at = began
 
     def _note(self, container: Any) -> None:
         """A container seen for the first time: what it was made from, and what it mounts."""
@@ -124,7 +127,8 @@ class Observer:
                 raise
             images |= {mount.image.image for mount in status.mounts if mount.image.image}
         assert all(image.startswith("sha256:") for image in images), images
-        made_at = container.created_at / 1e9
+        # A container whose making a kill cut short has no time: made after the last look at least.
+        made_at = container.created_at / 1e9 or self._looked_at
         self.books.uses[container.id] = Use(frozenset(images), made_at, made_at)
 
     def _ask(self, call: str, **fields: Any) -> Any:

@@ -49,5 +49,5 @@ def test_a_refused_image_is_left_alone_over_a_restart() -> None:
     state.ledger[app.key] = ImageRecord(first_seen=T0 - DAY)
     state.removals[app.key] = RemovalRecord(begun_at=T0 - 10, names=app.names)
     absorb(listed([app], at=T0), state)
-    assert decide(state, state.policy, T0 + 280).eviction is None
-    assert decide(state, state.policy, T0 + 291).eviction is not None
+    assert decide(state, state.policy, T0 + 340).eviction is None
+    assert decide(state, state.policy, T0 + 351).eviction is not None
