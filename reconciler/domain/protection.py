@@ -64,9 +64,9 @@ def _in_use(image: Image, scene: Scene) -> str | None:
         users = sorted(u for u in graph.users_of(image.key) if u in graph.containers)
         if users:
             return and_more([describe(graph.containers[users[0]], scene)], users)
-    asking = sorted(graph.asking_for(image))
-    if not asking:
+    if image.key not in scene.asked:
         return None
+    asking = sorted(graph.asking_for(image))
     first = graph.containers[asking[0]]
     text = f"{describe(first, scene)} asked for {first.image}, which means this image by now"
     return and_more([text], asking)
