@@ -16,7 +16,7 @@ from reconciler.domain.inventory import (
     UsageSample,
     Volume,
 )
-from reconciler.domain.policy import Exclusion, Mark, Mode, Place, Policy, Watermarks
+from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Place, Policy, Watermarks
 from reconciler.domain.reference import parse_pattern
 from reconciler.domain.runtime import RuntimeVersion
 from reconciler.domain.state import State, absorb
@@ -86,6 +86,11 @@ def usage(percent: float, at: float = T0, capacity: int = 100 * GIB) -> UsageSam
 
 def exclusion(pattern: str, line: int = 8, **fields: object) -> Exclusion:
     return Exclusion(parse_pattern(pattern), Place("policy.yaml", line, 5), **fields)  # type: ignore[arg-type] # fields of Exclusion, by name
+
+
+def expendable(pattern: str = "reg.example/**") -> Expendable:
+    """What it matches goes, marks or not, unless something protects it at that moment."""
+    return Expendable(parse_pattern(pattern), Place("policy.yaml", 12, 5), 0.0)
 
 
 def policy(**fields: object) -> Policy:

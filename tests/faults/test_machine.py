@@ -23,7 +23,7 @@ from tests.acceptance.test_run import POLICY as ENFORCING
 from tests.acceptance.test_run import made
 from tests.builders import DAY, GIB, container
 from tests.engine.world import Clock, FakeRuntime
-from tests.faults.machine import LINE, Machine
+from tests.faults.machine import LINE, POLICY, Machine
 
 SIZED = "size=400k,nr_inodes=40"
 
@@ -112,6 +112,7 @@ async def test_a_clock_set_back_over_a_restart_makes_no_image_old(tmp_path: Path
 
 async def test_a_process_stopped_for_an_hour_decides_on_nothing_it_knew(tmp_path: Path) -> None:
     """SIGSTOP with every image in use meanwhile: the first thing after it is to look anew."""
+    (tmp_path / "policy.yaml").write_text(POLICY.replace("1h", "0s"))
     machine = Machine(tmp_path, FakeRuntime(Clock()))
     await machine.settle()
     users = [container(f"user{n}", one) for n, one in enumerate(LINE)]
@@ -126,6 +127,7 @@ async def test_a_disk_that_takes_a_minute_to_write_costs_time_and_no_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each save takes a minute, and a pod starts in the middle of each without an event."""
+    (tmp_path / "policy.yaml").write_text(POLICY.replace("1h", "0s"))
     machine = Machine(tmp_path, FakeRuntime(Clock()))
     await machine.settle()
     save, started = Ledger.save, 0

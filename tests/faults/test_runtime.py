@@ -23,6 +23,7 @@ from reconciler.domain.watermark import Pressure
 from tests.builders import CONTAINERD_2, GIB, container, digest, image
 from tests.engine.test_reclaim import LINE, NAMES, full_world, hold, told
 from tests.engine.world import World, box_of
+from tests.stories.test_failure_stories import greedy
 
 CODES = [code for code in grpc.StatusCode if code.name != "OK"]
 each_code = pytest.mark.parametrize("code", CODES, ids=lambda code: code.name)
@@ -161,6 +162,7 @@ async def test_answers_that_come_late_are_used_and_not_trusted_for_longer() -> N
     """Every list takes 45 s, and a pod starts during each, without an event: what it uses stays,
     and the reclaim comes to its end all the same."""
     world = await full_world()
+    greedy(world)
     started: list[str] = []
 
     def slow() -> None:
@@ -173,7 +175,7 @@ async def test_answers_that_come_late_are_used_and_not_trusted_for_longer() -> N
     world.runtime.during["list_all"] = slow
     await world.turns(60)
     assert_reclaimed(world)
-    assert len(world.runtime.removed) == 2
+    assert len(world.runtime.removed) == 4
     assert set(started) <= set(world.runtime.images)
 
 
@@ -286,7 +288,8 @@ async def test_events_that_lie_cost_no_image(distortion: Distortion, late: int) 
     """Pods come and go under pressure for ten minutes while the stream loses, doubles, delays,
     reorders, replays and invents: nothing in use goes, and the disk has room in the end."""
     chance = random.Random(f"{distortion.__name__} {late}")
-    world = await full_world(*LINE, minimum_age=0.0, come_back_for=0.0)
+    world = await full_world()
+    greedy(world)
     world.mailbox.put("stream", facts.EventsOpened(world.clock()))
     keeper = container("keeper", LINE[7])
     world.runtime.run(keeper)
@@ -350,6 +353,7 @@ async def test_a_stream_that_breaks_every_second_is_told_a_few_times(log: list[E
 async def test_a_stream_that_stalls_silently_frees_no_image() -> None:
     """It looks healthy and tells nothing: each removal has a listing of its own all the same."""
     world = await full_world(VICTIM, *LINE)
+    greedy(world)
     world.mailbox.put("opened", facts.EventsOpened(world.clock()))
     world.runtime.run(container("other", LINE[7]))
     world.runtime.during["list_all"] = lambda: world.runtime.run(container("web", VICTIM))

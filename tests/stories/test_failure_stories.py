@@ -30,7 +30,18 @@ from reconciler.domain.runtime import RuntimeTooLate
 from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
 from reconciler.engine.reconcile import Reconciler
-from tests.builders import DAY, GIB, MIB, T0, container, digest, exclusion, image, policy
+from tests.builders import (
+    DAY,
+    GIB,
+    MIB,
+    T0,
+    container,
+    digest,
+    exclusion,
+    expendable,
+    image,
+    policy,
+)
 from tests.engine.test_reclaim import LINE, NAMES, full_world, hold, told
 from tests.engine.world import World, box_of
 
@@ -51,6 +62,14 @@ def pulled(name: str) -> Image:
 async def crowded(*first: Image, **fields: Any) -> World:
     """A disk over its high mark; the images given are the first in line, eight others follow."""
     return await full_world(*first, *LINE, base=60 * GIB, **fields)
+
+
+def greedy(world: World) -> None:
+    """From now on every image goes at once that is not in use, or of a sandbox: no age, no size
+    and no worth protects it any more."""
+    world.edits.save(
+        policy(minimum_age=0.0, minimum_size=0, come_back_for=0.0, expendable=(expendable(),))
+    )
 
 
 def assert_reclaimed(world: World) -> None:
@@ -84,9 +103,10 @@ async def test_story_1_a_fleet_that_can_start_no_pod_for_want_of_its_pause_image
 ) -> None:
     """Not pinned, larger than the smallest size, in a private registry from which no runtime can
     pull it again: one way to know it is enough."""
-    private = "602401143452.dkr.ecr.us-west-2.amazonaws.com/eks"
+    private = "reg.example/602401143452/eks"
     pause = pulled(f"{private}/pause:3.5" if told_by == "name" else f"{private}/infra:3.5")
-    world = await crowded(pause, minimum_size=0)
+    world = await crowded(pause)
+    greedy(world)
     if told_by == "sandbox":
         box = Sandbox(box_of("web"), "default/web", world.clock(), (pause.tags[0],))
         world.runtime.sandboxes[box.id] = box
@@ -165,6 +185,7 @@ async def test_story_4_disk_pressure_empties_the_whole_cache() -> None:
 async def test_story_5_the_image_of_a_running_container_is_removed(state: ContainerState) -> None:
     """In any state of its container, and also if that came between the decision and the call."""
     world = await crowded(VICTIM)
+    greedy(world)
     late = replace(container("late", VICTIM), state=state)
 
     def starts() -> None:
@@ -298,6 +319,7 @@ async def test_story_12_an_image_in_use_looks_unused_because_its_reference_is_no
     """The container tells a digest name, and its tag may mean another image by now."""
     user = replace(container("web", VICTIM), image_ref=VICTIM.digests[0])
     world = await crowded(VICTIM)
+    greedy(world)
     world.runtime.run(user)
     if tag_moved:
         newer = replace(image("newer:v1", 3 * GIB), tags=VICTIM.tags)
@@ -362,6 +384,7 @@ async def test_story_15_removal_takes_the_node_down_by_input_and_output() -> Non
 async def test_hazard_a_deleted_event_that_never_comes_keeps_an_image_for_ever() -> None:
     """CRI-O removes a pod's containers without a word: the next listing ends their uses."""
     world = await crowded(VICTIM)
+    greedy(world)
     world.mailbox.put("stream", facts.EventsOpened(world.clock()))
     world.runtime.run(container("web", VICTIM), container("other", LINE[0]))
     await world.turns(60)
@@ -379,6 +402,7 @@ async def test_hazard_an_event_is_taken_for_the_truth() -> None:
     before each removal decides."""
     users = [container(f"user{n}", one) for n, one in enumerate([VICTIM, *LINE[:6]])]
     world = await crowded(VICTIM)
+    greedy(world)
     world.runtime.run(*users)
     await world.turn()
     for _ in range(60):
