@@ -18,6 +18,7 @@ from ..simulation.recorded import Node, RecordInvalid, document, read, trace_of
 from ..simulation.replay import Marks, Outcome, Replay
 from ..simulation.trace import Trace
 from ..simulation.workloads import workload
+from . import progress
 from .record import node_of
 from .tables import Table, emit, heading
 
@@ -88,9 +89,9 @@ def _disk(trace: Trace, node: Node, question: Question) -> tuple[float, str]:
         return float(question.disk), "as given"
     if node.capacity is not None:
         return float(node.capacity), "the node's own"
-    _progress("choosing a disk")
+    progress.show("choosing a disk")
     disk = disk_for(trace, SHARES["medium"])
-    _progress("")
+    progress.clear()
     return disk, "on which LRU lets 1 start in 20 wait needlessly; see --disk"
 
 
@@ -99,17 +100,11 @@ def _replayed(trace: Trace, disk: float, question: Question) -> list[Row]:
     total = len(question.marks) * len(question.orders)
     for marks in question.marks:
         for order in question.orders:
-            _progress(f"replaying {marks} {order} ({len(rows) + 1} of {total})")
+            progress.show(f"replaying {marks} {order} ({len(rows) + 1} of {total})")
             outcome = Replay(trace, disk, ORDERS[order](trace), marks).run()
             rows.append(Row(marks, order, outcome))
-    _progress("")
+    progress.clear()
     return rows
-
-
-def _progress(text: str) -> None:
-    """A line that is overwritten, on a terminal only."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def _show(trace: Trace, disk: float, why: str, rows: Sequence[Row]) -> None:
