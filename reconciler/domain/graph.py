@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 from .inventory import (
     Container,
@@ -36,6 +37,11 @@ from .slices import SLICE, Slices, finished
 NOTHING: frozenset[str] = frozenset()
 
 
+REMEMBERED = 20_000  # volumes, and sandboxes, of which something was told
+K = TypeVar("K")
+V = TypeVar("V")
+
+
 class ImageGraph:
     """Images by key (id without `sha256:`), and for each who uses it, known or not listed."""
 
@@ -51,7 +57,9 @@ class ImageGraph:
         self._keys_by_name: dict[str, set[str]] = {}
         self._users: dict[str, set[str]] = {}  # image key -> container and sandbox ids
         self._uses: dict[str, frozenset[str]] = {}  # container or sandbox id -> image keys
+        # What never changes for one id is remembered beyond the lists that lack it.
         self._mounts: dict[tuple[str, Volume], tuple[frozenset[str], bool]] = {}  # images, certain
+        self._pauses: dict[str, frozenset[str]] = {}  # sandbox id -> image keys
         self._asked = Asked()
 
     # --- questions -----------------------------------------------------------------------------
@@ -155,8 +163,10 @@ class ImageGraph:
             return
         self.unasked_sandboxes.discard(sandbox.id)
         named = (key for name in sandbox.pause for key in self.keys_named(name))
-        # Once told, for as long as the sandbox lives: the tag may move, its image does not.
-        self._set_uses(sandbox.id, self._uses.get(sandbox.id, frozenset()).union(named))
+        # Once told, for good: the tag may move, a list may lack the sandbox for a moment.
+        told = self._pauses.get(sandbox.id, frozenset()).union(named)
+        _remember(self._pauses, sandbox.id, told)
+        self._set_uses(sandbox.id, told)
 
     # --- images --------------------------------------------------------------------------------
 
@@ -243,7 +253,7 @@ class ImageGraph:
         keys = before | by_digest | self.keys_named(volume.image)
         told = keys, certain or bool(by_digest)
         if keys:
-            self._mounts[container_id, volume] = told
+            _remember(self._mounts, (container_id, volume), told)
         return told
 
     def _keys_by_digest(self, volume: Volume) -> frozenset[str]:
@@ -266,8 +276,6 @@ class ImageGraph:
         self.touched.update(self._uses.get(container_id, ()))
         container = self.containers.pop(container_id, None)
         self._asked.forget(container)
-        for volume in (container.volumes if container else None) or ():
-            self._mounts.pop((container_id, volume), None)
         self.untold.pop(container_id, None)
         self.unasked_containers.discard(container_id)
         self._set_uses(container_id, frozenset())
@@ -293,6 +301,14 @@ class ImageGraph:
             self._uses[user_id] = keys
         else:
             self._uses.pop(user_id, None)
+
+
+def _remember(memory: dict[K, V], subject: K, told: V) -> None:
+    """Notes what was told of a subject last of all, and forgets the one told longest ago."""
+    memory.pop(subject, None)
+    memory[subject] = told
+    if len(memory) > REMEMBERED:
+        del memory[next(iter(memory))]
 
 
 def _same(known: Container, listed: Container) -> bool:

@@ -140,6 +140,30 @@ def test_a_sandbox_keeps_the_pause_image_that_its_name_meant() -> None:
     assert graph.is_used(pause.key)
 
 
+def test_a_list_that_lacks_a_sandbox_for_a_moment_does_not_lose_its_pause_image() -> None:
+    """The list was empty once; meanwhile the pause tag moved, and only memory tells the image."""
+    pause = replace(image("holder:1"), tags=("reg.example/pause:3.10",))
+    graph = ImageGraph()
+    graph.replace(Listing(T0, T0, (pause,), (), (sandbox(),)))
+    newer = replace(image("pause:new"), tags=pause.tags)
+    images = (replace(pause, tags=()), newer)
+    graph.replace(Listing(T0, T0, images, (), ()))
+    assert not graph.is_used(pause.key)
+    graph.replace(Listing(T0, T0, images, (), (sandbox(pause=None),)))
+    graph.put_sandbox(sandbox())
+    assert graph.is_used(pause.key)
+
+
+def test_a_list_that_lacks_a_container_for_a_moment_does_not_lose_what_it_mounts() -> None:
+    """The same for an image volume whose tag has moved since it was told."""
+    mounts = replace(container("c", OTHER), volumes=(volume(APP.tags[0]),))
+    graph = graph_of(mounts)
+    moved, newer = replace(APP, tags=()), replace(image("app:v2"), tags=APP.tags)
+    graph.replace(Listing(T0, T0, (moved, newer, OTHER), (), ()))
+    graph.replace(Listing(T0, T0, (moved, newer, OTHER), (mounts,), ()))
+    assert graph.is_used(moved.key)
+
+
 IMAGES = [image(f"app{n}:v1") for n in range(4)]
 CONTAINERS = st.builds(
     lambda name, of, state: replace(container(f"c{name}", IMAGES[of]), state=state),
