@@ -47,7 +47,7 @@ class Pace:
         self.list_at = now + SOON
 
     def listed(self, began_at: float, now: float) -> None:
-        self.delays, self.listed_at = backoff_delays(), now
+        self.delays, self.listed_at, self.list_not_before = backoff_delays(), now, 0.0
         self.fresh_for = max(FRESH, now - began_at)
         if self.list_at is not None and began_at >= self.list_at:
             self.list_at = None

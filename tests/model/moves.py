@@ -28,6 +28,9 @@ NAMES = (
     f"{REGISTRY}/app0:v2",
     f"{REGISTRY}/app1:v1",
     f"{REGISTRY}/team/app2:latest",
+    f"{REGISTRY}/app4:v1",
+    f"{REGISTRY}/app5:v1",
+    f"{REGISTRY}/team/app6:v1",
     f"{REGISTRY}:5000/team/app3:v1",
     f"{REGISTRY}:5000/team/app3:v2",
     "docker.io/library/nginx:1.27",
@@ -36,7 +39,7 @@ NAMES = (
     "registry.k8s.io/coredns/coredns:v1",
 )
 PAUSES = ("registry.k8s.io/pause:3.10", f"{REGISTRY}/infra/sandbox:1")
-SIZES = (MIB // 2, 40 * MIB, 90 * MIB, 300 * MIB)
+SIZES = (MIB // 2, 40 * MIB, 150 * MIB, 150 * MIB, 300 * MIB)
 CODES = (
     "CANCELLED",
     "UNKNOWN",
@@ -102,7 +105,7 @@ def _text(world: World, image: Stored, dice: Dice) -> str:
 def publish(world: World, dice: Dice) -> None:
     """A tag means another image in the registry from now on."""
     name = dice.pick((*NAMES, *PAUSES))
-    size = 300_000 if name in PAUSES else dice.pick(SIZES)
+    size = dice.pick(SIZES)
     layers = [layer(f"{name} {dice.number(0, 3)}", size)]
     world.node.publish(name, [layer("base", 20 * MIB), *layers] if size > MIB else layers)
     world.note("published", name)
@@ -119,6 +122,17 @@ def pull(world: World, dice: Dice) -> None:
 def publish_as(world: World, name: str, dice: Dice) -> None:
     number = dice.number(0, 3)
     world.node.publish(name, [layer(f"{name} {number}", dice.pick(SIZES))])
+
+
+def move_tag(world: World, dice: Dice) -> None:
+    """A new image is pushed and pulled under the tag that a container was made by."""
+    asked = [one.asked for one in world.node.containers.values() if one.asked in NAMES]
+    if asked:
+        name = dice.pick(asked)
+        number = dice.number(4, 9)
+        world.node.publish(name, [layer(f"{name} {number}", dice.pick(SIZES))])
+        image = world.node.pull(name, world.clock())
+        world.note(f"moved {name}:", image.hex_id)
 
 
 def pull_by_digest(world: World, dice: Dice) -> None:
@@ -176,7 +190,7 @@ def pin(world: World, dice: Dice) -> None:
 def run_pod(world: World, dice: Dice) -> None:
     """A pod with a container or two, all of them started or not."""
     node, now = world.node, world.clock()
-    if len(node.sandboxes) >= 6:
+    if len(node.sandboxes) >= 4:
         remove_pod(world, dice)
     uid = str(dice.number(0, 10**9))
     labels = {"io.kubernetes.pod.uid": uid} if dice.number(0, 4) else {}
@@ -188,7 +202,7 @@ def run_pod(world: World, dice: Dice) -> None:
 
 def add_container(world: World, dice: Dice) -> None:
     pods = list(world.node.sandboxes)
-    if pods and len(world.node.containers) < 15:
+    if pods and len(world.node.containers) < 8:
         _container(world, dice, dice.pick(pods))
 
 
@@ -202,7 +216,7 @@ def _container(world: World, dice: Dice, pod: str) -> None:
         volumes = {"/data": _text(world, mounted, dice)}
     labels = dict(node.sandboxes[pod].labels)
     text = _text(world, image, dice)
-    world.service.streams.next_is_odd = dice.number(0, 9) == 0
+    world.service.streams.next_is_odd = dice.number(0, 29) == 0
     try:
         made = node.create(pod, text, world.clock(), volumes=volumes, labels=labels)
     except Refused as refused:
@@ -244,7 +258,7 @@ def remove_pod(world: World, dice: Dice) -> None:
 def fill(world: World, dice: Dice) -> None:
     """The disk is so full now, in percent, whatever the images take."""
     images = world.node.used() - world.node.base
-    percent = dice.pick((30, 68, 72, 78, 82, 88, 88, 95, 95))
+    percent = world.book.wanted.high + dice.pick((-20, -2, 0, 1, 2, 4, 9))
     world.node.base = max(0, CAPACITY * percent // 100 - images)
     world.note("the disk is full to percent", percent)
 
@@ -255,7 +269,7 @@ def edit(world: World, dice: Dice) -> None:
     values: dict[str, object] = dice.pick(
         (
             {"enforce": dice.number(0, 3) > 0},
-            {"low": low, "high": low + dice.number(1, 20)},
+            {"low": low, "high": low + dice.number(1, 9)},
             {"minimum_age": dice.pick((0, 3, 20, 120))},
             {"maximum_unused_age": dice.pick((0, 0, 0, 60, 900))},
             {"come_back_for": dice.pick((0, 60, 3600))},
@@ -311,7 +325,7 @@ def spoil(world: World, dice: Dice) -> None:
 
 def mend(world: World, dice: Dice) -> None:
     """The operator puts right what was spoilt."""
-    world.book.change(enforce=True)
+    world.book.change(enforce=True, minimum_size=MIB)
     world.note("policy mended")
     world.nudge()
 
@@ -389,7 +403,7 @@ def event_fault(world: World, dice: Dice) -> None:
 
 def ambush(world: World, dice: Dice) -> None:
     """In the last moment before a removal is sent, its image is excluded or used."""
-    kind = dice.number(0, 3)
+    kind = dice.pick((0, 0, 0, 1, 1, 1, 2, 3, 3, 3))
 
     def strike() -> None:
         image = world.about_to_go()
@@ -398,6 +412,11 @@ def ambush(world: World, dice: Dice) -> None:
             return
         if kind == 0:
             world.book.change(in_place=True, rules=(policies.by_id(image.hex_id),))
+        elif kind == 1:
+            today = dt.datetime.fromtimestamp(world.clock(), dt.UTC).date()
+            world.book.change(rules=(policies.by_id(image.hex_id, until=today),))
+        elif kind == 2:
+            world.book.change(minimum_size=1 << 30)
         else:
             _use(world, image)
         world.note(f"ambush {kind}:", image.hex_id)
@@ -467,14 +486,15 @@ def wait_long(world: World, dice: Dice) -> None:
 MOVES: dict[Move, int] = {
     wait: 30,
     wait_long: 1,
-    run_pod: 6,
-    add_container: 5,
+    run_pod: 4,
+    add_container: 4,
     exit_container: 3,
-    remove_container: 5,
-    remove_pod: 5,
+    remove_container: 6,
+    remove_pod: 6,
     publish: 3,
     pull: 9,
     pull_by_digest: 2,
+    move_tag: 6,
     load: 1,
     retag: 3,
     untag: 2,
@@ -483,7 +503,7 @@ MOVES: dict[Move, int] = {
     fill: 4,
     edit: 4,
     spoil: 1,
-    mend: 2,
+    mend: 3,
     restart: 1,
     runtime_restart: 1,
     fault: 3,

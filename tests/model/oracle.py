@@ -68,7 +68,7 @@ class Oracle:
         self.removals = 0
         self.saved_at: float | None = None  # when the last save that worked began
         self._in_flight = 0
-        self._ended = -1.0  # when the last removal was answered
+        self._ended = -1  # order of the last removal's answer, among listings and events
         self._used: int | None = None  # bytes, as last measured
         self._crossed = False  # above the high mark, and not yet back at the low one
         self._blamed = False
@@ -77,7 +77,7 @@ class Oracle:
         """A new process of the daemon; what was said to the old one is forgotten."""
         self.knows.begin(self.clock(), ledger)
         self.book.read, self._used, self._crossed = None, None, False
-        self._in_flight, self._ended = 0, -1.0
+        self._in_flight, self._ended = 0, -1
 
     # --- usage ---------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class Oracle:
         elif policy is None:
             self._blame("S6", "no valid policy was ever read")
         else:
-            if look.began < self._ended:
+            if look.order < self._ended:
                 self._blame("S6", "the listing is older than the removal before")
             told = (look.images or {}).get(key)
             if told is None or told.text != text:
@@ -138,7 +138,7 @@ class Oracle:
         """The call is over; lost: the runtime went away under it, which refuses nothing."""
         self.knows.removal_answered(text.removeprefix("sha256:"), lost)
         self._in_flight -= 1
-        self._ended = self.clock()
+        self._ended = self.knows.next_order()
 
     def cut_off(self) -> None:
         """The daemon gave up a removal in flight, and lives on."""

@@ -50,12 +50,13 @@ def tags_like(path: str, start: str) -> Rule:
     )
 
 
-def by_id(hex_id: str) -> Rule:
+def by_id(hex_id: str, until: dt.date | None = None) -> Rule:
     """`sha256:` and the first 12 digits, of the id or of a manifest."""
     head = hex_id[:12]
     return Rule(
         f"sha256:{head}",
         lambda key, names: key.startswith(head) or any(f"@sha256:{head}" in n for n in names),
+        until,
     )
 
 
@@ -65,7 +66,7 @@ class Version:
 
     enforce: bool = True
     high: int = 80
-    low: int = 70
+    low: int = 76
     minimum_age: int = 120
     maximum_unused_age: int = 0
     minimum_size: int = 1 << 20

@@ -21,10 +21,10 @@ from typing import TypeVar
 from reconciler.embedded.habits import ALL, Habits
 from reconciler.embedded.node import layer
 
-from .clockwork import threads_inline
+from .clockwork import virtual
 from .moves import MOVES, fill, pull, run_pod
 from .policies import Version
-from .world import CAPACITY, MIB, Broken, World, quiet
+from .world import CAPACITY, MIB, Broken, World
 
 T = TypeVar("T")
 EPISODE = 300  # steps of one world
@@ -92,7 +92,7 @@ def settle(seed: int, habits: Habits, folder: Path) -> None:
         world.calm()
         for number in range(6):
             name = f"registry.example.com/new/{number}:v1"
-            world.node.publish(name, [layer(name, 300 * MIB)])
+            world.node.publish(name, [layer(name, 100 * MIB)])
             world.node.pull(name, world.clock())
         world.book.write(Version(minimum_age=3, high=62, low=61, come_back_for=0))
         world.nudge()
@@ -107,10 +107,9 @@ def settle(seed: int, habits: Habits, folder: Path) -> None:
 
 def soak(seed: int, minutes: float) -> int:
     """Episodes until the time is over; the exit code."""
-    quiet()
     began, tally, number, told = time.monotonic(), Tally(), 0, 0.0
     base = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
-    with threads_inline():
+    with virtual():
         while time.monotonic() - began < minutes * 60:
             with tempfile.TemporaryDirectory(prefix="soak-", dir=base) as folder:
                 try:

@@ -18,22 +18,21 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from reconciler.embedded.habits import ALL
 
-from .clockwork import threads_inline
+from .clockwork import virtual
 from .moves import MOVES, Move, fill, pull, run_pod
 from .soak import Tally, episode, settle
-from .world import World, quiet
+from .world import World
 
 T = TypeVar("T")
-WORLDS = range(1000, 1010)
+WORLDS = range(1000, 1024)
 WEIGHTED = [move for move, weight in MOVES.items() for _ in range(weight)]
 
 
 @pytest.mark.timeout(300)
 def test_no_promise_is_broken_in_any_world_of_fixed_seeds(tmp_path: Path) -> None:
     """Random moves, hundreds in each world, and not one removal that must not be."""
-    quiet()
     tally = Tally()
-    with threads_inline():
+    with virtual():
         for seed in WORLDS:
             folder = tmp_path / str(seed)
             folder.mkdir()
@@ -47,8 +46,7 @@ def test_no_promise_is_broken_in_any_world_of_fixed_seeds(tmp_path: Path) -> Non
 def test_work_resumes_when_all_troubles_are_over(habits: object, tmp_path: Path) -> None:
     """Safe and stuck is not safe: with every fault gone, a full disk is brought back to its mark,
     or nothing is left that may go."""
-    quiet()
-    with threads_inline():
+    with virtual():
         settle(list(ALL.values()).index(habits), habits, tmp_path)  # type: ignore[arg-type] # Habits
 
 
@@ -70,8 +68,7 @@ class Node(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        quiet()
-        self._inline = threads_inline()
+        self._inline = virtual()
         self._inline.__enter__()
         self._folder = tempfile.TemporaryDirectory(prefix="model-")
         self._world: World | None = None
@@ -101,7 +98,7 @@ class Node(RuleBasedStateMachine):
 
 
 Node.TestCase.settings = settings(
-    max_examples=15,
+    max_examples=60,
     stateful_step_count=50,
     derandomize=True,
     database=None,

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import anyio
-import structlog
 
 from reconciler import app
 from reconciler.aiokit import Mailbox
@@ -98,7 +97,7 @@ class World:
         self.shift = 0.0  # seconds that the wall clock was set forward, in all
         self._offset = T0  # the daemon's clock: the wall clock at its start, and the loop's since
         self.node = Node(habits, CAPACITY, mountpoint="/images")
-        self.node.publish(self.node.pause_name, [layer("pause", 300_000)])
+        self.node.publish(self.node.pause_name, [layer("pause", 40 * MIB)])
         self.book = Book(folder / "policy.yaml")
         self.oracle = Oracle(self.node, self.book, self.clock)
         self.service = Service(self.node, self.oracle, self.clock, self.loop)
@@ -112,10 +111,12 @@ class World:
 
     def close(self) -> None:
         """Ends the daemon and the loop."""
-        if self.running:
-            self.stop(kill=True)
-        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-        self.loop.close()
+        try:
+            if self.running:
+                self.stop(kill=True)
+        finally:
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -170,7 +171,7 @@ class World:
         process, self._process = self._process, None
         self.loop.run_until_complete(self._ended(process))
         if self._daemon is not None:
-            self._daemon.ledger.close()
+            self._daemon.close()
         self._daemon = self._scope = None
         if not process.cancelled() and (error := process.exception()) is not None:
             raise error
@@ -291,11 +292,3 @@ class World:
 
 async def _saves_nothing(state: State) -> None:
     """What a killed process saves."""
-
-
-def quiet() -> None:
-    """Logs go nowhere: a million steps log much."""
-    structlog.configure(
-        processors=[structlog.processors.KeyValueRenderer()],
-        wrapper_class=structlog.make_filtering_bound_logger(50),
-    )

@@ -1,0 +1,234 @@
+"""Seeded bugs: our own safety code with one thing wrong each. The oracle must see every one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import pytest
+
+from reconciler.cri import client, translate
+from reconciler.cri._pb import runtime_pb2 as pb
+from reconciler.domain import decision, hold, protection, watermark
+from reconciler.domain.facts import PolicyLoaded
+from reconciler.domain.graph import ImageGraph
+from reconciler.domain.inventory import ContainerState, image_key
+from reconciler.domain.memory import Memory
+from reconciler.domain.policy import Exclusion, Mode, Policy
+from reconciler.domain.protection import Kind
+from reconciler.domain.state import State
+from reconciler.engine import reclaim, reconcile
+from reconciler.engine.reconcile import Reconciler
+from reconciler.sources.policy_file import PolicySource
+
+Patch = pytest.MonkeyPatch
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A bug, and the promises of which it breaks one."""
+
+    name: str
+    breaks: tuple[str, ...]
+    plant: Callable[[Patch], None]
+    world: int = 0  # the seed where it was seen first: there the search begins
+
+
+def _without(kind: Kind) -> Callable[[Patch], None]:
+    """A protection that never holds."""
+    return lambda patch: patch.setitem(protection.CHECKS, kind, (lambda image, scene: None, ""))
+
+
+# --- S1 -------------------------------------------------------------------------------------------
+
+
+def _exited_are_no_users(patch: Patch) -> None:
+    listed = client.CriClient._list_containers
+
+    async def running(self: client.CriClient) -> Any:
+        found = await listed(self)
+        return tuple(one for one in found if one.state is not ContainerState.EXITED)
+
+    patch.setattr(client.CriClient, "_list_containers", running)
+
+
+def _volumes_are_not_asked_for(patch: Patch) -> None:
+    patch.setattr(State, "asks_volumes", property(lambda self: set()))
+    patch.setattr(translate, "volumes", lambda message: ())
+
+
+def _names_asked_for_do_not_count(patch: Patch) -> None:
+    patch.setattr(ImageGraph, "asking_for", lambda self, image: frozenset())
+
+
+def _events_change_nothing(patch: Patch) -> None:
+    patch.setattr(ImageGraph, "apply", lambda self, event, at: None)
+
+
+def _no_last_look(patch: Patch) -> None:
+    patch.setattr(reconcile, "objection", lambda *_, **__: None)
+
+
+# --- S4 -------------------------------------------------------------------------------------------
+
+
+class _Blind:
+    async def refresh(self) -> None:
+        """Looks at nothing."""
+
+
+def _policy_is_not_looked_at_again(patch: Patch) -> None:
+    evict = Reconciler._evict
+
+    async def blind(self: Reconciler, candidate: Any) -> bool:
+        seeing, self.room.policies = self.room.policies, _Blind()
+        try:
+            return await evict(self, candidate)
+        finally:
+            self.room.policies = seeing
+
+    patch.setattr(Reconciler, "_evict", blind)
+
+
+def _rules_end_a_day_early(patch: Patch) -> None:
+    in_force = Exclusion.in_force
+    patch.setattr(Exclusion, "in_force", lambda self, now: in_force(self, now + 86400))
+
+
+# --- S5 -------------------------------------------------------------------------------------------
+
+
+def _new_images_are_a_day_old(patch: Patch) -> None:
+    """A listing stamped by a wall clock that was set back."""
+    meet = Memory.meet
+    patch.setattr(
+        Memory, "meet", lambda self, listed, made, now: meet(self, listed, made, now - 86400)
+    )
+
+
+def _uses_are_not_remembered(patch: Patch) -> None:
+    patch.setattr(Memory, "touch", lambda self, key, at: None)
+
+
+# --- S6 -------------------------------------------------------------------------------------------
+
+
+def _bad_policy_means_defaults(patch: Patch) -> None:
+    def defaults(self: PolicySource, invalid: Exception) -> PolicyLoaded:
+        return PolicyLoaded(self._clock(), Policy(mode=Mode.ENFORCE, minimum_age=0.0))
+
+    patch.setattr(PolicySource, "_reject", defaults)
+
+
+def _odd_containers_hold_nothing(patch: Patch) -> None:
+    patch.setattr(hold, "NARROW_AFTER", 0.0)
+
+
+def _one_listing_for_all(patch: Patch) -> None:
+    """The in-use set taken once for a whole run of removals, as other cleaners do."""
+    listed = Reconciler._list
+
+    async def believed(self: Reconciler) -> bool:
+        attempt, self._attempt = self._attempt, None
+        if attempt is None:
+            return await listed(self)
+        self.state.removing, self.state.listing_spent = None, False
+        self.state.graph.images.pop(image_key(attempt.begun.image_id), None)
+        return True
+
+    patch.setattr(Reconciler, "_list", believed)
+
+
+# --- S7 -------------------------------------------------------------------------------------------
+
+
+def _observe_is_enforce(patch: Patch) -> None:
+    patch.setattr(Reconciler, "_enforcing", lambda self: self.state.policy is not None)
+
+
+def _once_too_full_always_too_full(patch: Patch) -> None:
+    def never_calm(pressure: watermark.Pressure, used: int, high: int, low: int) -> Any:
+        return watermark.Pressure.RECLAIMING if used >= high else pressure
+
+    patch.setattr(watermark, "next_pressure", never_calm)
+
+
+def _everything_is_due(patch: Patch) -> None:
+    patch.setattr(decision, "_due", lambda image, record, scene: decision.Cause.UNUSED_AGE)
+
+
+# --- S8 -------------------------------------------------------------------------------------------
+
+
+async def _send(self: client.CriClient, text: str, deadline: float = 600.0) -> None:
+    request = pb.RemoveImageRequest(image=pb.ImageSpec(image=text))
+    await self._ask_images("RemoveImage", request, deadline)
+
+
+def _short_ids_are_sent(patch: Patch) -> None:
+    patch.setattr(client.CriClient, "remove_image", lambda self, text: _send(self, text[:19]))
+
+
+def _normalised_ids_are_sent(patch: Patch) -> None:
+    def other(self: client.CriClient, text: str) -> Any:
+        key = text.removeprefix("sha256:")
+        return _send(self, key if key != text else f"sha256:{key}")
+
+    patch.setattr(client.CriClient, "remove_image", other)
+
+
+def _removals_are_not_waited_for(patch: Patch) -> None:
+    send, running = reclaim.send, set[asyncio.Task[Any]]()
+
+    async def at_once(runtime: Any, candidate: Any, begun: Any, *more: Any) -> Any:
+        running.add(asyncio.ensure_future(send(runtime, candidate, begun, *more)))
+        return reclaim.Attempt(begun, "", 0, None, None, False, 0.0)
+
+    patch.setattr(reconcile, "send", at_once)
+
+
+def _deadlines_are_crictls(patch: Patch) -> None:
+    patch.setattr(client, "REMOVE_DEADLINE", 2.0)
+
+
+def _removals_are_cut_off_at_the_end(patch: Patch) -> None:
+    unshielded = SimpleNamespace(CancelScope=lambda shield: anyio.CancelScope())
+    patch.setattr(reclaim, "anyio", unshielded)
+
+
+MUTANTS = (
+    Mutant("images in use are free", ("S1",), _without(Kind.IN_USE), 7),
+    Mutant("exited containers are no users", ("S1",), _exited_are_no_users),
+    Mutant("image volumes are not asked for", ("S1", "S3", "S5"), _volumes_are_not_asked_for, 9),
+    Mutant("names asked for do not count", ("S1",), _names_asked_for_do_not_count, 21),
+    Mutant("events change nothing", ("S1", "S3", "S5"), _events_change_nothing, 9),
+    Mutant("no last look before the call", ("S1", "S4", "S5", "S6", "S7"), _no_last_look),
+    Mutant("pause images are not known", ("S1", "S3"), _without(Kind.SANDBOX)),
+    Mutant("pins do not count", ("S2",), _without(Kind.PINNED), 21),
+    Mutant("system images are any images", ("S3",), _without(Kind.SYSTEM)),
+    Mutant("small images go", ("S3",), _without(Kind.TOO_SMALL), 11),
+    Mutant("exclusions do not count", ("S4",), _without(Kind.EXCLUDED)),
+    Mutant("policy not looked at again", ("S4", "S5", "S6", "S7"), _policy_is_not_looked_at_again),
+    Mutant("rules end a day early", ("S4",), _rules_end_a_day_early),
+    Mutant("what can not be pulled goes", ("S4",), _without(Kind.UNPULLABLE), 7),
+    Mutant("young images go", ("S5",), _without(Kind.YOUNG)),
+    Mutant("new images are a day old", ("S3", "S5", "S7"), _new_images_are_a_day_old),
+    Mutant("uses are not remembered", ("S5",), _uses_are_not_remembered),
+    Mutant("a bad policy means defaults", ("S4", "S5", "S6", "S7"), _bad_policy_means_defaults),
+    Mutant("odd containers hold nothing", ("S6",), _odd_containers_hold_nothing),
+    Mutant("one listing for all removals", ("S1", "S6", "S8"), _one_listing_for_all),
+    Mutant("observe is enforce", ("S7",), _observe_is_enforce),
+    Mutant("once too full, always too full", ("S7",), _once_too_full_always_too_full),
+    Mutant("everything is due", ("S7",), _everything_is_due, 5),
+    Mutant("short ids are sent", ("S8",), _short_ids_are_sent),
+    Mutant("normalised ids are sent", ("S8",), _normalised_ids_are_sent),
+    Mutant("removals are not waited for", ("S6", "S8"), _removals_are_not_waited_for),
+    Mutant("deadlines are crictl's", ("S8",), _deadlines_are_crictls),
+    Mutant("removals are cut off at the end", ("S8",), _removals_are_cut_off_at_the_end, 15),
+    Mutant("refusals are forgotten", ("S9",), _without(Kind.REFUSED)),
+    Mutant("what comes back goes again", ("S9",), _without(Kind.CAME_BACK)),
+)
