@@ -291,10 +291,10 @@ def _told(rules: object) -> object:
 
 
 def _rules(world: World, dice: Dice) -> tuple[Rule, ...]:
-    return tuple(_rule(world, dice) for _ in range(dice.number(0, 2)))
+    return tuple(a_rule(world, dice) for _ in range(dice.number(0, 2)))
 
 
-def _rule(world: World, dice: Dice) -> Rule:
+def a_rule(world: World, dice: Dice) -> Rule:
     name = dice.pick(NAMES)
     path = name.rpartition(":")[0]
     today = dt.datetime.fromtimestamp(world.clock(), dt.UTC).date()

@@ -1,0 +1,179 @@
+"""The same judge in real time: a real unix socket, the real file watcher, real threads and clocks.
+
+Smaller than the model, and less strict where real time blurs what came first: events are not held
+against the daemon (they may be on the wire), and nothing is judged in the blink after an edit.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import anyio
+import pytest
+
+from reconciler.app import assemble, live
+from reconciler.cri.client import open_client
+from reconciler.domain.inventory import FilesystemUsage
+from reconciler.embedded._pb import workload_pb2 as pb
+from reconciler.embedded.calls import Calls
+from reconciler.embedded.habits import CONTAINERD_2, CRIO, Habits
+from reconciler.embedded.node import Node
+from reconciler.embedded.server import EmbeddedRuntime
+from reconciler.settings import Settings
+
+from . import moves
+from .oracle import Oracle
+from .policies import Book, Version
+from .soak import Random
+from .world import CAPACITY, World
+
+SECONDS = 10.0
+BLINK = 0.3  # seconds after an edit
+
+
+def exclude(world: World, dice: moves.Dice) -> None:
+    """Other exclusions, saved in place or renamed over the old ones."""
+    rules = tuple(moves.a_rule(world, dice) for _ in range(dice.number(0, 2)))
+    world.book.change(in_place=dice.number(0, 1) > 0, rules=rules)
+    world.note("rules:", [rule.text for rule in rules])
+
+
+def fill_up(world: World, dice: moves.Dice) -> None:
+    """The disk is just above its high mark."""
+    images = world.node.used() - world.node.base
+    percent = world.book.wanted.high + dice.number(1, 3)
+    world.node.base = max(0, CAPACITY * percent // 100 - images)
+
+
+def switch(world: World, dice: moves.Dice) -> None:
+    """The mode is observe for a moment."""
+    world.book.change(enforce=dice.number(0, 2) > 0)
+
+
+MOVES = (
+    *(moves.run_pod, moves.add_container, moves.exit_container, moves.remove_container),
+    *(moves.remove_pod, moves.remove_pod, moves.publish, moves.pull, moves.pull, moves.pull),
+    *(moves.pull_by_digest, moves.move_tag, moves.retag, moves.untag, moves.vanish, moves.pin),
+    *(fill_up, fill_up, fill_up, moves.fill, moves.remove_container, moves.spoil, moves.mend),
+    *(exclude, exclude, switch),
+)
+
+
+class Blinking(Oracle):
+    """Judges but in the blink after an edit of the policy."""
+
+    edited_at = 0.0
+
+    def sent(self, text: str, deadline: float | None) -> None:
+        count = len(self.violations)
+        super().sent(text, deadline)
+        if self.clock() - self.edited_at < BLINK:
+            del self.violations[count:]
+
+
+class Reporting(Calls):
+    """The runtime's calls, each told to the oracle as it is answered. The client turns to unary
+    lists, since streamed ones are not there."""
+
+    def __init__(self, node: Node, oracle: Oracle, clock: Callable[[], float]) -> None:
+        super().__init__(node, clock)
+        self._oracle, self._now = oracle, clock
+
+    def list_images(self, request: Any) -> pb.ListImagesResponse:
+        told, knows, now = super().list_images(request), self._oracle.knows, self._now()
+        knows.images(list(told.images), now, knows.next_order(), now)
+        return told
+
+    def list_containers(self, request: Any) -> pb.ListContainersResponse:
+        told = super().list_containers(request)
+        self._oracle.knows.containers(list(told.containers), self._now())
+        return told
+
+    def list_pod_sandbox(self, request: Any) -> pb.ListPodSandboxResponse:
+        told = super().list_pod_sandbox(request)
+        self._oracle.knows.sandboxes(list(told.items))
+        return told
+
+    def container_status(self, request: Any) -> pb.ContainerStatusResponse:
+        self._oracle.knows.status(request.container_id)
+        return super().container_status(request)
+
+    def pod_sandbox_status(self, request: Any) -> pb.PodSandboxStatusResponse:
+        self._oracle.knows.pause(request.pod_sandbox_id)
+        return super().pod_sandbox_status(request)
+
+    def remove_image(self, request: pb.RemoveImageRequest) -> pb.RemoveImageResponse:
+        text = request.image.image
+        self._oracle.sent(text, None)
+        self._oracle.arrived(text)
+        try:
+            return super().remove_image(request)
+        finally:
+            self._oracle.answered(text, False)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("habits", [CONTAINERD_2, CRIO], ids=["containerd", "cri-o"])
+async def test_no_promise_is_broken_in_real_time(
+    habits: Habits, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What virtual time leaves out: sockets, the file watcher, threads."""
+    folder = tmp_path_factory.mktemp("r")
+    node = Node(replace(habits, streams=False), CAPACITY, mountpoint="/images")
+    book = Book(folder / "policy.yaml")
+    oracle = Blinking(node, book, time.time)
+    oracle.process_begins(ledger=False)
+    book.write(Version(minimum_age=0, come_back_for=1, keep_for=1))
+    book.looked()
+    socket = str(folder / "cri.sock")
+    runtime = EmbeddedRuntime(node, socket)
+    runtime.calls = Reporting(node, oracle, time.time)
+
+    def measure(mountpoint: str) -> FilesystemUsage:
+        found = node.usage(mountpoint)
+        oracle.measured(found.used)
+        oracle.weigh(book.read)
+        return found
+
+    settings = Settings(f"unix://{socket}", "", policy=book.path, state_dir=folder / "state")
+    async with runtime, open_client(socket) as client:
+        daemon = assemble(settings, client, time.time, measure)
+        async with anyio.create_task_group() as group:
+            group.start_soon(live, daemon)
+            await _lively(node, book, oracle)
+            daemon.policies.stop()
+            group.cancel_scope.cancel()
+        daemon.close()
+    print(f"{oracle.removals} removals, unknowable: {dict(oracle.unknowable)}")
+    assert not oracle.violations, f"{oracle.violations}\n{oracle.history}"
+    assert oracle.removals > 3, f"so few removals prove nothing\n{oracle.history}"
+
+
+async def _lively(node: Node, book: Book, oracle: Blinking) -> None:
+    """Some fifty moves a second."""
+    streams = SimpleNamespace(next_is_odd=False, odd=set[str]())
+    stage = cast(
+        World,
+        SimpleNamespace(
+            node=node,
+            book=book,
+            clock=time.time,
+            nudge=lambda: None,
+            note=oracle.history.note,
+            service=SimpleNamespace(streams=streams),
+        ),
+    )
+    dice, chooser, deadline = Random(11), random.Random(12), time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        before = book.on_disk
+        chooser.choice(MOVES)(stage, dice)
+        if book.on_disk is not before:
+            oracle.edited_at = time.time()
+        elif time.time() - oracle.edited_at > BLINK:
+            book.looked()
+        await anyio.sleep(0.02)
