@@ -67,6 +67,8 @@ def _in_use(image: Image, scene: Scene) -> str | None:
     if image.key not in scene.asked:
         return None
     asking = sorted(graph.asking_for(image))
+    if not asking:
+        return None
     first = graph.containers[asking[0]]
     text = f"{describe(first, scene)} asked for {first.image}, which means this image by now"
     return and_more([text], asking)

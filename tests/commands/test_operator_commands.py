@@ -50,7 +50,10 @@ async def test_status_says_what_a_running_daemon_does(tmp_path: Path) -> None:
     async with whole(tmp_path) as node:
         pull(node, "reg.example/app:v1")
         await node.until(lambda: node.daemon.state.listed_at and node.daemon.state.filesystems)
-        told = await command(node, "status")
+        for _ in range(20):  # a listing may be due at the very moment of the look
+            told = await command(node, "status")
+            if "calm" in told.stdout and told.returncode == 0:
+                break
         document = json.loads((await command(node, "status", "-o", "json")).stdout)
     assert told.returncode == 0, told.stdout + told.stderr
     assert "mode enforce" in told.stdout
