@@ -480,12 +480,21 @@ def wait(world: World, dice: Dice) -> None:
 
 
 def wait_long(world: World, dice: Dice) -> None:
-    world.advance(float(dice.pick((31, 64, 64, 130, 305, 700, 3700))))
+    world.advance(float(dice.pick((31, 31, 64, 130))))
+
+
+def freeze(world: World, dice: Dice) -> None:
+    """The daemon is stopped (SIGSTOP) for minutes, and goes on as if nothing had been."""
+    seconds = float(dice.pick((20, 64, 305, 305, 700, 3700)))
+    world.loop.leap(seconds)
+    world.note("frozen for seconds:", seconds)
+    world.advance(0.01)
 
 
 MOVES: dict[Move, int] = {
     wait: 30,
     wait_long: 1,
+    freeze: 2,
     run_pod: 4,
     add_container: 4,
     exit_container: 3,
