@@ -33,6 +33,7 @@ from .soak import Random
 from .world import CAPACITY, World
 
 SECONDS = 10.0
+ENOUGH = 3  # removals
 BLINK = 0.3  # seconds after an edit
 
 
@@ -151,7 +152,7 @@ async def test_no_promise_is_broken_in_real_time(
         daemon.close()
     print(f"{oracle.removals} removals, unknowable: {dict(oracle.unknowable)}")
     assert not oracle.violations, f"{oracle.violations}\n{oracle.history}"
-    assert oracle.removals > 3, f"so few removals prove nothing\n{oracle.history}"
+    assert oracle.removals > ENOUGH, f"so few removals prove nothing\n{oracle.history}"
 
 
 async def _lively(node: Node, book: Book, oracle: Blinking) -> None:
@@ -168,8 +169,9 @@ async def _lively(node: Node, book: Book, oracle: Blinking) -> None:
             service=SimpleNamespace(streams=streams),
         ),
     )
-    dice, chooser, deadline = Random(11), random.Random(12), time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
+    dice, chooser, began = Random(11), random.Random(12), time.monotonic()
+    latest = began + 5 * SECONDS  # on a busy machine it takes longer to prove something
+    while time.monotonic() < (latest if oracle.removals <= ENOUGH else began + SECONDS):
         before = book.on_disk
         chooser.choice(MOVES)(stage, dice)
         if book.on_disk is not before:
