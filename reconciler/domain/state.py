@@ -354,13 +354,15 @@ def _meet_images(state: State, now: float) -> None:
     for key in state.refusals.keys() - listed.keys():
         if now >= state.refusals[key].until:  # an image that a list lacks for a moment is not new
             del state.refusals[key]
+    under_way = image_key(state.removing.image_id) if state.removing else None
     for key, removal in list(state.removals.items()):
         if key in listed:
             if removal.answered_at is None and state.listed_at is None:  # begun in a life before
                 _seen_anew(state, key, now)
                 _refuse_still(state, key, removal)
             continue
-        if removal.answered_at is None and state.removing is None:  # we were killed in between
+        # Ours all the same, if late: we were killed in between, or a list was not true.
+        if removal.answered_at is None and key != under_way:
             state.removals[key] = replace(removal, answered_at=now)
             state.changed_removals.add(key)
         elif now - removal.begun_at > RECORDS_KEPT:

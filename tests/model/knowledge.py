@@ -105,7 +105,7 @@ class Knowledge:
         self.told: set[str] = set()  # containers of the last listing, and of events since
         self.mounts_told: set[str] = set()
         self.pause_told: set[str] = set()  # sandboxes whose pause name meant their image when asked
-        self.named: dict[str, int] = {}  # image -> order of an event about a user of it
+        self.named: list[tuple[str, int, str, int]] = []  # image, order, user and kind of events
         self._waiting: list[tuple[str, float]] = []  # uses that events told, not drained yet
         self._lost = ""  # the image whose removal the runtime's end cut off, lately
         self.odd: dict[str, float] = {}  # containers whose image is not told: since when
@@ -177,7 +177,7 @@ class Knowledge:
             self.deleted.add(subject)
         if known and subject in self.users and subject not in self.odd:
             for key in self.images_of(subject):
-                self.named[key] = self.next_order()
+                self.named.append((key, self.next_order(), subject, kind))
                 self._waiting.append((key, at))
 
     def drained(self) -> None:
@@ -222,7 +222,12 @@ class Knowledge:
         used = self._used(look) | (self._used(before) if before else frozenset())
         for key in used & self.ages.first.keys():
             self.ages.used[key] = max(look.containers_at, self.ages.used.get(key, 0.0))
-        self.named = {key: n for key, n in self.named.items() if n > look.order}
+        # A listing without the container that an event deletes is later than that event.
+        self.named = [
+            (key, order, user, kind)
+            for key, order, user, kind in self.named
+            if order > look.order and (kind != DELETED or user in look.containers)
+        ]
         self.odd = {one: since for one, since in self.odd.items() if one in look.containers}
 
     def _used(self, look: Look) -> frozenset[str]:

@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
+from reconciler.domain.facts import Paused, ReclaimAsked, Resumed
 from reconciler.domain.inventory import EventKind
 from reconciler.embedded.habits import ALL
 from reconciler.embedded.node import Refused, Stored, layer
@@ -483,6 +484,20 @@ def wait_long(world: World, dice: Dice) -> None:
     world.advance(float(dice.pick((31, 31, 64, 130))))
 
 
+def command(world: World, dice: Dice) -> None:
+    """The operator pauses removal, resumes it, or wants space back."""
+    words: list[type[Paused] | type[Resumed] | type[ReclaimAsked]]
+    words = [Paused, Resumed, Resumed, Resumed, ReclaimAsked, ReclaimAsked]
+    word = dice.pick(words)
+    world.command(word)
+    world.note("the operator:", word.__name__)
+
+
+def lose_state(world: World, dice: Dice) -> None:
+    world.lose_state()
+    world.note("the state directory is gone")
+
+
 def freeze(world: World, dice: Dice) -> None:
     """The daemon is stopped (SIGSTOP) for minutes, and goes on as if nothing had been."""
     seconds = float(dice.pick((20, 64, 305, 305, 700, 3700)))
@@ -495,6 +510,8 @@ MOVES: dict[Move, int] = {
     wait: 30,
     wait_long: 1,
     freeze: 2,
+    command: 3,
+    lose_state: 1,
     run_pod: 4,
     add_container: 4,
     exit_container: 3,

@@ -67,6 +67,7 @@ class Oracle:
         self.unknowable: Counter[str] = Counter()
         self.removals = 0
         self.saved_at: float | None = None  # when the last save that worked began
+        self.paused = False  # by the operator
         self._in_flight = 0
         self._ended = -1  # order of the last removal's answer, among listings and events
         self._used: int | None = None  # bytes, as last measured
@@ -77,7 +78,7 @@ class Oracle:
         """A new process of the daemon; what was said to the old one is forgotten."""
         self.knows.begin(self.clock(), ledger)
         self.book.read, self._used, self._crossed = None, None, False
-        self._in_flight, self._ended = 0, -1
+        self._in_flight, self._ended, self.paused = 0, -1, False
 
     # --- usage ---------------------------------------------------------------------------------
 
@@ -85,13 +86,21 @@ class Oracle:
         """The daemon's loop got a measurement of the filesystem."""
         self._used = used
 
+    def wanted(self, policy: Version | None) -> None:
+        """The operator wants space back, down to the low mark."""
+        if policy is not None and self._used is not None:
+            self._crossed = self._crossed or self._used > self._low(policy)
+
+    def _low(self, policy: Version) -> int:
+        return int(self.node.capacity * policy.low / 100)
+
     def weigh(self, policy: Version | None) -> None:
         """Where the last measurement lies between a policy's marks."""
         if policy is None or self._used is None:
             return
         if self._used >= int(self.node.capacity * policy.high / 100):
             self._crossed = True
-        if self._used <= int(self.node.capacity * policy.low / 100):
+        if self._used <= self._low(policy):
             self._crossed = False
 
     def policy(self) -> Version | None:
@@ -164,6 +173,8 @@ class Oracle:
         if policy.system:
             self._judge_system(key, told, look, policy, now)
         self._judge_ages(key, policy, now)
+        if self.paused:
+            self._blame("S7", "the operator's pause is not over")
         if not policy.enforce:
             self._blame("S7", "the mode is observe")
         self._judge_need(key, policy, now)
@@ -185,7 +196,7 @@ class Oracle:
             image, name = knows.pauses.get(box, ("", ""))
             if image == key and (name in told.tags or box in knows.pause_told):
                 self._blame("S1", f"sandbox {box[:8]} runs on it")
-        if knows.named.get(key, -1) > look.order:
+        if any(one == key and order > look.order for one, order, _, _ in knows.named):
             self._blame("S1", "an event named it after the listing began")
 
     def _judge_odd(self, one: str, asked: str, uses: bool, told: ImageTold, look: Look) -> None:

@@ -19,7 +19,7 @@ from reconciler import app
 from reconciler.aiokit import Mailbox
 from reconciler.cri.client import CriClient
 from reconciler.domain.decision import Plan
-from reconciler.domain.facts import Fact, UsageSampled
+from reconciler.domain.facts import Fact, Paused, ReclaimAsked, Resumed, UsageSampled
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
 from reconciler.domain.state import State
 from reconciler.embedded.habits import Habits
@@ -30,6 +30,7 @@ from reconciler.settings import Settings
 from reconciler.sources.policy_file import PolicySource
 
 from .clockwork import Livelock, VirtualLoop
+from .knowledge import Ages
 from .oracle import Oracle
 from .policies import Book
 from .stream import rpc_error
@@ -184,6 +185,18 @@ class World:
             self._scope.cancel()
         await asyncio.wait([process])
 
+    def command(self, make: Callable[[float], Fact]) -> None:
+        """The operator's word, as the HTTP face passes it on."""
+        if self._daemon is not None:
+            fact = make(self.clock())
+            self._daemon.mailbox.put(("operator", type(fact).__name__), fact)
+
+    def lose_state(self) -> None:
+        """The state directory is removed under the daemon; what is on disk is what it writes from
+        now on."""
+        shutil.rmtree(self.folder / "state", ignore_errors=True)
+        self.oracle.knows.on_disk = Ages()
+
     def nudge(self) -> None:
         """The file watcher saw something."""
         self._nudge.set()
@@ -244,6 +257,10 @@ class World:
         for fact in facts:
             if isinstance(fact, UsageSampled):
                 self._measured(fact.sample)
+            elif isinstance(fact, Paused | Resumed):
+                self.oracle.paused = isinstance(fact, Paused)
+            elif isinstance(fact, ReclaimAsked):
+                self.oracle.wanted(self.book.read)
         self.oracle.weigh(self.book.read)
 
     def _measured(self, sample: UsageSample) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from reconciler.domain.decision import decide
-from reconciler.domain.facts import RemovalBegun
+from reconciler.domain.decision import decide, explain
+from reconciler.domain.facts import RemovalBegun, RemovalFinished
+from reconciler.domain.inventory import Image
 from reconciler.domain.ledger import ImageRecord, RemovalRecord
+from reconciler.domain.protection import Kind
 from reconciler.domain.runtime import RuntimeTooLate, RuntimeUnavailable
 from reconciler.domain.state import absorb
 from reconciler.engine.reclaim import send
 from tests.builders import DAY, GIB, T0, image, listed, policy, state_of
+
+
+def gone(what: Image, really: bool, at: float) -> RemovalFinished:
+    """What became of a removal, as the loop tells it."""
+    return RemovalFinished(at, what.id, what.names, "watermark", really, None, 0.1, 1, None)
 
 
 class Late:
@@ -51,3 +58,20 @@ def test_a_refused_image_is_left_alone_over_a_restart() -> None:
     absorb(listed([app], at=T0), state)
     assert decide(state, state.policy, T0 + 340).eviction is None
     assert decide(state, state.policy, T0 + 351).eviction is not None
+
+
+def test_what_went_late_and_comes_back_is_wanted() -> None:
+    """The list after its removal was a stale one, which still had it; the next one came while
+    another image was being removed. Somebody who pulls it again then wants it all the same."""
+    app, other = image("app:v1", 10 * GIB), image("other:v1", 10 * GIB)
+    state = state_of([app, other], seen=T0 - DAY)
+    absorb(RemovalBegun(T0, app.id, app.names), state)
+    absorb(listed([app, other], at=T0 + 1), state)
+    absorb(gone(app, False, T0 + 1), state)
+    absorb(RemovalBegun(T0 + 2, other.id, other.names), state)
+    absorb(listed([], at=T0 + 3), state)
+    absorb(gone(other, True, T0 + 3), state)
+    absorb(listed([app], at=T0 + 4), state)
+    assert [one.kind for one in explain(app, state, policy(), T0 + 1000) if one.holds] == [
+        Kind.CAME_BACK
+    ]
