@@ -24,7 +24,7 @@ from .soak import Tally, episode, settle
 from .world import World
 
 T = TypeVar("T")
-WORLDS = range(1000, 1024)
+WORLDS = range(1000, 1060)
 WEIGHTED = [move for move, weight in MOVES.items() for _ in range(weight)]
 
 

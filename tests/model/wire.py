@@ -176,7 +176,12 @@ class Channel:
     # --- one call ------------------------------------------------------------------------------
 
     async def _unary(self, name: str, request: Any, timeout: float | None, parse: Any) -> Any:
-        answered = await self._asked(name, request, timeout)
+        try:
+            answered = await self._asked(name, request, timeout)
+        except grpc.aio.AioRpcError:
+            if name in LISTS:
+                self._service.oracle.knows.list_failed()
+            raise
         data = answered.message.SerializeToString()
         self._report(name, request, answered)
         return parse(data)
@@ -187,7 +192,12 @@ class Channel:
         base, field = STREAMED[name]
         if not self._service.node.habits.streams:
             raise rpc_error("UNIMPLEMENTED", f"unknown method {name} for service runtime.v1")
-        answered = await self._asked(base, REQUESTS[base](), timeout)
+        try:
+            answered = await self._asked(base, REQUESTS[base](), timeout)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:  # else it is asked in one piece
+                self._service.oracle.knows.list_failed()
+            raise
         items = list(getattr(answered.message, LISTS[base]))
         for start in range(0, len(items), BATCH):
             batch = RESPONSES[name](**{field: items[start : start + BATCH]})
@@ -210,8 +220,6 @@ class Channel:
         except grpc.aio.AioRpcError as error:
             lost = error.code() in LOST
             oracle.history.note(f"  {name} answers", error.code().name)
-            if name in LISTS:
-                oracle.knows.list_failed()
             raise
         finally:
             if removes:

@@ -26,8 +26,9 @@ from reconciler.embedded.habits import Habits
 from reconciler.embedded.node import Node, Stored, layer
 from reconciler.engine.journal import LogAndMetrics
 from reconciler.metrics import Metrics
+from reconciler.policy.files import Text
 from reconciler.settings import Settings
-from reconciler.sources.policy_file import PolicySource
+from reconciler.sources.policy_file import PolicySource, Signature
 
 from .clockwork import Livelock, VirtualLoop
 from .knowledge import Ages
@@ -82,11 +83,9 @@ class Nudged(PolicySource):
             await self.nudge.wait()
             self.nudge.clear()
 
-    async def refresh(self) -> None:
-        async with self._reading:
-            pass  # whoever reads now reads what was there before
+    def _read(self) -> tuple[Signature, Text]:
         self.world.book.looked()
-        await super().refresh()
+        return super()._read()
 
 
 class World:
@@ -160,6 +159,7 @@ class World:
         self.oracle.saved_at = None
         self._nudge = asyncio.Event()
         self._process = self.loop.create_task(self._live())
+        self.loop.run_until_complete(asyncio.sleep(0))  # it has read its ledger now
         self.note("the daemon starts" if ledger else "the daemon starts without its ledger")
 
     def stop(self, kill: bool = False) -> None:
