@@ -293,9 +293,9 @@ class Reconciler:
                 break
             await room.policies.refresh()  # last of all: what is saved now protects this image
         self._absorb(room.mailbox.drain())  # the rest; from here on nothing is awaited
+        state.forget_removal(begun.image_id, before)  # what this last look asks is what was before
         against = objection(candidate.image, state, state.policy, room.clock(), self._command)
         if against is not None or not self._enforcing():
-            state.forget_removal(begun.image_id, before)
             room.journal.spared(candidate, against or "the mode is not enforce any more")
             return False
         absorb(begun, state)

@@ -11,6 +11,7 @@ import pytest
 from reconciler.domain.decision import HoldReason
 from reconciler.domain.facts import ContainerChanged, UsageSampled
 from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Image
+from reconciler.domain.ledger import RemovalRecord
 from reconciler.domain.policy import Mode
 from tests.builders import (
     CONTAINERD_2,
@@ -123,6 +124,19 @@ async def test_marks_raised_between_the_decision_and_the_call_spare_the_image() 
     between(world, "saving", lambda: world.edits.save(policy(watermarks=marks(90, 88))))
     await world.turns(60)
     assert world.left() == NAMES
+
+
+async def test_a_longer_come_back_saved_after_the_decision_spares_the_image() -> None:
+    """The intent that is written down for this removal hides nothing of the one before it."""
+    world = await full_world()
+    now, key = world.clock(), LINE[0].key
+    before = RemovalRecord(now - 900, answered_at=now - 900, came_back_at=now - 600)
+    world.state.removals[key] = before
+    world.edits.save(policy(come_back_for=60.0))
+    between(world, "saving", lambda: world.edits.save(policy(come_back_for=3600.0)))
+    await world.turn()
+    assert NAMES[0] in world.left()
+    assert world.runtime.removed
 
 
 async def test_a_disk_that_takes_long_to_write_the_ledger_makes_no_old_listing_count() -> None:

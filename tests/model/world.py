@@ -19,7 +19,7 @@ from reconciler import app
 from reconciler.aiokit import Mailbox
 from reconciler.cri.client import CriClient
 from reconciler.domain.decision import Plan
-from reconciler.domain.facts import Fact, Paused, ReclaimAsked, Resumed, UsageSampled
+from reconciler.domain.facts import Fact, Paused, PolicyLoaded, ReclaimAsked, Resumed, UsageSampled
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
 from reconciler.domain.state import State
 from reconciler.embedded.habits import Habits
@@ -257,6 +257,8 @@ class World:
         for fact in facts:
             if isinstance(fact, UsageSampled):
                 self._measured(fact.sample)
+            elif isinstance(fact, PolicyLoaded):
+                self.oracle.weigh(self.book.read)  # by what was measured last
             elif isinstance(fact, Paused | Resumed):
                 self.oracle.paused = isinstance(fact, Paused)
             elif isinstance(fact, ReclaimAsked):
