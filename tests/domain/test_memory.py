@@ -7,7 +7,7 @@ from dataclasses import replace
 from reconciler.domain import facts
 from reconciler.domain.decision import score_of
 from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Image
-from reconciler.domain.ledger import Remembered
+from reconciler.domain.ledger import ImageRecord, Remembered
 from reconciler.domain.memory import GHOSTS_KEPT_FOR
 from reconciler.domain.state import State, absorb
 from tests.builders import DAY, T0, container, image, listed, policy, sandbox
@@ -64,6 +64,23 @@ def test_the_first_container_of_a_fresh_pull_is_counted() -> None:
     absorb(listed([app], [new], at=T0 + 11), state)
     assert state.ledger[app.key].uses == 1
     assert state.ledger[app.key].first_seen == T0 + 10
+
+
+def test_a_job_that_came_and_went_before_the_first_listing_was_a_use() -> None:
+    """Events come first after a start, and name their image by a digest that nothing listed yet
+    answers to: the image is unused since then, not since what the ledger remembers."""
+    app, other = image("app:v1"), image("other:v1")
+    state = State(began_at=T0)
+    for one in (app, other):
+        state.ledger[one.key] = ImageRecord(first_seen=T0 - DAY, last_used=T0 - DAY)
+    job = replace(made("job", app, T0 + 1), image_ref=app.digests[0])
+    for kind, at in ((EventKind.CREATED, T0 + 1), (EventKind.DELETED, T0 + 2)):
+        inside = (job,) if kind is EventKind.CREATED else ()
+        event = ContainerEvent(job.id, kind, at, sandbox(), inside)
+        absorb(facts.ContainerChanged(event, at), state)
+    absorb(listed([app, other], [], at=T0 + 3), state)
+    assert state.ledger[app.key].last_used == T0 + 1
+    assert state.ledger[other.key].last_used == T0 - DAY
 
 
 def test_a_new_version_supersedes_the_old_one_until_that_is_started_again() -> None:

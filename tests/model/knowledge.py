@@ -104,7 +104,8 @@ class Knowledge:
         self.heard: dict[str, float] = {}  # containers of unknown image, by events first
         self.told: set[str] = set()  # containers of the last listing, and of events since
         self.mounts_told: set[str] = set()
-        self.pause_told: set[str] = set()  # sandboxes whose pause name meant their image when asked
+        self._pause_asked: set[str] = set()  # sandboxes whose pause name was told
+        self.pause_told: set[str] = set()  # and which image it means
         self.named: list[tuple[str, int, str, int]] = []  # image, order, user and kind of events
         self._waiting: list[tuple[str, float]] = []  # uses that events told, not drained yet
         self._lost = ""  # the image whose removal the runtime's end cut off, lately
@@ -161,12 +162,17 @@ class Knowledge:
         self.mounts_told.add(container_id)
 
     def pause(self, sandbox_id: str) -> None:
-        """PodSandboxStatus was answered: with a name, which means what it means now."""
-        found = self.pauses.get(sandbox_id)
-        if found is not None:
-            image = self._node.images.get(found[0])
-            if image is not None and found[1] in image.tags:
-                self.pause_told.add(sandbox_id)
+        """PodSandboxStatus was answered: with a name, which means what the listings say."""
+        self._pause_asked.add(sandbox_id)
+        self._place_pauses()
+
+    def _place_pauses(self) -> None:
+        """Once the pause name was told, each listing that has it on an image tells the image."""
+        images = (self.look.images if self.look else None) or {}
+        for box in self._pause_asked & self.pauses.keys():
+            key, name = self.pauses[box]
+            if key in images and name in images[key].tags:
+                self.pause_told.add(box)
 
     def event(self, subject: str, kind: int, payload: set[str], at: float) -> None:
         """An event reached the daemon's reader."""
@@ -181,7 +187,10 @@ class Knowledge:
                 self._waiting.append((key, at))
 
     def drained(self) -> None:
-        """The loop took what was in the mailbox."""
+        """The loop took what was in the mailbox. Before the first listing the names in it mean
+        nothing yet, and with the process they are forgotten."""
+        if self.look is None:
+            return
         for key, at in self._waiting:
             if key in self.ages.first:
                 self.ages.used[key] = max(at, self.ages.used.get(key, 0.0))
@@ -218,6 +227,8 @@ class Knowledge:
         assert look.containers is not None
         before, self.look, self._next, self.failed = self.look, look, None, False
         self._run(look)
+        self._place_pauses()
+        self.drained()
         self.told = set(look.containers)
         used = self._used(look) | (self._used(before) if before else frozenset())
         for key in used & self.ages.first.keys():
