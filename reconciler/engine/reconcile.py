@@ -115,9 +115,11 @@ class Reconciler:
             await self.save()
 
     async def end(self) -> None:
-        """The last thing: tells what became of a removal just answered, if the runtime says so
-        soon, and writes the ledger."""
-        if self._attempt is not None:
+        """The last thing: takes what still waits, lists once more if the runtime answers soon and
+        something waits for it (what became of a removal, whose image a use was), and writes the
+        ledger. A use that is forgotten here would make its image look old after the start."""
+        self._absorb(self.room.mailbox.drain())
+        if self._attempt is not None or self.state.unplaced:
             with anyio.move_on_after(LAST_WORD):
                 await self._list()
         await self.save()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +12,8 @@ from reconciler.aiokit import Mailbox
 from reconciler.domain.facts import ContainerChanged, Fact
 from reconciler.domain.inventory import ContainerEvent, EventKind
 from reconciler.domain.state import State, absorb
-from tests.builders import T0, container, image, listed
+from tests.builders import T0, container, image, listed, policy
+from tests.engine.world import World
 
 APP = image("app:v1")
 OTHER = image("other:v1")
@@ -48,3 +52,32 @@ def test_a_use_is_counted_once_for_each_container(
     uses = {one.key: state.ledger[one.key].uses for one in (APP, OTHER)}
     assert uses[APP.key] == len([number for number in told if number < 4])
     assert uses[OTHER.key] == len([number for number in told if number >= 4])
+
+
+async def ended_after_a_job(*, listed_before: bool) -> tuple[World, float]:
+    """A job came and went; its events were read, and the daemon was told to end before its loop
+    turned once more. The world, and when the job's last event came."""
+    world = World(policy())
+    world.runtime.have(OTHER, *([APP] if listed_before else []))
+    await world.turns(3)
+    world.runtime.have(APP)  # where it was not there before: pulled for the job
+    world.clock.advance(60)
+    job = replace(container("job", APP), image_ref=APP.digests[0])
+    for kind, inside in ((EventKind.CREATED, (job,)), (EventKind.DELETED, ())):
+        event = ContainerEvent(job.id, kind, world.clock(), None, inside)
+        told = ContainerChanged(event, world.clock())
+        world.mailbox.put(("event", job.id, kind), told)
+    at = world.clock()
+    world.clock.advance(1)
+    await world.loop.end()
+    return world, at
+
+
+@pytest.mark.parametrize("listed_before", [True, False])
+async def test_a_job_whose_events_wait_when_the_daemon_ends_was_a_use(listed_before: bool) -> None:
+    """Stopped a second after the job, the daemon wrote down that its image was unused for long:
+    started again, it let the image go before its minimum age."""
+    world, at = await ended_after_a_job(listed_before=listed_before)
+    used = world.state.ledger[APP.key].last_used
+    assert used is not None
+    assert used >= at
