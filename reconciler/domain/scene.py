@@ -40,17 +40,20 @@ class Scene:
     @functools.cached_property
     def current(self) -> dict[str, set[str]]:
         """For each system repository, the keys of its current version: the last used, where none
-        was used the last seen. Equals are all current."""
+        was used the last seen; and the one that a container was last made from, since a use may be
+        told by a name alone, and a name must take no protection away. Equals are all current."""
         latest: dict[str, tuple[tuple[bool, float], set[str]]] = {}
+        made: dict[str, tuple[tuple[bool, float], set[str]]] = {}
         for key, image in self.graph.images.items():
             record = self.record(key)
-            used = record.last_used
+            used, started = record.last_used, record.last_started
             when = (used is not None, used if used is not None else record.first_seen)
             for repository in system_repositories(image.names):
-                best, keys = latest.get(repository, (when, set()))
-                if when >= best:
-                    latest[repository] = (when, keys | {key} if when == best else {key})
-        return {repository: keys for repository, (_, keys) in latest.items()}
+                _keep_latest(latest, repository, when, key)
+                if started is not None:
+                    _keep_latest(made, repository, (True, started), key)
+        nothing: tuple[tuple[bool, float], set[str]] = ((False, 0.0), set())
+        return {name: keys | made.get(name, nothing)[1] for name, (_, keys) in latest.items()}
 
     @functools.cached_property
     def asked(self) -> set[str]:
@@ -80,6 +83,18 @@ class Scene:
                 if could_mean(container, image):
                     found.setdefault(image.key, container_id)
         return found
+
+
+def _keep_latest(
+    found: dict[str, tuple[tuple[bool, float], set[str]]],
+    repository: str,
+    when: tuple[bool, float],
+    key: str,
+) -> None:
+    """Notes an image that is no older than the best of its repository so far."""
+    best, keys = found.get(repository, (when, set()))
+    if when >= best:
+        found[repository] = (when, keys | {key} if when == best else {key})
 
 
 @functools.lru_cache(maxsize=4)

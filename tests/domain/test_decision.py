@@ -145,6 +145,23 @@ def test_only_the_current_version_of_a_system_image_stays() -> None:
     assert kind_that_keeps(state, new, late) is Kind.SYSTEM
 
 
+def test_a_pause_name_that_means_a_system_image_by_now_ends_nobodys_being_current() -> None:
+    """Somebody tagged a kube-proxy that never ran as the pause image: sandboxes seem to use it.
+    The version that containers were made from stays all the same, also when the sandboxes go."""
+    ran, never = (
+        Image(f"sha256:{digest(v)}", (f"registry.k8s.io/kube-proxy:{v}",), (f"a@sha256:{n * 64}",))
+        for v, n in (("v1", "1"), ("v2", "2"))
+    )
+    ran, never = replace(ran, size=BIG), replace(never, size=BIG)
+    state = state_of([ran, never], [container("c", ran)], in_force=policy(system_enabled=True))
+    tagged = replace(never, tags=(*never.tags, "reg.example/pause:3.10"))
+    late = T0 + 40 * DAY
+    absorb(listed([ran, tagged], [], [sandbox()], at=late), state)
+    assert kind_that_keeps(state, ran, late + DAY) is Kind.SYSTEM
+    absorb(listed([ran, never], [container("d", image("x:v1"))], at=late + 1), state)
+    assert kind_that_keeps(state, ran, late + 40 * DAY) is Kind.SYSTEM
+
+
 def test_excluded_images_stay_by_any_of_their_names() -> None:
     """S4: one excluded name among many protects the image, and the rule is named."""
     app = replace(image("app:v1"), tags=("reg.example/app:v1", "keep.example/app:v1"))
