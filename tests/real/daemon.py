@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from reconciler import history
+from reconciler import history, ledger_file
+from reconciler.ledger import FILE
 
 from .images import until
 
@@ -199,6 +201,12 @@ class Daemon:
         """The uses it had counted of an image, by name, when it removed it; it has ended since."""
         (entry,) = history.read(self._folder / "state", 1, image=image)
         return entry.uses
+
+    def unanswered(self) -> frozenset[str]:
+        """The images, without `sha256:`, whose removal it had noted when it was killed, and had not
+        seen the outcome of."""
+        told = ledger_file.read_only(self._folder / "state" / FILE, time.time())
+        return frozenset(key for key, one in told.removals.items() if one.answered_at is None)
 
     def _flags(self) -> list[str]:
         state = str(self._folder / "state")
