@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+from reconciler.domain.absorbing import absorb
 from reconciler.domain.facts import Listed, PolicyLoaded, UsageSampled
 from reconciler.domain.inventory import (
     Container,
@@ -19,7 +20,7 @@ from reconciler.domain.inventory import (
 from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Place, Policy, Watermarks
 from reconciler.domain.reference import parse_pattern
 from reconciler.domain.runtime import RuntimeVersion
-from reconciler.domain.state import State, absorb
+from reconciler.domain.state import State
 
 T0 = 1_800_000_000.0  # when every story begins
 DAY = 86400.0

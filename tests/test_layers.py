@@ -66,6 +66,8 @@ DOMAIN = (
     "memory",
     "system",
     "state",
+    "removals",
+    "absorbing",
     "scene",
     "protection",
     "account",

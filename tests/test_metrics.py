@@ -10,10 +10,11 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from reconciler.domain import facts
+from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.policy import Place, Required
 from reconciler.domain.reference import parse_pattern
-from reconciler.domain.state import State, absorb
+from reconciler.domain.state import State
 from reconciler.engine.journal import LogAndMetrics
 from reconciler.engine.reclaim import begin
 from reconciler.metrics import Metrics

@@ -6,13 +6,13 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from ..domain.absorbing import absorb
 from ..domain.decision import Plan, decide
 from ..domain.facts import PolicyLoaded
 from ..domain.inventory import Image
 from ..domain.policy import Policy, Watermarks
 from ..domain.protection import Protection, holding
 from ..domain.scene import Scene
-from ..domain.state import absorb
 from ..domain.words import duration
 from ..policy import PolicyInvalid, load_policy
 from ..report import API_VERSION, Json, image_json, protection_json, size_text, to_text

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from ..clock import SteadyClock
 from ..cri.client import CriClient, open_client
+from ..domain.absorbing import absorb
 from ..domain.facts import PolicyLoaded, PolicyRejected, UsageSampled
 from ..domain.policy import Policy
 from ..domain.runtime import ImageRuntime, RuntimeUnavailable
-from ..domain.state import State, absorb
+from ..domain.state import State
 from ..engine.observe import ask, ask_layers, observe
 from ..ledger import Ledger
 from ..policy import PolicyInvalid, absent, load_policy

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
+from ..domain.absorbing import absorb
 from ..domain.facts import AskFailed, Fact, LayersTold, Listed, ListingDue, PauseTold, VolumesTold
 from ..domain.runtime import (
     ImageRuntime,
@@ -18,7 +19,7 @@ from ..domain.runtime import (
     RuntimeUnavailable,
     RuntimeVersion,
 )
-from ..domain.state import State, absorb
+from ..domain.state import State
 
 AT_ONCE = 16  # questions in flight
 SLICE = 256  # questions before the loop looks at its mailbox again

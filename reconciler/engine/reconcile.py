@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 import anyio
 
 from ..aiokit import Mailbox, in_slices
+from ..domain.absorbing import absorb, absorbing
 from ..domain.decision import Candidate, Command, HoldReason, Plan, deciding, objection
 from ..domain.facts import (
     EventsLost,
@@ -31,7 +32,7 @@ from ..domain.inventory import UsageSample
 from ..domain.policy import Mode
 from ..domain.runtime import ImageRuntime, RuntimeFailure
 from ..domain.slices import SLICE, Slices
-from ..domain.state import State, absorb, absorbing
+from ..domain.state import State
 from ..domain.watermark import Pressure
 from .observe import ask, ask_layers, observe
 from .pace import ASK_AGAIN, CALM_SPACING, LAST_WORD, LAYERS_AGAIN, SAVE_EVERY, Pace

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
+from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.facts import LayersTold
-from reconciler.domain.state import absorb
 from tests.builders import DAY, T0, container, image, listed, state_of, usage
 
 from .figures import Figure, median

@@ -13,11 +13,12 @@ from rich.console import Console
 
 from reconciler.commands.demo_lines import Gone, Seen, bar, staying
 from reconciler.commands.demo_screen import picture
+from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.facts import UsageSampled
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
 from reconciler.domain.policy import Policy
-from reconciler.domain.state import State, absorb
+from reconciler.domain.state import State
 
 GIBIBYTE = 1 << 30
 

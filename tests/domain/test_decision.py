@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.domain import facts
+from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import Cause, Command, HoldReason, decide, explain, objection
 from reconciler.domain.inventory import (
     Container,
@@ -21,7 +22,7 @@ from reconciler.domain.inventory import (
 from reconciler.domain.ledger import RemovalRecord
 from reconciler.domain.policy import Policy
 from reconciler.domain.protection import Kind
-from reconciler.domain.state import State, absorb
+from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
 from tests.builders import (
     DAY,

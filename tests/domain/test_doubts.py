@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain import facts
+from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import Command, HoldReason, decide
 from reconciler.domain.inventory import ContainerEvent, EventKind, Image, Sandbox
 from reconciler.domain.ledger import ImageRecord, RemovalRecord
 from reconciler.domain.protection import Kind
-from reconciler.domain.state import Refusal, State, absorb
+from reconciler.domain.state import Refusal, State
 from tests.builders import (
     CONTAINERD_2,
     DAY,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.domain import facts
+from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import score_of
 from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Image
 from reconciler.domain.ledger import ImageRecord, Remembered
 from reconciler.domain.memory import GHOSTS_KEPT_FOR
-from reconciler.domain.state import State, absorb
+from reconciler.domain.state import State
 from tests.builders import DAY, T0, container, image, listed, policy, sandbox
 
 HOUR = 3600.0

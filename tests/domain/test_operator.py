@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.domain import facts
+from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import HoldReason, decide
-from reconciler.domain.state import State, absorb
+from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
 from tests.builders import DAY, GIB, T0, container, image, policy, state_of, usage
 

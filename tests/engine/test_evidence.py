@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.domain import facts
+from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.inventory import ContainerEvent, EventKind
-from reconciler.domain.state import State, absorb
+from reconciler.domain.state import State
 from reconciler.engine.evidence import Evidence
 from reconciler.engine.reclaim import begin
 from reconciler.history import Entry

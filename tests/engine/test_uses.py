@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.aiokit import Mailbox
+from reconciler.domain.absorbing import absorb
 from reconciler.domain.facts import ContainerChanged, Fact
 from reconciler.domain.inventory import ContainerEvent, EventKind
-from reconciler.domain.state import State, absorb
+from reconciler.domain.state import State
 from tests.builders import T0, container, image, listed, policy
 from tests.engine.world import World
 

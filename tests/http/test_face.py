@@ -14,9 +14,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
 from reconciler import app as daemon_app
+from reconciler.domain.absorbing import absorb
 from reconciler.domain.facts import ListingFailed, PolicyRejected, UsageSampled
 from reconciler.domain.inventory import FilesystemUsage, InvisibleFilesystem, UsageSample
-from reconciler.domain.state import State, absorb
+from reconciler.domain.state import State
 from reconciler.history import Entry
 from reconciler.http import face
 from reconciler.http.health import SILENCE, Pulse

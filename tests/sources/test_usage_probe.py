@@ -13,11 +13,12 @@ import pytest
 import structlog
 
 from reconciler.aiokit import Mailbox
+from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import HoldReason, decide
 from reconciler.domain.facts import Fact, UsageSampled
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
 from reconciler.domain.runtime import RuntimeUnavailable
-from reconciler.domain.state import State, absorb
+from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
 from reconciler.engine.journal import LogAndMetrics
 from reconciler.metrics import Metrics

@@ -7,11 +7,12 @@ import time
 import pytest
 
 from reconciler.cri.client import CriClient
+from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.facts import ContainerChanged, Fact, Listed, PolicyLoaded
 from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Listing
 from reconciler.domain.ledger import ImageRecord
-from reconciler.domain.state import State, absorb
+from reconciler.domain.state import State
 from reconciler.embedded.habits import CONTAINERD_2
 from reconciler.embedded.node import Node
 from reconciler.embedded.server import EmbeddedRuntime

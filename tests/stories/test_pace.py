@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from reconciler.domain.absorbing import absorb
 from reconciler.domain.facts import ListingFailed
-from reconciler.domain.state import absorb
 from reconciler.engine.pace import Pace
 from tests.builders import T0, image, listed, state_of
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import decide, explain
 from reconciler.domain.facts import RemovalBegun, RemovalFinished
 from reconciler.domain.inventory import Image
 from reconciler.domain.ledger import ImageRecord, RemovalRecord
 from reconciler.domain.protection import Kind
 from reconciler.domain.runtime import RuntimeTooLate, RuntimeUnavailable
-from reconciler.domain.state import absorb
 from reconciler.engine.reclaim import send
 from tests.builders import DAY, GIB, T0, image, listed, policy, state_of
 

@@ -1,0 +1,222 @@
+"""How a fact changes what is known.
+
+`absorb(fact, state)` is the only way in. Absorbing a fact twice leaves what absorbing it once left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import singledispatch
+
+from . import facts, removals
+from .inventory import Container, EventKind, Listing, image_key
+from .policy import Watermarks
+from .slices import SLICE, Slices, finished
+from .state import REST_FIRST, State
+from .watermark import Pressure, measured, pressed
+
+
+@singledispatch
+def absorb(fact: object, state: State) -> None:
+    """Changes the state by one fact (dispatched on the fact's type, so it comes first)."""
+    raise TypeError(f"no fact: {fact!r}")
+
+
+@absorb.register
+def _(fact: facts.ContainerChanged, state: State) -> None:
+    event = fact.event
+    known = event.subject_id in state.graph.containers
+    used = set(state.graph.uses_of(event.subject_id))
+    state.graph.apply(event, fact.received_at)
+    for container in event.containers:
+        if container.id == event.subject_id and not known:
+            _count_use(state, container, {})
+        used |= state.graph.images_of(container) | state.graph.uses_of(container.id)
+        if container.id in state.graph.untold:
+            state.unplaced[container.id] = (container, fact.received_at)
+    for key in used:
+        state.memory.touch(key, fact.received_at)
+    gone = event.subject_id not in state.graph.containers
+    if known and event.kind is EventKind.DELETED and gone:
+        state.memory.end(event.subject_id, fact.received_at)
+
+
+@absorb.register
+def _(fact: facts.Listed, state: State) -> None:
+    finished(absorbing(fact, state))
+
+
+def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
+    """Absorbs a listing in slices, for a caller that has other things to do in between. Until the
+    last one the state says that it is no base to remove anything on."""
+    listing = fact.listing
+    state.listing_spent = True
+    state.version, state.configured_pause = fact.version, fact.configured_pause
+    _notice_blank(state, listing)
+    used = set(state.graph.used_keys())
+    unplaced, state.unplaced = state.unplaced, {}
+    yield from state.graph.replacing(listing)
+    # A slow answer tells of its last moment as well as of its first: ages count from its end.
+    _meet_images(state, listing.ended_at)
+    yield
+    fresh = [one for one in listing.containers if state.memory.uncounted(one.id)]
+    oldest: dict[str, float] = {}
+    fresh.sort(key=lambda container: container.created_at)
+    for number, container in enumerate(fresh, 1):
+        _count_use(state, container, oldest)
+        if number % SLICE == 0:
+            yield
+    # What this listing shows to be unused, and the one before did not, was used until now for all
+    # that is known: no event may have told when its last container went.
+    for key in used.union(state.graph.used_keys()):
+        state.memory.touch(key, listing.ended_at)
+    for container, at in unplaced.values():
+        for key in state.graph.meant_by(container):
+            state.memory.touch(key, at)
+    state.memory.trim(state.graph.containers, listing.ended_at)
+    state.listed_at, state.listing_spent, state.listing_trouble = listing.began_at, False, None
+    state.ask_trouble = None
+
+
+@absorb.register
+def _(fact: facts.ListingFailed, state: State) -> None:
+    state.listing_spent, state.listing_trouble = True, fact.reason
+
+
+@absorb.register
+def _(fact: facts.VolumesTold, state: State) -> None:
+    state.graph.put_volumes(fact.container_id, fact.volumes, fact.at)
+
+
+@absorb.register
+def _(fact: facts.PauseTold, state: State) -> None:
+    sandbox = state.graph.sandboxes.get(fact.sandbox_id)
+    if sandbox is not None:
+        state.graph.put_sandbox(replace(sandbox, pause=fact.pause))
+
+
+@absorb.register
+def _(fact: facts.LayersTold, state: State) -> None:
+    state.memory.put_layers(image_key(fact.image_id), fact.layers)
+
+
+@absorb.register
+def _(fact: facts.AskFailed, state: State) -> None:
+    state.ask_trouble = f"{fact.subject_id[:13]}: {fact.reason}"
+
+
+@absorb.register
+def _(fact: facts.UsageSampled, state: State) -> None:
+    if state.sample is not None and fact.sample.at < state.sample.at:
+        return  # taken before a removal, say, and waiting since: the disk was another one
+    state.sample = fact.sample
+    # A pressure belongs to the marks it began at: others may not have been crossed at all.
+    marks = state.policy.watermarks if state.policy else Watermarks()
+    before = state.filesystems if marks == state.marks else {}
+    state.marks = marks
+    state.filesystems = {
+        usage.mountpoint: measured(usage, marks, before.get(usage.mountpoint))
+        for usage in fact.sample.filesystems
+    }
+    if state.pressure is Pressure.CALM:
+        state.futile, state.rest, state.rest_until = 0, REST_FIRST, 0.0
+
+
+@absorb.register
+def _(fact: facts.PolicyLoaded, state: State) -> None:
+    state.policy, state.policy_problems = fact.policy, ()
+    if state.sample is not None:
+        absorb(facts.UsageSampled(state.sample), state)
+
+
+@absorb.register
+def _(fact: facts.PolicyRejected, state: State) -> None:
+    state.policy_problems = fact.problems
+
+
+@absorb.register
+def _(fact: facts.EventsOpened, state: State) -> None:
+    state.events = None
+    state.graph.ambiguous = True  # subscribed first, so list now: what happened before is unknown
+
+
+@absorb.register(facts.EventsLost)
+@absorb.register(facts.EventsAbsent)
+def _(fact: facts.EventsLost | facts.EventsAbsent, state: State) -> None:
+    state.events = fact.reason
+    state.graph.ambiguous = True
+
+
+@absorb.register
+def _(fact: facts.ListingDue, state: State) -> None:
+    state.graph.ambiguous = True
+
+
+@absorb.register
+def _(fact: facts.Paused, state: State) -> None:
+    state.paused_at = fact.at if state.paused_at is None else state.paused_at
+
+
+@absorb.register
+def _(fact: facts.Resumed, state: State) -> None:
+    state.paused_at = None
+
+
+@absorb.register
+def _(fact: facts.ReclaimAsked, state: State) -> None:
+    state.filesystems = {name: pressed(fs) for name, fs in state.filesystems.items()}
+    state.futile, state.rest, state.rest_until = 0, REST_FIRST, 0.0
+
+
+@absorb.register
+def _(fact: facts.RemovalBegun, state: State) -> None:
+    state.removing, state.listing_spent = fact, True
+    state.note_removal(fact)
+
+
+@absorb.register
+def _(fact: facts.RemovalFinished, state: State) -> None:
+    removals.finish(state, fact)
+
+
+def _notice_blank(state: State, listing: Listing) -> None:
+    """Lists that lack every container, or every container and sandbox we knew, are doubted until
+    later ones agree: an empty list may be a runtime that is not itself yet."""
+    known = state.graph.containers or state.graph.sandboxes or state.blank_since is not None
+    if listing.containers or not (listing.sandboxes or known):
+        state.blank_since = None
+    elif state.blank_since is None:
+        state.blank_since = listing.began_at
+
+
+def _meet_images(state: State, now: float) -> None:
+    """Opens a record for every image that is new, closes those of images that are gone."""
+
+    def first_made(key: str) -> float | None:
+        return _oldest(state, key)
+
+    for key in state.memory.meet(state.graph.images, first_made, now):
+        removals.notice_return(state, key, now)
+    removals.settle(state, now)
+
+
+def _oldest(state: State, key: str) -> float | None:
+    """When the oldest container on the node that uses an image was made."""
+    containers = state.graph.containers
+    users = state.graph.users_of(key)
+    return min((containers[one].created_at for one in users if one in containers), default=None)
+
+
+def _count_use(state: State, container: Container, oldest: dict[str, float]) -> None:
+    """Counts a container seen for the first time. Where an older one is still there, the image
+    has been in use since that one was made, whatever was seen of it. `oldest` remembers when, for
+    all containers of one listing. It is looked up only where it matters, for images at rest: an
+    event must not cost more for an image that thousands use."""
+    keys, made = state.graph.images_of(container), container.created_at
+    resting = [key for key in keys if state.memory.rested(key, made)]
+    for key in resting:
+        if key not in oldest:
+            found = _oldest(state, key)
+            oldest[key] = made if found is None else found
+    opening = frozenset(key for key in resting if made <= oldest[key])
+    state.memory.count(container, keys, state.began_at, opening)

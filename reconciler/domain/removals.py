@@ -1,0 +1,95 @@
+"""What a removal leaves behind: that it worked, that it was refused, that the image came back.
+
+What is written down before the call (`State.note_removal`) has no answer until a listing gives one;
+one that is still without an answer after a restart was sent or was not, and nobody knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .facts import RemovalFinished
+from .inventory import image_key
+from .ledger import RemovalRecord
+from .state import Refusal, State
+
+REFUSAL_FIRST = 300.0  # seconds a refused image is left alone, doubling up to REFUSAL_LAST
+REFUSAL_LAST = 3600.0
+NOTED_BEFORE = 60.0  # seconds that a removal may be noted before it is sent: the disk is slow
+LOST_FIRST = 10.0  # seconds the first time that the runtime went away instead of an answer
+HUNG = 60.0  # seconds after which no answer is no restart: that image is what it hangs on
+REST_LAST = 3600.0  # seconds: the longest rest when removals free nothing
+FUTILE_REMOVALS = 10  # so many in a row that freed nothing: the space is not the images'
+RECORDS_KEPT = 7 * 86400.0  # seconds a removal is remembered
+
+
+def finish(state: State, fact: RemovalFinished) -> None:
+    """Takes in what became of the removal under way; of any other, nothing."""
+    if state.removing is None or state.removing.image_id != fact.image_id:
+        return
+    state.removing = None
+    key = image_key(fact.image_id)
+    if not fact.gone:
+        _refuse(state, key, fact)
+        return
+    state.refusals.pop(key, None)
+    state.removals[key] = replace(state.removals[key], answered_at=fact.at)
+    state.changed_removals.add(key)
+    state.futile = 0 if fact.freed is None or fact.freed > 0 else state.futile + 1
+    if state.futile >= FUTILE_REMOVALS:
+        state.rest_until = fact.at + state.rest
+        state.futile, state.rest = 0, min(2 * state.rest, REST_LAST)
+
+
+def settle(state: State, now: float) -> None:
+    """Takes in what a new listing tells of earlier removals and refusals."""
+    listed = state.graph.images
+    for key in state.refusals.keys() - listed.keys():
+        if now >= state.refusals[key].until:  # an image that a list lacks for a moment is not new
+            del state.refusals[key]
+    under_way = image_key(state.removing.image_id) if state.removing else None
+    for key, removal in list(state.removals.items()):
+        if key in listed:
+            if removal.answered_at is None and state.listed_at is None:  # begun in a life before
+                state.memory.seen_anew(key, now)
+                _refuse_still(state, key, removal)
+            continue
+        # Ours all the same, if late: we were killed in between, or a list was not true.
+        if removal.answered_at is None and key != under_way:
+            state.removals[key] = replace(removal, answered_at=now)
+            state.changed_removals.add(key)
+        elif now - removal.begun_at > RECORDS_KEPT:
+            del state.removals[key]
+            state.changed_removals.add(key)
+
+
+def notice_return(state: State, key: str, now: float) -> None:
+    """An image is new on the node; it may be one that we removed."""
+    removal = state.removals.get(key)
+    if removal is not None and removal.answered_at is not None:
+        state.removals[key] = replace(removal, came_back_at=now)
+        state.changed_removals.add(key)
+
+
+def _refuse(state: State, key: str, fact: RemovalFinished) -> None:
+    """Leaves an image alone for a while. A runtime that was restarted under a removal refused
+    nothing, so it is asked again soon; the second time, the removal may be what it dies of."""
+    before = state.refusals.get(key)
+    went_away = fact.lost and fact.took < HUNG
+    count = before.count + 1 if before else int(not went_away)
+    wait = min(REFUSAL_FIRST * 2 ** (count - 1), REFUSAL_LAST) if count else LOST_FIRST
+    reason = fact.error or "the runtime answered OK, but the image is still listed"
+    state.refusals[key] = Refusal(fact.at + wait, count, reason)
+    if count:  # what is left of it after a restart counts from the answer, not from the call
+        state.removals[key] = replace(state.removals[key], begun_at=fact.at)
+        state.changed_removals.add(key)
+    if fact.error is None or fact.lost:
+        # It may have been carried out, and the image pulled again since.
+        state.memory.seen_anew(key, fact.at)
+
+
+def _refuse_still(state: State, key: str, removal: RemovalRecord) -> None:
+    """How often an image was refused is not remembered over a restart, that it was asked for is."""
+    until = removal.begun_at + NOTED_BEFORE + REFUSAL_FIRST
+    reason = "its removal was asked for before a restart, and it is still listed"
+    state.refusals[key] = Refusal(until, 1, reason)
