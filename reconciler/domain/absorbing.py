@@ -25,11 +25,12 @@ def absorb(fact: object, state: State) -> None:
 @absorb.register
 def _(fact: facts.ContainerChanged, state: State) -> None:
     event = fact.event
-    known = event.subject_id in state.graph.containers
+    untold = event.subject_id in state.graph.untold
+    before = state.graph.containers.get(event.subject_id)
     used = set(state.graph.uses_of(event.subject_id))
     state.graph.apply(event, fact.received_at)
     for container in event.containers:
-        if container.id == event.subject_id and not known:
+        if container.id == event.subject_id and before is None:
             _count_use(state, container, {})
         used |= state.graph.images_of(container) | state.graph.uses_of(container.id)
         if container.id in state.graph.untold:
@@ -37,7 +38,9 @@ def _(fact: facts.ContainerChanged, state: State) -> None:
     for key in used:
         state.memory.touch(key, fact.received_at)
     gone = event.subject_id not in state.graph.containers
-    if known and event.kind is EventKind.DELETED and gone:
+    if before is not None and untold and gone:
+        state.unplaced[before.id] = (before, fact.received_at)
+    if before is not None and event.kind is EventKind.DELETED and gone:
         state.memory.end(event.subject_id, fact.received_at)
 
 
@@ -55,6 +58,7 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
     _notice_blank(state, listing)
     used = set(state.graph.used_keys())
     unplaced, state.unplaced = state.unplaced, {}
+    odd = [state.graph.containers[one] for one in state.graph.untold]
     yield from state.graph.replacing(listing)
     # A slow answer tells of its last moment as well as of its first: ages count from its end.
     _meet_images(state, listing.ended_at)
@@ -70,9 +74,11 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
     # that is known: no event may have told when its last container went.
     for key in used.union(state.graph.used_keys()):
         state.memory.touch(key, listing.ended_at)
+    for container in odd:
+        if container.id not in state.graph.containers:
+            unplaced.setdefault(container.id, (container, listing.ended_at))
     for container, at in unplaced.values():
-        for key in state.graph.meant_by(container):
-            state.memory.touch(key, at)
+        _place(state, container, at)
     state.memory.trim(state.graph.containers, listing.ended_at)
     state.listed_at, state.listing_spent, state.listing_trouble = listing.began_at, False, None
     state.ask_trouble = None
@@ -198,6 +204,18 @@ def _meet_images(state: State, now: float) -> None:
     for key in state.memory.meet(state.graph.images, first_made, now):
         removals.notice_return(state, key, now)
     removals.settle(state, now)
+
+
+def _place(state: State, container: Container, at: float) -> None:
+    """Counts the use of a container whose images no listing had told before, seen last then. What
+    it used may still not be told, and it is gone: then it may have been any image that nobody else
+    uses, and all those count as seen just then."""
+    for key in state.graph.meant_by(container):
+        state.memory.touch(key, at)
+    if container.id not in state.graph.containers and not state.graph.tells(container):
+        for key in state.memory.images:
+            if not state.graph.is_used(key):
+                state.memory.seen_anew(key, at)
 
 
 def _oldest(state: State, key: str) -> float | None:

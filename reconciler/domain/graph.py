@@ -7,9 +7,9 @@ could not be applied whole makes the graph `ambiguous`, and both wait for the ne
 
 How a container's image is told (`image_of`) is kubelet's own rule, which holds on every runtime we
 measured (docs/runtimes.md): `image_id` if there is one, else `image_ref`; a full id is the image,
-`repository@digest` is looked up among the listed digests; anything else is untold. Names never
-tell: a tag may have moved since the container was made. They only add: what a container asked for
-by name is what it would be made from the next time, so that image is kept too (`asking_for`).
+`repository@digest` is looked up by its digest among those listed; anything else is untold. Names
+never tell: a tag may have moved since the container was made. They only add: what a container asked
+for by name is what it would be made from the next time, so that image is kept too (`asking_for`).
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class ImageGraph:
         keys = keys_of_id(told)
         if keys is not None:
             return keys
-        return self.keys_named(told) if "@sha256:" in told else NOTHING
+        return self._keys_of_digest(told.partition("@")[2])
 
     def meant_by(self, container: Container) -> frozenset[str]:
         """Keys of all images that a container and its volumes may be made from, by the names that
@@ -111,6 +111,14 @@ class ImageGraph:
         for volume in container.volumes or ():
             keys |= self.keys_named(volume.image) | self._keys_by_digest(volume)
         return keys
+
+    def tells(self, container: Container) -> bool:
+        """Whether all images of a container are certain by what is listed now; also of one that is
+        gone. Volumes that nobody told are not counted."""
+        volumes = container.volumes or ()
+        return bool(self.images_of(container)) and all(
+            self._volume_keys(container.id, volume)[1] for volume in volumes
+        )
 
     # --- changes -------------------------------------------------------------------------------
 
@@ -139,6 +147,7 @@ class ImageGraph:
         if event.about_sandbox or event.subject_id in self.sandboxes:
             self._apply_to_sandbox(event)
         elif event.kind is EventKind.DELETED:
+            self.ambiguous |= event.subject_id in self.untold  # a listing may tell what it used
             self._remove_container(event.subject_id)
         elif all(container.id != event.subject_id for container in event.containers):
             self.ambiguous = True  # CRI-O without the pod label; a container already gone again
@@ -181,12 +190,11 @@ class ImageGraph:
             if known is not None:
                 self._unname(known)
             self.images[key] = image
-            for name in image.names:
-                self._keys_by_name.setdefault(name_key(name), set()).add(key)
+            for full in _looked_up_by(image):
+                self._keys_by_name.setdefault(full, set()).add(key)
 
     def _unname(self, image: Image) -> None:
-        for name in image.names:
-            full = name_key(name)
+        for full in _looked_up_by(image):
             keys = self._keys_by_name.get(full, set())
             keys.discard(image.key)
             if not keys:
@@ -257,12 +265,17 @@ class ImageGraph:
         return told
 
     def _keys_by_digest(self, volume: Volume) -> frozenset[str]:
+        """By the manifest that was mounted, whatever repository it is listed under: what a tag of
+        another repository was given to on the node keeps its digest under the first."""
         try:
-            reference = parse_reference(volume.image)
+            digest = volume.manifest_digest or parse_reference(volume.image).digest
         except InvalidReference:
-            return frozenset()
-        digest = volume.manifest_digest or reference.digest
-        return frozenset(self._keys_by_name.get(f"{reference.repository}@{digest}", ()))
+            return NOTHING
+        return self._keys_of_digest(digest or "")
+
+    def _keys_of_digest(self, digest: str) -> frozenset[str]:
+        """The images of a manifest, whatever repository they are listed under."""
+        return frozenset(self._keys_by_name.get(f"@{digest}", ()))
 
     def _apply_to_sandbox(self, event: ContainerEvent) -> None:
         if event.kind is EventKind.DELETED:
@@ -301,6 +314,12 @@ class ImageGraph:
             self._uses[user_id] = keys
         else:
             self._uses.pop(user_id, None)
+
+
+def _looked_up_by(image: Image) -> Iterator[str]:
+    """All that an image is found by: its names, and its manifests' digests alone."""
+    yield from map(name_key, image.names)
+    yield from (f"@{name.partition('@')[2]}" for name in image.digests)
 
 
 def _remember(memory: dict[K, V], subject: K, told: V) -> None:

@@ -234,7 +234,9 @@ class Node(ImageStore):
 
     def _mounted(self, path: str, text: str) -> Mounted:
         image = self._present(text)
-        manifest = (image.digests or [""])[0].partition("@sha256:")[2]
+        # One that was imported has a manifest too, but no name by it.
+        listed = image.digests or [f"@sha256:{digest_of('manifest', image.hex_id)}"]
+        manifest = listed[0].partition("@sha256:")[2]
         return Mounted(path, text, image, manifest)
 
     def _container(self, container_id: str) -> Container:

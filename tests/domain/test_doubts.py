@@ -135,6 +135,24 @@ def test_a_mounted_tag_that_moved_before_we_first_looked_keeps_what_it_may_have_
     assert _kept(state, new, LATER) is Kind.IN_USE
 
 
+@pytest.mark.parametrize("told_by_event", [True, False], ids=["an event", "a listing"])
+def test_what_a_container_of_unknown_image_may_have_used_is_young_when_it_is_gone(
+    told_by_event: bool,
+) -> None:
+    """Nobody could tell what it mounted, so nobody knows which image was in use until just now."""
+    mounts = replace(container("c", OTHER), volumes=(volume("reg.example/moved:v1"),))
+    state = state_of([APP, OTHER], [mounts], version=CONTAINERD_2)
+    absorb(listed([APP, OTHER], [mounts], at=LATER, version=CONTAINERD_2), state)
+    if told_by_event:
+        gone = ContainerEvent(mounts.id, EventKind.DELETED, LATER + 1, None, ())
+        absorb(facts.ContainerChanged(gone, LATER + 1), state)
+        assert hold(state, LATER + 1) is HoldReason.LISTING_DUE
+    absorb(listed([APP, OTHER], [], at=LATER + 1, version=CONTAINERD_2), state)
+    absorb(listed([APP, OTHER], [], at=LATER + 100, version=CONTAINERD_2), state)
+    assert _kept(state, APP, LATER + 100) is Kind.YOUNG
+    assert _kept(state, APP, LATER + 122) is None
+
+
 def test_a_pause_tag_that_moved_before_we_first_looked_keeps_the_old_pause_image() -> None:
     """Pods run on the old one; their sandboxes tell no more than a name, which means the new."""
     old = Image(f"sha256:{digest('old')}", (), (f"corp.example/holder@sha256:{'1' * 64}",), BIG)

@@ -121,6 +121,16 @@ def test_an_image_volume_is_told_by_the_digest_in_its_path() -> None:
     assert graph_of(mounts, images=(moved, newer, OTHER)).is_used(moved.key)
 
 
+def test_a_manifest_is_the_same_image_under_every_repository() -> None:
+    """An image tagged on the node keeps its digest under the first repository alone: what is
+    mounted by the other name, which moved since, is that image all the same."""
+    manifest = APP.digests[0].partition("@")[2]
+    newer = replace(image("app:v2"), tags=("mine.example/tool:v1",))
+    mounts = replace(container("c", OTHER), volumes=(volume(newer.tags[0], manifest),))
+    assert graph_of(mounts, images=(APP, newer, OTHER)).is_used(APP.key)
+    assert graph_of(container("c", f"mine.example/tool@{manifest}")).is_used(APP.key)
+
+
 def test_one_volume_told_does_not_tell_another() -> None:
     """Of two volumes one can not be told: the container stays in doubt, listing after listing."""
     volumes = (volume(APP.tags[0]), volume("reg.example/never-heard-of:v1"))

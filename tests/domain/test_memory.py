@@ -80,7 +80,7 @@ def test_a_job_that_came_and_went_before_the_first_listing_was_a_use() -> None:
         event = ContainerEvent(job.id, kind, at, sandbox(), inside)
         absorb(facts.ContainerChanged(event, at), state)
     absorb(listed([app, other], [], at=T0 + 3), state)
-    assert state.ledger[app.key].last_used == T0 + 1
+    assert state.ledger[app.key].last_used == T0 + 2
     assert state.ledger[other.key].last_used == T0 - DAY
 
 
