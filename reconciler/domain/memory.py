@@ -146,10 +146,11 @@ class Memory:
             del self.arrivals[of]
             self.changed_arrivals.add(of)
 
-    def seen_anew(self, key: str, now: float) -> None:
-        """An image counts as seen just now, whatever was remembered."""
-        if key in self.images:
-            self.images[key] = replace(self.images[key], first_seen=now)
+    def seen_anew(self, key: str, at: float) -> None:
+        """An image counts as seen then for the first time, if it was not seen later still."""
+        record = self.images.get(key)
+        if record is not None and record.first_seen < at:
+            self.images[key] = replace(record, first_seen=at)
             self.changed.add(key)
 
     # --- uses ----------------------------------------------------------------------------------

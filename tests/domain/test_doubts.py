@@ -153,6 +153,16 @@ def test_what_a_container_of_unknown_image_may_have_used_is_young_when_it_is_gon
     assert _kept(state, APP, LATER + 122) is None
 
 
+def test_a_container_of_unknown_image_makes_no_image_older_than_it_is() -> None:
+    """It went long before the next listing, and what that shows for the first time is new."""
+    mounts = replace(container("c", OTHER), volumes=(volume("reg.example/moved:v1"),))
+    state = state_of([OTHER], [mounts], version=CONTAINERD_2)
+    gone = ContainerEvent(mounts.id, EventKind.DELETED, T0 + 1, None, ())
+    absorb(facts.ContainerChanged(gone, T0 + 1), state)
+    absorb(listed([APP, OTHER], [], at=LATER, version=CONTAINERD_2), state)
+    assert state.ledger[APP.key].first_seen == LATER
+
+
 def test_a_pause_tag_that_moved_before_we_first_looked_keeps_the_old_pause_image() -> None:
     """Pods run on the old one; their sandboxes tell no more than a name, which means the new."""
     old = Image(f"sha256:{digest('old')}", (), (f"corp.example/holder@sha256:{'1' * 64}",), BIG)
