@@ -24,24 +24,21 @@ def absorb(fact: object, state: State) -> None:
 
 @absorb.register
 def _(fact: facts.ContainerChanged, state: State) -> None:
-    event = fact.event
-    untold = event.subject_id in state.graph.untold
-    before = state.graph.containers.get(event.subject_id)
-    used = set(state.graph.uses_of(event.subject_id))
-    state.graph.apply(event, fact.received_at)
+    event, graph, at = fact.event, state.graph, fact.received_at
+    before = graph.containers.get(event.subject_id)
+    used = set(graph.uses_of(event.subject_id))
+    graph.apply(event, at)
     for container in event.containers:
         if container.id == event.subject_id and before is None:
             _count_use(state, container, {})
-        used |= state.graph.images_of(container) | state.graph.uses_of(container.id)
-        if container.id in state.graph.untold:
-            state.unplaced[container.id] = (container, fact.received_at)
+        used |= graph.images_of(container) | graph.uses_of(container.id)
+        _note_unplaced(state, container, at)
     for key in used:
-        state.memory.touch(key, fact.received_at)
-    gone = event.subject_id not in state.graph.containers
-    if before is not None and untold and gone:
-        state.unplaced[before.id] = (before, fact.received_at)
-    if before is not None and event.kind is EventKind.DELETED and gone:
-        state.memory.end(event.subject_id, fact.received_at)
+        state.memory.touch(key, at)
+    gone = event.kind is EventKind.DELETED and event.subject_id not in graph.containers
+    if before is not None and gone:
+        _note_unplaced(state, before, at)
+        state.memory.end(event.subject_id, at)
 
 
 @absorb.register
@@ -204,6 +201,14 @@ def _meet_images(state: State, now: float) -> None:
     for key in state.memory.meet(state.graph.images, first_made, now):
         removals.notice_return(state, key, now)
     removals.settle(state, now)
+
+
+def _note_unplaced(state: State, container: Container, at: float) -> None:
+    """Remembers a container whose images, or some, no listing has told yet: before the first one,
+    say. It may be gone by the next."""
+    keys = state.graph.images_of(container)
+    if not keys <= state.memory.images.keys() or not state.graph.tells(container):
+        state.unplaced[container.id] = (container, at)
 
 
 def _place(state: State, container: Container, at: float) -> None:

@@ -84,6 +84,20 @@ def test_a_job_that_came_and_went_before_the_first_listing_was_a_use() -> None:
     assert state.ledger[other.key].last_used == T0 - DAY
 
 
+def test_a_job_on_an_image_that_no_ledger_knows_was_a_use_before_the_first_listing() -> None:
+    """It tells its image by the id, of which nothing is remembered yet: used until it was gone, and
+    not merely seen since the listing."""
+    app = image("app:v1")
+    state = State(began_at=T0)
+    job = made("job", app, T0 + 1)
+    for kind, at in ((EventKind.CREATED, T0 + 1), (EventKind.DELETED, T0 + 2)):
+        inside = (job,) if kind is EventKind.CREATED else ()
+        event = ContainerEvent(job.id, kind, at, sandbox(), inside)
+        absorb(facts.ContainerChanged(event, at), state)
+    absorb(listed([app], [], at=T0 + 3), state)
+    assert state.ledger[app.key].last_used == T0 + 2
+
+
 def test_a_new_version_supersedes_the_old_one_until_that_is_started_again() -> None:
     """v1.0.2 is pulled and runs: v1.0.1 is worth little; a rollback makes it count in full."""
     old, new = image("app:v1.0.1"), image("app:v1.0.2")
