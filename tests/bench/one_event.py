@@ -29,7 +29,8 @@ class Loop:
     absorb, count."""
 
     def __init__(self, containers: int) -> None:
-        self._state = State(began_at=0.0)
+        now = time.time()  # events are told by it too: an image in use is not one that rests
+        self._state = State(began_at=now)
         self._mailbox: Mailbox[Fact] = Mailbox()
         self._journal = LogAndMetrics(Metrics())
         self._pods = 10_000_000
@@ -40,8 +41,8 @@ class Loop:
         ]
         images = [prepared.image(n).SerializeToString() for n in range(IMAGES)]
         listing = Listing(
-            1.0,
-            1.0,
+            now,
+            now,
             tuple(translate.image(pb.Image.FromString(one)) for one in images),
             tuple(translate.container(pb.Container.FromString(one)) for one in listed),
             tuple(translate.sandbox(pb.PodSandbox.FromString(one)) for one in boxes),
@@ -62,11 +63,11 @@ class Loop:
         for data in received:
             event = translate.event(pb.ContainerEventResponse.FromString(data))
             assert event is not None
-            fact = ContainerChanged(event, 2.0)
+            fact = ContainerChanged(event, event.created_at)
             self._mailbox.put(("event", event.subject_id, event.kind), fact)
             for taken in self._mailbox.drain():
                 absorb(taken, self._state)
-                self._journal.absorbed(taken, self._state, 2.0)
+                self._journal.absorbed(taken, self._state, event.created_at)
         return (time.perf_counter() - began) / len(received)
 
 
