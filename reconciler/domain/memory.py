@@ -82,10 +82,11 @@ class Memory:
         ghost = self.ghosts.pop(key, None)
         if ghost is not None:
             self.images[key] = replace(ghost.record, first_seen=seen)
+            self._describe(key, image)
         else:
-            self.images[key] = ImageRecord(first_seen=seen)
+            names = image.tags or image.digests
+            self.images[key] = ImageRecord(first_seen=seen, names=names, size=image.size)
         self.changed.add(key)
-        self._describe(key, image)
         if ghost is not None or not newest:
             return  # it came back, or was here before us: it is no new version of anything
         for name in image.tags or image.digests:

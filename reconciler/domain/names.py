@@ -52,7 +52,11 @@ class Asked:
     def note(self, container: Container) -> None:
         """Remembers what a container's creator asked for."""
         for text in _meanings(container.image):
-            self._containers.setdefault(text, set()).add(container.id)
+            found = self._containers.get(text)
+            if found is not None:
+                found.add(container.id)
+                continue
+            self._containers[text] = {container.id}
             if _ID_PREFIX.fullmatch(text):
                 self._prefixes.add(text)
 
