@@ -25,6 +25,7 @@ def opened(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = NORMAL")
         base.execute("PRAGMA journal_size_limit = 1048576")
+        base.execute("PRAGMA cache_size = -256")  # KiB: what is written is hardly read again
         bring_up(base, steps)
         (verdict,) = base.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":

@@ -14,6 +14,7 @@ for by name is what it would be made from the next time, so that image is kept t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
@@ -37,7 +38,7 @@ from .slices import SLICE, Slices, finished
 NOTHING: frozenset[str] = frozenset()
 
 
-REMEMBERED = 20_000  # volumes, and sandboxes, of which something was told
+REMEMBERED = 5_000  # volumes, and sandboxes, of which something was told
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -173,7 +174,7 @@ class ImageGraph:
         self.unasked_sandboxes.discard(sandbox.id)
         named = (key for name in sandbox.pause for key in self.keys_named(name))
         # Once told, for good: the tag may move, a list may lack the sandbox for a moment.
-        told = self._pauses.get(sandbox.id, frozenset()).union(named)
+        told = _shared(self._pauses.get(sandbox.id, NOTHING).union(named))
         _remember(self._pauses, sandbox.id, told)
         self._set_uses(sandbox.id, told)
 
@@ -280,6 +281,7 @@ class ImageGraph:
     def _apply_to_sandbox(self, event: ContainerEvent) -> None:
         if event.kind is EventKind.DELETED:
             self._remove_sandbox(event.subject_id)
+            self._pauses.pop(event.subject_id, None)  # no list lacks it by mistake
         elif event.sandbox is not None:
             self.put_sandbox(event.sandbox)
         else:
@@ -320,6 +322,12 @@ def _looked_up_by(image: Image) -> Iterator[str]:
     """All that an image is found by: its names, and its manifests' digests alone."""
     yield from map(name_key, image.names)
     yield from (f"@{name.partition('@')[2]}" for name in image.digests)
+
+
+@functools.lru_cache(maxsize=1024)
+def _shared(keys: frozenset[str]) -> frozenset[str]:
+    """One set for all that are equal: thousands of sandboxes use the same pause image."""
+    return keys
 
 
 def _remember(memory: dict[K, V], subject: K, told: V) -> None:

@@ -19,7 +19,7 @@ from .streams import streams
 GHOSTS_KEPT = 5_000
 GHOSTS_KEPT_FOR = 14 * 86400.0  # seconds
 SWEPT_EVERY = 3600.0
-COUNTED_KEPT = 10_000  # ids of containers that are gone and were counted, against late events
+GONE_KEPT = 2_000  # ids of containers that are gone and were counted, against late events
 
 
 class Memory:
@@ -36,7 +36,8 @@ class Memory:
         self.changed: set[str] = set()
         self.changed_arrivals: set[str] = set()
         self._present: set[str] = set()  # keys of the last listing
-        self._counted: OrderedDict[str, None] = OrderedDict()
+        self._counted: set[str] = set()  # ids of containers, of those not seen to end
+        self._gone: OrderedDict[str, None] = OrderedDict()  # of those that are
         self._swept_at = 0.0
 
     def record(self, key: str, now: float) -> ImageRecord:
@@ -167,9 +168,9 @@ class Memory:
         we started (`began_at`) may be in the ledger's count: it is, unless it is younger than the
         newest counted. `opening`: those of its images that no older container uses."""
         known = keys & self.images.keys()
-        if not known or container.id in self._counted:
+        if not known or not self.uncounted(container.id):
             return
-        self._counted[container.id] = None
+        self._counted.add(container.id)
         for key in known:
             record = self.images[key]
             made = container.created_at
@@ -186,22 +187,23 @@ class Memory:
         return record is not None and rested(record, at)
 
     def uncounted(self, container_id: str) -> bool:
-        return container_id not in self._counted
+        return container_id not in self._counted and container_id not in self._gone
 
     def end(self, container_id: str, at: float) -> None:
         """A container is gone."""
         key = self.running.pop(container_id, None)
         if key is not None:
             self.log.append(LogLine(at, key, container_id, ended=True))
+        if container_id in self._counted:
+            self._counted.remove(container_id)
+            self._gone[container_id] = None
+            if len(self._gone) > GONE_KEPT:
+                self._gone.popitem(last=False)
 
     def trim(self, listed: dict[str, Container], now: float) -> None:
-        """Ends what a listing does not hold any more, and bounds what is kept against doubles."""
-        for container_id in self.running.keys() - listed.keys():
+        """Ends what a listing does not hold any more."""
+        for container_id in (self.running.keys() | self._counted) - listed.keys():
             self.end(container_id, now)
-        surplus = len(self._counted) - len(listed) - COUNTED_KEPT
-        if surplus > 0:
-            for container_id in [one for one in self._counted if one not in listed][:surplus]:
-                del self._counted[container_id]
 
     def touch(self, key: str, at: float) -> None:
         """A user of an image was seen."""

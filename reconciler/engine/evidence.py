@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..domain.decision import Candidate, account
 from ..domain.facts import ContainerChanged, Fact, Listed, RemovalFinished
-from ..domain.inventory import Container, image_key
+from ..domain.inventory import Container, EventKind, image_key
 from ..domain.state import State
 from ..domain.watermark import FilesystemState
 from ..history import Entry
@@ -26,7 +26,7 @@ class LastUsers:
     listings since the start; a container costs a look-up, a new one a little more."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, None] = {}  # container ids, those of the last listing and since
+        self._seen: dict[str, None] = {}  # ids of containers that are not gone
         self._last: dict[str, str] = {}  # image key -> its user
 
     def absorbed(self, fact: Fact, state: State) -> None:
@@ -34,6 +34,8 @@ class LastUsers:
         match fact:
             case ContainerChanged(event):
                 self._notice(event.containers, state)
+                if event.kind is EventKind.DELETED:
+                    self._seen.pop(event.subject_id, None)
             case Listed(listing):
                 newest = sorted(listing.containers, key=lambda container: container.created_at)
                 self._notice(newest, state)
