@@ -49,7 +49,6 @@ def settled(record: ImageRecord) -> tuple[tuple[float, ...], float]:
     return _settled(record.counters or _NOTHING, record.counted_at, record.last_used)
 
 
-@functools.lru_cache(maxsize=8192)
 def _settled(
     counters: tuple[float, ...], since: float, ended: float | None
 ) -> tuple[tuple[float, ...], float]:
@@ -58,12 +57,19 @@ def _settled(
     return tuple(max(count, 1.0) for count in _decayed(counters, ended - since)), ended
 
 
+# For decisions, which ask for the same records again and again; a start asks for each once.
+_settled_before = functools.lru_cache(maxsize=8192)(_settled)
+
+
 def uses_per_hour(record: ImageRecord, now: float) -> float:
     """The rate at which it is likely to be wanted. One use `a` hours ago is worth about 1/a uses
     an hour, and uses add up; what was never used counts by its age."""
     if record.last_used is None and not record.counters:
         return 1.0 / (max(0.0, now - record.first_seen) / HOUR + 1.0)
-    (hour, hours, day, days, weeks), since = settled(record)
+    counters, since = _settled_before(
+        record.counters or _NOTHING, record.counted_at, record.last_used
+    )
+    hour, hours, day, days, weeks = counters
     one, two, three, four, five = _fading(now - since)
     rate = hour * one + hours * two / 4 + day * three / 16 + days * four / 64 + weeks * five / 256
     return _LN4 * rate

@@ -20,6 +20,7 @@ SAMPLE_FRESH = 2.0  # seconds that a measurement may be decided on
 ASK_AGAIN = 5.0  # seconds after the runtime would not tell a detail
 LAYERS_AGAIN = 60.0  # seconds after it did not answer for an image's layers
 SAVE_EVERY = 5.0  # seconds between writes of the ledger
+SAVE_LINES = 1000  # lines of its log that do not wait so long
 SLOW = 1.0  # seconds: after a removal that took longer, the disk gets as long a rest
 LONGEST_REST = 30.0
 LAST_WORD = 5.0  # seconds that the end waits for a listing after a removal
@@ -83,6 +84,9 @@ class Pace:
             return True
         age = now - self.listed_at
         return age >= _period(state) or (state.graph.ambiguous and age >= CALM_SPACING)
+
+    def saving_due(self, state: State, now: float) -> bool:
+        return now - self.saved_at >= SAVE_EVERY or len(state.memory.log) >= SAVE_LINES
 
     def listing_is_old(self, now: float) -> bool:
         """Too old to remove anything on it."""

@@ -35,7 +35,7 @@ from ..domain.slices import SLICE, Slices
 from ..domain.state import State
 from ..domain.watermark import Pressure
 from .observe import ask, ask_layers, observe
-from .pace import ASK_AGAIN, CALM_SPACING, LAST_WORD, LAYERS_AGAIN, SAVE_EVERY, Pace
+from .pace import ASK_AGAIN, CALM_SPACING, LAST_WORD, LAYERS_AGAIN, Pace
 from .reclaim import Attempt, begin, send
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class Reconciler:
         elif listed:
             await self._decide()
         await self._ask_layers()
-        if self.room.clock() - self._pace.saved_at >= SAVE_EVERY:
+        if self._pace.saving_due(self.state, self.room.clock()):
             await self.save()
 
     async def prune(self) -> None:
