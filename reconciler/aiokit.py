@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable, Generator, Hashable, Iterator, 
 from typing import Generic, TypeVar, cast
 
 import anyio
+import anyio.lowlevel
 
 T = TypeVar("T")
 
 DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between tries; the last one repeats
-LONGEST_TURN = 0.02  # seconds that slices of long work leave to others
+LONGEST_TURN = 0.03  # seconds that long work leaves to others after each of its slices
+QUIET_TURNS = 6  # turns of the event loop without an event that end it sooner
 
 
 class Mailbox(Generic[T]):
@@ -26,11 +28,13 @@ class Mailbox(Generic[T]):
     def __init__(self) -> None:
         self._facts: dict[Hashable, T] = {}
         self._arrived = asyncio.Event()
+        self.received = 0  # facts put so far
 
     def put(self, key: Hashable, fact: T) -> None:
         """Leaves a fact for the reader and returns at once."""
         self._facts.pop(key, None)
         self._facts[key] = fact
+        self.received += 1
         self._arrived.set()
 
     def drain(self) -> list[T]:
@@ -52,27 +56,33 @@ class Mailbox(Generic[T]):
         return len(self._facts)
 
 
-async def give_way(began: float, *, busy: bool) -> None:
+async def give_way(began: float, arrived: Callable[[], int]) -> None:
     """Between two slices of long work, one of which `began` then (`anyio.current_time`): lets
-    whatever waits have its turn. While events come in (`busy`) they get three times what was
-    worked, up to a limit: reading one takes a few turns of the event loop, and a runtime must not
-    wait for its reader (docs/runtimes.md)."""
-    worked = anyio.current_time() - began
-    await anyio.sleep(min(3 * worked, LONGEST_TURN) if busy else 0)
+    whatever waits have its turn, and goes on doing so while events come in, for three times as long
+    as was worked, up to a limit: a runtime must not wait for its reader (docs/runtimes.md).
+    `arrived` counts the events. Reading one takes a few turns of the event loop, so a turn that
+    brings none does not say that none waits."""
+    now = anyio.current_time()
+    end = now + min(3 * (now - began), LONGEST_TURN)
+    count, quiet = arrived(), 0
+    while quiet < QUIET_TURNS:
+        await anyio.lowlevel.checkpoint()
+        before, count = count, arrived()
+        quiet = quiet + 1 if count == before else 0
+        if anyio.current_time() >= end:
+            return
 
 
 async def in_slices(steps: Generator[None, None, T], arrived: Callable[[], int]) -> T:
-    """Carries out work that stops at the end of each slice; gives what it returned. `arrived`
-    counts something that changes while events come in."""
-    count = arrived()
+    """Carries out work that stops at the end of each slice, and gives way there; gives what it
+    returned."""
     while True:
         began = anyio.current_time()
         try:
             next(steps)
         except StopIteration as end:
             return cast("T", end.value)
-        before, count = count, arrived()
-        await give_way(began, busy=count != before)
+        await give_way(began, arrived)
 
 
 def backoff_delays(delays: Sequence[float] = DELAYS) -> Iterator[float]:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.aiokit import DELAYS, Mailbox, TaskEnded, backoff_delays, keep_alive
+from reconciler.aiokit import DELAYS, Mailbox, TaskEnded, backoff_delays, give_way, keep_alive
+from tests.model.clockwork import VirtualLoop
 
 KEYS = st.sampled_from("abcd")
 # A put under a key, or (None) a drain by the reader.
@@ -108,3 +109,42 @@ async def test_a_cancelled_task_ends_quietly() -> None:
     with anyio.move_on_after(0) as scope:
         await keep_alive("usage probe", anyio.sleep_forever)
     assert scope.cancelled_caught
+
+
+def slow_reader(waiting: int, read: list[int]) -> asyncio.Task[None]:
+    """Reads so many events, each in a few turns of the event loop, as gRPC does."""
+
+    async def reading() -> None:
+        for number in range(waiting):
+            for _ in range(4):
+                await asyncio.sleep(0)
+            read.append(number)
+
+    return asyncio.create_task(reading())
+
+
+def test_events_that_wait_are_read_between_two_slices_of_long_work() -> None:
+    """A turn that brings no event is no sign that none waits: the runtime would wait for its
+    reader, and on containerd 2 all pods with it."""
+
+    async def work() -> int:
+        read: list[int] = []
+        reader = slow_reader(200, read)
+        await give_way(anyio.current_time() - 1.0, lambda: len(read))
+        reader.cancel()
+        return len(read)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(work()) == 200
+
+
+def test_long_work_goes_on_at_once_where_nothing_waits() -> None:
+    """An idle node's listing does not take four times as long as it must."""
+
+    async def work() -> float:
+        began = anyio.current_time()
+        await give_way(began - 1.0, lambda: 0)
+        return anyio.current_time() - began
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(work()) == 0

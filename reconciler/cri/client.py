@@ -183,7 +183,7 @@ class CriClient:
         our own reader of events."""
         values: list[T] = []
         items = await self._listed(what)
-        began, heard = anyio.current_time(), self._heard
+        began = anyio.current_time()
         for count, item in enumerate(items, 1):
             try:
                 message = kind.FromString(item)
@@ -191,8 +191,8 @@ class CriClient:
                 raise unreadable(f"the list of {what}", self._where(what)[1]) from error
             values.append(translated(message))
             if count % SLICE == 0:
-                await give_way(began, busy=self._heard != heard)
-                began, heard = anyio.current_time(), self._heard
+                await give_way(began, lambda: self._heard)
+                began = anyio.current_time()
         return tuple(values)
 
     async def _listed(self, what: str) -> Iterable[bytes]:

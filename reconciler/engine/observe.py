@@ -6,10 +6,13 @@ the two calls is seen as a user of an image that is no candidate yet; the other 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
 
 import anyio
 
+from ..aiokit import give_way
 from ..domain.absorbing import absorb
 from ..domain.facts import AskFailed, Fact, LayersTold, Listed, ListingDue, PauseTold, VolumesTold
 from ..domain.runtime import (
@@ -21,9 +24,16 @@ from ..domain.runtime import (
 )
 from ..domain.state import State
 
-AT_ONCE = 16  # questions in flight
+AT_ONCE = 6  # questions in flight: with 16 of them events waited up to a second to be read
 SLICE = 256  # questions before the loop looks at its mailbox again
 LAYERS_SLICE = 64  # fewer of those that nothing waits for
+
+Arrived = Callable[[], int]  # how many events came so far (`aiokit.give_way`)
+
+
+def nobody() -> int:
+    """For commands that read no events."""
+    return 0
 
 
 async def observe(
@@ -37,14 +47,11 @@ async def observe(
     return Listed(await runtime.list_all(), version, pause)
 
 
-async def ask(runtime: ImageRuntime, state: State, clock: Callable[[], float]) -> bool:
+async def ask(
+    runtime: ImageRuntime, state: State, clock: Callable[[], float], arrived: Arrived = nobody
+) -> bool:
     """Asks for image volumes and pause images not known yet, a slice of them, straight into the
     state; whether any are left. A question that fails stays open, and so does the hold on it."""
-    containers = sorted(state.asks_volumes)[:SLICE]
-    sandboxes = sorted(state.graph.unasked_sandboxes)[: SLICE - len(containers)]
-    if not containers and not sandboxes:
-        return False
-    limit = anyio.CapacityLimiter(AT_ONCE)
 
     async def volumes(container_id: str) -> Fact:
         return VolumesTold(clock(), container_id, await runtime.volumes_of(container_id))
@@ -52,37 +59,48 @@ async def ask(runtime: ImageRuntime, state: State, clock: Callable[[], float]) -
     async def pause(sandbox_id: str) -> Fact:
         return PauseTold(clock(), sandbox_id, await runtime.pause_of(sandbox_id))
 
-    async with anyio.create_task_group() as group:
-        for container_id in containers:
-            group.start_soon(_tell, state, volumes, container_id, clock, limit)
-        for sandbox_id in sandboxes:
-            group.start_soon(_tell, state, pause, sandbox_id, clock, limit)
+    questions = [partial(_tell, state, volumes, one, clock) for one in sorted(state.asks_volumes)]
+    sandboxes = sorted(state.graph.unasked_sandboxes)
+    questions += [partial(_tell, state, pause, one, clock) for one in sandboxes]
+    await _few_at_once(questions[:SLICE], arrived)
     return bool(state.asks_volumes or state.graph.unasked_sandboxes)
 
 
-async def ask_layers(runtime: ImageRuntime, state: State, clock: Callable[[], float]) -> bool:
+async def ask_layers(
+    runtime: ImageRuntime, state: State, clock: Callable[[], float], arrived: Arrived = nobody
+) -> bool:
     """Asks for the layers of images not known yet, a slice of them, straight into the state.
     Nothing is held back for want of them. False: the runtime does not answer, try later."""
-    limit, answers = anyio.CapacityLimiter(AT_ONCE), True
+    answers = True
 
     async def one(key: str) -> None:
         nonlocal answers
         image = state.graph.images[key]
         layers: tuple[str, ...] | None = None
-        async with limit:
-            try:
-                layers = await runtime.layers_of(image.id)
-            except RuntimeUnavailable:
-                answers = False
-                return
-            except RuntimeFailure:
-                pass  # gone meanwhile, or it will not tell: its size alone has to do
+        try:
+            layers = await runtime.layers_of(image.id)
+        except RuntimeUnavailable:
+            answers = False
+            return
+        except RuntimeFailure:
+            pass  # gone meanwhile, or it will not tell: its size alone has to do
         absorb(LayersTold(clock(), image.id, layers), state)
 
-    async with anyio.create_task_group() as group:
-        for key in sorted(state.memory.unasked & state.graph.images.keys())[:LAYERS_SLICE]:
-            group.start_soon(one, key)
+    keys = sorted(state.memory.unasked & state.graph.images.keys())[:LAYERS_SLICE]
+    await _few_at_once([partial(one, key) for key in keys], arrived)
     return answers
+
+
+async def _few_at_once(
+    questions: Sequence[Callable[[], Coroutine[Any, Any, None]]], arrived: Arrived
+) -> None:
+    """Asks, and gives way to the reader of events after each few."""
+    for first in range(0, len(questions), AT_ONCE):
+        began = anyio.current_time()
+        async with anyio.create_task_group() as group:
+            for question in questions[first : first + AT_ONCE]:
+                group.start_soon(question)
+        await give_way(began, arrived)
 
 
 async def _tell(
@@ -90,13 +108,11 @@ async def _tell(
     question: Callable[[str], Awaitable[Fact]],
     subject: str,
     clock: Callable[[], float],
-    limit: anyio.CapacityLimiter,
 ) -> None:
-    async with limit:
-        try:
-            fact = await question(subject)
-        except NoSuchObject:
-            fact = ListingDue(clock())  # it went away meanwhile; a new listing will not have it
-        except RuntimeFailure as failure:
-            fact = AskFailed(clock(), subject, str(failure))
+    try:
+        fact = await question(subject)
+    except NoSuchObject:
+        fact = ListingDue(clock())  # it went away meanwhile; a new listing will not have it
+    except RuntimeFailure as failure:
+        fact = AskFailed(clock(), subject, str(failure))
     absorb(fact, state)

@@ -154,7 +154,10 @@ class Reconciler:
 
     async def _in_slices(self, steps: Slices[T]) -> T:
         """Long work, with turns for everything else; longer ones while facts come in."""
-        return await in_slices(steps, self.room.mailbox.__len__)
+        return await in_slices(steps, self._arrived)
+
+    def _arrived(self) -> int:
+        return self.room.mailbox.received
 
     async def _list(self) -> bool:
         """Lists anew and absorbs it; a failure is a fact too, and backs off."""
@@ -193,7 +196,7 @@ class Reconciler:
         if now < self._pace.ask_not_before:
             return
         before = self._unasked()
-        await ask(self.room.runtime, self.state, self.room.clock)
+        await ask(self.room.runtime, self.state, self.room.clock, self._arrived)
         if self.state.ask_trouble is not None:
             self._pace.ask_not_before = now + ASK_AGAIN
         elif self._unasked() >= before > 0:
@@ -209,7 +212,7 @@ class Reconciler:
         if (
             self.state.memory.unasked
             and now >= self._pace.layers_not_before
-            and not await ask_layers(self.room.runtime, self.state, self.room.clock)
+            and not await ask_layers(self.room.runtime, self.state, self.room.clock, self._arrived)
         ):
             self._pace.layers_not_before = now + LAYERS_AGAIN
 
