@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from . import __version__, kubelet, logs
 from .aiokit import Mailbox, keep_alive
-from .clock import SteadyClock
+from .clock import Clocks, SteadyClock, clocks_of_this_machine, unread
 from .cri.client import open_client
 from .domain.facts import EventsAbsent, Fact
 from .domain.ledger import Changes
@@ -76,10 +76,11 @@ def assemble(
     measured_by: Measure = measure,
     journal: LogAndMetrics | None = None,
     lock: Lock | None = None,
+    clocks: Clocks = unread,
 ) -> Daemon:
-    """Builds the daemon; nothing runs yet. The demo and the tests bring a disk and a journal of
-    their own. The lock is renewed before every removal."""
-    ledger, history = Ledger.open(settings.state_dir), History(settings.state_dir)
+    """Builds the daemon; nothing runs yet. The demo and the tests bring a disk, a journal and
+    clocks of their own. The lock is renewed before every removal."""
+    ledger, history = Ledger.open(settings.state_dir, clocks), History(settings.state_dir)
     state = State(began_at=clock())
     state.remember(ledger.load(clock()))
     mailbox: Mailbox[Fact] = Mailbox()
@@ -137,7 +138,8 @@ async def run(settings: Settings) -> int:
         clock = SteadyClock()
         async with open_client(endpoint, settings.image_endpoint, clock=clock) as client:
             journal = LogAndMetrics(Metrics(), recent)
-            daemon = assemble(settings, client, clock, journal=journal, lock=lock)
+            clocks = functools.partial(clocks_of_this_machine, clock)
+            daemon = assemble(settings, client, clock, journal=journal, lock=lock, clocks=clocks)
             log.info(
                 "starting",
                 version=__version__,

@@ -20,19 +20,11 @@ import sqlite3
 import time
 from pathlib import Path
 
+from .clock import Clocks, unread
 from .database import is_corrupt, opened
 from .domain.ledger import Changes, LogLine, Remembered
-from .ledger_file import (
-    STEPS,
-    Log,
-    Shelves,
-    load,
-    load_log,
-    nothing,
-    read_only,
-    trim_log,
-    write_log,
-)
+from .ledger_file import STEPS, Shelves, load, note_clocks, nothing, read_only, set_right
+from .ledger_log import Log, load_log, trim_log, write_log
 
 FILE = "ledger.db"
 SET_ASIDE_KEPT = 3
@@ -43,8 +35,8 @@ TRIM_AFTER = 1_000  # lines written to it
 class Ledger:
     """What is on disk, and what should be and could not be written yet."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
+    def __init__(self, folder: Path, clocks: Clocks = unread) -> None:
+        self._path, self._clocks = folder / FILE, clocks
         self._base: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None  # the file that was opened last
         self._shelves = Shelves()  # all that should be on disk
@@ -56,17 +48,18 @@ class Ledger:
         self.set_aside: Path | None = None  # the file that could not be read, under its new name
 
     @classmethod
-    def open(cls, folder: Path) -> Ledger:
-        """Opens or begins the ledger; never raises for what a disk can do."""
-        ledger = cls(folder)
+    def open(cls, folder: Path, clocks: Clocks = unread) -> Ledger:
+        """Opens or begins the ledger; never raises for what a disk can do. `clocks` tell whether
+        the wall clock was set since it was written: all in it is then set right."""
+        ledger = cls(folder, clocks)
         ledger._connect()
         return ledger
 
     @classmethod
-    def read(cls, folder: Path, now: float) -> Remembered:
+    def read(cls, folder: Path, now: float, clocks: Clocks = unread) -> Remembered:
         """What is on disk, for a command that writes nothing; empty where there is none."""
         try:
-            return read_only(folder / FILE, now)
+            return read_only(folder / FILE, now, clocks())
         except (sqlite3.Error, OSError):
             return nothing()
 
@@ -83,7 +76,7 @@ class Ledger:
         told = nothing()
         try:
             if self._base is None:  # a disk that can not be written can still be read
-                told = read_only(self._path, now)
+                told = read_only(self._path, now, self._clocks())
             else:
                 told = load(self._base, now)
         except sqlite3.DatabaseError as error:
@@ -137,6 +130,7 @@ class Ledger:
 
     def _write(self, base: sqlite3.Connection) -> None:
         self._shelves.write(base, whole=self._owed_all)
+        note_clocks(base, self._clocks())
         write_log(base, self._log)
         self._logged += len(self._log)
         if self._logged >= TRIM_AFTER:
@@ -145,7 +139,9 @@ class Ledger:
 
     def _connect(self) -> None:
         try:
-            self._use(opened(self._path, STEPS))
+            base = opened(self._path, STEPS)
+            self._use(base)
+            set_right(base, self._clocks())
             self.trouble = None
         except sqlite3.DatabaseError as error:
             if is_corrupt(error):

@@ -1,25 +1,26 @@
 """The ledger's file: its schema, and records <-> rows.
 
 Schema 1 had times and a count for each image; 2 added what the order of removal asks for, ghosts,
-the newest of each stream of tags, and the log of starts and pulls. Times are seconds since 1970.
+the newest of each stream of tags, and the log of starts and pulls (`ledger_log.py`); 3 the clocks
+at the last write, by which all times are set right after the wall clock was set. Times are seconds
+since 1970.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from .clock import Reading
 from .database import PATIENCE, Unreadable, bring_up
 from .domain.demand import PACES
-from .domain.ledger import Arrival, Ghost, ImageRecord, LogLine, Remembered, RemovalRecord
+from .domain.ledger import Arrival, Ghost, ImageRecord, Remembered, RemovalRecord
 
 EARLIEST = 1_000_000_000.0  # September 2001: no time in the file can be older
-STARTS_KEPT = 50_000  # the newest; about a month of a busy node, some 10 MB
-PULLS_KEPT = 20_000
 
 # What makes a file of schema n one of schema n + 1. Only ever add to these.
 STEPS = (
@@ -49,7 +50,21 @@ STEPS = (
     CREATE INDEX starts_at ON starts (at);
     CREATE TABLE pulls (at REAL NOT NULL, key TEXT NOT NULL, PRIMARY KEY (at, key)) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE clocks (
+        one INTEGER PRIMARY KEY CHECK (one = 1), at REAL NOT NULL, boot TEXT NOT NULL,
+        since_boot REAL NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
+# Every time that is written.
+TIMES = {
+    "images": ("first_seen", "last_used", "last_started", "gone_at"),
+    "removals": ("begun_at", "answered_at", "came_back_at"),
+    "arrivals": ("at",),
+    "starts": ("at", "ended"),
+    "pulls": ("at",),
+}
 _IMAGES = (
     "SELECT key, first_seen, last_used, last_started, uses, counters, counted_at, names, size, "
     "layers, gone_at FROM images"
@@ -132,22 +147,38 @@ class Shelves:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
-    """The log of starts and pulls, oldest first, with the records of the images in it."""
-
-    starts: tuple[tuple[float, float | None, str], ...]  # begun, ended, image key
-    pulls: tuple[tuple[float, str], ...]
-    images: dict[str, ImageRecord]
-    present: frozenset[str]  # the images on the node
-
-
 def nothing() -> Remembered:
     """What an empty ledger holds."""
     return Remembered({}, {}, {}, {}, {})
 
 
-def copied(path: Path) -> sqlite3.Connection | None:
+def note_clocks(base: sqlite3.Connection, reading: Reading | None) -> None:
+    """Writes when all this is true, inside the caller's transaction."""
+    if reading is None:
+        base.execute("DELETE FROM clocks")
+    else:
+        row = (reading.at, reading.boot, reading.since_boot)
+        base.execute("INSERT OR REPLACE INTO clocks VALUES (1, ?, ?, ?)", row)
+
+
+def set_right(base: sqlite3.Connection, reading: Reading | None) -> None:
+    """Moves all times along if the wall clock was set since the last write, so that everything is
+    as old as it is. Raises sqlite3.Error."""
+    row = base.execute("SELECT at, boot, since_boot FROM clocks").fetchone()
+    if row is None or reading is None:
+        return
+    step = reading.stepped(Reading(*row))
+    if not step:
+        return
+    with base:
+        for table, columns in TIMES.items():
+            moved = ", ".join(f"{column} = {column} + :step" for column in columns)
+            base.execute(f"UPDATE {table} SET {moved}", {"step": step})
+        base.execute("UPDATE images SET counted_at = counted_at + ? WHERE counted_at > 0", (step,))
+        note_clocks(base, reading)
+
+
+def copied(path: Path, reading: Reading | None = None) -> sqlite3.Connection | None:
     """A copy in memory, in this schema, made without writing anything; None: there is no file. A
     file that nobody has open, in a directory that can not be written, has to be called immutable;
     not if a log of changes lies beside it, which would then be left out: an image would look
@@ -162,6 +193,7 @@ def copied(path: Path) -> sqlite3.Connection | None:
         try:
             base.backup(copy)
             bring_up(copy, STEPS)
+            set_right(copy, reading)
             return copy
         except sqlite3.OperationalError:
             copy.close()
@@ -170,9 +202,9 @@ def copied(path: Path) -> sqlite3.Connection | None:
     return None
 
 
-def read_only(path: Path, now: float) -> Remembered:
+def read_only(path: Path, now: float, reading: Reading | None = None) -> Remembered:
     """All records, read without writing anything. Raises sqlite3.Error, OSError."""
-    base = copied(path)
+    base = copied(path, reading)
     if base is None:
         return nothing()
     try:
@@ -206,48 +238,6 @@ def load(base: sqlite3.Connection, now: float) -> Remembered:
         raise Unreadable(f"what it says can not be: {error}") from error
     running = dict(base.execute("SELECT container, key FROM starts WHERE ended IS NULL"))
     return Remembered(images, ghosts, removals, arrivals, running)
-
-
-def load_log(path: Path, now: float) -> Log | None:
-    """The log of starts and pulls; None where there is no ledger. Raises sqlite3.Error, OSError."""
-    base = copied(path)
-    if base is None:
-        return None
-    try:
-        told = load(base, now)
-        starts = base.execute("SELECT at, ended, key FROM starts ORDER BY at, container")
-        pulls = base.execute("SELECT at, key FROM pulls ORDER BY at, key")
-        ghosts = {key: ghost.record for key, ghost in told.ghosts.items()}
-        images = told.images | ghosts
-        return Log(tuple(starts), tuple(pulls), images, frozenset(told.images))
-    finally:
-        base.close()
-
-
-def write_log(base: sqlite3.Connection, log: Iterable[LogLine]) -> None:
-    """Adds lines to the log, inside the caller's transaction."""
-    for line in log:
-        if line.ended:
-            base.execute(
-                "UPDATE starts SET ended = ? WHERE container = ?", (line.at, line.container)
-            )
-        elif line.container:
-            base.execute(
-                "INSERT OR IGNORE INTO starts (container, key, at) VALUES (?, ?, ?)",
-                (line.container, line.key, line.at),
-            )
-        else:
-            base.execute("INSERT OR IGNORE INTO pulls (key, at) VALUES (?, ?)", (line.key, line.at))
-
-
-def trim_log(base: sqlite3.Connection) -> None:
-    """Forgets the oldest starts and pulls beyond what is kept."""
-    for table, kept in (("starts", STARTS_KEPT), ("pulls", PULLS_KEPT)):
-        base.execute(
-            f"DELETE FROM {table} WHERE at < "
-            f"(SELECT at FROM {table} ORDER BY at DESC LIMIT 1 OFFSET ?)",
-            (kept,),
-        )
 
 
 def _image_row(key: str, one: ImageRecord | Ghost) -> tuple[object, ...]:

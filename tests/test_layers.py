@@ -40,7 +40,7 @@ LIBRARIES = {
     "uvicorn": {"http"},
     "prometheus_client": {"http", "metrics"},
     "rich": {"commands"},
-    "sqlite3": {"database", "history", "ledger", "ledger_file"},
+    "sqlite3": {"database", "history", "ledger", "ledger_file", "ledger_log"},
     "argparse": {"cli", "completion", "flags"},
 }
 # Bottom-up: a module of the domain imports only those before it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from reconciler.clock import Reading
 from reconciler.domain.demand import uses_per_hour
 from reconciler.domain.ledger import (
     Arrival,
@@ -16,7 +17,7 @@ from reconciler.domain.ledger import (
     RemovalRecord,
 )
 from reconciler.ledger import Ledger
-from reconciler.ledger_file import Log
+from reconciler.ledger_log import Log
 
 T0 = 1_700_000_000.0
 # The tables as the first version made them, letter by letter.
@@ -104,6 +105,72 @@ def test_everything_that_is_saved_is_loaded_again(tmp_path: Path) -> None:
         {"k": record, "g": ghost.record},
         frozenset("k"),
     )
+
+
+def filled(folder: Path, reading: Reading) -> Remembered:
+    """A ledger with a time of every kind, written at a reading of the clocks; what it says."""
+    record = ImageRecord(T0, T0 + 9, T0 + 5, 7, (1.0, 2.0, 0.5, 0.1, 0.0), T0 + 5)
+    told = Remembered(
+        {"k": record, "bare": ImageRecord(T0)},
+        {"g": Ghost(ImageRecord(T0), T0 + 20)},
+        {"r": RemovalRecord(T0, ("app:v1",), T0 + 1, T0 + 2)},
+        {"reg/app:v#": Arrival(T0, "k", "app:v1")},
+        {"c1": "k"},
+    )
+    ledger = Ledger.open(folder, lambda: reading)
+    log = [LogLine(T0, "k", "c1")]
+    images: dict[str, ImageRecord | Ghost | None] = {**told.images, **told.ghosts}
+    ledger.save(Changes(images, {**told.removals}, {**told.arrivals}, log))
+    ledger.close()
+    return told
+
+
+def test_a_clock_set_forward_by_a_day_moves_every_time_in_the_ledger_along(tmp_path: Path) -> None:
+    """What is left behind makes its image a day older, or a return after a removal a late one."""
+    told = filled(tmp_path, Reading(T0 + 50, "boot", 1000.0))
+    day = 86400.0
+    later = Reading(T0 + 60 + day, "boot", 1010.0)
+    expected = Remembered(
+        {
+            "k": ImageRecord(
+                *(T0 + day, T0 + 9 + day, T0 + 5 + day, 7, told.images["k"].counters),
+                T0 + 5 + day,
+            ),
+            "bare": ImageRecord(T0 + day),
+        },
+        {"g": Ghost(ImageRecord(T0 + day), T0 + 20 + day)},
+        {"r": RemovalRecord(T0 + day, ("app:v1",), T0 + 1 + day, T0 + 2 + day)},
+        {"reg/app:v#": Arrival(T0 + day, "k", "app:v1")},
+        {"c1": "k"},
+    )
+    before = (tmp_path / "ledger.db").read_bytes()
+    assert Ledger.read(tmp_path, later.at, lambda: later) == expected
+    assert (tmp_path / "ledger.db").read_bytes() == before  # a command writes nothing
+    for _ in range(2):  # a second start moves nothing twice
+        ledger = Ledger.open(tmp_path, lambda: later)
+        assert ledger.load(later.at) == expected
+        ledger.close()
+
+
+def test_times_stay_where_nobody_knows_what_was_set(tmp_path: Path) -> None:
+    """The machine was started anew, or the ledger was written by a version without clocks: a guess
+    would make images older than they are."""
+    told = filled(tmp_path, Reading(T0 + 50, "boot", 1000.0))
+    anew = Reading(T0 + 86400, "another boot", 10.0)
+    ledger = Ledger.open(tmp_path, lambda: anew)
+    assert ledger.load(anew.at) == told
+    ledger.close()
+    unknown = Ledger.open(tmp_path)
+    assert unknown.load(anew.at) == told
+    unknown.save(Changes({}, {}, {}, []))
+    unknown.close()
+    assert Ledger.read(tmp_path, anew.at, lambda: Reading(T0 + 90, "boot", 1000.0)) == told
+
+
+def test_two_clocks_that_do_not_run_quite_alike_are_no_step(tmp_path: Path) -> None:
+    """A clock that is slewed to the right time for weeks gains or loses a little."""
+    told = filled(tmp_path, Reading(T0 + 50, "boot", 1000.0))
+    assert Ledger.read(tmp_path, T0 + 60, lambda: Reading(T0 + 60.4, "boot", 1010.0)) == told
 
 
 def test_what_was_forgotten_is_gone(tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 import anyio.to_thread
 
 from ..aiokit import Mailbox
+from ..clock import SteadyClock, clocks_of_this_machine
 from ..cri.client import CriClient
 from ..domain.decision import Candidate, Command, Plan, decide
 from ..domain.facts import Fact, RemovalFinished, UsageSampled
@@ -100,7 +102,8 @@ async def prune(settings: Settings, wish: Wish) -> int:
     if settings.dry_run:
         return await _dry_run(settings, wish)
     with Lock(settings.state_dir) as lock:
-        ledger, history = Ledger.open(settings.state_dir), History(settings.state_dir)
+        clocks = partial(clocks_of_this_machine, SteadyClock())
+        ledger, history = Ledger.open(settings.state_dir, clocks), History(settings.state_dir)
         try:
             async with connect(settings) as client:
                 survey = await look(client, settings, wish.over)

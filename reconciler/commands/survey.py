@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
-from ..clock import SteadyClock
+from ..clock import SteadyClock, clocks_of_this_machine
 from ..cri.client import CriClient, open_client
 from ..domain.absorbing import absorb
 from ..domain.facts import PolicyLoaded, PolicyRejected, UsageSampled
@@ -53,7 +54,8 @@ async def look(
     clock = client.clock
     now = clock()
     state = State(began_at=now)
-    state.remember(Ledger.read(settings.state_dir, now))
+    clocks = partial(clocks_of_this_machine, clock)
+    state.remember(Ledger.read(settings.state_dir, now, clocks))
     read = the_policy(settings)
     if isinstance(read, PolicyInvalid):
         absorb(PolicyRejected(now, tuple(map(str, read.problems))), state)

@@ -17,7 +17,7 @@ from ..domain.keepscore import UNPACKING
 from ..domain.ledger import ImageRecord
 from ..domain.reference import InvalidReference, parse_reference
 from ..domain.streams import stream_of_tag
-from ..ledger_file import Log
+from ..ledger_log import Log
 from .trace import Start, Trace
 
 API_VERSION, KIND = "reconciler/v1", "Record"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import anyio.lowlevel
 
 from reconciler.aiokit import Mailbox
+from reconciler.clock import Reading
 from reconciler.domain.facts import Fact, PolicyLoaded, UsageSampled
 from reconciler.domain.inventory import (
     Container,
@@ -41,15 +42,25 @@ StreamPart = ContainerEvent | RuntimeFailure | None
 
 @dataclass(slots=True)
 class Clock:
-    """Seconds since 1970, moved by hand."""
+    """Seconds since 1970, moved by hand; `was_set` of them are no time that passed."""
 
     now: float = T0
+    was_set: float = 0.0
+    boot: str = "first"
 
     def __call__(self) -> float:
         return self.now
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
+
+    def set_forward(self, seconds: float) -> None:
+        """The wall clock is set; less than 0: back."""
+        self.now += seconds
+        self.was_set += seconds
+
+    def reading(self) -> Reading:
+        return Reading(self.now, self.boot, self.now - self.was_set)
 
 
 @dataclass

@@ -46,7 +46,9 @@ class Machine:
             policy_named=True,
             state_dir=self.state_dir,
         )
-        self.daemon = assemble(settings, runtime, self.clock, self._measured)
+        self.daemon = assemble(
+            settings, runtime, self.clock, self._measured, clocks=lambda: runtime.clock.reading()
+        )
         self.journal = self.daemon.journal
 
     def _measured(self, mountpoint: str) -> FilesystemUsage:

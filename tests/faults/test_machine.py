@@ -95,13 +95,47 @@ async def test_a_wall_clock_that_steps_by_a_day_makes_no_image_old(
     assert abs(clock() - began) < DAY / 2
 
 
-async def test_a_clock_set_back_over_a_restart_makes_no_image_old(tmp_path: Path) -> None:
-    """Ages of tomorrow can't be true: such an image counts as seen just now."""
+async def test_a_clock_set_forth_over_a_restart_makes_no_image_old(tmp_path: Path) -> None:
+    """Every image on the node would look days old, and the ones just pulled would go."""
+    runtime = FakeRuntime(Clock())
+    before = Machine(tmp_path, runtime)
+    runtime.have(*LINE)
+    await before.turns(60)
+    before.close()
+    runtime.clock.set_forward(2 * DAY)
+    runtime.other_bytes = 60 * GIB
+    after = Machine(tmp_path, runtime)
+    await after.turns(60)
+    assert len(runtime.images) == len(LINE)
+    await after.turns(60, 60)
+    after.close()
+    assert len(runtime.images) == 6
+
+
+async def test_a_clock_set_back_over_a_restart_makes_no_image_young(tmp_path: Path) -> None:
+    """The disk is full, and every image would look new for another hour."""
     runtime = FakeRuntime(Clock())
     before = Machine(tmp_path, runtime)
     await before.settle()
     before.close()
-    runtime.clock.advance(-2 * DAY)
+    runtime.clock.set_forward(-2 * DAY)
+    after = Machine(tmp_path, runtime)
+    await after.turns(60)
+    after.close()
+    assert len(runtime.images) == 6
+
+
+async def test_a_machine_started_anew_with_its_clock_set_back_makes_no_image_old(
+    tmp_path: Path,
+) -> None:
+    """No clock tells across a start of the machine by how much; ages of tomorrow can't be true, so
+    such an image counts as seen just now."""
+    runtime = FakeRuntime(Clock())
+    before = Machine(tmp_path, runtime)
+    await before.settle()
+    before.close()
+    runtime.clock.set_forward(-2 * DAY)
+    runtime.clock.boot = "second"
     after = Machine(tmp_path, runtime)
     await after.turns(60)
     assert len(runtime.images) == len(LINE)

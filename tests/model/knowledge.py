@@ -70,6 +70,17 @@ class Ages:
             dict(self.refused),
         )
 
+    def moved(self, step: float) -> Ages:
+        """The same, told by a clock that was set forward by so much."""
+
+        def later(times: dict[str, float]) -> dict[str, float]:
+            return {key: at + step for key, at in times.items()}
+
+        back = {key: (at + step, gap) for key, (at, gap) in self.back.items()}
+        refused = {key: (until + step, count) for key, (until, count) in self.refused.items()}
+        first, used, sent, removed = map(later, (self.first, self.used, self.sent, self.removed))
+        return Ages(first, used, sent, removed, back, refused)
+
     def unused_for(self, key: str, now: float) -> float:
         return now - max(self.first.get(key, now), self.used.get(key, 0.0))
 
@@ -83,13 +94,15 @@ class Knowledge:
         self.pauses: dict[str, tuple[str, str]] = {}  # sandbox -> pause image, its name then
         self.on_disk = Ages()
         self._order = 0
+        self._set = self._set_on_disk = 0.0  # how far the clock was set, by whose time they tell
         self.begin(0.0, ledger=False)
         node.listeners.append(lambda *_: self.note_users())
 
-    def begin(self, now: float, ledger: bool) -> None:
+    def begin(self, now: float, ledger: bool, clock_set: float = 0.0) -> None:
         """A new process of the daemon, with or without its ledger. Its clock may have been set
-        back: nothing is later than now."""
-        self.ages = self.on_disk.copy() if ledger else Ages()
+        since: an image is as old as it is all the same."""
+        self._set = clock_set
+        self.ages = self.on_disk.moved(clock_set - self._set_on_disk) if ledger else Ages()
         if not ledger:
             self.on_disk = Ages()
         for times in (self.ages.first, self.ages.used, self.ages.sent, self.ages.removed):
@@ -210,7 +223,7 @@ class Knowledge:
 
     def saved(self) -> None:
         """The ledger is on disk."""
-        self.on_disk = self.ages.copy()
+        self.on_disk, self._set_on_disk = self.ages.copy(), self._set
 
     def images_of(self, container_id: str) -> frozenset[str]:
         """What a container is known to use: its image, and its volumes once they were told."""

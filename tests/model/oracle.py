@@ -74,9 +74,10 @@ class Oracle:
         self._crossed = False  # above the high mark, and not yet back at the low one
         self._blamed = False
 
-    def process_begins(self, ledger: bool) -> None:
-        """A new process of the daemon; what was said to the old one is forgotten."""
-        self.knows.begin(self.clock(), ledger)
+    def process_begins(self, ledger: bool, clock_set: float = 0.0) -> None:
+        """A new process of the daemon; what was said to the old one is forgotten. `clock_set`:
+        seconds by which the wall clock was set forward by now, in all."""
+        self.knows.begin(self.clock(), ledger, clock_set)
         self.book.read, self._used, self._crossed = None, None, False
         self._in_flight, self._ended, self.paused = 0, -1, False
 

@@ -17,6 +17,7 @@ import anyio
 
 from reconciler import app
 from reconciler.aiokit import Mailbox
+from reconciler.clock import Reading
 from reconciler.cri.client import CriClient
 from reconciler.domain.decision import Plan
 from reconciler.domain.facts import Fact, Paused, PolicyLoaded, ReclaimAsked, Resumed, UsageSampled
@@ -127,6 +128,10 @@ class World:
         """What the daemon's clock says."""
         return self._offset + self.loop.time()
 
+    def clocks(self) -> Reading:
+        """What the daemon's clock says, and the one that nobody can set."""
+        return Reading(self.clock(), "the only start", self.loop.time())
+
     def advance(self, seconds: float) -> None:
         """Lets everybody do what there is to do for so long. Raises Broken."""
         try:
@@ -155,7 +160,7 @@ class World:
         if not ledger:
             shutil.rmtree(self.folder / "state", ignore_errors=True)
         self._offset = self.wall() - self.loop.time()
-        self.oracle.process_begins(ledger)
+        self.oracle.process_begins(ledger, self.shift)
         self.oracle.saved_at = None
         self._nudge = asyncio.Event()
         self._process = self.loop.create_task(self._live())
@@ -208,7 +213,9 @@ class World:
             CIRCUIT, "model", policy=self.book.path, state_dir=self.folder / "state"
         )
         journal = Mute(Metrics()) if self.mute else None
-        daemon = app.assemble(settings, client, self.clock, self.measure, journal)
+        daemon = app.assemble(
+            settings, client, self.clock, self.measure, journal, clocks=self.clocks
+        )
         self._daemon = daemon
         mailbox, room = Noting(self), daemon.reconciler.room
         policies = Nudged(self.book.path, True, mailbox, self.clock)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.ledger import ImageRecord
-from reconciler.ledger_file import Log
+from reconciler.ledger_log import Log
 from reconciler.simulation.orders import ORDERS
 from reconciler.simulation.plot import svg
 from reconciler.simulation.recorded import Node, RecordInvalid, document, read
