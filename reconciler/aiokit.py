@@ -12,6 +12,7 @@ import anyio
 import anyio.lowlevel
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between tries; the last one repeats
 LONGEST_TURN = 0.03  # seconds that long work leaves to others after each of its slices
@@ -83,6 +84,25 @@ async def in_slices(steps: Generator[None, None, T], arrived: Callable[[], int])
         except StopIteration as end:
             return cast("T", end.value)
         await give_way(began, arrived)
+
+
+async def both(
+    first: Callable[[], Awaitable[T]], second: Callable[[], Awaitable[U]]
+) -> tuple[T, U]:
+    """What two calls made at once give. The first that fails ends the other, and its failure is
+    raised as it is."""
+    found: dict[str, object] = {}
+
+    async def kept(name: str, call: Callable[[], Awaitable[object]]) -> None:
+        found[name] = await call()
+
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(kept, "first", first)
+            group.start_soon(kept, "second", second)
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return cast("T", found["first"]), cast("U", found["second"])
 
 
 def backoff_delays(delays: Sequence[float] = DELAYS) -> Iterator[float]:

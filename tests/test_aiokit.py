@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.aiokit import DELAYS, Mailbox, TaskEnded, backoff_delays, give_way, keep_alive
+from reconciler.aiokit import (
+    DELAYS,
+    Mailbox,
+    TaskEnded,
+    backoff_delays,
+    both,
+    give_way,
+    keep_alive,
+)
 from tests.model.clockwork import VirtualLoop
 
 KEYS = st.sampled_from("abcd")
@@ -109,6 +117,40 @@ async def test_a_cancelled_task_ends_quietly() -> None:
     with anyio.move_on_after(0) as scope:
         await keep_alive("usage probe", anyio.sleep_forever)
     assert scope.cancelled_caught
+
+
+async def test_of_two_calls_the_first_failure_ends_the_other_and_is_raised_as_it_is() -> None:
+    """A list that fails is a failure of the runtime, told in its words, and no group of one."""
+    ended: list[str] = []
+
+    async def fails() -> int:
+        raise LookupError("no containers to be had")
+
+    async def hangs() -> str:
+        try:
+            await anyio.sleep(3600)
+        finally:
+            ended.append("the other")
+        return ""
+
+    with pytest.raises(LookupError, match="no containers"):
+        await both(fails, hangs)
+    assert ended == ["the other"]
+
+
+async def test_two_calls_made_at_once_wait_for_each_other() -> None:
+    """The one that is asked for last may be answered first."""
+    told = asyncio.Event()
+
+    async def first() -> int:
+        await told.wait()
+        return 1
+
+    async def second() -> str:
+        told.set()
+        return "two"
+
+    assert await both(first, second) == (1, "two")
 
 
 def slow_reader(waiting: int, read: list[int]) -> asyncio.Task[None]:

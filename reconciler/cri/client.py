@@ -18,7 +18,7 @@ import anyio.lowlevel
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from ..aiokit import give_way
+from ..aiokit import both, give_way
 from ..domain.inventory import (
     Container,
     ContainerEvent,
@@ -93,8 +93,8 @@ class CriClient:
     async def list_all(self) -> Listing:
         began = self.clock()
         images = await self._list_images()
-        containers = await self._list_containers()
-        sandboxes = await self._list_sandboxes()
+        # Whatever is made from now on was made of images that are in the list.
+        containers, sandboxes = await both(self._list_containers, self._list_sandboxes)
         return Listing(began, self.clock(), images, containers, sandboxes)
 
     async def volumes_of(self, container_id: str) -> tuple[Volume, ...]:

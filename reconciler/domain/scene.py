@@ -105,8 +105,10 @@ def exclusions_of(policy: Policy) -> Exclusions:
 
 def could_mean(container: Container, image: Image) -> bool:
     """Whether any name of a container whose image can not be told could mean an image: the same
-    repository under any tag or digest, a prefix of the id; an image without names could be any."""
-    if not image.names:
+    repository under any tag or digest, a prefix of the id; an image without names could be any.
+    What is mounted is told by its manifest, if the image is listed under that digest: so it could
+    be any that is listed under none."""
+    if not image.names or (container.volumes and not image.digests):
         return True
     texts = [container.image, container.image_ref, container.image_id]
     texts += [volume.image for volume in container.volumes or ()]

@@ -135,6 +135,18 @@ def test_a_mounted_tag_that_moved_before_we_first_looked_keeps_what_it_may_have_
     assert _kept(state, new, LATER) is Kind.IN_USE
 
 
+def test_an_imported_image_that_is_mounted_and_lost_the_name_it_was_mounted_by_stays() -> None:
+    """It is listed under no digest, so nothing tells that the volume is this one, whatever it is
+    called by now and however long that lasts."""
+    imported = image("other-name:v1", BIG, digests=False)
+    mounts = replace(container("c", OTHER), volumes=(volume("reg.example/moved:v1", "sha256:0"),))
+    lax = policy(protect_unpullable=False)
+    state = state_of([imported, APP, OTHER], [mounts], version=CONTAINERD_2, in_force=lax)
+    assert hold(state, T0 + 300) is HoldReason.CONTAINER_UNKNOWN
+    assert _kept(state, imported, LATER) is Kind.UNCERTAIN
+    assert goes(state, LATER) == APP.names[0]
+
+
 @pytest.mark.parametrize("told_by_event", [True, False], ids=["an event", "a listing"])
 def test_what_a_container_of_unknown_image_may_have_used_is_young_when_it_is_gone(
     told_by_event: bool,
