@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 import anyio
 
-from ..aiokit import Mailbox, in_slices
+from ..aiokit import Mailbox, both, in_slices
 from ..domain.absorbing import absorb, absorbing
 from ..domain.decision import Candidate, Command, HoldReason, Plan, deciding, objection
 from ..domain.facts import (
@@ -165,8 +166,13 @@ class Reconciler:
         # Without a stream that breaks, nothing tells that another version answers by now.
         asking = self._asking_version or state.events is not None
         version = None if asking else state.version
+        look = partial(observe, room.runtime, version, state.configured_pause)
+        sample: UsageSample | None = None
         try:
-            listed = await observe(room.runtime, version, state.configured_pause)
+            if self._attempt is None:
+                listed = await look()
+            else:  # what it freed is free by now
+                listed, sample = await both(look, room.sample)
         except RuntimeFailure as failure:
             self._pace.listing_failed(room.clock())
             self._asking_version = True
@@ -177,19 +183,24 @@ class Reconciler:
         await self._in_slices(absorbing(listed, state))
         room.journal.absorbed(listed, state, room.clock())
         self._pace.listed(listed.listing.began_at, room.clock())
-        await self._confirm()
+        if sample is not None:
+            self._confirm(sample)
         return True
 
-    async def _confirm(self) -> None:
+    def _confirm(self, sample: UsageSample) -> None:
         """Now that a listing tells: what became of the image we asked to be removed."""
         attempt, self._attempt = self._attempt, None
         if attempt is None:
             return
-        sample = await self.room.sample()
-        self._absorb([UsageSampled(sample)])
+        self._measured(sample)
         finished = attempt.finished(self.state, sample, self.room.clock())
         self._pace.removed(attempt.took, self.room.clock())
         self._absorb([finished])
+
+    def _measured(self, sample: UsageSample) -> None:
+        """Takes in a measurement of our own, after those that came before it and wait: one of them
+        may have been at the low mark."""
+        self._absorb([*self.room.mailbox.drain(), UsageSampled(sample)])
 
     async def _ask(self) -> None:
         now = self.room.clock()
@@ -276,7 +287,7 @@ class Reconciler:
             elif self._has_questions(now):
                 await self._ask()
             elif self._pace.sample_is_old(state, now):
-                self._absorb([UsageSampled(await self.room.sample())])
+                self._measured(await self.room.sample())
             else:
                 return True
         self._pace.retry_at = self.room.clock() + CALM_SPACING

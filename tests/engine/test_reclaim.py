@@ -57,6 +57,23 @@ async def test_a_crossing_of_the_high_mark_ends_at_the_low_one() -> None:
     assert world.left() == NAMES[2:]
 
 
+async def test_a_low_mark_that_was_measured_ends_the_reclaim_though_more_came_since() -> None:
+    """It was reached, and in the same moment somebody pulled an image: that is no crossing."""
+    world = await full_world(base=57 * GIB)
+
+    async def pulled_again() -> None:
+        del world.runtime.during["removed"]
+        world.mailbox.put("usage", facts.UsageSampled(await world.sample()))
+        world.clock.advance(0.2)
+        world.runtime.have(image("fresh:v1", GIB))
+
+    world.runtime.during["removed"] = pulled_again
+    await world.turn()
+    assert world.runtime.used() == 79 * GIB
+    assert world.state.pressure is Pressure.CALM
+    assert world.runtime.removed == NAMES[:1]
+
+
 async def test_a_measurement_from_before_a_removal_asks_for_no_second_one() -> None:
     """Taken while an image goes and heard of when it is gone, it tells of a disk that was full:
     one image made enough room, so one goes."""
