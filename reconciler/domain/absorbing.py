@@ -13,7 +13,7 @@ from .inventory import Container, EventKind, Listing, image_key
 from .policy import Watermarks
 from .slices import SLICE, Slices, finished
 from .state import REST_FIRST, State
-from .watermark import Pressure, measured, pressed
+from .watermark import Pressure, measured, pressed, told_late
 
 
 @singledispatch
@@ -111,7 +111,11 @@ def _(fact: facts.AskFailed, state: State) -> None:
 @absorb.register
 def _(fact: facts.UsageSampled, state: State) -> None:
     if state.sample is not None and fact.sample.at < state.sample.at:
-        return  # taken before a removal, say, and waiting since: the disk was another one
+        for usage in fact.sample.filesystems:
+            known = state.filesystems.get(usage.mountpoint)
+            if known is not None:
+                state.filesystems[usage.mountpoint] = told_late(known, usage)
+        return
     state.sample = fact.sample
     # A pressure belongs to the marks it began at: others may not have been crossed at all.
     marks = state.policy.watermarks if state.policy else Watermarks()

@@ -87,6 +87,19 @@ def measured(
     )
 
 
+def told_late(fs: FilesystemState, older: FilesystemUsage) -> FilesystemState:
+    """What a measurement that is older than the last one makes of a filesystem. It may say that the
+    low mark was reached in between, never that the high one was: what has gone since was not gone
+    when it was taken."""
+    low = older.used <= fs.low
+    low_inodes = bool(older.total_inodes) and older.used_inodes <= fs.inodes_low
+    return replace(
+        fs,
+        by_bytes=Pressure.CALM if low else fs.by_bytes,
+        by_inodes=Pressure.CALM if low_inodes else fs.by_inodes,
+    )
+
+
 def pressed(fs: FilesystemState) -> FilesystemState:
     """A filesystem from which the operator wants space back, down to the low mark, although it
     has not reached the high one."""

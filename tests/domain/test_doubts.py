@@ -14,6 +14,7 @@ from reconciler.domain.inventory import ContainerEvent, EventKind, Image, Sandbo
 from reconciler.domain.ledger import ImageRecord, RemovalRecord
 from reconciler.domain.protection import Kind
 from reconciler.domain.state import Refusal, State
+from reconciler.domain.watermark import Pressure
 from tests.builders import (
     CONTAINERD_2,
     DAY,
@@ -194,6 +195,19 @@ def test_a_sample_before_the_first_policy_does_not_count_against_its_marks() -> 
     assert decide(state, state.policy, LATER).eviction is None
     absorb(usage(91), state)
     assert decide(state, state.policy, LATER).eviction is not None
+
+
+def test_a_measurement_told_late_ends_a_reclaim_and_begins_none() -> None:
+    """Two are under way at once, and the older comes last: that the low mark was reached is true
+    whenever it was; that the disk was over the high one may be what a removal has mended since."""
+    state = state_of([APP], full=90)
+    found = []
+    for percent, second in ((79, 10), (77, 5), (90, 7)):
+        absorb(usage(percent, at=T0 + second), state)
+        found.append(state.pressure)
+    assert found == [Pressure.RECLAIMING, Pressure.CALM, Pressure.CALM]
+    assert state.sample is not None
+    assert state.sample.at == T0 + 10
 
 
 def test_marks_raised_in_mid_reclaim_end_it() -> None:
