@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -18,7 +18,7 @@ import anyio.lowlevel
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from ..aiokit import both, give_way
+from ..aiokit import both, in_slices
 from ..domain.inventory import (
     Container,
     ContainerEvent,
@@ -93,7 +93,7 @@ class CriClient:
     async def list_all(self) -> Listing:
         began = self.clock()
         images = await self._list_images()
-        # Whatever is made from now on was made of images that are in the list.
+        # Images first: what is made from now on, of an image not in the list, puts none at risk.
         containers, sandboxes = await both(self._list_containers, self._list_sandboxes)
         return Listing(began, self.clock(), images, containers, sandboxes)
 
@@ -181,19 +181,21 @@ class CriClient:
     async def _sliced(self, what: str, kind: Any, translated: Callable[[Any], T]) -> tuple[T, ...]:
         """Decodes and translates one list, item by item, and gives way in between, above all to
         our own reader of events."""
-        values: list[T] = []
         items = await self._listed(what)
-        began = anyio.current_time()
-        for count, item in enumerate(items, 1):
-            try:
-                message = kind.FromString(item)
-            except DecodeError as error:
-                raise unreadable(f"the list of {what}", self._where(what)[1]) from error
-            values.append(translated(message))
-            if count % SLICE == 0:
-                await give_way(began, lambda: self._heard)
-                began = anyio.current_time()
-        return tuple(values)
+
+        def decoded() -> Generator[None, None, tuple[T, ...]]:
+            values: list[T] = []
+            for count, item in enumerate(items, 1):
+                try:
+                    message = kind.FromString(item)
+                except DecodeError as error:
+                    raise unreadable(f"the list of {what}", self._where(what)[1]) from error
+                values.append(translated(message))
+                if count % SLICE == 0:
+                    yield
+            return tuple(values)
+
+        return await in_slices(decoded(), lambda: self._heard)
 
     async def _listed(self, what: str) -> Iterable[bytes]:
         """All items of one list, streamed where the runtime can."""

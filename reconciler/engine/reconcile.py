@@ -183,15 +183,13 @@ class Reconciler:
         await self._in_slices(absorbing(listed, state))
         room.journal.absorbed(listed, state, room.clock())
         self._pace.listed(listed.listing.began_at, room.clock())
-        if sample is not None:
-            self._confirm(sample)
+        if self._attempt is not None and sample is not None:
+            self._confirm(self._attempt, sample)
         return True
 
-    def _confirm(self, sample: UsageSample) -> None:
+    def _confirm(self, attempt: Attempt, sample: UsageSample) -> None:
         """Now that a listing tells: what became of the image we asked to be removed."""
-        attempt, self._attempt = self._attempt, None
-        if attempt is None:
-            return
+        self._attempt = None
         self._measured(sample)
         finished = attempt.finished(self.state, sample, self.room.clock())
         self._pace.removed(attempt.took, self.room.clock())
