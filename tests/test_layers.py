@@ -50,6 +50,7 @@ DOMAIN = (
     "inventory",
     "reference",
     "names",
+    "pods",
     "policy",
     "runtime",
     "ledger",

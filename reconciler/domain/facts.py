@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from .inventory import ContainerEvent, Listing, UsageSample, Volume
+from .pods import Pod
 from .policy import Policy
 from .runtime import RuntimeVersion
 
@@ -158,6 +159,43 @@ class AskFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class PodsTold:
+    """A source of pods told of all pods bound to this node; those it told of before and does not
+    now are gone. `source` is its name: socket, kubelet or api."""
+
+    at: float
+    source: str
+    pods: tuple[Pod, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PodTold:
+    """A source of pods told of one pod that is new, or has changed."""
+
+    at: float
+    source: str
+    pod: Pod
+
+
+@dataclass(frozen=True, slots=True)
+class PodGone:
+    """A source of pods told that one is gone from this node."""
+
+    at: float
+    source: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodsLost:
+    """No source of pods tells of pods now, and why; what was told is kept for a while. Its silence
+    never means that there are no pods."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Paused:
     """The operator told this daemon to remove nothing until told otherwise, or restarted."""
 
@@ -196,6 +234,10 @@ Fact: TypeAlias = (
     | PauseTold
     | LayersTold
     | AskFailed
+    | PodsTold
+    | PodTold
+    | PodGone
+    | PodsLost
     | Paused
     | Resumed
     | ReclaimAsked
