@@ -91,6 +91,7 @@ class Ledger:
         self._shelves.images.update(changes.images)
         self._shelves.removals.update(changes.removals)
         self._shelves.arrivals.update(changes.arrivals)
+        self._shelves.templates.update(changes.templates)
         self._log = [*self._log, *changes.log][-OWED_LOG:]
         if self._inode is not None and self._file() != self._inode:
             self.close()

@@ -2,8 +2,8 @@
 
 Schema 1 had times and a count for each image; 2 added what the order of removal asks for, ghosts,
 the newest of each stream of tags, and the log of starts and pulls (`ledger_log.py`); 3 the clocks
-at the last write, by which all times are set right after the wall clock was set. Times are seconds
-since 1970.
+at the last write, by which all times are set right after the wall clock was set; 4 what the pods of
+a template used. Times are seconds since 1970.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from typing import Any, Generic, TypeVar
 from .clock import Reading
 from .database import PATIENCE, Unreadable, bring_up
 from .domain.demand import PACES
-from .domain.ledger import Arrival, Ghost, ImageRecord, Remembered, RemovalRecord
+from .domain.ledger import (
+    Arrival,
+    Ghost,
+    ImageRecord,
+    Remembered,
+    RemovalRecord,
+    TemplateRecord,
+    Used,
+)
 
 EARLIEST = 1_000_000_000.0  # September 2001: no time in the file can be older
 
@@ -56,6 +64,12 @@ STEPS = (
         since_boot REAL NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE templates (
+        name TEXT PRIMARY KEY, first_seen REAL NOT NULL, last_seen REAL NOT NULL,
+        used TEXT NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 # Every time that is written.
 TIMES = {
@@ -64,11 +78,13 @@ TIMES = {
     "arrivals": ("at",),
     "starts": ("at", "ended"),
     "pulls": ("at",),
+    "templates": ("first_seen", "last_seen"),
 }
 _IMAGES = (
     "SELECT key, first_seen, last_used, last_started, uses, counters, counted_at, names, size, "
     "layers, gone_at FROM images"
 )
+_TEMPLATES = "SELECT name, first_seen, last_seen, used FROM templates"
 _REMOVALS = "SELECT key, begun_at, names, answered_at, came_back_at FROM removals"
 
 T = TypeVar("T")
@@ -110,17 +126,19 @@ class Shelves:
     images: Shelf[ImageRecord | Ghost] = field(default_factory=lambda: Shelf("images", "key"))
     removals: Shelf[RemovalRecord] = field(default_factory=lambda: Shelf("removals", "key"))
     arrivals: Shelf[Arrival] = field(default_factory=lambda: Shelf("arrivals", "stream"))
+    templates: Shelf[TemplateRecord] = field(default_factory=lambda: Shelf("templates", "name"))
 
     def put(self, told: Remembered) -> None:
         """Holds what was read, as on disk."""
         self.images.records = {**told.images, **told.ghosts}
         self.removals.records = dict(told.removals)
         self.arrivals.records = dict(told.arrivals)
+        self.templates.records = dict(told.templates)
 
     def settle(self) -> None:
         """All is on disk."""
-        for owed in (self.images.owed, self.removals.owed, self.arrivals.owed):
-            owed.clear()
+        for shelf in (self.images, self.removals, self.arrivals, self.templates):
+            shelf.owed.clear()
 
     def write(self, base: sqlite3.Connection, *, whole: bool) -> None:
         """Writes what changed, or all of it, inside the caller's transaction."""
@@ -143,6 +161,14 @@ class Shelves:
             (
                 (stream, one.at, one.key, one.name)
                 for stream, one in self.arrivals.begin(base, whole=whole)
+            ),
+        )
+        base.executemany(
+            "INSERT OR REPLACE INTO templates (name, first_seen, last_seen, used) "
+            "VALUES (?, ?, ?, ?)",
+            (
+                (name, one.first_seen, one.last_seen, _used_text(one))
+                for name, one in self.templates.begin(base, whole=whole)
             ),
         )
 
@@ -234,10 +260,18 @@ def load(base: sqlite3.Connection, now: float) -> Remembered:
             stream: Arrival(_past(at, now), key, name)
             for stream, at, key, name in base.execute("SELECT stream, at, key, name FROM arrivals")
         }
-    except (TypeError, ValueError) as error:  # SQLite does not hold columns to their types
+        templates = {
+            name: TemplateRecord(_past(first, now), _past(last, now), _used(text))
+            for name, first, last, text in base.execute(_TEMPLATES)
+        }
+    except (
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:  # SQLite does not hold columns to their types
         raise Unreadable(f"what it says can not be: {error}") from error
     running = dict(base.execute("SELECT container, key FROM starts WHERE ended IS NULL"))
-    return Remembered(images, ghosts, removals, arrivals, running)
+    return Remembered(images, ghosts, removals, arrivals, running, templates)
 
 
 def _image_row(key: str, one: ImageRecord | Ghost) -> tuple[object, ...]:
@@ -270,6 +304,16 @@ def _record(row: list[Any], now: float) -> ImageRecord:
         size=int(size),
         layers=None if layers is None else _texts(layers),
     )
+
+
+def _used_text(record: TemplateRecord) -> str:
+    return json.dumps({container: used.images for container, used in record.used.items()})
+
+
+def _used(text: str) -> dict[str, Used]:
+    """When its container was made is not kept: whatever is seen after a restart is newer."""
+    told = json.loads(text).items()
+    return {container: Used(0.0, tuple(map(str, images))) for container, images in told}
 
 
 def _counts(text: str) -> tuple[float, ...]:

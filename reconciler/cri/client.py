@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -169,10 +170,11 @@ class CriClient:
 
     async def _list_sandboxes(self) -> tuple[Sandbox, ...]:
         def one(message: pb.PodSandbox) -> Sandbox:
-            before = self._sandboxes.get(message.id)
-            if before is not None and before.created_at == message.created_at / 1e9:
-                return before
-            return translate.sandbox(message)
+            before, ready = self._sandboxes.get(message.id), translate.is_ready(message)
+            same = before is not None and before.created_at == message.created_at / 1e9
+            if before is None or not same:
+                return translate.sandbox(message)
+            return before if before.ready == ready else replace(before, ready=ready)
 
         sandboxes = await self._sliced("PodSandboxes", pb.PodSandbox, one)
         self._sandboxes = {sandbox.id: sandbox for sandbox in sandboxes}

@@ -20,6 +20,7 @@ from ..domain.inventory import (
     Volume,
 )
 from ..domain.runtime import RuntimeVersion
+from ..domain.templates import template_of
 from ._pb import runtime_pb2 as pb
 
 _STATES = {int(state): state for state in ContainerState}
@@ -91,8 +92,20 @@ def _manifest_digest(host_path: str) -> str:
 
 
 def sandbox(message: pb.PodSandbox | pb.PodSandboxStatus) -> Sandbox:
-    name = f"{message.metadata.namespace}/{message.metadata.name}"
-    return Sandbox(intern(message.id), intern(name), message.created_at / 1e9)
+    namespace, pod = message.metadata.namespace, message.metadata.name
+    return Sandbox(
+        intern(message.id),
+        intern(f"{namespace}/{pod}"),
+        message.created_at / 1e9,
+        uid=message.metadata.uid,
+        ready=is_ready(message),
+        template=template_of(namespace, pod, message.labels),
+    )
+
+
+def is_ready(message: pb.PodSandbox | pb.PodSandboxStatus) -> bool:
+    """Whether a sandbox is not stopped; a state that does not exist yet counts as ready."""
+    return message.state != pb.SANDBOX_NOTREADY
 
 
 def event(message: pb.ContainerEventResponse) -> ContainerEvent | None:

@@ -10,6 +10,8 @@ from functools import singledispatch
 
 from . import facts, removals
 from .inventory import Container, EventKind, Listing, image_key
+from .ledger import Used
+from .names import name_key
 from .policy import Watermarks
 from .slices import SLICE, Slices, finished
 from .state import REST_FIRST, State
@@ -26,11 +28,16 @@ def absorb(fact: object, state: State) -> None:
 def _(fact: facts.ContainerChanged, state: State) -> None:
     event, graph, at = fact.event, state.graph, fact.received_at
     before = graph.containers.get(event.subject_id)
+    sandbox = event.sandbox if event.kind is not EventKind.DELETED else None
+    if sandbox is not None and sandbox.id not in graph.sandboxes:
+        state.starts.note(sandbox, at)
     used = set(graph.uses_of(event.subject_id))
     graph.apply(event, at)
     for container in event.containers:
         if container.id == event.subject_id and before is None:
             _count_use(state, container, {})
+            _note_template(state, container, at)
+        state.starts.made(container.sandbox_id, at)
         used |= graph.images_of(container) | graph.uses_of(container.id)
         _note_unplaced(state, container, at)
     for key in used:
@@ -39,6 +46,7 @@ def _(fact: facts.ContainerChanged, state: State) -> None:
     if before is not None and gone:
         _note_unplaced(state, before, at)
         state.memory.end(event.subject_id, at)
+    state.settle_starts(at)
 
 
 @absorb.register
@@ -56,6 +64,7 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
     used = set(state.graph.used_keys())
     unplaced, state.unplaced = state.unplaced, {}
     odd = [state.graph.containers[one] for one in state.graph.untold]
+    _note_starts(state, listing)
     yield from state.graph.replacing(listing)
     # A slow answer tells of its last moment as well as of its first: ages count from its end.
     _meet_images(state, listing.ended_at)
@@ -65,6 +74,7 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
     fresh.sort(key=lambda container: container.created_at)
     for number, container in enumerate(fresh, 1):
         _count_use(state, container, oldest)
+        _note_template(state, container, listing.ended_at)
         if number % SLICE == 0:
             yield
     # What this listing shows to be unused, and the one before did not, was used until now for all
@@ -77,6 +87,7 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
     for container, at in unplaced.values():
         _place(state, container, at)
     state.memory.trim(state.graph.containers, listing.ended_at)
+    state.settle_starts(listing.ended_at)
     state.listed_at, state.listing_spent, state.listing_trouble = listing.began_at, False, None
     state.ask_trouble = None
 
@@ -89,6 +100,9 @@ def _(fact: facts.ListingFailed, state: State) -> None:
 @absorb.register
 def _(fact: facts.VolumesTold, state: State) -> None:
     state.graph.put_volumes(fact.container_id, fact.volumes, fact.at)
+    container = state.graph.containers.get(fact.container_id)
+    if container is not None and fact.volumes:
+        _note_template(state, container, fact.at)
 
 
 @absorb.register
@@ -160,6 +174,26 @@ def _(fact: facts.ListingDue, state: State) -> None:
 
 
 @absorb.register
+def _(fact: facts.PodsTold, state: State) -> None:
+    state.awaited.tell_all(fact.source, fact.pods, fact.at)
+
+
+@absorb.register
+def _(fact: facts.PodTold, state: State) -> None:
+    state.awaited.tell(fact.pod)
+
+
+@absorb.register
+def _(fact: facts.PodGone, state: State) -> None:
+    state.awaited.forget(fact.uid)
+
+
+@absorb.register
+def _(fact: facts.PodsLost, state: State) -> None:
+    state.awaited.lose(fact.reason, fact.at)
+
+
+@absorb.register
 def _(fact: facts.Paused, state: State) -> None:
     state.paused_at = fact.at if state.paused_at is None else state.paused_at
 
@@ -184,6 +218,33 @@ def _(fact: facts.RemovalBegun, state: State) -> None:
 @absorb.register
 def _(fact: facts.RemovalFinished, state: State) -> None:
     removals.finish(state, fact)
+
+
+def _note_starts(state: State, listing: Listing) -> None:
+    """Notes the sandboxes that are new, and those in which a container was made. What the first
+    listing finds is as new as it says itself: it was there before us."""
+    known, first = state.graph.sandboxes, state.listed_at is None
+    for sandbox in listing.sandboxes:
+        if sandbox.id not in known:
+            at = min(sandbox.created_at, listing.ended_at) if first else listing.ended_at
+            state.starts.note(sandbox, at)
+    for container in listing.containers:
+        state.starts.made(container.sandbox_id, listing.ended_at)
+
+
+def _note_template(state: State, container: Container, at: float) -> None:
+    """Remembers which images a container of its pod's template uses, by key and by the tags that
+    they have now: its twins ask for them by a name."""
+    graph = state.graph
+    sandbox = graph.sandboxes.get(container.sandbox_id)
+    if sandbox is None or sandbox.template is None:
+        return
+    used_keys = graph.uses_of(container.id) or graph.meant_by(container)
+    keys = sorted(key for key in used_keys if key in graph.images)
+    tags = [name_key(tag) for key in keys for tag in graph.images[key].tags]
+    if keys:
+        used = Used(container.created_at, (*keys, *tags))
+        state.templates.note(sandbox.template, container.name, used, at)
 
 
 def _notice_blank(state: State, listing: Listing) -> None:
@@ -221,6 +282,7 @@ def _place(state: State, container: Container, at: float) -> None:
     uses, and all those count as seen just then."""
     for key in state.graph.meant_by(container):
         state.memory.touch(key, at)
+    _note_template(state, container, at)
     if container.id not in state.graph.containers and not state.graph.tells(container):
         for key in state.memory.images:
             if not state.graph.is_used(key):

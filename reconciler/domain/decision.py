@@ -91,7 +91,7 @@ class Plan:
     kept: tuple[Kept, ...]
     pressure: Pressure
     bytes_over_low: int
-    look_again_at: float | None = None  # when the first protection that ends by itself does
+    look_again_at: float | None = None  # when the first protection or hold that ends by itself does
 
     @property
     def eviction(self) -> Candidate | None:
@@ -153,7 +153,7 @@ def deciding(
         candidates = tuple(_spared(candidate) for candidate in candidates)
         hold = None if any(candidate.goes for candidate in candidates) else rest
     over = sum(fs.bytes_over_low for fs in state.filesystems.values())
-    ends = [_ends_at(one, scene) for one in kept]
+    ends = [hold.until if hold else None, *(_ends_at(one, scene) for one in kept)]
     again = min((end for end in ends if end is not None), default=None)
     return Plan(hold, candidates, tuple(kept), state.pressure, over, again)
 

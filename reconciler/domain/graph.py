@@ -31,7 +31,7 @@ from .inventory import (
     is_full_id,
     keys_of_id,
 )
-from .names import Asked, name_key
+from .names import Asked, is_id_prefix, meanings, name_key, short_name
 from .reference import InvalidReference, parse_reference
 from .slices import SLICE, Slices, finished
 
@@ -55,6 +55,7 @@ class ImageGraph:
         self.unasked_sandboxes: set[str] = set()  # pause image not known yet
         self.touched: set[str] = set()  # image keys that events named since the last listing
         self.ambiguous = False  # an event since the last listing could not be applied whole
+        self.departed: dict[str, Sandbox] = {}  # by an event since the last listing, which may lie
         self._keys_by_name: dict[str, set[str]] = {}
         self._users: dict[str, set[str]] = {}  # image key -> container and sandbox ids
         self._uses: dict[str, frozenset[str]] = {}  # container or sandbox id -> image keys
@@ -95,6 +96,28 @@ class ImageGraph:
             key = image_key(name)
             return frozenset((key,)) if key in self.images else frozenset()
         return frozenset(self._keys_by_name.get(name_key(name), ()))
+
+    def keys_meant(self, text: str, *, anywhere: bool) -> frozenset[str]:
+        """Images that a name, digest name, id or the beginning of one may mean to the runtime now.
+        `anywhere`: it looks a name without a host up under other hosts than docker.io."""
+        found = self._keys_of_digest(text.partition("@")[2])
+        for meaning in meanings(text):
+            if meaning in self.images:
+                found |= {meaning}
+            elif is_id_prefix(meaning):
+                found |= {key for key in self.images if key.startswith(meaning)}
+            else:
+                found |= self._keys_by_name.get(meaning, NOTHING)
+        short = short_name(text) if anywhere else None
+        if short is not None:
+            ending = f"/{short}"
+            alike = self._keys_by_name.get(_tail(short), NOTHING)
+            found |= {
+                key
+                for key in alike
+                if any(name_key(name).endswith(ending) for name in self.images[key].names)
+            }
+        return found
 
     def images_of(self, container: Container) -> frozenset[str]:
         """Keys of the image a container was made from (more than one only where a runtime lists
@@ -141,6 +164,7 @@ class ImageGraph:
                 yield
         yield from self._replace_containers(listing)
         self.touched.clear()
+        self.departed.clear()
         self.ambiguous = False
 
     def apply(self, event: ContainerEvent, at: float) -> None:
@@ -166,7 +190,7 @@ class ImageGraph:
         """A sandbox as listed, as an event told it, or with its pause names just asked for."""
         known = self.sandboxes.get(sandbox.id)
         if known is not None and sandbox.pause is None:
-            sandbox = known
+            sandbox = known if known.ready == sandbox.ready else replace(known, ready=sandbox.ready)
         self.sandboxes[sandbox.id] = sandbox
         if sandbox.pause is None:
             self.unasked_sandboxes.add(sandbox.id)
@@ -280,10 +304,16 @@ class ImageGraph:
 
     def _apply_to_sandbox(self, event: ContainerEvent) -> None:
         if event.kind is EventKind.DELETED:
+            departed = self.sandboxes.get(event.subject_id)
+            if departed is not None:
+                self.departed[departed.id] = departed
             self._remove_sandbox(event.subject_id)
             self._pauses.pop(event.subject_id, None)  # no list lacks it by mistake
         elif event.sandbox is not None:
-            self.put_sandbox(event.sandbox)
+            known = self.sandboxes.get(event.subject_id)
+            # That a pod is complete is a listing's to tell: an event never takes a reason away.
+            ready = event.sandbox.ready or (known is not None and known.ready)
+            self.put_sandbox(replace(event.sandbox, ready=ready))
         else:
             self.ambiguous = True
 
@@ -319,9 +349,16 @@ class ImageGraph:
 
 
 def _looked_up_by(image: Image) -> Iterator[str]:
-    """All that an image is found by: its names, and its manifests' digests alone."""
-    yield from map(name_key, image.names)
+    """All that an image is found by: its names, what they end in, its manifests' digests alone."""
+    for name in map(name_key, image.names):
+        yield name
+        yield _tail(name)
     yield from (f"@{name.partition('@')[2]}" for name in image.digests)
+
+
+def _tail(name: str) -> str:
+    """The last part of a name's path with its tag or digest, as no name is written."""
+    return "/" + name.rpartition("/")[2]
 
 
 @functools.lru_cache(maxsize=1024)

@@ -28,16 +28,19 @@ class HoldReason(enum.Enum):
     DETAILS_PENDING = "details-pending"
     FILESYSTEM_UNMEASURED = "filesystem-unmeasured"
     SANDBOX_IMAGE_UNKNOWN = "sandbox-image-unknown"
+    POD_STARTING = "pod-starting"
+    PODS_UNKNOWN = "pods-unknown"
     RESTING = "resting"
     EXHAUSTED = "exhausted"
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A reason to remove nothing now, with a sentence for people."""
+    """A reason to remove nothing now, with a sentence for people, and when it ends by itself."""
 
     reason: HoldReason
     detail: str
+    until: float | None = None
 
 
 def hold_on(state: State, policy: Policy | None, now: float) -> Hold | None:
@@ -57,6 +60,7 @@ def hold_on(state: State, policy: Policy | None, now: float) -> Hold | None:
         or _filesystem_hold(state)
         or _sandbox_hold(state)
         or _blank_hold(state)
+        or _pods_hold(state, now)
     )
 
 
@@ -97,6 +101,23 @@ def _blank_hold(state: State) -> Hold | None:
         return None
     text = f"not one container is listed, beside {len(state.graph.sandboxes)} sandboxes; "
     return Hold(HoldReason.LISTING_DOUBTFUL, text + "believed once later listings say the same")
+
+
+def _pods_hold(state: State, now: float) -> Hold | None:
+    """A source of pods that has told nothing yet is waited for, a moment; and a pod that is about
+    to make its first containers, of what nobody knows, goes first."""
+    waits = state.awaited.waits(now)
+    if waits:
+        text = f"the source of pods has told nothing yet; removal waits {duration(waits)} more"
+        return Hold(HoldReason.PODS_UNKNOWN, text, now + waits)
+    starts = state.unknown_starts(now) if state.starts.may_hold(now) else []
+    if not starts:
+        return None
+    last = max(starts, key=lambda start: start.until)
+    names = [start.sandbox.name for start in starts]
+    text = f"pod {and_more(names[:1], names)} is starting, and nothing tells which images it needs"
+    left = duration(last.until - now)
+    return Hold(HoldReason.POD_STARTING, f"{text}; {left} more at the most", last.until)
 
 
 def _sandbox_hold(state: State) -> Hold | None:

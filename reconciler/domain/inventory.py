@@ -87,6 +87,15 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """What pods are made alike from, told by a sandbox's labels or by its pod's name. Pods of one
+    `exact` template ask for the same images; of any other they very likely do."""
+
+    name: str  # "namespace/label=value", or "namespace/prefix-*"
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Sandbox:
     """One pod sandbox; `pause` are the names its own status gives for its pause image."""
 
@@ -94,6 +103,9 @@ class Sandbox:
     name: str  # namespace/pod; for people
     created_at: float
     pause: tuple[str, ...] | None = None  # None: not asked yet
+    uid: str = ""  # its pod's; empty: not told
+    ready: bool = True  # kubelet stops the sandbox of a pod that is complete
+    template: Template | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,24 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
+class Used:
+    """What one container of a pod was made from and mounts: the images' keys, and the names that
+    they had then."""
+
+    made_at: float
+    images: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateRecord:
+    """What the pods of one template used (templates.py), by container."""
+
+    first_seen: float
+    last_seen: float
+    used: Mapping[str, Used] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class LogLine:
     """A line of the log of starts and pulls. `container` is empty for a pull; `ended` is set on
     the line that tells a container's end."""
@@ -69,6 +88,7 @@ class Remembered:
     removals: dict[str, RemovalRecord]
     arrivals: dict[str, Arrival]  # by stream or repository (streams.py)
     running: dict[str, str]  # container id -> image key: in the log of starts, without an end
+    templates: dict[str, TemplateRecord] = field(default_factory=dict)  # by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +99,4 @@ class Changes:
     removals: dict[str, RemovalRecord | None]
     arrivals: dict[str, Arrival | None]
     log: list[LogLine]
+    templates: dict[str, TemplateRecord | None] = field(default_factory=dict)

@@ -26,12 +26,33 @@ def name_key(name: str) -> str:
 
 
 @functools.lru_cache(maxsize=16384)
-def _meanings(text: str) -> tuple[str, ...]:
-    """What a creator's text may have meant."""
+def meanings(text: str) -> tuple[str, ...]:
+    """What a creator's text may have meant: an id, a name, the beginning of an id."""
     if is_full_id(text):
         return (image_key(text),)
     prefix = image_key(text)
     return (name_key(text), prefix) if _ID_PREFIX.fullmatch(prefix) else (name_key(text),)
+
+
+def is_id_prefix(text: str) -> bool:
+    """Whether a text may be the beginning of an image id (without `sha256:`)."""
+    return _ID_PREFIX.fullmatch(text) is not None
+
+
+@functools.lru_cache(maxsize=8192)
+def short_name(text: str) -> str | None:
+    """A name that was written without a host, to look up under any (CRI-O's search registries);
+    None: it has one, or is no name."""
+    try:
+        reference = parse_reference(text)
+    except InvalidReference:
+        return None
+    given = text.partition("@")[0]
+    host, _, path = reference.repository.partition("/")
+    if host != "docker.io" or given.startswith(("docker.io/", "index.docker.io/")):
+        return None
+    plain = path if "/" in given else path.removeprefix("library/")
+    return name_key(text).replace(reference.repository, plain, 1)
 
 
 _NOBODY: frozenset[str] = frozenset()
@@ -51,7 +72,7 @@ class Asked:
 
     def note(self, container: Container) -> None:
         """Remembers what a container's creator asked for."""
-        for text in _meanings(container.image):
+        for text in meanings(container.image):
             found = self._containers.get(text)
             if found is not None:
                 found.add(container.id)
@@ -64,7 +85,7 @@ class Asked:
         """The container is gone, or turned out to have asked for something else."""
         if container is None:
             return
-        for text in _meanings(container.image):
+        for text in meanings(container.image):
             containers = self._containers[text]
             containers.discard(container.id)
             if not containers:

@@ -2,6 +2,8 @@
 
     in-use       a container in any state was made from it, mounts it, or asked     S1
                  for it by a name it has now
+    awaited      a pod bound here has not made a container of it yet, and will, or  S10
+                 may make one again
     sandbox      a sandbox runs on it or on one of its repository, or it is known   S1, S3
                  as a pause image
     pinned       the runtime reports it pinned                                      S2
@@ -33,6 +35,7 @@ from .words import and_more, duration
 
 class Kind(enum.Enum):
     IN_USE = "in-use"
+    AWAITED = "awaited"
     SANDBOX = "sandbox"
     PINNED = "pinned"
     SYSTEM = "system"
@@ -72,6 +75,18 @@ def _in_use(image: Image, scene: Scene) -> str | None:
     first = graph.containers[asking[0]]
     text = f"{describe(first, scene)} asked for {first.image}, which means this image by now"
     return and_more([text], asking)
+
+
+def _awaited(image: Image, scene: Scene) -> str | None:
+    told = scene.awaited.get(image.key)
+    if told is not None:
+        pod, need = told
+        return f"pod {pod.name} is starting and will need it ({need.by})"
+    twin = scene.used_by_twins.get(image.key)
+    if twin is None:
+        return None
+    sandbox, container = twin
+    return f"pod {sandbox.name} may need it: pods of its template use it (container {container})"
 
 
 def _sandbox(image: Image, scene: Scene) -> str | None:
@@ -181,6 +196,7 @@ def _uncertain(image: Image, scene: Scene) -> str | None:
 # In the order in which people want to hear them.
 CHECKS: dict[Kind, tuple[Check, str]] = {
     Kind.IN_USE: (_in_use, "no container refers to it"),
+    Kind.AWAITED: (_awaited, "no pod bound here is known to wait for it"),
     Kind.SANDBOX: (_sandbox, "no sandbox runs on it, and it is no known pause image"),
     Kind.PINNED: (_pinned, "the runtime does not report it pinned"),
     Kind.SYSTEM: (_system, "no Kubernetes system image, or not a current one"),
@@ -196,6 +212,7 @@ CHECKS: dict[Kind, tuple[Check, str]] = {
 
 # Some can find nothing as long as something is off or nothing has happened.
 APPLIES: dict[Kind, Callable[[Scene], bool]] = {
+    Kind.AWAITED: lambda scene: bool(scene.awaited or scene.used_by_twins),
     Kind.SYSTEM: lambda scene: scene.policy.system_enabled,
     Kind.EXCLUDED: lambda scene: bool(scene.policy.exclusions),
     Kind.TOO_SMALL: lambda scene: scene.policy.minimum_size > 0,

@@ -58,6 +58,12 @@ class RuntimeVersion:
         return first is None or not self.numbers or self.numbers >= first
 
     @property
+    def searches_registries(self) -> bool:
+        """Whether a name without a host may mean an image of another host than docker.io (CRI-O,
+        by its search registries and aliases); a runtime we do not know might."""
+        return self.name != "containerd"
+
+    @property
     def sizes_are_unpacked(self) -> bool:
         """Whether Image.size counts unpacked layers (CRI-O) or compressed ones (containerd)."""
         return self.name == "cri-o"

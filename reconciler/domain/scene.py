@@ -8,8 +8,9 @@ from typing import Any
 
 from .exclusion import Exclusions
 from .importance import Wishes, wishes_of
-from .inventory import Container, Image, is_full_id
+from .inventory import Container, Image, Sandbox, Template, is_full_id
 from .ledger import ImageRecord
+from .pods import Need, Pod
 from .policy import Policy
 from .reference import InvalidReference, parse_reference
 from .state import State
@@ -59,6 +60,34 @@ class Scene:
     def asked(self) -> set[str]:
         """Keys of the images that containers asked for by a name or id that means them now."""
         return self.graph.asked_keys()
+
+    @functools.cached_property
+    def awaited(self) -> dict[str, tuple[Pod, Need]]:
+        """Keys of the images that pods told by a source need, and the first pod that does."""
+        version = self.state.version
+        anywhere = version is None or version.searches_registries
+        found: dict[str, tuple[Pod, Need]] = {}
+        for pod, need in self.state.awaited.needs(self.now):
+            for key in self.graph.keys_meant(need.image, anywhere=anywhere):
+                found.setdefault(key, (pod, need))
+        return found
+
+    @functools.cached_property
+    def used_by_twins(self) -> dict[str, tuple[Sandbox, str]]:
+        """Keys of the images that pods of a template used here before, of which a pod is there
+        that is not complete: that pod's sandbox, and the container that used it."""
+        graph, templates = self.graph, self.state.templates
+        pods: dict[Template, Sandbox] = {}
+        for sandbox in (*graph.sandboxes.values(), *graph.departed.values()):
+            if sandbox.ready and sandbox.template is not None:
+                pods.setdefault(sandbox.template, sandbox)
+        found: dict[str, tuple[Sandbox, str]] = {}
+        for template, sandbox in pods.items():
+            for container, text in templates.used_by(template):
+                keys = (text,) if text in graph.images else graph.keys_named(text)
+                for key in keys:
+                    found.setdefault(key, (sandbox, container))
+        return found
 
     @functools.cached_property
     def configured_pause(self) -> frozenset[str]:

@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from . import facts
+from .awaited import Awaited
 from .graph import ImageGraph
 from .inventory import Container, UsageSample, image_key
 from .ledger import Changes, ImageRecord, Remembered, RemovalRecord
 from .memory import Memory
 from .policy import Policy, Watermarks
 from .runtime import RuntimeVersion
+from .starting import Start, Starts
+from .templates import Templates
 from .watermark import FilesystemState, Pressure
 
 REST_FIRST = 60.0  # seconds of rest when removals free nothing, doubled by each one more
@@ -60,6 +63,9 @@ class State:
     # they used them.
     unplaced: dict[str, tuple[Container, float]] = field(default_factory=dict)
     changed_removals: set[str] = field(default_factory=set)
+    templates: Templates = field(default_factory=Templates)
+    starts: Starts = field(default_factory=Starts)
+    awaited: Awaited = field(default_factory=Awaited)
 
     @property
     def ledger(self) -> dict[str, ImageRecord]:
@@ -74,6 +80,7 @@ class State:
         """Takes over what the ledger holds, before anything is absorbed."""
         self.memory.remember(told)
         self.removals = dict(told.removals)
+        self.templates.remember(told.templates)
 
     @property
     def pressure(self) -> Pressure:
@@ -87,6 +94,22 @@ class State:
         has_volumes = self.version is None or self.version.has_image_volumes
         return self.graph.unasked_containers if has_volumes else set()
 
+    def unknown_starts(self, now: float) -> list[Start]:
+        """Pods that are starting, and nothing tells what they need: no source of pods, and no pod
+        of their template that ran here before."""
+        return [
+            start
+            for start in self.starts.underway(now)
+            if self.graph.sandboxes.get(start.sandbox.id, start.sandbox).ready
+            and not self.awaited.tells_of(start.sandbox.uid, now)
+            and not self.templates.settled(start.sandbox.template, now)
+        ]
+
+    def settle_starts(self, now: float) -> None:
+        """Keeps account of how long pods that are starting hold removal without a pause."""
+        ends = [start.until for start in self.unknown_starts(now)]
+        self.starts.settle(max(ends, default=now), now)
+
     def take_changes(self) -> Changes:
         """What changed since the last call; None: to be forgotten."""
         memory = self.memory
@@ -95,9 +118,11 @@ class State:
             {key: self.removals.get(key) for key in self.changed_removals},
             {of: memory.arrivals.get(of) for of in memory.changed_arrivals},
             memory.log,
+            {name: self.templates.records.get(name) for name in self.templates.changed},
         )
         memory.changed, memory.changed_arrivals, memory.log = set(), set(), []
         self.changed_removals.clear()
+        self.templates.changed.clear()
         return changes
 
     def note_removal(self, begun: facts.RemovalBegun) -> RemovalRecord | None:
