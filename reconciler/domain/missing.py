@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from .inventory import Container
+from .inventory import Container, is_full_id
 from .state import State
 from .words import and_more
 
@@ -42,7 +42,9 @@ def gone_by_others(state: State) -> tuple[str, ...]:
 def _in_use(state: State, key: str) -> str:
     users = sorted(state.graph.users_of(key))
     containers = [state.graph.containers[one] for one in users if one in state.graph.containers]
-    names = _names(state, key) or [one.image for one in containers if one.image]
+    names = _names(state, key) or [
+        one.image for one in containers if one.image and not is_full_id(one.image)
+    ]
     text = (
         f"{names[0] if names else 'an image without a name'} (id {key[:13]}) is not here any more"
     )
