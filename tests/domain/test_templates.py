@@ -21,7 +21,13 @@ from reconciler.domain.inventory import (
 )
 from reconciler.domain.ledger import Used
 from reconciler.domain.state import State
-from reconciler.domain.templates import CONTAINERS_KEPT, TEMPLATES_KEPT, Templates, template_of
+from reconciler.domain.templates import (
+    ALIKE_KEPT,
+    CONTAINERS_KEPT,
+    TEMPLATES_KEPT,
+    Templates,
+    template_of,
+)
 from tests.builders import DAY, T0, container, image, listed, sandbox, state_of, usage, volume
 
 INIT, MAIN, OTHER, MODEL = (image(name) for name in ("init:v1", "app:v1", "other:v1", "model:v1"))
@@ -179,6 +185,10 @@ def test_what_is_remembered_is_bounded() -> None:
         templates.note(WEB, f"c{number}", Used(T0 + number, ("k",)), T0 + DAY)
     assert len(templates.records[WEB.name].used) == CONTAINERS_KEPT
     assert "c9" not in templates.records[WEB.name].used
+    alike = Template("shop/run-*", exact=False)
+    for number in range(ALIKE_KEPT + 1):
+        templates.note(alike, f"c{number}", Used(T0 + number, ("k",)), T0 + DAY)
+    assert sorted(templates.records[alike.name].used) == [f"c{n}" for n in range(1, 9)]
     templates.note(Template("new", True), "app", Used(T0, ("k",)), T0 + 90 * DAY)
     assert list(templates.records) == ["new"]
 
