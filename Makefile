@@ -47,7 +47,7 @@ soak: $(STAMP)   ## the daemon in virtual time under all that can happen, MINUTE
 fuzz: $(STAMP)   ## parsers and decoders on hostile bytes, MINUTES=10 for each of the three
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
 
-protos: $(STAMP) ## generate reconciler/cri/_pb from protos/
+protos: $(STAMP) ## generate the _pb folders of reconciler/ from protos/
 	$(BIN)/python protos/generate.py
 
 lock: $(STAMP)   ## pin all dependencies with hashes, without any index's address

@@ -23,6 +23,7 @@ from .domain.ledger import Changes
 from .domain.policy import Mode, Policy
 from .domain.runtime import ImageRuntime
 from .domain.state import State
+from .domain.watermark import Pressure
 from .engine.journal import LogAndMetrics
 from .engine.reconcile import Reconciler, Room
 from .history import Entry, History
@@ -34,6 +35,7 @@ from .ledger import Ledger
 from .lock import Lock, LockUnavailable
 from .metrics import Metrics
 from .node_events import ApiServer, NodeEvents
+from .pods.watch import Place, PodWatch
 from .recent import Recent
 from .settings import SOCKETS, Settings
 from .sources.container_events import EventWatch
@@ -212,6 +214,10 @@ def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
     else:
         absent = EventsAbsent(clock(), "switched off with --events off")
         daemon.mailbox.put(("stream", "EventsAbsent"), absent)
+    if daemon.settings.pods != "off":
+        place, state = Place.of(daemon.settings), daemon.state
+        hurry = lambda: state.pressure is Pressure.RECLAIMING  # noqa: E731
+        watching["pods"] = PodWatch(place, daemon.mailbox, clock, hurry).run
     node, api = daemon.settings.node_name, ApiServer.of_this_pod()
     if node and api is not None:
         told = NodeEvents(api, node, daemon.journal.metrics, clock)

@@ -166,6 +166,15 @@ def _common_flags() -> argparse.ArgumentParser:
     group.add_argument("--log-format", choices=("text", "json"))
     group.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
     group.add_argument("--kubelet-config", type=Path, metavar="PATH")
+    group.add_argument(
+        "--pods",
+        choices=("auto", "off", "socket", "kubelet", "api"),
+        help="who tells which images the pods bound to this node need: kubelet's Pods API, "
+        "kubelet's /pods, the API server; auto: the first of them that answers",
+    )
+    group.add_argument("--pods-socket", type=Path, metavar="PATH", help="of kubelet's Pods API")
+    group.add_argument("--kubelet-endpoint", metavar="HOST[:PORT]", help="for --pods kubelet")
+    group.add_argument("--kubelet-ca", type=Path, metavar="FILE", help="if not the cluster's")
     group.add_argument("--token-file", type=Path, metavar="PATH", help="allows commands over HTTP")
     group.add_argument("--node-name", metavar="NAME", help="this node, as Kubernetes calls it")
     return common

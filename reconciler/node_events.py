@@ -34,8 +34,8 @@ import anyio
 from .logs import Once, get_logger, neutralised
 from .metrics import Metrics
 from .report import size_text
+from .settings import SERVICE_ACCOUNT
 
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 SPACING = 300.0  # seconds between two Events of one reason
 SETTLE = 5.0  # seconds from the low mark until a reclaim's last removal is told too
 POLL = 1.0  # seconds between looks at what is due

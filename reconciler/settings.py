@@ -19,6 +19,9 @@ POLICY = Path("/etc/reconciler/policy.yaml")
 STATE_DIR = Path("/var/lib/reconciler")
 LISTEN = "127.0.0.1:9723"
 KUBELET_CONFIG = Path("/var/lib/kubelet/config.yaml")
+PODS_SOCKET = Path("/var/lib/kubelet/pods-api/pods-api.sock")
+KUBELET_PORT = 10250
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class SettingsError(Exception):
@@ -44,6 +47,11 @@ class Settings:
     kubelet_config: Path = KUBELET_CONFIG
     token_file: Path | None = None
     node_name: str = ""
+    pods: str = "off"  # who is asked for pods; the flag's own default is auto
+    pods_socket: Path = PODS_SOCKET
+    pods_node: str = ""  # whose pods the API server is asked for
+    kubelet_endpoint: tuple[str, int] | None = None  # host and port of kubelet's HTTPS server
+    kubelet_ca: Path | None = None  # None: the cluster's, as the service account has it
 
     @property
     def no_endpoint(self) -> str:
@@ -78,7 +86,12 @@ def resolve(
         log_level=flags.get("log_level") or "info",
         kubelet_config=flags.get("kubelet_config") or KUBELET_CONFIG,
         token_file=flags.get("token_file"),
-        node_name=flags.get("node_name") or environ.get("NODE_NAME") or "",
+        node_name=(node := flags.get("node_name") or environ.get("NODE_NAME") or ""),
+        pods=flags.get("pods") or "auto",
+        pods_socket=flags.get("pods_socket") or PODS_SOCKET,
+        pods_node=node or environ.get("RECONCILER_PODS_NODE") or "",
+        kubelet_endpoint=_kubelet(flags, environ),
+        kubelet_ca=flags.get("kubelet_ca"),
     )
 
 
@@ -117,6 +130,25 @@ def parse_listen(text: str) -> tuple[str, int]:
     if found is None or int(found[2]) > 65535:
         raise SettingsError(f"--listen: expected HOST:PORT (127.0.0.1:9723), found {text!r}")
     return found[1].strip("[]"), int(found[2])
+
+
+def _kubelet(flags: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, int] | None:
+    """Where kubelet's HTTPS server is; NODE_IP is what a pod can be told of it. None: unknown."""
+    named, address = flags.get("kubelet_endpoint"), environ.get("NODE_IP")
+    if named:
+        return parse_kubelet(named)
+    return (address, KUBELET_PORT) if address else None
+
+
+def parse_kubelet(text: str) -> tuple[str, int]:
+    """HOST or HOST:PORT, IPv6 with a port in brackets. Raises SettingsError."""
+    if text.count(":") > 1 and re.fullmatch(r"[0-9a-fA-F:]+", text):
+        return text, KUBELET_PORT
+    found = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:/\[\]\s]+)(?::(\d{1,5}))?", text)
+    port = int(found[2] or KUBELET_PORT) if found is not None else 0
+    if found is None or not 0 < port < 65536:
+        raise SettingsError(f"--kubelet-endpoint: expected HOST or HOST:PORT, found {text!r}")
+    return found[1].strip("[]"), port
 
 
 def _first(choices: Sequence[Choice]) -> tuple[int, Choice]:

@@ -1,0 +1,170 @@
+"""Messages and JSON of core/v1 -> `domain.pods`. Images repeat on a node and are interned. What
+does not make sense is read as "not known", never as an error; a pod without a name is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from sys import intern
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from ..domain.pods import Need, Pod
+from ._pb import pods_pb2 as pb
+
+MAGIC = b"k8s\x00"  # before what the API server sends as protobuf
+_FINISHED = {"Succeeded", "Failed"}
+
+
+class Unreadable(ValueError):
+    """An answer that is none of ours to read; the text is for people."""
+
+
+def pod(message: pb.Pod) -> Pod | None:
+    """A pod and what it needs, in the order kubelet starts it; None: neither uid nor name."""
+    uid = uid_of(message)
+    if uid is None:
+        return None
+    name = f"{message.metadata.namespace}/{message.metadata.name}"
+    return Pod(uid, name, tuple(_needs(message.spec)), message.status.phase in _FINISHED)
+
+
+def uid_of(message: pb.Pod) -> str | None:
+    """What a pod is told apart by: its uid, or else namespace/name."""
+    meta = message.metadata
+    return meta.uid or (f"{meta.namespace}/{meta.name}" if meta.name else None)
+
+
+def union(first: Pod, second: Pod) -> Pod:
+    """One pod told twice, nobody knows in which order: all that either needs, and finished if
+    either says so, for a pod that is finished stays so."""
+    needs = tuple(dict.fromkeys((*first.needs, *second.needs)))
+    return replace(second, needs=needs, finished=first.finished or second.finished)
+
+
+def _needs(spec: pb.PodSpec) -> Iterator[Need]:
+    for volume in spec.volumes:
+        source = volume.volumeSource.image
+        if source.reference:
+            by = f"image volume {volume.name}"
+            yield Need(intern(source.reference), by, intern(source.pullPolicy))
+    yield from _containers("init container", spec.initContainers)
+    yield from _containers("container", spec.containers)
+    ephemeral = (one.ephemeralContainerCommon for one in spec.ephemeralContainers)
+    yield from _containers("ephemeral container", ephemeral)
+
+
+def _containers(kind: str, containers: Iterable[pb.Container]) -> Iterator[Need]:
+    for one in containers:
+        if one.image:
+            yield Need(intern(one.image), f"{kind} {one.name}", intern(one.imagePullPolicy))
+
+
+# --- protobuf ----------------------------------------------------------------------------------
+
+
+def decoded(data: bytes) -> pb.Pod | None:
+    """A pod's message from its bytes; None: they are none."""
+    try:
+        return pb.Pod.FromString(data)
+    except DecodeError:
+        return None
+
+
+def pods(items: Iterable[bytes]) -> tuple[Pod, ...]:
+    """All pods of a list that can be read."""
+    messages = (decoded(item) for item in items)
+    return _known(message for message in messages if message is not None)
+
+
+def pod_list(body: bytes) -> tuple[str, tuple[Pod, ...]]:
+    """The API server's answer to a list: its resourceVersion, and the pods. Raises Unreadable."""
+    if not body.startswith(MAGIC):
+        raise Unreadable("the answer to a list of pods is no protobuf of Kubernetes")
+    try:
+        found = pb.PodList.FromString(unwrapped(body))
+    except DecodeError as error:
+        raise Unreadable(f"the answer is no list of pods: {error}") from error
+    return found.metadata.resourceVersion, pods(found.items)
+
+
+def unwrapped(raw: bytes) -> bytes:
+    """What is inside of the magic and runtime.Unknown; bytes without the magic are bare already.
+    Raises DecodeError."""
+    return pb.Unknown.FromString(raw[len(MAGIC) :]).raw if raw.startswith(MAGIC) else raw
+
+
+def watch_event(frame: bytes) -> tuple[str, pb.Pod]:
+    """One frame of a watch that tells of a pod: what happened, and the pod. Raises Unreadable."""
+    try:
+        event = pb.WatchEvent.FromString(frame)
+        return event.type, pb.Pod.FromString(unwrapped(event.object.raw))
+    except DecodeError as error:
+        raise Unreadable(f"a frame of the watch is no event: {error}") from error
+
+
+def watch_error(frame: bytes) -> pb.Status | None:
+    """What a frame of type ERROR says; None: the frame is none. Raises Unreadable."""
+    try:
+        event = pb.WatchEvent.FromString(frame)
+        if event.type != "ERROR":
+            return None
+        return pb.Status.FromString(unwrapped(event.object.raw))
+    except DecodeError as error:
+        raise Unreadable(f"a frame of the watch is no event: {error}") from error
+
+
+# --- JSON --------------------------------------------------------------------------------------
+
+
+def json_pods(body: bytes) -> tuple[Pod, ...]:
+    """All pods of a PodList in JSON. Raises Unreadable."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"the answer is no JSON: {error}") from error
+    items = document.get("items") if isinstance(document, dict) else ()
+    if not isinstance(document, dict) or document.get("kind") not in {"PodList", "List"}:
+        raise Unreadable("the answer is no list of pods")
+    messages = (json_pod(item) for item in (items if isinstance(items, list) else ()))
+    return _known(message for message in messages if message is not None)
+
+
+def json_pod(document: object) -> pb.Pod | None:
+    """A pod's message from its JSON, in which the common part of an ephemeral container and a
+    volume's source are inline; None: it is none."""
+    from google.protobuf import json_format  # the daemon needs it for kubelet's /pods alone
+
+    if not isinstance(document, dict):
+        return None
+    spec = document.get("spec")
+    spec = dict(spec) if isinstance(spec, dict) else {}
+    for key, shape in (("volumes", _volume), ("ephemeralContainers", _ephemeral)):
+        listed = spec.get(key)
+        listed = listed if isinstance(listed, list) else []
+        spec[key] = [shape(one) for one in listed if isinstance(one, dict)]
+    shaped = {"metadata": document.get("metadata"), "spec": spec, "status": document.get("status")}
+    try:
+        return json_format.ParseDict(shaped, pb.Pod(), ignore_unknown_fields=True)
+    except (json_format.ParseError, ValueError, TypeError, RecursionError):
+        return None
+
+
+def _volume(inline: dict[str, Any]) -> dict[str, Any]:
+    return {"name": inline.get("name"), "volumeSource": {"image": inline.get("image")}}
+
+
+def _ephemeral(inline: dict[str, Any]) -> dict[str, Any]:
+    return {"ephemeralContainerCommon": inline}
+
+
+def _known(messages: Iterable[pb.Pod]) -> tuple[Pod, ...]:
+    """Each pod once."""
+    found: dict[str, Pod] = {}
+    for message in messages:
+        told = pod(message)
+        if told is not None:
+            found[told.uid] = union(found[told.uid], told) if told.uid in found else told
+    return tuple(found.values())

@@ -1,0 +1,250 @@
+"""Who tells of this node's pods, and what to do when nobody does: `--pods`.
+
+auto goes down a ladder: kubelet's socket, kubelet's /pods, the API server. The first that answers
+is listened to until it ends, then the ladder begins anew; from a lower rung it is looked up the
+ladder now and then. What a rung needs is imported when it is tried.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from ..aiokit import DELAYS, Mailbox, backoff_delays
+from ..domain.facts import Fact, PodGone, PodsLost, PodsTold, PodTold
+from ..logs import get_logger
+from ..settings import SERVICE_ACCOUNT, Settings
+from .source import PodsUnavailable, Put, Sleep, Source
+
+LADDERS = {
+    "auto": ("socket", "kubelet", "api"),
+    "socket": ("socket",),
+    "kubelet": ("kubelet",),
+    "api": ("api",),
+    "off": (),
+}
+AGAIN = 60.0  # seconds until the ladder is tried again when nobody answered
+CLIMB = 300.0  # seconds between looks whether a better source answers by now
+ASK = 2.0  # seconds that a better source has to answer then
+HEALTHY = 60.0  # seconds after which a source counts as healthy, and the backoff starts anew
+GLANCE = 3.0  # seconds that a one-shot command waits for all of them together
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where each source would be, as flags and a pod's environment name it."""
+
+    mode: str  # --pods
+    socket: Path
+    kubelet: tuple[str, int] | None  # host and port
+    kubelet_ca: Path | None
+    api: tuple[str, int] | None
+    node: str
+    account: Path = SERVICE_ACCOUNT
+
+    @classmethod
+    def of(cls, settings: Settings, environ: Mapping[str, str] = os.environ) -> Place:
+        host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
+        port = port or "443"
+        return cls(
+            settings.pods,
+            settings.pods_socket,
+            settings.kubelet_endpoint,
+            settings.kubelet_ca,
+            (host, int(port)) if host and port.isdecimal() else None,
+            settings.pods_node,
+        )
+
+    def source(
+        self,
+        name: str,
+        clock: Callable[[], float],
+        hurry: Callable[[], bool] = lambda: False,
+        sleep: Sleep = anyio.sleep,
+    ) -> Source:
+        """A source by its name. Raises PodsUnavailable with what it lacks to be tried at all."""
+        if name == "socket":
+            from .socket import SocketSource
+
+            return SocketSource(self.socket, clock, sleep)
+        token, ca = self.account / "token", self.account / "ca.crt"
+        address = self.kubelet if name == "kubelet" else self.api
+        if address is None:
+            raise PodsUnavailable(
+                "no address is known (--kubelet-endpoint, or NODE_IP in the environment)"
+                if name == "kubelet"
+                else "this is no pod of a cluster (KUBERNETES_SERVICE_HOST is not set)"
+            )
+        if name == "api" and not self.node:
+            raise PodsUnavailable("this node's name is not known (--node-name)")
+        if not token.exists():
+            raise PodsUnavailable(f"there is no service account token ({token})")
+        if name == "kubelet":
+            from . import kubelet
+
+            server = kubelet.server(*address, token, self.kubelet_ca or ca)
+            return kubelet.KubeletSource(server, clock, hurry, sleep)
+        from . import api
+
+        return api.ApiSource(api.server(*address, token, ca), self.node, clock, sleep)
+
+
+class PodWatch:
+    """Listens to the best source of pods that answers, for as long as the process lives. `hurry`
+    tells whether the node is under pressure now."""
+
+    def __init__(
+        self,
+        place: Place,
+        mailbox: Mailbox[Fact],
+        clock: Callable[[], float],
+        hurry: Callable[[], bool],
+        sleep: Sleep = anyio.sleep,
+    ) -> None:
+        self._place, self._mailbox, self._clock = place, mailbox, clock
+        self._hurry, self._sleep = hurry, sleep
+        self._sources: dict[str, Source] = {}  # those that were tried
+        self._delays: Iterator[float] | None = None  # after a loss
+        self._log = get_logger()
+
+    async def run(self) -> None:
+        """Goes down the ladder again and again."""
+        while True:
+            await self._sleep(await self.once())
+
+    async def once(self) -> float:
+        """Down the ladder to the first source that tells, and with that one to its end; the seconds
+        to wait before the next time."""
+        began, reasons = self._clock(), Reasons()
+        ladder = LADDERS[self._place.mode]
+        for rank, name in enumerate(ladder):
+            stay = Stay(self._mailbox)
+            reason = await self._stay(name, stay, ladder[:rank])
+            if reason is None:
+                return 0.0
+            if stay.told:
+                return self._lost(f"{name}: {reason}", began)
+            reasons.add(name, reason)
+        self._put_lost(str(reasons))
+        return next(self._delays) if self._delays else AGAIN * random.uniform(0.8, 1.2)
+
+    async def _stay(self, name: str, stay: Stay, better: tuple[str, ...]) -> str | None:
+        """Listens to one source; why it ended. None: a better one answers."""
+        reason: str | None = None
+        async with anyio.create_task_group() as group:
+            if better:
+                group.start_soon(self._climb, better, group.cancel_scope)
+            try:
+                source = self._source(name)
+                await source.watch(stay.putting(lambda: self._told(source)))
+            except PodsUnavailable as error:
+                reason = str(error)
+            except Exception as error:  # whatever it is must not end the daemon
+                reason = _fault(error)
+            group.cancel_scope.cancel()
+        return reason
+
+    async def _climb(self, better: tuple[str, ...], scope: anyio.CancelScope) -> None:
+        """Ends the scope when a better source answers."""
+        while True:
+            await self._sleep(CLIMB * random.uniform(0.8, 1.2))
+            for name in better:
+                # Shielded: the call has a deadline of its own, and grpc takes no other well.
+                with anyio.CancelScope(shield=True):
+                    try:
+                        await self._source(name).ask(ASK)
+                    except Exception:  # why is told when it is tried in earnest
+                        continue
+                scope.cancel()
+                return
+
+    def _source(self, name: str) -> Source:
+        """Kept once it could be made: it may remember where it was. Raises PodsUnavailable."""
+        if name not in self._sources:
+            made = self._place.source(name, self._clock, self._hurry, self._sleep)
+            self._sources[name] = made
+        return self._sources[name]
+
+    def _told(self, source: Source) -> None:
+        self._log.info("pods-source", source=source.name, detail=source.where)
+
+    def _lost(self, reason: str, began: float) -> float:
+        if self._delays is None or self._clock() - began >= HEALTHY:
+            self._delays = backoff_delays((*DELAYS, AGAIN))
+        self._put_lost(reason)
+        return next(self._delays)
+
+    def _put_lost(self, reason: str) -> None:
+        self._mailbox.put(("pods", "lost"), PodsLost(self._clock(), reason))
+
+
+class Stay:
+    """The time with one source: whether it told of any pods so far."""
+
+    def __init__(self, mailbox: Mailbox[Fact]) -> None:
+        self._mailbox = mailbox
+        self.told = False
+
+    def putting(self, first: Callable[[], None]) -> Put:
+        """Takes the source's facts to the mailbox; calls `first` with its first PodsTold."""
+
+        def put(fact: PodsTold | PodTold | PodGone) -> None:
+            if isinstance(fact, PodsTold) and not self.told:
+                self.told = True
+                first()
+            self._mailbox.put(_key(fact), fact)
+
+        return put
+
+
+def _key(fact: PodsTold | PodTold | PodGone) -> Hashable:
+    match fact:
+        case PodsTold():
+            return ("pods", "all")
+        case PodTold():
+            return ("pod", fact.pod.uid)
+        case PodGone():
+            return ("pod", fact.uid)
+
+
+async def look(
+    place: Place, clock: Callable[[], float], timeout: float = GLANCE
+) -> PodsTold | PodsLost:
+    """The pods of this node, asked for once, for a command that runs once: by the same ladder, in
+    so many seconds altogether. Raises nothing."""
+    reasons, end = Reasons(), anyio.current_time() + timeout
+    ladder = LADDERS[place.mode]
+    if not ladder:
+        return PodsLost(clock(), "nobody is asked for pods (--pods off)")
+    for rank, name in enumerate(ladder):
+        share = (end - anyio.current_time()) / (len(ladder) - rank)
+        try:
+            asked = clock()
+            return PodsTold(asked, name, await place.source(name, clock).ask(max(share, 0.1)))
+        except PodsUnavailable as error:
+            reasons.add(name, str(error))
+        except Exception as error:  # a command goes on without
+            reasons.add(name, _fault(error))
+    return PodsLost(clock(), str(reasons))
+
+
+class Reasons:
+    """Why nobody tells of pods, as one sentence that names each try."""
+
+    def __init__(self) -> None:
+        self._reasons: list[str] = []
+
+    def add(self, name: str, reason: str) -> None:
+        self._reasons.append(f"{name}: {reason}")
+
+    def __str__(self) -> str:
+        return "nobody tells of this node's pods; " + "; ".join(self._reasons)
+
+
+def _fault(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
