@@ -71,8 +71,9 @@ def _handler(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
 
 
 @contextlib.contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
-    """The server, and in `folder` what kubelet puts into a pod: token and ca.crt."""
+def https(folder: Path, handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """A server on loopback, by its port, and in `folder` what kubelet puts into a pod: token and
+    ca.crt."""
     folder.mkdir(exist_ok=True)
     key, certificate = folder / "key.pem", folder / "ca.crt"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
@@ -80,18 +81,26 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     files = ["-keyout", str(key), "-out", str(certificate)]
     subprocess.run([*command.split(), *subject, *files], check=True, capture_output=True)
     (folder / "token").write_text(TOKEN)
-    made = Cluster(folder)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(made))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
     server.socket = tls.wrap_socket(server.socket, server_side=True)
-    made.port = server.server_address[1]
     turning = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     turning.start()
     try:
-        yield made
+        yield server.server_address[1]
     finally:
-        made.let_go.set()
         server.shutdown()
         server.server_close()
         turning.join()
+
+
+@contextlib.contextmanager
+def cluster(folder: Path) -> Iterator[Cluster]:
+    """The server and a pod's folder."""
+    made = Cluster(folder)
+    with https(folder, _handler(made)) as made.port:
+        try:
+            yield made
+        finally:
+            made.let_go.set()

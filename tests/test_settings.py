@@ -125,6 +125,8 @@ def test_the_other_flags_have_the_defaults_of_the_contract() -> None:
     assert str(settings.kubelet_config) == "/var/lib/kubelet/config.yaml"
     assert (settings.events, settings.dry_run, settings.log_json) == (True, False, False)
     assert settings.log_level == "info"
+    assert (settings.pods, settings.kubelet_endpoint, settings.pods_node) == ("auto", None, "")
+    assert str(settings.pods_socket) == "/var/lib/kubelet/pods-api/pods-api.sock"
     assert not settled({"events": "off"}).events
     assert settled({"log_format": "json"}).log_json
 
@@ -148,3 +150,35 @@ def test_an_address_that_is_none_is_told(text: str) -> None:
     """With what was expected."""
     with pytest.raises(SettingsError, match="--listen: expected HOST:PORT"):
         parse_listen(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("node-7", ("node-7", 10250)),
+        ("10.0.0.7:443", ("10.0.0.7", 443)),
+        ("fd00::7", ("fd00::7", 10250)),
+        ("[fd00::7]:443", ("fd00::7", 443)),
+        ("[fd00::7]", ("fd00::7", 10250)),
+    ],
+)
+def test_where_kubelet_is(text: str, address: tuple[str, int]) -> None:
+    """Its port is 10250 where nobody says otherwise; the flag goes before the environment."""
+    environ = {"NODE_IP": "10.0.0.9"}
+    assert settled({"kubelet_endpoint": text}, environ).kubelet_endpoint == address
+    assert settled(None, environ).kubelet_endpoint == ("10.0.0.9", 10250)
+    assert settled(None, {"NODE_IP": "fd00::9"}).kubelet_endpoint == ("fd00::9", 10250)
+
+
+@pytest.mark.parametrize("text", ["https://a", ":1", "a:b", "a:0", "a:65536", "a b", "[fd00::7"])
+def test_where_kubelet_can_not_be_is_told(text: str) -> None:
+    """With what was expected."""
+    with pytest.raises(SettingsError, match="--kubelet-endpoint: expected HOST or HOST:PORT"):
+        settled({"kubelet_endpoint": text})
+
+
+def test_the_node_whose_pods_are_asked_for_is_this_one() -> None:
+    """A variable of its own, since NODE_NAME with a token means Events too."""
+    assert settled(None, {"RECONCILER_PODS_NODE": "a"}).pods_node == "a"
+    assert settled(None, {"RECONCILER_PODS_NODE": "a"}).node_name == ""
+    assert settled({"node_name": "b"}, {"RECONCILER_PODS_NODE": "a"}).pods_node == "b"

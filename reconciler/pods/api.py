@@ -22,7 +22,7 @@ from . import translate
 from .https import Broken, Https, Server
 from .source import PodsUnavailable, Put, Sleep
 
-FIRST_SPREAD, SPREAD = 5.0, 30.0  # seconds: the longest pause before the first and any other list
+FIRST_SPREAD, SPREAD = 3.0, 30.0  # seconds: the longest pause before the first and any other list
 WATCH_SECONDS = (300, 600)  # how long a watch may last, the API server is told one in between
 QUIET = 90.0  # seconds without a byte: there would be a bookmark each minute, so it is dead
 SHORT = 1.0  # seconds: a watch that ended sooner, with nothing told, is opened again ever later

@@ -49,8 +49,12 @@ class Https:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody yet
         with told(server):
-            trust = ssl.create_default_context(cafile=str(server.ca))
+            try:
+                trust.load_verify_locations(cadata=server.ca.read_text())
+            except (ValueError, ssl.SSLError) as error:
+                raise PodsUnavailable(f"{server.ca} is no certificate: {error}") from error
         # Python 3.13 asks for more than the CAs of many clusters have; the chain and the name are
         # verified all the same.
         trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -117,7 +121,7 @@ def told(server: Server, kind: type[PodsUnavailable] = PodsUnavailable) -> Itera
         httpcore.NetworkError,
         httpcore.ProtocolError,
         OSError,  # ssl.SSLError is one
-        UnicodeError,
+        UnicodeError,  # a token that is none
     ) as error:
         raise kind(_why(server, error)) from error
 

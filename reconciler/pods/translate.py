@@ -18,7 +18,7 @@ MAGIC = b"k8s\x00"  # before what the API server sends as protobuf
 _FINISHED = {"Succeeded", "Failed"}
 
 
-class Unreadable(ValueError):
+class Unreadable(Exception):
     """An answer that is none of ours to read; the text is for people."""
 
 

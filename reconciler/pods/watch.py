@@ -110,6 +110,7 @@ class PodWatch:
         self._hurry, self._sleep = hurry, sleep
         self._sources: dict[str, Source] = {}  # those that were tried
         self._delays: Iterator[float] | None = None  # after a loss
+        self._said = ""  # who was said last to tell
         self._log = get_logger()
 
     async def run(self) -> None:
@@ -171,7 +172,9 @@ class PodWatch:
         return self._sources[name]
 
     def _told(self, source: Source) -> None:
-        self._log.info("pods-source", source=source.name, detail=source.where)
+        if source.where != self._said:
+            self._said = source.where
+            self._log.info("pods-source", source=source.name, detail=source.where)
 
     def _lost(self, reason: str, began: float) -> float:
         if self._delays is None or self._clock() - began >= HEALTHY:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import itertools
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,6 +18,7 @@ from reconciler.domain.policy import Mode, Policy
 from reconciler.http.health import SILENCE
 from reconciler.policy import load_policy
 from reconciler.policy.files import parse_text, read_text
+from reconciler.settings import PODS_SOCKET, resolve
 
 CONFIG = Path(__file__).parents[2] / "config"
 KUBERNETES = ("1.30", "1.37")  # the oldest and the newest that the manifest is checked against
@@ -52,9 +54,13 @@ def test_a_typo_in_the_manifest_is_no_surprise_on_the_cluster(version: str) -> N
         kubernetes_validate.validate(document, version, strict=True)
 
 
-def events(name: str) -> list[dict[str, Any]]:
-    with (CONFIG / f"kubernetes-events{name}.yaml").open() as file:
+def shipped(name: str) -> list[dict[str, Any]]:
+    with (CONFIG / f"{name}.yaml").open() as file:
         return list(yaml.safe_load_all(file))
+
+
+def events(name: str) -> list[dict[str, Any]]:
+    return shipped(f"kubernetes-events{name}")
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
@@ -83,6 +89,93 @@ def test_the_patch_for_events_fits_the_daemonset(version: str) -> None:
     kubernetes_validate.validate(daemonset, version, strict=True)
     assert spec["serviceAccountName"] == events("")[0]["metadata"]["name"]
     assert [one["name"] for one in container["env"]] == ["NODE_NAME"]
+
+
+RIGHTS = {
+    "pods-kubelet": {"apiGroups": [""], "resources": ["nodes/pods"], "verbs": ["get"]},
+    "pods-api": {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+}
+PATCHES = ("kubernetes-events", *RIGHTS)
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("name", RIGHTS)
+def test_an_account_for_pods_may_read_pods_and_nothing_else(name: str, version: str) -> None:
+    """nodes/proxy would include exec into every pod, and any write would be worth stealing."""
+    account, role, binding = shipped(name)
+    for document in (account, role, binding):
+        kubernetes_validate.validate(document, version, strict=True)
+    assert role["rules"] == [RIGHTS[name]]
+    assert (role["kind"], binding["kind"]) == ("ClusterRole", "ClusterRoleBinding")
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    about = {key: account["metadata"][key] for key in ("name", "namespace")}
+    assert binding["subjects"] == [{"kind": "ServiceAccount"} | about]
+    assert account == events("")[0]  # one account, whichever rights it is given
+
+
+def patched(daemonset: dict[str, Any], patch: dict[str, Any]) -> None:
+    """As `kubectl patch` does it: lists of containers and of env are merged by name."""
+    spec, more = daemonset["spec"]["template"]["spec"], patch["spec"]["template"]["spec"]
+    (container,), (addition,) = spec["containers"], more.pop("containers")
+    assert container["name"] == addition["name"]
+    env = {one["name"]: one for one in (*container.get("env", ()), *addition.pop("env"))}
+    container.update(addition, env=list(env.values()))
+    spec.update(more)
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("order", list(itertools.permutations(PATCHES)), ids=" ".join)
+def test_all_patches_fit_the_daemonset_together(order: tuple[str, ...], version: str) -> None:
+    """In whatever order they come, none takes away what another needs."""
+    daemonset = the("DaemonSet")
+    for name in order:
+        (patch,) = shipped(f"{name}-patch")
+        patched(daemonset, patch)
+    kubernetes_validate.validate(daemonset, version, strict=True)
+    spec = daemonset["spec"]["template"]["spec"]
+    assert spec["serviceAccountName"] == "reconciler"
+    assert spec["automountServiceAccountToken"] is True
+    told = {one["name"]: one["valueFrom"]["fieldRef"]["fieldPath"] for one in container_env(spec)}
+    assert told == {
+        "NODE_NAME": "spec.nodeName",
+        "NODE_IP": "status.hostIP",
+        "RECONCILER_PODS_NODE": "spec.nodeName",
+    }
+
+
+def container_env(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    (container,) = spec["containers"]
+    found: list[dict[str, Any]] = container["env"]
+    return found
+
+
+def test_each_patch_alone_lets_its_source_be_asked(tmp_path: Path) -> None:
+    """What it sets is what the daemon reads, and it asks for no right that was not given."""
+    values = {"spec.nodeName": "node-7", "status.hostIP": "10.0.0.7"}
+    found = {}
+    for name in PATCHES:
+        daemonset = the("DaemonSet")
+        patched(daemonset, shipped(f"{name}-patch")[0])
+        env = container_env(daemonset["spec"]["template"]["spec"])
+        environ = {one["name"]: values[one["valueFrom"]["fieldRef"]["fieldPath"]] for one in env}
+        settings = resolve({"pods": "auto"}, environ, tmp_path / "none", ())
+        found[name] = settings.node_name, settings.kubelet_endpoint, settings.pods_node
+    assert found == {
+        "kubernetes-events": ("node-7", None, "node-7"),
+        "pods-kubelet": ("", ("10.0.0.7", 10250), ""),
+        "pods-api": ("", None, "node-7"),
+    }
+
+
+def test_kubelets_pods_api_is_where_the_daemon_looks_for_it() -> None:
+    """Its directory, so that a socket made anew is seen; made if kubelet has none, so that the pod
+    starts on any version; never written to."""
+    spec = pod()
+    (volume,) = [one for one in spec["volumes"] if one["name"] == "pods"]
+    (mount,) = [one for one in spec["containers"][0]["volumeMounts"] if one["name"] == "pods"]
+    assert volume["hostPath"] == {"path": str(PODS_SOCKET.parent), "type": "DirectoryOrCreate"}
+    assert (mount["readOnly"], mount["mountPropagation"]) == (True, "HostToContainer")
+    assert "--pods=auto" in spec["containers"][0]["args"]
 
 
 def test_the_manifest_check_bites() -> None:
@@ -125,7 +218,7 @@ def test_paths_are_the_same_inside_and_outside() -> None:
     inside = {one["name"]: one["mountPath"] for one in spec["containers"][0]["volumeMounts"]}
     outside = {one["name"]: one["hostPath"]["path"] for one in spec["volumes"] if "hostPath" in one}
     assert outside == {name: inside[name] for name in outside}
-    assert set(outside) == {"runtime", "images", "state"}
+    assert set(outside) == {"runtime", "images", "pods", "state"}
 
 
 def test_the_pod_has_no_privilege_to_lose() -> None:

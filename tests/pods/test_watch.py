@@ -1,0 +1,354 @@
+"""The ladder: who is asked in which order, what a loss leads to, and what is told when nobody
+answers. Sources that can be scripted stand for the real ones, save in the last tests."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.aiokit import Mailbox
+from reconciler.domain import facts
+from reconciler.domain.facts import PodGone, PodsLost, PodsTold, PodTold
+from reconciler.domain.pods import Pod
+from reconciler.pods import watch
+from reconciler.pods.source import PodsUnavailable, Put
+from reconciler.pods.watch import AGAIN, Place, PodWatch, look
+from reconciler.settings import Settings, resolve
+
+from .standins import NODE, Naps, PodsApi, json_list, json_pod, pod, pod_list, web
+
+NOW = 1_800_000_000.0
+ALL = PodsTold(NOW, "", (Pod("1", "shop/app"),))
+
+
+class Scripted:
+    """A source whose watches are told beforehand: the facts of each, and how it ends; None: it does
+    not. Each watch takes `lasting` seconds."""
+
+    where = "a test"
+
+    def __init__(self, name: str, *watches: tuple[list[Any], object], lasting: float = 0) -> None:
+        self.name, self.watches, self.lasting = name, list(watches), lasting
+        self.answers = False  # whether `ask` does
+        self.asked = 0
+        self.now: Callable[[float], None] = lambda seconds: None
+
+    async def ask(self, timeout: float) -> tuple[Pod, ...]:
+        self.asked += 1
+        if not self.answers:
+            raise PodsUnavailable(f"no {self.name}")
+        return ALL.pods
+
+    async def watch(self, put: Put) -> None:
+        told, end = self.watches.pop(0) if self.watches else ([], f"no {self.name}")
+        for fact in told:
+            put(fact)
+        self.now(self.lasting)
+        if end is None:
+            await asyncio.Event().wait()
+        raise end if isinstance(end, Exception) else PodsUnavailable(str(end))
+
+
+class Story:
+    """A watch on scripted sources, and what it left in the mailbox."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, mode: str = "auto", naps: Naps | None = None,
+        **sources: Scripted,
+    ) -> None:  # fmt: skip
+        self.now = NOW
+        self.mailbox: Mailbox[facts.Fact] = Mailbox()
+        self.sources = {
+            name: sources.get(name) or Scripted(name) for name in ("socket", "kubelet", "api")
+        }
+        for source in self.sources.values():
+            source.now = self.advance
+        monkeypatch.setattr(
+            Place, "source", lambda place, name, clock, hurry=None, sleep=None: self.sources[name]
+        )
+        place = Place(mode, Path("/none"), None, None, None, "")
+        self.naps = naps or Naps()
+        self.watch = PodWatch(place, self.mailbox, lambda: self.now, lambda: False, self.naps)
+        self.place = place
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+    async def once(self) -> tuple[list[facts.Fact], float]:
+        delay = await asyncio.wait_for(self.watch.once(), 20)
+        return self.mailbox.drain(), delay
+
+
+def near(seconds: float) -> object:
+    return pytest.approx(seconds, rel=0.21)
+
+
+async def test_nobody_to_ask_is_one_sentence_with_every_try(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Silence would read as "no pods", and a bare "lost" would not tell what to do."""
+    story = Story(monkeypatch)
+    told, delay = await story.once()
+    assert told == [
+        PodsLost(
+            NOW,
+            "nobody tells of this node's pods; socket: no socket; kubelet: no kubelet; api: no api",
+        )
+    ]
+    assert delay == near(AGAIN)
+
+
+@pytest.mark.parametrize("mode", ["socket", "kubelet", "api"])
+async def test_a_source_that_was_named_is_asked_alone(
+    monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Who chose one does not want a token used elsewhere."""
+    told, _ = await Story(monkeypatch, mode).once()
+    (lost,) = told
+    assert isinstance(lost, PodsLost)
+    assert lost.reason == f"nobody tells of this node's pods; {mode}: no {mode}"
+
+
+async def test_the_first_that_answers_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And its end is told in its own words, then all begins with the best again, soon."""
+    story = Story(monkeypatch, kubelet=Scripted("kubelet", ([ALL], "it hung up")))
+    told, delay = await story.once()
+    assert told == [ALL, PodsLost(NOW, "kubelet: it hung up")]
+    assert delay == near(0.1)
+    story.sources["socket"].watches.append(([ALL], "it went away"))
+    told, delay = await story.once()
+    assert told == [ALL, PodsLost(NOW, "socket: it went away")]
+    assert delay == near(0.2)
+
+
+async def test_losses_in_a_row_are_followed_ever_more_rarely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And a source that was well for a minute is worth a quick look again."""
+    ends: list[tuple[list[Any], object]] = [([ALL], "again")] * 10
+    story = Story(monkeypatch, socket=Scripted("socket", *ends))
+    delays = [(await story.once())[1] for _ in range(9)]
+    assert delays[-1] == near(AGAIN)
+    assert delays[0] == near(0.1)
+    story.sources["socket"].lasting = 61
+    assert (await story.once())[1] == near(0.1)
+    story.sources["socket"].watches.clear()
+    assert (await story.once())[1] == near(0.2)
+
+
+async def test_each_pod_has_a_key_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand changes while the loop is busy are as many as there are pods, newest last."""
+    one, two = Pod("1", "shop/a"), Pod("2", "shop/b")
+    events = [
+        PodTold(NOW, "socket", one),
+        PodTold(NOW, "socket", two),
+        ALL,
+        PodTold(NOW, "socket", two),
+        PodGone(NOW, "socket", "1"),
+    ]
+    story = Story(monkeypatch, socket=Scripted("socket", ([*events, *events], "end")))
+    told, _ = await story.once()
+    assert told[:-1] == [ALL, events[3], events[4]]
+    assert isinstance(told[-1], PodsLost)
+
+
+@pytest.mark.parametrize("error", [TypeError("odd"), RuntimeError("odder"), OSError("oddest")])
+async def test_a_fault_of_ours_ends_no_daemon(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The daemon did its work before it knew of pods."""
+    story = Story(monkeypatch, socket=Scripted("socket", ([ALL], error)))
+    told, _ = await story.once()
+    assert told[-1] == PodsLost(NOW, f"socket: {type(error).__name__}: {error}")
+    story.sources["socket"].answers = False
+    story.sources["kubelet"].watches.append(([], error))
+    told, _ = await story.once()
+    assert f"kubelet: {type(error).__name__}" in str(told[-1])
+
+
+async def test_from_a_lower_rung_a_better_source_is_found_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """kubelet was only restarted: its socket needs no token and nothing of the API server."""
+    story = Story(monkeypatch, api=Scripted("api", ([ALL], None)))
+    story.sources["kubelet"].answers = True
+    told, delay = await story.once()
+    assert told == [ALL]  # no loss: the better one takes over at once
+    assert delay == 0
+    assert story.sources["socket"].asked == 1
+    assert story.naps.taken[-1] == near(watch.CLIMB)
+
+
+async def test_the_best_source_is_never_left_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is asked beside it."""
+    story = Story(monkeypatch, socket=Scripted("socket", ([ALL], "end")))
+    story.sources["kubelet"].answers = story.sources["api"].answers = True
+    await story.once()
+    assert story.naps.taken == []
+    assert story.sources["kubelet"].asked == story.sources["api"].asked == 0
+
+
+async def test_who_tells_is_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which version of what answers, and where; once, however often it is lost and found."""
+    story = Story(monkeypatch, socket=Scripted("socket", ([ALL, ALL], "end"), ([ALL], "end")))
+    await story.once()
+    await story.once()
+    said = capsys.readouterr().out
+    assert said.count("pods-source") == 1
+    assert "a test" in said
+
+
+async def test_a_command_asks_once_by_the_same_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`plan` must say what the daemon would."""
+    story = Story(monkeypatch)
+    lost = await look(story.place, lambda: NOW)
+    assert isinstance(lost, PodsLost)
+    assert "socket: no socket; kubelet: no kubelet; api: no api" in lost.reason
+    story.sources["kubelet"].answers = True
+    assert await look(story.place, lambda: NOW) == PodsTold(NOW, "kubelet", ALL.pods)
+
+
+async def test_a_command_that_may_not_ask_says_so() -> None:
+    """`--pods off` holds for commands too."""
+    place = Place("off", Path("/none"), None, None, None, "")
+    assert await look(place, lambda: NOW) == PodsLost(NOW, "nobody is asked for pods (--pods off)")
+
+
+# --- the real sources --------------------------------------------------------------------------
+
+
+async def test_what_can_not_even_be_tried_says_what_it_lacks(tmp_path: Path) -> None:
+    """On a plain node the sentence is what tells an operator of the flag's needs."""
+    place = Place("auto", tmp_path / "none.sock", None, None, None, "", tmp_path)
+    lost = await look(place, lambda: NOW)
+    assert isinstance(lost, PodsLost)
+    for part in ("none.sock", "--kubelet-endpoint", "KUBERNETES_SERVICE_HOST"):
+        assert part in lost.reason
+    place = Place("auto", tmp_path / "x", ("::1", 1), None, ("127.0.0.1", 1), "", tmp_path)
+    lost = await look(place, lambda: NOW)
+    assert isinstance(lost, PodsLost)
+    assert "kubelet: there is no service account token" in lost.reason
+    assert "api: this node's name is not known (--node-name)" in lost.reason
+
+
+async def test_each_real_source_answers_on_its_rung(tmp_path: Path) -> None:
+    """From the socket down, each found when those above it are not there."""
+    with web(tmp_path / "account") as there:
+        address = ("127.0.0.1", there.port)
+        path = tmp_path / "p.sock"
+
+        async def told(kubelet: tuple[str, int] | None) -> str:
+            place = Place("auto", path, kubelet, None, address, NODE, there.folder)
+            found = await look(place, lambda: NOW)
+            assert isinstance(found, PodsTold), found
+            assert [one.uid for one in found.pods] == ["uid-app"]
+            return found.source
+
+        there.body = pod_list("1", pod("app", "a"))
+        assert await told(None) == "api"
+        there.body = json_list(json_pod("app", "a"))
+        assert await told(address) == "kubelet"
+        async with PodsApi(path) as kubelet:
+            kubelet.pods = {"a": pod("app", "a")}
+            assert await told(address) == "socket"
+
+
+async def test_a_command_waits_for_all_of_them_only_so_long(tmp_path: Path) -> None:
+    """Each has its share of the time, so that one that hangs does not cost the others theirs."""
+    with web(tmp_path / "account") as there, web(tmp_path / "other") as hanging:
+        there.body = pod_list("1", pod("app", "a"))
+        hanging.on_ask = hanging.script.get
+        (there.folder / "both.crt").write_text(
+            (there.folder / "ca.crt").read_text() + (hanging.folder / "ca.crt").read_text()
+        )
+        place = Place(
+            "auto",
+            tmp_path / "none",
+            ("127.0.0.1", hanging.port),
+            there.folder / "both.crt",
+            ("127.0.0.1", there.port),
+            NODE,
+            there.folder,
+        )
+        began = asyncio.get_running_loop().time()
+        found = await look(place, lambda: NOW, timeout=2.0)
+        assert isinstance(found, PodsTold)
+        assert found.source == "api"
+        assert asyncio.get_running_loop().time() - began < 2.0
+
+
+async def test_the_whole_watch_follows_a_kubelet_that_restarts(tmp_path: Path) -> None:
+    """Lost, and listened to again, as often as it takes."""
+    mailbox: Mailbox[facts.Fact] = Mailbox()
+    path = tmp_path / "p.sock"
+    place = Place("auto", path, None, None, None, "", tmp_path)
+    running = asyncio.ensure_future(
+        PodWatch(place, mailbox, lambda: NOW, lambda: False, Naps()).run()
+    )
+
+    async def until(kind: type[object]) -> Any:
+        async with asyncio.timeout(20):
+            while True:
+                for fact in await mailbox.take(1):
+                    if isinstance(fact, kind):
+                        return fact
+
+    try:
+        for number in range(2):
+            async with PodsApi(path) as kubelet:
+                kubelet.pods = {"a": pod(f"app{number}", "a")}
+                told = await until(PodsTold)
+                assert [one.uid for one in told.pods] == [f"uid-app{number}"]
+            lost = await until(PodsLost)
+            assert lost.reason
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def test_places_come_from_flags_and_a_pods_environment(tmp_path: Path) -> None:
+    """The patches in config/ set just these."""
+    environ = {"NODE_NAME": NODE, "NODE_IP": "10.0.0.7"}
+    settings = resolve({}, environ, tmp_path / "none", ())
+    cluster = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+    place = Place.of(settings, cluster)
+    assert (place.mode, place.node) == ("auto", NODE)
+    assert (place.kubelet, place.api) == (("10.0.0.7", 10250), ("10.96.0.1", 443))
+    assert str(place.socket) == "/var/lib/kubelet/pods-api/pods-api.sock"
+    assert Place.of(settings, {}).api is None
+    odd = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "tcp://10.96.0.1"}
+    assert Place.of(settings, odd).api is None
+    assert Place.of(Settings(None, "")).mode == "off"
+
+
+@pytest.mark.parametrize("mode", ["off", "socket", "auto"])
+def test_no_http_client_is_loaded_where_none_is_used(tmp_path: Path, mode: str) -> None:
+    """It would sit in every node's memory, and most nodes have no token to use it with."""
+    code = f"""
+import asyncio, sys
+from pathlib import Path
+import reconciler.app
+from reconciler.aiokit import Mailbox
+from reconciler.pods.watch import Place, PodWatch
+async def once():
+    place = Place({mode!r}, Path({str(tmp_path)!r}) / "none", None, None, None, "")
+    if {mode!r} != "off":
+        await PodWatch(place, Mailbox(), lambda: 0.0, lambda: False).once()
+asyncio.run(once())
+print(*sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    loaded = set(done.stdout.split())
+    assert "reconciler.pods.watch" in loaded
+    assert not {"httpcore", "httpx", "google.protobuf.json_format"} & loaded
+    assert ("reconciler.pods.socket" in loaded) is (mode != "off")
