@@ -18,6 +18,7 @@ from . import __version__, kubelet, logs
 from .aiokit import Mailbox, keep_alive
 from .clock import Clocks, SteadyClock, clocks_of_this_machine, unread
 from .cri.client import open_client
+from .domain.awaited import WAITED_FOR, Awaited
 from .domain.facts import EventsAbsent, Fact
 from .domain.ledger import Changes
 from .domain.policy import Mode, Policy
@@ -85,6 +86,8 @@ def assemble(
     ledger, history = Ledger.open(settings.state_dir, clocks), History(settings.state_dir)
     state = State(began_at=clock())
     state.remember(ledger.load(clock()))
+    if settings.pods != "off":
+        state.awaited = Awaited(clock() + WAITED_FOR)
     mailbox: Mailbox[Fact] = Mailbox()
     journal = journal or LogAndMetrics(Metrics())
     adapt = observing if settings.dry_run else unchanged

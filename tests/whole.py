@@ -22,7 +22,7 @@ from reconciler.engine.journal import LogAndMetrics
 from reconciler.http import face
 from reconciler.metrics import Metrics
 from reconciler.recent import Recent
-from reconciler.settings import Settings
+from reconciler.settings import PODS_SOCKET, Settings
 
 GIB = 1 << 30
 POLICY = """apiVersion: reconciler/v1
@@ -79,8 +79,9 @@ async def whole(
     capacity: int = 10 * GIB,
     token: str | None = None,
     node_name: str = "",
+    pods: Path | None = None,
 ) -> AsyncIterator[Whole]:
-    """A daemon that runs until the block ends."""
+    """A daemon that runs until the block ends; `pods` is the socket of kubelet's Pods API."""
     (folder / "policy.yaml").write_text(policy)
     token_file = folder / "token" if token else None
     if token_file is not None:
@@ -101,6 +102,8 @@ async def whole(
             listen=("127.0.0.1", bound.getsockname()[1]),
             token_file=token_file,
             node_name=node_name,
+            pods="socket" if pods else "off",
+            pods_socket=pods or PODS_SOCKET,
         )
         async with EmbeddedRuntime(node, socket), open_client(socket) as client:
             journal = LogAndMetrics(Metrics(), recent)
