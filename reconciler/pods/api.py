@@ -19,6 +19,7 @@ from ..aiokit import backoff_delays
 from ..domain.facts import PodGone, PodsTold, PodTold
 from ..domain.pods import Pod
 from . import translate
+from ._pb import pods_pb2 as pb
 from .https import Broken, Https, Server
 from .source import PodsUnavailable, Put, Sleep
 
@@ -135,12 +136,11 @@ class ApiSource:
     def _hear(self, frame: bytes, put: Put) -> None:
         """One event. Raises Expired, PodsUnavailable or Unreadable."""
         self._heard += 1
-        trouble = translate.watch_error(frame)
-        if trouble is not None:
-            if trouble.code == 410:
-                raise Expired
-            raise PodsUnavailable(f"the API server ended the watch: {trouble.message}")
         kind, message = translate.watch_event(frame)
+        if isinstance(message, pb.Status):
+            if message.code == 410:
+                raise Expired
+            raise PodsUnavailable(f"the API server ended the watch: {message.message}")
         self._version = message.metadata.resourceVersion or self._version
         pod = translate.pod(message)
         if pod is None:

@@ -214,6 +214,7 @@ class Web:
     body: bytes = b""  # of a list
     asked: list[str] = field(default_factory=list)  # paths with queries
     tokens: list[str] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)  # the kinds of answers that were asked for
     # What a watch sends, of all watches in turn: bytes, "end" or "break"; "410": not even that one.
     script: queue.Queue[bytes | str] = field(default_factory=queue.Queue)
     on_ask: Callable[[], object] = lambda: None
@@ -233,6 +234,7 @@ def _handler(web: Web) -> type[BaseHTTPRequestHandler]:
             web.asked.append(self.path)
             bearer = self.headers.get("Authorization", "")
             web.tokens.append(bearer)
+            web.accepted.append(self.headers.get("Accept", ""))
             web.on_ask()
             status = web.statuses.pop(0) if web.statuses else 200
             if bearer != f"Bearer {web.token}":
