@@ -219,8 +219,9 @@ def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
         daemon.mailbox.put(("stream", "EventsAbsent"), absent)
     if daemon.settings.pods != "off":
         place, state = Place.of(daemon.settings), daemon.state
-        hurry = lambda: state.pressure is Pressure.RECLAIMING  # noqa: E731
-        watching["pods"] = PodWatch(place, daemon.mailbox, clock, hurry).run
+        watching["pods"] = PodWatch(
+            place, daemon.mailbox, clock, lambda: state.pressure is Pressure.RECLAIMING
+        ).run
     node, api = daemon.settings.node_name, ApiServer.of_this_pod()
     if node and api is not None:
         told = NodeEvents(api, node, daemon.journal.metrics, clock)
