@@ -11,9 +11,11 @@ from prometheus_client.exposition import choose_encoder
 
 from . import __version__
 from .domain import facts
+from .domain.awaited import SOURCES
 from .domain.decision import HoldReason, Plan
 from .domain.inventory import Listing
 from .domain.lookup import missing_required
+from .domain.missing import missing_awaited
 from .domain.policy import Mode
 from .domain.protection import Kind
 from .domain.state import State
@@ -83,6 +85,14 @@ class Metrics:
         self.lost_in_use = self._gauge(
             "missing_images_in_use", "Images that containers run on and that are not listed."
         )
+        self.awaited_missing = self._gauge(
+            "missing_images_awaited",
+            "Images that pods bound here need, may not pull (imagePullPolicy Never), and miss.",
+        )
+        self.pod_source = self._gauge(
+            "pod_source", "1 for the source that tells of pods bound here, else 0.", "source"
+        )
+        self.pods = self._gauge("pods", "Pods bound here that a source told of, not finished.")
         self.required_missing = self._gauge(
             "required_images_missing", "Patterns of requiredImages that match no image here."
         )
@@ -119,6 +129,10 @@ class Metrics:
             "removed_bytes", "Bytes measured less in use after removals, where it was less."
         )
         self.spared = self._total("spared", "Removals given up at the last look before the call.")
+        self.by_others = self._total(
+            "images_removed_by_others", "Images gone from the node that we did not remove."
+        )
+        self.pods_lost = self._total("pod_source_losses", "Times that no source told of pods.")
         self.returned = self._total("came_back", "Images pulled again after we removed them.")
         self.node_events = self._total(
             "node_events", "Kubernetes Events on the Node object, by result.", "result"
@@ -164,6 +178,11 @@ class Metrics:
                 self._sampled(state)
             case facts.RemovalFinished():
                 self._removed(fact)
+            case facts.PodsTold() | facts.PodTold() | facts.PodGone():
+                self._pods(state, fact.at)
+            case facts.PodsLost():
+                self.pods_lost.inc()
+                self._pods(state, fact.at)
             case facts.Paused() | facts.Resumed():
                 self.paused.set(state.paused_at is not None)
 
@@ -175,8 +194,15 @@ class Metrics:
         self.image_bytes.set(sum(image.size for image in images.values()))
         self.anonymous.set(sum(not image.names for image in images.values()))
         self.lost_in_use.set(sum(key not in images for key in state.graph.used_keys()))
+        self.awaited_missing.set(len(missing_awaited(state, listing.ended_at)))
+        self.by_others.inc(len(state.gone_by_others))
         if state.policy is not None:
             self.required_missing.set(len(missing_required(state.policy, state.graph)))
+
+    def _pods(self, state: State, at: float) -> None:
+        self.pods.set(sum(1 for _ in state.awaited.starting(at)))
+        for source in SOURCES:
+            self.pod_source.labels(source).set(state.awaited.source == source)
 
     def _sampled(self, state: State) -> None:
         for fs in state.filesystems.values():

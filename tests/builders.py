@@ -14,13 +14,16 @@ from reconciler.domain.inventory import (
     Image,
     Listing,
     Sandbox,
+    Template,
     UsageSample,
     Volume,
 )
+from reconciler.domain.pods import Need, Pod
 from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Place, Policy, Watermarks
 from reconciler.domain.reference import parse_pattern
 from reconciler.domain.runtime import RuntimeVersion
 from reconciler.domain.state import State
+from reconciler.domain.templates import template_of
 
 T0 = 1_800_000_000.0  # when every story begins
 DAY = 86400.0
@@ -60,9 +63,20 @@ def container(name: str, of: Image | str, sandbox: str = "box", **fields: object
 
 
 def sandbox(
-    name: str = "box", pause: tuple[str, ...] | None = ("reg.example/pause:3.10",)
+    name: str = "box",
+    pause: tuple[str, ...] | None = ("reg.example/pause:3.10",),
+    template: Template | None = None,
+    **fields: object,
 ) -> Sandbox:
-    return Sandbox(digest(f"sandbox {name}"), f"default/{name}", T0, pause)
+    """A pod's sandbox; of the template that its name tells of, unless another is given."""
+    made = template or template_of("default", name, {})
+    return Sandbox(digest(f"sandbox {name}"), f"default/{name}", T0, pause, template=made, **fields)  # type: ignore[arg-type] # fields of Sandbox, by name
+
+
+def pod(name: str, *images: str, policy: str = "IfNotPresent", **fields: object) -> Pod:
+    """A pod that a source tells of; its containers are app0, app1 and so on."""
+    needs = (Need(one, f"container app{n}", policy) for n, one in enumerate(images))
+    return Pod(f"uid {name}", f"shop/{name}", tuple(needs), **fields)  # type: ignore[arg-type] # fields of Pod, by name
 
 
 def volume(name: str, manifest: str = "") -> Volume:

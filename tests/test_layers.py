@@ -71,6 +71,7 @@ DOMAIN = (
     "system",
     "state",
     "removals",
+    "missing",
     "absorbing",
     "scene",
     "protection",

@@ -244,6 +244,8 @@ def test_a_ledger_of_a_later_version_is_set_aside(tmp_path: Path) -> None:
         "UPDATE images SET last_used = x'00ff'",
         "UPDATE removals SET names = '[\"cut off'",
         "DROP TABLE removals",
+        "INSERT INTO templates VALUES ('shop/web', 1e9, 1e9, '[]')",
+        "INSERT INTO templates VALUES ('shop/web', 1e9, 1e9, '{\"app\": 7}')",
         "ALTER TABLE images DROP COLUMN uses",
     ],
 )

@@ -15,6 +15,8 @@ from reconciler.domain.ledger import (
     LogLine,
     Remembered,
     RemovalRecord,
+    TemplateRecord,
+    Used,
 )
 from reconciler.ledger import Ledger
 from reconciler.ledger_log import Log
@@ -85,7 +87,8 @@ def test_an_old_record_counts_as_one_use_when_it_was_used_last() -> None:
 
 
 def test_everything_that_is_saved_is_loaded_again(tmp_path: Path) -> None:
-    """Records, ghosts, removals, arrivals, and which containers were seen to start."""
+    """Records, ghosts, removals, arrivals, what templates used, and which containers were seen to
+    start."""
     record = ImageRecord(
         T0, T0 + 9, T0 + 5, 7, (1.0, 2.0, 0.5, 0.1, 0.0), T0 + 5, ("app:v1",), 1 << 33, ("a", "b")
     )
@@ -94,9 +97,18 @@ def test_everything_that_is_saved_is_loaded_again(tmp_path: Path) -> None:
     log = [LogLine(T0, "k"), LogLine(T0, "k", "c1"), LogLine(T0 + 1, "k", "c2")]
     log.append(LogLine(T0 + 2, "k", "c1", ended=True))
     ledger = Ledger.open(tmp_path)
-    ledger.save(Changes({"k": record, "g": ghost}, {}, {"reg/app:v#": arrival}, log))
+    web = TemplateRecord(
+        T0, T0 + 5, {"app": Used(T0 + 3, ("k", "app:v1")), "side": Used(T0, ("s",))}
+    )
+    templates = {"shop/pod-template-hash=1": web}
+    ledger.save(Changes({"k": record, "g": ghost}, {}, {"reg/app:v#": arrival}, log, {**templates}))
     ledger.close()
-    expected = Remembered({"k": record}, {"g": ghost}, {}, {"reg/app:v#": arrival}, {"c2": "k"})
+    # Whatever is seen after a restart is newer than what was remembered.
+    told_of = {"app": Used(0.0, ("k", "app:v1")), "side": Used(0.0, ("s",))}
+    remembered = {"shop/pod-template-hash=1": TemplateRecord(T0, T0 + 5, told_of)}
+    expected = Remembered(
+        {"k": record}, {"g": ghost}, {}, {"reg/app:v#": arrival}, {"c2": "k"}, remembered
+    )
     assert Ledger.open(tmp_path).load(T0 + 100) == expected
     told = Ledger.read_log(tmp_path)
     assert told == Log(
@@ -116,11 +128,12 @@ def filled(folder: Path, reading: Reading) -> Remembered:
         {"r": RemovalRecord(T0, ("app:v1",), T0 + 1, T0 + 2)},
         {"reg/app:v#": Arrival(T0, "k", "app:v1")},
         {"c1": "k"},
+        {"web": TemplateRecord(T0, T0 + 5)},
     )
     ledger = Ledger.open(folder, lambda: reading)
     log = [LogLine(T0, "k", "c1")]
     images: dict[str, ImageRecord | Ghost | None] = {**told.images, **told.ghosts}
-    ledger.save(Changes(images, {**told.removals}, {**told.arrivals}, log))
+    ledger.save(Changes(images, {**told.removals}, {**told.arrivals}, log, {**told.templates}))
     ledger.close()
     return told
 
@@ -142,6 +155,7 @@ def test_a_clock_set_forward_by_a_day_moves_every_time_in_the_ledger_along(tmp_p
         {"r": RemovalRecord(T0 + day, ("app:v1",), T0 + 1 + day, T0 + 2 + day)},
         {"reg/app:v#": Arrival(T0 + day, "k", "app:v1")},
         {"c1": "k"},
+        {"web": TemplateRecord(T0 + day, T0 + 5 + day)},
     )
     before = (tmp_path / "ledger.db").read_bytes()
     assert Ledger.read(tmp_path, later.at, lambda: later) == expected

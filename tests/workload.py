@@ -44,11 +44,12 @@ class Workload:
     def has(self, image_id: str) -> bool:
         return image_id in self.images()
 
-    def run_pod(self, name: str | None = None) -> str:
-        """A pod sandbox on the host's network; its id."""
+    def run_pod(self, name: str | None = None, labels: dict[str, str] | None = None) -> str:
+        """A pod sandbox on the host's network, with its pod's labels as kubelet passes them on; its
+        id."""
         number = next(_numbers)
         uid = str(uuid.uuid4())
-        name = name or f"pod-{number}"
+        name = name or f"pod{number}"
         options = pb.NamespaceOption(network=pb.NODE, pid=pb.CONTAINER)
         config = pb.PodSandboxConfig(
             metadata=pb.PodSandboxMetadata(name=name, uid=uid, namespace="default"),
@@ -57,6 +58,7 @@ class Workload:
                 "io.kubernetes.pod.name": name,
                 "io.kubernetes.pod.namespace": "default",
                 "io.kubernetes.pod.uid": uid,
+                **(labels or {}),
             },
             linux=pb.LinuxPodSandboxConfig(
                 security_context=pb.LinuxSandboxSecurityContext(namespace_options=options)
@@ -73,6 +75,7 @@ class Workload:
         volumes: dict[str, str] | None = None,
         annotation: str = "",
         deadline: float = 60.0,
+        name: str | None = None,
     ) -> str:
         """A container made, not started; `volumes` are image names by mount path, `annotation` is
         some text that goes with it. Its id."""
@@ -83,7 +86,7 @@ class Workload:
             for path, name in (volumes or {}).items()
         ]
         container = pb.ContainerConfig(
-            metadata=pb.ContainerMetadata(name=f"c{next(_numbers)}"),
+            metadata=pb.ContainerMetadata(name=name or f"c{next(_numbers)}"),
             image=pb.ImageSpec(image=image),
             command=["/bin/sleep", "3600"],
             mounts=mounts,

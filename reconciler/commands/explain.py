@@ -20,6 +20,7 @@ from .tables import Table, emit, heading
 
 LET_GO: dict[Kind, str] = {
     Kind.IN_USE: "delete the pods or containers that use it",
+    Kind.AWAITED: "delete the pods that will need it, or wait until they are complete",
     Kind.SANDBOX: "nothing should; every pod needs its pause image",
     Kind.PINNED: "take its pin away in the runtime's configuration",
     Kind.SYSTEM: "wait for a newer version to be used, or set system.enabled: false in the policy",

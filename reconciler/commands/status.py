@@ -41,6 +41,8 @@ def lines(document: Json) -> list[str]:
     )
     told += [f"next in line: {name_of(one)}" for one in document["next"][:1]]
     told.append(f"runtime: {runtime['name']} {runtime['version']}, {_events(runtime)}")
+    told.append(_pods(document["pods"]))
+    told += [f"  missing: {sentence}" for sentence in document["pods"]["missing"]]
     told.append(f"policy: {policy['source']}, mode {document['mode']}")
     told += [f"  refused: {problem}" for problem in policy["problems"]]
     told += [
@@ -75,6 +77,13 @@ def _doing(document: Json) -> str:
     if document["pressure"] == "reclaiming":
         return "reclaiming: removing one image at a time until the low mark"
     return "calm: nothing needs to go"
+
+
+def _pods(pods: Json) -> str:
+    if pods["source"] is not None:
+        return f"pods: {pods['count']} bound here, told by {pods['source']} since {pods['since']}"
+    kept = f"; {pods['count']} told before are kept" if pods["count"] else ""
+    return f"pods: known from the runtime alone ({pods['trouble'] or 'nobody was asked'}){kept}"
 
 
 def _events(runtime: Json) -> str:

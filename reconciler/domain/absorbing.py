@@ -11,6 +11,7 @@ from functools import singledispatch
 from . import facts, removals
 from .inventory import Container, EventKind, Listing, image_key
 from .ledger import Used
+from .missing import gone_by_others
 from .names import name_key
 from .policy import Watermarks
 from .slices import SLICE, Slices, finished
@@ -29,7 +30,7 @@ def _(fact: facts.ContainerChanged, state: State) -> None:
     event, graph, at = fact.event, state.graph, fact.received_at
     before = graph.containers.get(event.subject_id)
     sandbox = event.sandbox if event.kind is not EventKind.DELETED else None
-    if sandbox is not None and sandbox.id not in graph.sandboxes:
+    if sandbox is not None and graph.is_new(sandbox.id):
         state.starts.note(sandbox, at)
     used = set(graph.uses_of(event.subject_id))
     graph.apply(event, at)
@@ -223,9 +224,9 @@ def _(fact: facts.RemovalFinished, state: State) -> None:
 def _note_starts(state: State, listing: Listing) -> None:
     """Notes the sandboxes that are new, and those in which a container was made. What the first
     listing finds is as new as it says itself: it was there before us."""
-    known, first = state.graph.sandboxes, state.listed_at is None
+    first = state.listed_at is None
     for sandbox in listing.sandboxes:
-        if sandbox.id not in known:
+        if state.graph.is_new(sandbox.id):
             at = min(sandbox.created_at, listing.ended_at) if first else listing.ended_at
             state.starts.note(sandbox, at)
     for container in listing.containers:
@@ -263,6 +264,7 @@ def _meet_images(state: State, now: float) -> None:
     def first_made(key: str) -> float | None:
         return _oldest(state, key)
 
+    state.gone_by_others = gone_by_others(state)
     for key in state.memory.meet(state.graph.images, first_made, now):
         removals.notice_return(state, key, now)
     removals.settle(state, now)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from .pods import Need, Pod
 
+SOURCES = ("socket", "kubelet", "api")
 KEPT_FOR = 600.0  # seconds that pods are kept after their source was lost
 WAITED_FOR = 5.0  # seconds that removal waits for a source that has not told anything yet
 

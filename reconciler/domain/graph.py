@@ -97,6 +97,10 @@ class ImageGraph:
             return frozenset((key,)) if key in self.images else frozenset()
         return frozenset(self._keys_by_name.get(name_key(name), ()))
 
+    def is_new(self, sandbox_id: str) -> bool:
+        """Whether a sandbox was not told before; a list may have lacked it for a moment."""
+        return sandbox_id not in self.sandboxes and sandbox_id not in self._pauses
+
     def keys_meant(self, text: str, *, anywhere: bool) -> frozenset[str]:
         """Images that a name, digest name, id or the beginning of one may mean to the runtime now.
         `anywhere`: it looks a name without a host up under other hosts than docker.io."""

@@ -113,11 +113,14 @@ def _pods_hold(state: State, now: float) -> Hold | None:
     starts = state.unknown_starts(now) if state.starts.may_hold(now) else []
     if not starts:
         return None
-    last = max(starts, key=lambda start: start.until)
+    starts.sort(key=lambda start: start.until, reverse=True)
     names = [start.sandbox.name for start in starts]
-    text = f"pod {and_more(names[:1], names)} is starting, and nothing tells which images it needs"
-    left = duration(last.until - now)
-    return Hold(HoldReason.POD_STARTING, f"{text}; {left} more at the most", last.until)
+    several = "pods {} are starting, and nothing tells which images they need"
+    one = "pod {} is starting, and nothing tells which images it needs"
+    text = (one if len(names) == 1 else several).format(and_more(names[:1], names))
+    until = starts[0].until
+    text += f"; {duration(until - now)} more at the most"
+    return Hold(HoldReason.POD_STARTING, text, until)
 
 
 def _sandbox_hold(state: State) -> Hold | None:

@@ -78,6 +78,8 @@ def _in_use(image: Image, scene: Scene) -> str | None:
 
 
 def _awaited(image: Image, scene: Scene) -> str | None:
+    if scene.graph.is_used(image.key):
+        return None  # its container is made
     told = scene.awaited.get(image.key)
     if told is not None:
         pod, need = told

@@ -63,6 +63,7 @@ class State:
     # they used them.
     unplaced: dict[str, tuple[Container, float]] = field(default_factory=dict)
     changed_removals: set[str] = field(default_factory=set)
+    gone_by_others: tuple[str, ...] = ()  # image keys, between the last two listings
     templates: Templates = field(default_factory=Templates)
     starts: Starts = field(default_factory=Starts)
     awaited: Awaited = field(default_factory=Awaited)

@@ -19,7 +19,8 @@ from .ledger import TemplateRecord, Used
 EXACT_LABELS = ("pod-template-hash", "controller-revision-hash")
 JOB_LABELS = ("batch.kubernetes.io/job-name", "job-name")
 TEMPLATES_KEPT = 1_000
-CONTAINERS_KEPT = 64  # of one template, those made last
+CONTAINERS_KEPT = 64  # of one exact template, those made last
+ALIKE_KEPT = 8  # of pods that are only named alike, which may be of many kinds
 KEPT_FOR = 30 * 86400.0  # seconds since a pod of it was made
 SETTLED_AFTER = 60.0  # seconds until all containers of a template's first pod are surely known
 SAID_AGAIN = 3600.0  # seconds between writes of a template that goes on as it was
@@ -70,7 +71,7 @@ class Templates:
         known = record.used.get(container)
         if known is None or (used.made_at >= known.made_at and used.images != known.images):
             all_used = {**record.used, container: used}
-            if len(all_used) > CONTAINERS_KEPT:
+            if len(all_used) > (CONTAINERS_KEPT if template.exact else ALIKE_KEPT):
                 del all_used[min(all_used, key=lambda name: all_used[name].made_at)]
             record = TemplateRecord(record.first_seen, now, all_used)
         elif now - record.last_seen >= SAID_AGAIN:

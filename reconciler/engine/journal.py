@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..domain import facts
 from ..domain.decision import Candidate, Hold, HoldReason, Plan
 from ..domain.lookup import missing_required
+from ..domain.missing import missing_awaited, missing_in_use
 from ..domain.policy import Mode
 from ..domain.state import State
 from ..domain.watermark import Pressure
@@ -58,6 +59,10 @@ class LogAndMetrics:
                     self._log.error("policy-refused", problem=problem, in_force=_in_force(state))
             case facts.RemovalFinished():
                 self._removed(fact, state)
+            case facts.PodsTold():
+                self._pods_told(fact, state)
+            case facts.PodsLost():
+                self._trouble("pods-lost", fact.reason, at)
             case facts.Paused() | facts.Resumed() | facts.ReclaimAsked():
                 self._log.warning(TOLD[type(fact)], by="the operator, over HTTP")
 
@@ -108,18 +113,30 @@ class LogAndMetrics:
 
     def _lost(self, state: State, at: float) -> None:
         """What should be here and is not: images that containers run on, and required ones."""
-        missing = sorted(key for key in state.graph.used_keys() if key not in state.graph.images)
+        missing = missing_in_use(state)
         if missing:
-            shown = and_more(missing[:LISTED], missing)
-            self._trouble("in-use-image-missing", f"somebody removed what is in use: {shown}", at)
+            self._trouble("in-use-image-missing", and_more(missing[:1], missing), at)
         elif self._once.over("in-use-image-missing"):
             self._log.info("in-use-images-all-here")
+        never = missing_awaited(state, at)
+        if never:
+            self._trouble("awaited-image-missing", and_more(never[:1], never), at)
+        elif self._once.over("awaited-image-missing"):
+            self._log.info("awaited-images-all-here")
+        if state.gone_by_others:
+            names = [_name(state, key) for key in state.gone_by_others[:LISTED]]
+            self._log.info("removed-by-others", images=len(state.gone_by_others), first=names)
         required = missing_required(state.policy, state.graph) if state.policy else ()
         if required:
             shown = ", ".join(f"{one.pattern} ({one.place})" for one in required[:LISTED])
             self._trouble("required-image-missing", shown, at)
         elif self._once.over("required-image-missing"):
             self._log.info("required-images-all-here")
+
+    def _pods_told(self, fact: facts.PodsTold, state: State) -> None:
+        again = self._once.over("pods-lost")
+        if state.awaited.since == fact.at or again:
+            self._log.info("pods-told", source=fact.source, pods=len(fact.pods))
 
     def _policy(self, fact: facts.PolicyLoaded) -> None:
         policy = fact.policy
@@ -208,6 +225,12 @@ class LogAndMetrics:
         if count is not None:
             again = {"times_since": count} if count else {}
             self._log.warning(topic, detail=text, **again)
+
+
+def _name(state: State, key: str) -> str:
+    """What an image that is gone was called, or its id."""
+    ghost = state.memory.ghosts.get(key)
+    return (ghost.record.names if ghost and ghost.record.names else (key[:13],))[0]
 
 
 def _span(since: float | None, until: float) -> float | None:

@@ -40,6 +40,8 @@ from .pace import ASK_AGAIN, CALM_SPACING, LAST_WORD, LAYERS_AGAIN, Pace
 from .reclaim import Attempt, begin, send
 
 T = TypeVar("T")
+# Doubts that end by themselves in a few seconds.
+SHORT_DOUBTS = {HoldReason.LISTING_DOUBTFUL, HoldReason.PODS_UNKNOWN, HoldReason.POD_STARTING}
 LOOKS = 3  # listings before a removal, where each is old by the time the policy was looked at
 
 
@@ -107,10 +109,10 @@ class Reconciler:
 
     async def prune(self) -> None:
         """One pass for the operator's own command: removes until nothing more goes. Waits for what
-        a few seconds will tell: the disk's rest, and lists that are not believed at once."""
+        a few seconds will tell: the disk's rest, and the doubts that end so soon."""
         try:
             await self._reclaim()
-            while self._held is HoldReason.LISTING_DOUBTFUL:
+            while self._held in SHORT_DOUBTS:
                 self._absorb(await self.room.mailbox.take(CALM_SPACING))
                 await self._reclaim()
         finally:

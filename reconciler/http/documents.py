@@ -13,6 +13,7 @@ from .. import __version__
 from ..domain.decision import Plan, decide, explain
 from ..domain.inventory import Image
 from ..domain.lookup import missing_required
+from ..domain.missing import missing_awaited
 from ..domain.policy import Policy
 from ..domain.protection import holding
 from ..domain.scene import Scene
@@ -75,6 +76,7 @@ def status(view: View) -> Json:
         "hold": hold_json(plan.hold),
         "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
         "runtime": _runtime(state),
+        "pods": _pods(state, now),
         "policy": _policy_health(state),
         "notReady": missing(state),
         "counts": _counts(state, plan),
@@ -92,6 +94,18 @@ def _runtime(state: State) -> Json:
         "events": "open" if state.events is None else state.events,
         "listedAt": None if state.listed_at is None else timestamp(state.listed_at),
         "trouble": state.listing_trouble,
+    }
+
+
+def _pods(state: State, now: float) -> Json:
+    """Who tells of the pods bound here, of how many that are not finished, and since when."""
+    awaited = state.awaited
+    return {
+        "source": awaited.source,
+        "since": None if awaited.since is None else timestamp(awaited.since),
+        "count": sum(1 for _ in awaited.starting(now)),
+        "trouble": awaited.trouble,
+        "missing": missing_awaited(state, now)[:20],
     }
 
 

@@ -170,6 +170,13 @@ def _schemas() -> Json:
                 listedAt=_MAYBE_TIME,
                 trouble=_MAYBE_STRING,
             ),
+            pods=_object(
+                source={"enum": ["socket", "kubelet", "api", None]},
+                since=_MAYBE_TIME,
+                count=_WHOLE,
+                trouble=_MAYBE_STRING,
+                missing=names,
+            ),
             policy=_object(**health),
             notReady=names,
             counts=_object(

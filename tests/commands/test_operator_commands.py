@@ -144,6 +144,13 @@ def _document() -> dict[str, object]:
         "hold": None,
         "filesystems": [fs],
         "runtime": {"name": "containerd", "version": "2", "events": "open", "listedAt": None},
+        "pods": {
+            "source": None,
+            "since": None,
+            "count": 0,
+            "trouble": "no socket\x1b[31m",
+            "missing": ["pod shop/web\x1b[31m can not start"],
+        },
         "policy": {"source": "p.yaml", "problems": []},
         "notReady": [],
         "counts": dict.fromkeys(counts, 1),

@@ -55,6 +55,7 @@ CANDIDATE = IMAGE | {
 }
 KINDS = {
     "in-use",
+    "awaited",
     "sandbox",
     "pinned",
     "system",

@@ -17,6 +17,7 @@ from reconciler.domain.inventory import (
     EventKind,
     Image,
     Sandbox,
+    Template,
     Volume,
 )
 from reconciler.domain.runtime import RuntimeVersion
@@ -213,11 +214,24 @@ def test_mounts_that_are_no_images_are_no_volumes() -> None:
 
 def test_a_sandbox_is_named_for_people_and_its_pause_image_not_known_yet() -> None:
     """No list names the pause image: it is asked for, once for each sandbox."""
-    metadata = pb.PodSandboxMetadata(name="web-1", namespace="shop")
+    metadata = pb.PodSandboxMetadata(name="web-1", namespace="shop", uid="one")
     message = pb.PodSandbox(
         id=BOX, metadata=metadata, state=pb.SANDBOX_NOTREADY, created_at=2_000_000_000
     )
-    assert translate.sandbox(message) == Sandbox(BOX, "shop/web-1", 2.0, None)
+    told = Sandbox(
+        BOX, "shop/web-1", 2.0, None, "one", ready=False, template=Template("shop/web-*", False)
+    )
+    assert translate.sandbox(message) == told
+
+
+def test_the_labels_that_kubelet_passes_on_tell_what_a_pod_was_made_from() -> None:
+    """A list and an event have them in other fields."""
+    labels = {"app": "web", "pod-template-hash": "7d4b9"}
+    metadata = pb.PodSandboxMetadata(name="web-7d4b9-x2x4z", namespace="shop")
+    template = Template("shop/pod-template-hash=7d4b9", exact=True)
+    for kind in (pb.PodSandbox, pb.PodSandboxStatus):
+        told = translate.sandbox(kind(id=BOX, metadata=metadata, labels=labels))
+        assert (told.template, told.ready) == (template, True)
 
 
 PAUSE = "registry.k8s.io/pause:3.10"
@@ -321,7 +335,7 @@ def test_an_event_carries_its_pod_and_all_containers_of_it() -> None:
         digest("c"),
         EventKind.STARTED,
         3.5,
-        Sandbox(BOX, "shop/web-1", 0.0),
+        Sandbox(BOX, "shop/web-1", 0.0, template=Template("shop/web-*", False)),
         (Container(digest("c"), BOX, "main", "", BY_DIGEST, "", ContainerState.RUNNING, 0.0, ()),),
     )
 

@@ -60,13 +60,14 @@ def test_lists_that_lost_every_container_are_not_believed_at_once(left: tuple[Sa
 
 
 def test_lists_without_containers_are_believed_when_later_ones_agree() -> None:
-    """All pods may really have gone, or wait for a pull that needs the space: no hold for ever."""
-    state = state_of([APP], [USED], [sandbox()], in_force=policy(minimum_age=0))
+    """All pods may really have gone, or wait for a pull that needs the space: no hold for ever.
+    What the pod that is still there used is kept for it."""
+    state = state_of([APP, OTHER], [USED], [sandbox()], in_force=policy(minimum_age=0))
     for after in (0, 2, 4):
-        absorb(listed([APP], [], [sandbox()], at=LATER + after), state)
+        absorb(listed([APP, OTHER], [], [sandbox()], at=LATER + after), state)
         assert goes(state, LATER + after) is None
-    absorb(listed([APP], [], [sandbox()], at=LATER + 6), state)
-    assert goes(state, LATER + 6) == APP.names[0]
+    absorb(listed([APP, OTHER], [], [sandbox()], at=LATER + 6), state)
+    assert goes(state, LATER + 6) == OTHER.names[0]
 
 
 def test_an_empty_node_is_no_doubt() -> None:

@@ -49,8 +49,8 @@ def test_the_last_user_is_told_also_of_a_pod_that_lived_between_two_listings() -
     job = container("job", APP)
     event = ContainerEvent(job.id, EventKind.CREATED, T0 + 1, sandbox(pause=()), (job,))
     hear(evidence, state, facts.ContainerChanged(event, T0 + 1))
-    other = container("other", OTHER)
-    hear(evidence, state, listed([APP, OTHER], [other], [sandbox(pause=())], at=T0 + 2))
+    other, done = container("other", OTHER), sandbox(pause=(), ready=False)
+    hear(evidence, state, listed([APP, OTHER], [other], [done], at=T0 + 2))
     entry = removed(evidence, state)
     assert entry.last_user == "job of default/box"
     assert entry.listed_at == T0 + 2

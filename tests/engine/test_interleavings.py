@@ -70,7 +70,7 @@ async def test_a_container_that_starts_between_two_steps_keeps_its_image(moment:
     """Before the lists, between them, and between the decision and the call."""
     world = await full_world()
     between(world, moment, lambda: starts(world, container("late", LINE[0])))
-    await world.turn()
+    await world.turns(5)
     assert NAMES[0] in world.left()
     assert world.runtime.removed == NAMES[1:3]
     assert not world.runtime.wrong
@@ -81,7 +81,7 @@ async def test_a_container_that_starts_without_an_event_is_seen_by_the_listing(m
     """containerd 1.6 has no events: containers are listed after images, so it is seen."""
     world = await full_world()
     between(world, moment, lambda: world.runtime.run(container("late", LINE[0])))
-    await world.turn()
+    await world.turns(5)
     assert world.runtime.removed == NAMES[1:3]
     assert not world.runtime.wrong
 
@@ -149,7 +149,7 @@ async def test_a_disk_that_takes_long_to_write_the_ledger_makes_no_old_listing_c
         world.runtime.run(container("late", LINE[0]))
 
     between(world, "saving", slow)
-    await world.turn()
+    await world.turns(5)
     assert NAMES[0] in world.left()
     assert world.runtime.removed
     assert not world.runtime.wrong

@@ -98,7 +98,7 @@ async def test_every_removal_has_a_listing_of_its_own() -> None:
             world.runtime.run(container("late", LINE[1]))
 
     world.runtime.during["removed"] = starts
-    await world.turn()
+    await world.turns(5)
     assert world.runtime.removed == [NAMES[0], NAMES[2]]
     assert not world.runtime.wrong
 

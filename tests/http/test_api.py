@@ -158,7 +158,7 @@ async def test_one_image_is_told_with_who_uses_it(seen: Face) -> None:
     """Every kind has its verdict, and every user a name."""
     answered = (await ask(seen.app, "/api/v1/images/used:v1")).json
     assert [(one["kind"], one["name"]) for one in answered["usedBy"]] == [("container", "c")]
-    assert len(answered["image"]["protections"]) == 11
+    assert len(answered["image"]["protections"]) == 12
 
 
 async def test_an_image_that_is_not_here_or_not_told_apart_is_an_error_with_words(

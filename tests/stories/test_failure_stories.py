@@ -139,6 +139,8 @@ async def test_story_2_the_cleaner_itself_removes_the_pause_image() -> None:
         pinned, bottlerocket, minimum_size=0, minimum_age=0.0, protect_unpullable=False
     )
     world.runtime.run(container("web", LINE[0]))
+    await world.turn()
+    world.clock.advance(10)  # the pod has begun
     await pruned(world)
     assert not world.runtime.wrong
     assert world.left() == sorted([NAMES[0], "infra:v1", "localhost/kubernetes/pause:0.1.0"])

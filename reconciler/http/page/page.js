@@ -16,15 +16,18 @@ function status(told) {
   byId("live").textContent = `live, ${new Date(told.at).toLocaleTimeString()}`;
   byId("node").textContent = told.node ? shown(told.node) : "";
   document.title = `${told.node ? `${shown(told.node)} ` : ""}reconciler`;
-  const { counts, runtime } = told;
+  const { counts, pods, runtime } = told;
   byId("facts").textContent =
     `mode ${told.mode ?? "unknown"}, ${told.pressure}; ${counts.images} images, ${counts.containers} ` +
     `containers; ${shown(runtime.name ?? "no runtime yet")} ${shown(runtime.version ?? "")}, ` +
-    `${runtime.events === "open" ? "events open" : "no events, listings only"}; version ${told.version}`;
+    `${runtime.events === "open" ? "events open" : "no events, listings only"}; ` +
+    `${pods.source ? `${pods.count} pods told by ${pods.source}` : "pods known from the runtime alone"}; ` +
+    `version ${told.version}`;
   const trouble = [
     ...told.notReady.map((reason) => `Not ready: ${reason}`),
     ...(told.hold ? [`Nothing is removed (${told.hold.reason}): ${told.hold.detail}`] : []),
     ...told.policy.problems.map((problem) => `Policy refused: ${problem}`),
+    ...told.pods.missing,
     ...told.requiredMissing.map((one) => `Required and missing: ${one.pattern} (${one.place})`),
   ].map((text) => shown(text, SENTENCE)).join("\n");
   if (byId("hold").textContent !== trouble) byId("hold").textContent = trouble;

@@ -1,0 +1,84 @@
+"""What should be here and is not: images that containers run on, and those that pods wait for and
+kubelet may not pull. A sentence each: which image, who needs it, who removed it, what to do."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from .inventory import Container, is_full_id
+from .state import State
+from .words import and_more
+
+
+def missing_in_use(state: State) -> list[str]:
+    """Images that containers run on, or sandboxes, and that no listing holds any more."""
+    graph = state.graph
+    gone = sorted(key for key in graph.used_keys() if key not in graph.images)
+    return [_in_use(state, key) for key in gone]
+
+
+def missing_awaited(state: State, now: float) -> list[str]:
+    """Images that a pod bound here needs, that kubelet may not pull (`imagePullPolicy: Never`), and
+    that are not here."""
+    version = state.version
+    anywhere = version is None or version.searches_registries
+    if state.listed_at is None:
+        return []
+    return [
+        f"pod {pod.name} can not start {need.by}: {need.image} is not here, and its "
+        "imagePullPolicy is Never; import or pull the image on this node, or change the policy"
+        for pod, need in state.awaited.needs(now)
+        if need.never_pulled and not state.graph.keys_meant(need.image, anywhere=anywhere)
+    ]
+
+
+def gone_by_others(state: State) -> tuple[str, ...]:
+    """Keys of images that were here until the listing just taken in, and that this daemon did not
+    remove. To be asked before the records follow the listing."""
+    begun = {key for key, removal in state.removals.items() if removal.answered_at is None}
+    return tuple(sorted(state.ledger.keys() - state.graph.images.keys() - begun))
+
+
+def _in_use(state: State, key: str) -> str:
+    users = sorted(state.graph.users_of(key))
+    containers = [state.graph.containers[one] for one in users if one in state.graph.containers]
+    names = _names(state, key) or [
+        one.image for one in containers if one.image and not is_full_id(one.image)
+    ]
+    text = (
+        f"{names[0] if names else 'an image without a name'} (id {key[:13]}) is not here any more"
+    )
+    if containers:
+        told = [_place(one, state) for one in containers]
+        text += f", and {and_more(told[:1], told)} was made from it or mounts it"
+    else:
+        boxes = [state.graph.sandboxes[one].name for one in users if one in state.graph.sandboxes]
+        text += f", and the sandbox of pod {and_more(boxes[:1], boxes)} runs on it"
+    pulled = next((name for name in names if "@" in name), names[0] if names else None)
+    what = f"`crictl pull {pulled}` brings it back" if pulled else "restart the pod to pull it"
+    return f"{text}; {_by_whom(state, key)}; what runs goes on, a restart needs it: {what}"
+
+
+def _place(container: Container, state: State) -> str:
+    sandbox = state.graph.sandboxes.get(container.sandbox_id)
+    pod = f" of pod {sandbox.name}" if sandbox else ""
+    return f"container {container.name}{pod}"
+
+
+def _names(state: State, key: str) -> list[str]:
+    """What the image was called: by a removal's note (digests too), or by its record."""
+    removal, ghost = state.removals.get(key), state.memory.ghosts.get(key)
+    return [*(removal.names if removal else ()), *(ghost.record.names if ghost else ())]
+
+
+def _by_whom(state: State, key: str) -> str:
+    removal = state.removals.get(key)
+    if removal is not None and removal.came_back_at is None:
+        at = dt.datetime.fromtimestamp(removal.begun_at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return (
+            f"this daemon removed it at {at}, before anything told it of that use: "
+            f"`reconciler history --image {key[:13]}` says why"
+        )
+    if key in state.memory.ghosts:
+        return "this daemon did not remove it: kubelet, crictl or another cleaner on this node did"
+    return "it was never listed while this daemon ran, so somebody else removed it"

@@ -1,0 +1,87 @@
+"""An image that is missed is told by its name, with who needs it, who removed it and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reconciler.domain.absorbing import absorb
+from reconciler.domain.facts import PodsTold, RemovalBegun, RemovalFinished
+from reconciler.domain.missing import missing_awaited, missing_in_use
+from reconciler.domain.state import State
+from tests.builders import DAY, T0, container, digest, image, listed, pod, sandbox, state_of
+
+APP, OTHER = image("app:v1"), image("other:v1")
+BOX = sandbox("web-1")
+USED = replace(container("app", APP), sandbox_id=BOX.id)
+NOW = T0 + DAY
+
+
+def remove(state: State, at: float) -> None:
+    absorb(RemovalBegun(at, APP.id, APP.names), state)
+    absorb(listed([OTHER], at=at), state)
+    absorb(RemovalFinished(at, APP.id, APP.names, "watermark", True, None, 0.1, 1, 1), state)
+
+
+def test_what_we_removed_is_said_to_be_ours_with_the_way_to_the_reason() -> None:
+    """A container was made from it in the moment in which no client could know."""
+    state = state_of([APP, OTHER])
+    remove(state, NOW)
+    absorb(listed([OTHER], [USED], [BOX], at=NOW + 1), state)
+    (text,) = missing_in_use(state)
+    assert text.startswith(f"reg.example/app:v1 (id {APP.key[:13]}) is not here any more")
+    assert "container app of pod default/web-1 was made from it" in text
+    assert "this daemon removed it at 2027-01-16T08:00:00Z" in text
+    assert f"`reconciler history --image {APP.key[:13]}` says why" in text
+    assert text.endswith(f"`crictl pull {APP.digests[0]}` brings it back")
+
+
+def test_what_somebody_else_removed_is_not_blamed_on_us() -> None:
+    """Also if we removed it once, and it came back."""
+    state = state_of([APP, OTHER], [USED], [BOX])
+    absorb(listed([OTHER], [USED], [BOX], at=NOW), state)
+    (text,) = missing_in_use(state)
+    assert "this daemon did not remove it: kubelet, crictl or another cleaner" in text
+    assert state.gone_by_others == (APP.key,)
+    again = state_of([APP, OTHER])
+    remove(again, NOW)
+    absorb(listed([APP, OTHER], [USED], [BOX], at=NOW + 60), again)
+    absorb(listed([OTHER], [USED], [BOX], at=NOW + 90), again)
+    (text,) = missing_in_use(again)
+    assert "this daemon did not remove it" in text
+
+
+def test_an_image_that_we_never_saw_is_said_to_be_gone_before() -> None:
+    """The daemon was installed after the accident."""
+    lost = replace(container("c", f"sha256:{digest('gone')}"), sandbox_id=BOX.id)
+    assert lost.image == lost.image_ref  # kubelet asks by id
+    state = state_of([OTHER], [lost], [BOX])
+    (text,) = missing_in_use(state)
+    assert "it was never listed while this daemon ran" in text
+    assert text.endswith("restart the pod to pull it")
+
+
+def test_our_own_removals_are_not_counted_as_others() -> None:
+    """Neither while the call is under way, nor when it is confirmed."""
+    state = state_of([APP, OTHER])
+    remove(state, NOW)
+    counted = [len(state.gone_by_others)]
+    for after in (1, 2):
+        absorb(listed([], at=NOW + after), state)
+        counted.append(len(state.gone_by_others))
+    assert counted == [0, 1, 0]
+
+
+def test_a_pod_that_may_not_pull_and_whose_image_is_nowhere_is_reported() -> None:
+    """`ErrImageNeverPull` for ever, unless somebody brings the image."""
+    state = state_of([OTHER])
+    waits = (
+        pod("web", "reg.example/app:v1", policy="Never"),
+        pod("api", "reg.example/app:v1"),
+        pod("here", "reg.example/other:v1", policy="Never"),
+        pod("done", "reg.example/app:v1", policy="Never", finished=True),
+    )
+    absorb(PodsTold(NOW, "socket", waits), state)
+    (text,) = missing_awaited(state, NOW)
+    assert text.startswith("pod shop/web can not start container app0: reg.example/app:v1 is not")
+    absorb(listed([APP, OTHER], at=NOW + 1), state)
+    assert missing_awaited(state, NOW + 1) == []

@@ -1,0 +1,204 @@
+"""Pods of one template ask for the same images: what one used is kept for the next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reconciler.domain.absorbing import absorb
+from reconciler.domain.decision import decide
+from reconciler.domain.facts import ContainerChanged, VolumesTold
+from reconciler.domain.inventory import (
+    Container,
+    ContainerEvent,
+    ContainerState,
+    EventKind,
+    Image,
+    Sandbox,
+    Template,
+)
+from reconciler.domain.ledger import Used
+from reconciler.domain.state import State
+from reconciler.domain.templates import (
+    ALIKE_KEPT,
+    CONTAINERS_KEPT,
+    TEMPLATES_KEPT,
+    Templates,
+    template_of,
+)
+from tests.builders import DAY, T0, container, image, listed, sandbox, state_of, usage, volume
+
+INIT, MAIN, OTHER, MODEL = (image(name) for name in ("init:v1", "app:v1", "other:v1", "model:v1"))
+WEB = Template("default/pod-template-hash=7d4b9", exact=True)
+FIRST, SECOND = (sandbox(name, template=WEB) for name in ("web-1", "web-2"))
+NOW = T0 + DAY
+
+
+def made(name: str, of: Image, box: Sandbox, **fields: Any) -> Container:
+    one = container(f"{name} {box.name}", of)
+    return replace(one, name=name, sandbox_id=box.id, **fields)
+
+
+def free(state: State, now: float = NOW + DAY) -> set[str]:
+    return {one.image.tags[0] for one in decide(state, state.policy, now).candidates}
+
+
+def ran_before() -> State:
+    """A pod with an init container and a main one ran here, and is gone."""
+    state = state_of(
+        (INIT, MAIN, OTHER), (made("wait", INIT, FIRST), made("app", MAIN, FIRST)), (FIRST,)
+    )
+    absorb(listed((INIT, MAIN, OTHER), (), (), at=T0 + 60), state)
+    absorb(listed((INIT, MAIN, OTHER), (), (), at=NOW), state)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("pod", "labels", "name", "exact"),
+    [
+        ("web-7d4b9-x2x4z", {"pod-template-hash": "7d4b9"}, "shop/pod-template-hash=7d4b9", True),
+        (
+            "db-0",
+            {"controller-revision-hash": "db-5f"},
+            "shop/controller-revision-hash=db-5f",
+            True,
+        ),
+        ("mig-x2x4z", {"job-name": "mig"}, "shop/job-name=mig", True),
+        ("mig-x2x4z", {"batch.kubernetes.io/job-name": "mig"}, "shop/job-name=mig", True),
+        ("b-29384756-x2x4z", {"job-name": "b-29384756"}, "shop/job-name=b-*", False),
+        ("web-7d4b9c6f8d-x2x4z", {}, "shop/web-*", False),
+        ("db-12", {}, "shop/db-*", False),
+        ("kube-apiserver-node-a", {}, "shop/kube-apiserver-node-a", False),
+        ("debug", {"app": "x"}, "shop/debug", False),
+    ],
+)
+def test_what_a_pod_was_made_from_is_told_by_its_labels_or_by_its_name(
+    pod: str, labels: dict[str, str], name: str, exact: bool
+) -> None:
+    """Deployments, StatefulSets, DaemonSets, Jobs, CronJobs, and pods that nobody labelled."""
+    assert template_of("shop", pod, labels) == Template(name, exact)
+
+
+def test_the_main_image_stays_while_a_twins_init_container_runs() -> None:
+    """A Deployment's pod ran here before. Its twin is in its init container, which may take
+    minutes, and nothing uses the main image yet."""
+    state = ran_before()
+    assert free(state) == {"reg.example/init:v1", "reg.example/app:v1", "reg.example/other:v1"}
+    twin = (made("wait", INIT, SECOND),)
+    absorb(listed((INIT, MAIN, OTHER), twin, (SECOND,), at=NOW + 60), state)
+    assert free(state) == {"reg.example/other:v1"}
+    (kept,) = [k for k in decide(state, state.policy, NOW + DAY).kept if k.image == MAIN]
+    assert kept.protections[0].detail == (
+        "pod default/web-2 may need it: pods of its template use it (container app)"
+    )
+
+
+def test_a_twin_that_has_made_no_container_yet_keeps_all_that_the_first_one_used() -> None:
+    """From the moment its sandbox is told."""
+    state = ran_before()
+    told = ContainerEvent(SECOND.id, EventKind.CREATED, NOW, SECOND)
+    absorb(ContainerChanged(told, NOW + 1), state)
+    absorb(usage(90, NOW + 1), state)
+    assert free(state) == {"reg.example/other:v1"}
+
+
+def test_a_pod_that_is_complete_keeps_nothing_for_its_twins() -> None:
+    """kubelet stops the sandbox of a finished job, and leaves it there for days."""
+    state = ran_before()
+    done = replace(SECOND, ready=False)
+    absorb(listed((INIT, MAIN, OTHER), (), (done,), at=NOW + 60), state)
+    absorb(listed((INIT, MAIN, OTHER), (), (done,), at=NOW + 90), state)
+    assert free(state) == {"reg.example/init:v1", "reg.example/app:v1", "reg.example/other:v1"}
+
+
+def test_an_event_that_says_a_pod_is_complete_or_gone_frees_nothing() -> None:
+    """Events come late and replayed: only a listing takes a reason away."""
+    state = ran_before()
+    absorb(listed((INIT, MAIN, OTHER), (), (SECOND,), at=NOW + 60), state)
+    absorb(listed((INIT, MAIN, OTHER), (), (SECOND,), at=NOW + 90), state)
+    done = replace(SECOND, ready=False)
+    for kind in (EventKind.STOPPED, EventKind.DELETED):
+        told = ContainerEvent(SECOND.id, kind, NOW, done)
+        absorb(ContainerChanged(told, NOW + 91), state)
+        assert free(state) == {"reg.example/other:v1"}
+
+
+def test_a_template_is_remembered_by_names_too() -> None:
+    """The tag that the template asks for moved: the twin will be made from what it means now."""
+    state = ran_before()
+    fresh = replace(image("app:v1-new"), tags=MAIN.tags)
+    old = replace(MAIN, tags=("reg.example/app:old",))
+    for at in (NOW + 60, NOW + 90):
+        absorb(listed((INIT, old, fresh, OTHER), (), (SECOND,), at=at), state)
+    assert free(state) == {"reg.example/other:v1"}
+
+
+def test_image_volumes_are_remembered_too() -> None:
+    """A pod mounts a model; its twin will mount it as well."""
+    images = (MAIN, MODEL, OTHER)
+    first = made("app", MAIN, FIRST, volumes=None)
+    state = state_of(images, (first,), (FIRST,))
+    absorb(VolumesTold(T0, first.id, (volume(MODEL.id),)), state)
+    for at in (T0 + 60, NOW):
+        absorb(listed(images, (), (SECOND,), at=at), state)
+    absorb(listed(images, (), (SECOND,), at=NOW + 60), state)
+    assert free(state) == {"reg.example/other:v1"}
+
+
+def test_of_pods_that_are_only_named_alike_the_last_one_tells() -> None:
+    """A cron job's image changes with the weeks: what it used a year ago is not kept for it."""
+    old, new = image("backup:v1"), image("backup:v2")
+    boxes = [sandbox(f"backup-{n}") for n in (1, 2, 3)]
+    state = state_of((old, new, OTHER), (made("job", old, boxes[0]),), (boxes[0],))
+    later = made("job", new, boxes[1], created_at=T0 + 60)
+    absorb(listed((old, new, OTHER), (later,), (boxes[1],), at=T0 + 60), state)
+    for at in (T0 + 120, NOW):
+        absorb(listed((old, new, OTHER), (), (boxes[2],), at=at), state)
+    assert free(state) == {"reg.example/backup:v1", "reg.example/other:v1"}
+
+
+def test_an_init_container_that_came_and_went_between_two_listings_is_remembered() -> None:
+    """Its event told it, and a listing told its image only later."""
+    state = state_of((MAIN, OTHER), (), (FIRST,))
+    short = made("wait", INIT, FIRST, state=ContainerState.RUNNING)
+    absorb(
+        ContainerChanged(ContainerEvent(short.id, EventKind.CREATED, T0, FIRST, (short,)), T0),
+        state,
+    )
+    absorb(ContainerChanged(ContainerEvent(short.id, EventKind.DELETED, T0, FIRST), T0 + 1), state)
+    for at in (T0 + 2, NOW):
+        absorb(listed((INIT, MAIN, OTHER), (made("app", MAIN, FIRST),), (FIRST,), at=at), state)
+    assert free(state) == {"reg.example/other:v1"}
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """A node that lives for years sees many templates, and a hostile pod has many containers."""
+    templates = Templates()
+    for number in range(TEMPLATES_KEPT + 50):
+        templates.note(Template(f"t{number}", True), "app", Used(T0, ("k",)), T0 + number)
+    assert len(templates.records) == TEMPLATES_KEPT
+    assert "t49" not in templates.records
+    assert {"t0", "t49"} <= templates.changed
+    for number in range(CONTAINERS_KEPT + 10):
+        templates.note(WEB, f"c{number}", Used(T0 + number, ("k",)), T0 + DAY)
+    assert len(templates.records[WEB.name].used) == CONTAINERS_KEPT
+    assert "c9" not in templates.records[WEB.name].used
+    alike = Template("shop/run-*", exact=False)
+    for number in range(ALIKE_KEPT + 1):
+        templates.note(alike, f"c{number}", Used(T0 + number, ("k",)), T0 + DAY)
+    assert sorted(templates.records[alike.name].used) == [f"c{n}" for n in range(1, 9)]
+    templates.note(Template("new", True), "app", Used(T0, ("k",)), T0 + 90 * DAY)
+    assert list(templates.records) == ["new"]
+
+
+def test_a_template_that_goes_on_as_it_was_is_not_written_again_and_again() -> None:
+    """A cron job a minute costs the disk one write an hour."""
+    templates = Templates()
+    for minute in range(50):
+        templates.note(WEB, "job", Used(T0 + minute, ("k",)), T0 + 60 * minute)
+        assert templates.changed == ({WEB.name} if minute == 0 else set())
+        templates.changed.clear()
+    templates.note(WEB, "job", Used(T0, ("k",)), T0 + 3600)
+    assert templates.changed == {WEB.name}
