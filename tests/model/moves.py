@@ -23,6 +23,7 @@ from .pod_moves import (
     delete_pod,
     pod_goes_on,
     pods_go_on,
+    rush,
     source_fault,
 )
 from .policies import Rule
@@ -530,6 +531,7 @@ MOVES: dict[Move, int] = {
     bind_pod: 5,
     pod_goes_on: 9,
     pods_go_on: 3,
+    rush: 4,
     debug_pod: 1,
     delete_pod: 4,
     source_fault: 3,

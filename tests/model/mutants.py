@@ -13,11 +13,11 @@ import pytest
 
 from reconciler.cri import client, translate
 from reconciler.cri._pb import runtime_pb2 as pb
-from reconciler.domain import decision, hold, protection, starting, templates, watermark
+from reconciler.domain import decision, hold, protection, starting, watermark
 from reconciler.domain.awaited import Awaited
 from reconciler.domain.facts import PolicyLoaded
 from reconciler.domain.graph import ImageGraph
-from reconciler.domain.inventory import ContainerState, image_key
+from reconciler.domain.inventory import ContainerState, Template, image_key
 from reconciler.domain.memory import Memory
 from reconciler.domain.policy import Exclusion, Mode, Policy
 from reconciler.domain.protection import Kind
@@ -257,8 +257,8 @@ def _templates_are_forgotten_over_a_restart(patch: Patch) -> None:
     patch.setattr(Templates, "remember", lambda self, told: None)
 
 
-def _only_deployments_have_templates(patch: Patch) -> None:
-    patch.setattr(templates, "EXACT_LABELS", templates.EXACT_LABELS[:1])
+def _every_pod_is_of_its_own_kind(patch: Patch) -> None:
+    patch.setattr(translate, "template_of", lambda space, pod, _: Template(f"{space}/{pod}", True))
 
 
 def _the_first_of_a_template_tells(patch: Patch) -> None:
@@ -331,7 +331,7 @@ MUTANTS = (
     Mutant("pods need what is named in full", ("S10",), _pods_need_what_is_named_in_full),
     Mutant("pods told later replace all", ("S10",), _pods_told_later_replace_all),
     Mutant("templates forgotten over a restart", ("S10",), _templates_are_forgotten_over_a_restart),
-    Mutant("only deployments have templates", ("S10",), _only_deployments_have_templates),
+    Mutant("every pod is of its own kind", ("S10",), _every_pod_is_of_its_own_kind),
     Mutant("the first of a template tells", ("S10",), _the_first_of_a_template_tells),
     Mutant("one container stands for all", ("S10",), _one_container_stands_for_all),
 )

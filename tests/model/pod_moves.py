@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from reconciler.embedded.node import Stored
 
 from .pods import SHORT, Pod, Template, Wanted
-from .world import World
+from .world import CAPACITY, World
 
 T = TypeVar("T")
 PODS = 5  # bound at a time
@@ -62,7 +62,7 @@ def new_template(world: World, dice: Dice) -> Template:
         )
     ):
         volume = ""
-        if world.node.habits.image_volumes and dice.number(0, 3) == 0:
+        if world.node.habits.image_volumes and dice.number(0, 1):
             volume = _an_image(world, dice)
         name = f"{kind}{len(wanted)}"
         wanted.append(Wanted(name, _an_image(world, dice), kind, dice.pick(POLICIES), volume))
@@ -110,6 +110,22 @@ def bind_for(world: World, image: Stored, dice: Dice) -> None:
     pod = _bind(world, dice, template)
     if dice.number(0, 1):
         _go_on(world, pod)
+
+
+def rush(world: World, dice: Dice) -> None:
+    """A pod of a template that ran here before comes up, and its pull, or something else, fills the
+    disk before it has made all its containers."""
+    kubelet = world.kubelet
+    known = kubelet.templates[-TEMPLATES:]
+    if known and len(kubelet.pods) < PODS:
+        pod = _bind(world, dice, dice.pick(known))
+        for _ in range(dice.number(0, 4)):
+            _go_on(world, pod)
+    images = world.node.used() - world.node.base
+    percent = world.book.wanted.high + dice.number(1, 6)
+    world.node.base = max(0, CAPACITY * percent // 100 - images)
+    world.note("a rush; the disk is full to percent", percent)
+    world.advance(dice.pick((0.1, 2.0, 6.0, 20.0)))
 
 
 def pod_goes_on(world: World, dice: Dice) -> None:

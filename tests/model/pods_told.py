@@ -106,7 +106,8 @@ class PodsKnown:
         self._next: dict[str, Box] = {}
         self._next_inside: list[Inside] = []
         self._listed: dict[str, Inside] = {}
-        self._by_event: dict[str, Box] = {}  # since that listing
+        self._by_event: dict[str, Box] = {}  # since that listing, by their own events
+        self._carried: dict[str, Box] = {}  # and by those of their containers
         self._first_told: dict[str, float] = {}
         self._notes: list[float] = []  # when sandboxes were told that were new, or were so again
         self._busy: set[str] = set()  # sandboxes in which a container was told
@@ -147,7 +148,7 @@ class PodsKnown:
     def listed(self, at: float) -> None:
         """A listing is whole."""
         first, known = self._boxes is None, {**(self._boxes or {}), **self._by_event}
-        self._boxes, self._by_event = self._next, {}
+        self._boxes, self._by_event, self._carried = self._next, {}, {}
         for one in self._boxes.keys() - known.keys():
             self._note(one, min(self._boxes[one].created_at, at) if first else at)
         self._listed = {one.id: one for one in self._next_inside}
@@ -185,9 +186,9 @@ class PodsKnown:
             box = _box(told)
             if told.id not in (self._boxes or ()):
                 self._note(told.id, at)
-            if subject == told.id:
-                self._by_event[told.id] = box
-        known = (self._boxes or {}).get(told.id) or self._by_event.get(told.id)
+            (self._by_event if subject == told.id else self._carried)[told.id] = box
+        boxes = {**self._carried, **self._by_event, **(self._boxes or {})}
+        known = boxes.get(told.id)
         for one in message.containers_statuses:
             if known is not None and known.template is not None:
                 self.twins.first.setdefault(known.template, at)
@@ -234,7 +235,13 @@ class PodsKnown:
 
     def twins_of(self, key: str) -> Iterator[str]:
         """Pods that are up, of whose template another used an image."""
-        ready = {box.template: one for one, box in (self._boxes or {}).items() if box.ready}
+        new = {
+            one: box
+            for one, box in {**self._carried, **self._by_event}.items()
+            if one not in self._gone
+        }
+        told = {**new, **(self._boxes or {})}
+        ready = {box.template: one for one, box in told.items() if box.ready}
         for (template, name), used in self.twins.used.items():
             if used.clear and key in used.images and template in ready:
                 box = ready[template][:8]
