@@ -49,7 +49,7 @@ def _an_image(world: World, dice: Dice) -> str:
 def new_template(world: World, dice: Dice) -> Template:
     """A Deployment, a StatefulSet, a DaemonSet, a Job, a CronJob, or a pod that nobody controls."""
     number = len(world.kubelet.templates)
-    wanted = []
+    wanted: list[Wanted] = []
     for kind in dice.pick(
         (
             ("main",),
