@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import singledispatch
 
 from . import facts, removals
-from .inventory import Container, EventKind, Listing, image_key
+from .inventory import Container, EventKind, Listing, Sandbox, image_key
 from .ledger import Used
 from .missing import gone_by_others
 from .names import name_key
@@ -37,7 +37,8 @@ def _(fact: facts.ContainerChanged, state: State) -> None:
     for container in event.containers:
         if container.id == event.subject_id and before is None:
             _count_use(state, container, {})
-            _note_template(state, container, at)
+        if container.id not in state.templates.noted:
+            _note_template(state, container, at, event.sandbox)
         state.starts.made(container.sandbox_id, at)
         used |= graph.images_of(container) | graph.uses_of(container.id)
         _note_unplaced(state, container, at)
@@ -75,9 +76,9 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
     fresh.sort(key=lambda container: container.created_at)
     for number, container in enumerate(fresh, 1):
         _count_use(state, container, oldest)
-        _note_template(state, container, listing.ended_at)
         if number % SLICE == 0:
             yield
+    yield from _note_templates(state, listing)
     # What this listing shows to be unused, and the one before did not, was used until now for all
     # that is known: no event may have told when its last container went.
     for key in used.union(state.graph.used_keys()):
@@ -233,11 +234,26 @@ def _note_starts(state: State, listing: Listing) -> None:
         state.starts.made(container.sandbox_id, listing.ended_at)
 
 
-def _note_template(state: State, container: Container, at: float) -> None:
+def _note_templates(state: State, listing: Listing) -> Slices[None]:
+    """Notes what the containers use of which not all is noted yet: lists may have lacked their
+    sandbox or an image for a moment."""
+    noted = state.templates.noted
+    noted.intersection_update(state.graph.containers)
+    fresh = [one for one in listing.containers if one.id not in noted]
+    fresh.sort(key=lambda container: container.created_at)
+    for number, container in enumerate(fresh, 1):
+        _note_template(state, container, listing.ended_at)
+        if number % SLICE == 0:
+            yield
+
+
+def _note_template(
+    state: State, container: Container, at: float, told: Sandbox | None = None
+) -> None:
     """Remembers which images a container of its pod's template uses, by key and by the tags that
-    they have now: its twins ask for them by a name."""
-    graph = state.graph
-    sandbox = graph.sandboxes.get(container.sandbox_id)
+    they have now: its twins ask for them by a name. `told`: the sandbox as its event has it."""
+    graph, noted = state.graph, state.templates.noted
+    sandbox = graph.sandboxes.get(container.sandbox_id) or told
     if sandbox is None or sandbox.template is None:
         return
     used_keys = graph.uses_of(container.id) or graph.meant_by(container)
@@ -246,6 +262,10 @@ def _note_template(state: State, container: Container, at: float) -> None:
     if keys:
         used = Used(container.created_at, (*keys, *tags))
         state.templates.note(sandbox.template, container.name, used, at)
+    if len(keys) < len(used_keys) or container.id in graph.untold:
+        noted.discard(container.id)
+    elif keys:
+        noted.add(container.id)
 
 
 def _notice_blank(state: State, listing: Listing) -> None:

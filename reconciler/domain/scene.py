@@ -78,7 +78,9 @@ class Scene:
         that is not complete: that pod's sandbox, and the container that used it."""
         graph, templates = self.graph, self.state.templates
         pods: dict[Template, Sandbox] = {}
-        for sandbox in (*graph.sandboxes.values(), *graph.departed.values()):
+        starts = [start.sandbox for start in self.state.starts.underway(self.now)]
+        new = [one for one in starts if one.id not in graph.sandboxes]  # no listing told them yet
+        for sandbox in (*graph.sandboxes.values(), *graph.departed.values(), *new):
             if sandbox.ready and sandbox.template is not None:
                 pods.setdefault(sandbox.template, sandbox)
         found: dict[str, tuple[Sandbox, str]] = {}

@@ -20,6 +20,7 @@ EXACT_LABELS = ("pod-template-hash", "controller-revision-hash")
 JOB_LABELS = ("batch.kubernetes.io/job-name", "job-name")
 TEMPLATES_KEPT = 1_000
 CONTAINERS_KEPT = 64  # of one exact template, those made last
+IMAGES_KEPT = 200  # of one container, keys and names
 ALIKE_KEPT = 8  # of pods that are only named alike, which may be of many kinds
 KEPT_FOR = 30 * 86400.0  # seconds since a pod of it was made
 SETTLED_AFTER = 60.0  # seconds until all containers of a template's first pod are surely known
@@ -58,6 +59,7 @@ class Templates:
     def __init__(self) -> None:
         self.records: dict[str, TemplateRecord] = {}
         self.changed: set[str] = set()
+        self.noted: set[str] = set()  # containers of which all was told that they use
 
     def remember(self, told: Mapping[str, TemplateRecord]) -> None:
         """Takes over what the ledger holds."""
@@ -65,10 +67,15 @@ class Templates:
 
     def note(self, template: Template, container: str, used: Used, now: float) -> None:
         """A container of a pod of a template was made from an image and mounts others. Of two with
-        one name the one made last tells."""
+        one name the one made last tells. What is told of one and the same adds up: its images may
+        have other tags by now, or not all be listed. So do two of which nobody can tell the last,
+        since the clock was set back between them."""
         before = self.records.pop(template.name, None)
         record = before or TemplateRecord(first_seen=now, last_seen=now)
         known = record.used.get(container)
+        if known is not None and (used.made_at == known.made_at or known.made_at > now):
+            both = dict.fromkeys((*known.images, *used.images))
+            used = Used(max(used.made_at, known.made_at), tuple(both)[-IMAGES_KEPT:])
         if known is None or (used.made_at >= known.made_at and used.images != known.images):
             all_used = {**record.used, container: used}
             if len(all_used) > (CONTAINERS_KEPT if template.exact else ALIKE_KEPT):

@@ -12,6 +12,8 @@ from typing import Any
 
 from reconciler.embedded.node import Node
 
+from .pods_told import PodsKnown
+
 REFUSED_FIRST, REFUSED_LAST = 300.0, 3600.0  # seconds
 LOST_FIRST = 10.0
 DELETED = 3  # CONTAINER_DELETED_EVENT
@@ -92,7 +94,9 @@ class Knowledge:
         self._node = node
         self.users: dict[str, tuple[str, frozenset[str]]] = {}  # id -> image, images of volumes
         self.pauses: dict[str, tuple[str, str]] = {}  # sandbox -> pause image, its name then
+        self.clocks: dict[str, float] = {}  # containers: how far the clock was set when made
         self.on_disk = Ages()
+        self.pods = PodsKnown(self)
         self._order = 0
         self._set = self._set_on_disk = 0.0  # how far the clock was set, by whose time they tell
         self.begin(0.0, ledger=False)
@@ -102,6 +106,7 @@ class Knowledge:
         """A new process of the daemon, with or without its ledger. Its clock may have been set
         since: an image is as old as it is all the same."""
         self._set = clock_set
+        self.pods.begin(ledger, clock_set - self._set_on_disk)
         self.ages = self.on_disk.moved(clock_set - self._set_on_disk) if ledger else Ages()
         if not ledger:
             self.on_disk = Ages()
@@ -130,6 +135,7 @@ class Knowledge:
             if one.id not in self.users:
                 volumes = frozenset(volume.image.hex_id for volume in one.volumes)
                 self.users[one.id] = (one.image.hex_id, volumes)
+                self.clocks[one.id] = self._set
         for box in self._node.sandboxes.values():
             self.pauses.setdefault(box.id, (box.pause.hex_id, box.pause_name))
 
@@ -152,6 +158,7 @@ class Knowledge:
     def containers(self, answer: list[Any], at: float) -> None:
         if self._next is None:
             self._next = Look(at)
+        self.pods.containers(answer)
         self._next.containers = {one.id: one.image.image for one in answer}
         self._next.containers_at = at
         for one in answer:
@@ -160,19 +167,21 @@ class Knowledge:
             else:
                 since = min(self._next.began, self.heard.get(one.id, at))
                 self.odd.setdefault(one.id, since)
-        self._finish()
+        self._finish(at)
 
-    def sandboxes(self, answer: list[Any]) -> None:
+    def sandboxes(self, answer: list[Any], at: float) -> None:
         if self._next is None:
             return
+        self.pods.sandboxes(answer)
         self._next.sandboxes = {one.id for one in answer}
-        self._finish()
+        self._finish(at)
 
     def list_failed(self) -> None:
         self._next, self.failed = None, True
 
-    def status(self, container_id: str) -> None:
+    def status(self, container_id: str, at: float) -> None:
         self.mounts_told.add(container_id)
+        self.pods.status(container_id, at)
 
     def pause(self, sandbox_id: str) -> None:
         """PodSandboxStatus was answered: with a name, which means what the listings say."""
@@ -224,6 +233,12 @@ class Knowledge:
     def saved(self) -> None:
         """The ledger is on disk."""
         self.on_disk, self._set_on_disk = self.ages.copy(), self._set
+        self.pods.saved()
+
+    def forget_disk(self) -> None:
+        """What was on disk is gone."""
+        self.on_disk = Ages()
+        self.pods.forget_disk()
 
     def images_of(self, container_id: str) -> frozenset[str]:
         """What a container is known to use: its image, and its volumes once they were told."""
@@ -232,7 +247,7 @@ class Knowledge:
 
     # --- a listing is whole -------------------------------------------------------------------
 
-    def _finish(self) -> None:
+    def _finish(self, at: float) -> None:
         look = self._next
         if look is None or not look.complete:
             return
@@ -253,6 +268,7 @@ class Knowledge:
             if order > look.order and (kind != DELETED or user in look.containers)
         ]
         self.odd = {one: since for one, since in self.odd.items() if one in look.containers}
+        self.pods.listed(at)
 
     def _used(self, look: Look) -> frozenset[str]:
         told = (look.containers or {}).keys() - self.odd.keys() - self.deleted

@@ -7,8 +7,7 @@ business: a random generator in the long run, hypothesis where a failure is to b
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable
 
 from reconciler.domain.facts import Paused, ReclaimAsked, Resumed
 from reconciler.domain.inventory import EventKind
@@ -16,12 +15,21 @@ from reconciler.embedded.habits import ALL
 from reconciler.embedded.node import Refused, Stored, layer
 
 from . import policies
+from .pod_moves import (
+    Dice,
+    bind_for,
+    bind_pod,
+    debug_pod,
+    delete_pod,
+    pod_goes_on,
+    pods_go_on,
+    rush,
+    source_fault,
+)
 from .policies import Rule
 from .stream import rpc_error
 from .wire import LISTS, Fault
 from .world import CAPACITY, MIB, World
-
-T = TypeVar("T")
 
 REGISTRY = "registry.example.com"
 NAMES = (
@@ -78,13 +86,6 @@ SPOILT = (
     b"\xff\xfe\x00",
     b"a: [\n",
 )
-
-
-class Dice(Protocol):
-    """Where choices come from."""
-
-    def number(self, least: int, most: int) -> int: ...
-    def pick(self, among: Sequence[T]) -> T: ...
 
 
 Move = Callable[[World, Dice], None]
@@ -403,8 +404,9 @@ def event_fault(world: World, dice: Dice) -> None:
 
 
 def ambush(world: World, dice: Dice) -> None:
-    """In the last moment before a removal is sent, its image is excluded or used."""
-    kind = dice.pick((0, 0, 0, 1, 1, 1, 2, 3, 3, 3))
+    """In the last moment before a removal is sent, its image is excluded, used, or needed by
+    a pod."""
+    kind = dice.pick((0, 0, 0, 1, 1, 1, 2, 3, 3, 3, 4, 4, 4))
 
     def strike() -> None:
         image = world.about_to_go()
@@ -418,8 +420,10 @@ def ambush(world: World, dice: Dice) -> None:
             world.book.change(rules=(policies.by_id(image.hex_id, until=today),))
         elif kind == 2:
             world.book.change(minimum_size=1 << 30)
-        else:
+        elif kind == 3:
             _use(world, image)
+        else:
+            bind_for(world, image, dice)
         world.note(f"ambush {kind}:", image.hex_id)
 
     world.service.during["save", "before"].append(strike)
@@ -450,6 +454,13 @@ def lie(world: World, dice: Dice) -> None:
 SURPRISING: tuple[Move, ...] = (
     run_pod,
     add_container,
+    bind_pod,
+    pod_goes_on,
+    pod_goes_on,
+    pods_go_on,
+    debug_pod,
+    delete_pod,
+    source_fault,
     pull,
     pull_by_digest,
     retag,
@@ -512,11 +523,18 @@ MOVES: dict[Move, int] = {
     freeze: 2,
     command: 3,
     lose_state: 1,
-    run_pod: 4,
+    run_pod: 3,
     add_container: 4,
     exit_container: 3,
     remove_container: 6,
     remove_pod: 6,
+    bind_pod: 5,
+    pod_goes_on: 9,
+    pods_go_on: 3,
+    rush: 4,
+    debug_pod: 1,
+    delete_pod: 4,
+    source_fault: 3,
     publish: 3,
     pull: 9,
     pull_by_digest: 2,

@@ -13,14 +13,18 @@ import pytest
 
 from reconciler.cri import client, translate
 from reconciler.cri._pb import runtime_pb2 as pb
-from reconciler.domain import decision, hold, protection, watermark
+from reconciler.domain import decision, hold, protection, starting, watermark
+from reconciler.domain.awaited import Awaited
 from reconciler.domain.facts import PolicyLoaded
 from reconciler.domain.graph import ImageGraph
-from reconciler.domain.inventory import ContainerState, image_key
+from reconciler.domain.inventory import ContainerState, Template, image_key
 from reconciler.domain.memory import Memory
 from reconciler.domain.policy import Exclusion, Mode, Policy
 from reconciler.domain.protection import Kind
+from reconciler.domain.scene import Scene
+from reconciler.domain.starting import Starts
 from reconciler.domain.state import State
+from reconciler.domain.templates import Templates
 from reconciler.engine import reclaim, reconcile
 from reconciler.engine.reconcile import Reconciler
 from reconciler.sources.policy_file import PolicySource
@@ -199,6 +203,82 @@ def _removals_are_cut_off_at_the_end(patch: Patch) -> None:
     patch.setattr(reclaim, "anyio", unshielded)
 
 
+# --- S10 ------------------------------------------------------------------------------------------
+
+
+def _twins_are_not_remembered(patch: Patch) -> None:
+    patch.setattr(Scene, "used_by_twins", property(lambda self: {}))
+
+
+def _starts_hold_nothing(patch: Patch) -> None:
+    patch.setattr(Starts, "may_hold", lambda self, now: False)
+
+
+def _starts_are_over_in_a_moment(patch: Patch) -> None:
+    patch.setattr(starting, "LONGEST_START", 0.5)
+
+
+def _no_source_means_no_pods(patch: Patch) -> None:
+    lose = Awaited.lose
+
+    def forgetting(self: Awaited, reason: str, at: float) -> None:
+        self.pods.clear()
+        lose(self, reason, at)
+
+    patch.setattr(Awaited, "lose", forgetting)
+
+
+def _only_needs(wanted: Callable[[Any], bool]) -> Callable[[Patch], None]:
+    needs = Awaited.needs
+
+    def some(self: Awaited, now: float) -> Any:
+        return ((pod, need) for pod, need in needs(self, now) if wanted(need))
+
+    return lambda patch: patch.setattr(Awaited, "needs", some)
+
+
+def _pods_need_what_is_named_in_full(patch: Patch) -> None:
+    """A name as a person writes it is compared with names as a runtime lists them."""
+
+    def keys_named(self: ImageGraph, text: str, *, anywhere: bool) -> frozenset[str]:
+        return frozenset(key for key, image in self.images.items() if text in image.names)
+
+    patch.setattr(ImageGraph, "keys_meant", keys_named)
+
+
+def _pods_told_later_replace_all(patch: Patch) -> None:
+    def alone(self: Awaited, pod: Any) -> None:
+        self.pods = {pod.uid: pod}
+
+    patch.setattr(Awaited, "tell", alone)
+
+
+def _templates_are_forgotten_over_a_restart(patch: Patch) -> None:
+    patch.setattr(Templates, "remember", lambda self, told: None)
+
+
+def _every_pod_is_of_its_own_kind(patch: Patch) -> None:
+    patch.setattr(translate, "template_of", lambda space, pod, _: Template(f"{space}/{pod}", True))
+
+
+def _the_first_of_a_template_tells(patch: Patch) -> None:
+    note = Templates.note
+
+    def first(self: Templates, template: Any, container: str, used: Any, now: float) -> None:
+        known = self.records.get(template.name)
+        if known is None or container not in known.used:
+            note(self, template, container, used, now)
+
+    patch.setattr(Templates, "note", first)
+
+
+def _one_container_stands_for_all(patch: Patch) -> None:
+    note = Templates.note
+    patch.setattr(
+        Templates, "note", lambda self, of, container, used, now: note(self, of, "", used, now)
+    )
+
+
 MUTANTS = (
     Mutant("images in use are free", ("S1",), _without(Kind.IN_USE)),
     Mutant("exited containers are no users", ("S1",), _exited_are_no_users),
@@ -232,4 +312,26 @@ MUTANTS = (
     Mutant("removals are cut off at the end", ("S8",), _removals_are_cut_off_at_the_end),
     Mutant("refusals are forgotten", ("S9",), _without(Kind.REFUSED)),
     Mutant("what comes back goes again", ("S9",), _without(Kind.CAME_BACK)),
+    Mutant("what pods wait for goes", ("S10",), _without(Kind.AWAITED)),
+    Mutant("twins are not remembered", ("S10",), _twins_are_not_remembered),
+    Mutant("starts hold nothing", ("S10",), _starts_hold_nothing),
+    Mutant("starts are over in a moment", ("S10",), _starts_are_over_in_a_moment),
+    Mutant("no source means no pods", ("S10",), _no_source_means_no_pods),
+    Mutant(
+        "init containers need nothing",
+        ("S10",),
+        _only_needs(lambda need: not need.by.startswith("init ")),
+    ),
+    Mutant(
+        "image volumes need nothing",
+        ("S10",),
+        _only_needs(lambda need: not need.by.startswith("image volume")),
+    ),
+    Mutant("pods need what is never pulled", ("S10",), _only_needs(lambda need: need.never_pulled)),
+    Mutant("pods need what is named in full", ("S10",), _pods_need_what_is_named_in_full),
+    Mutant("pods told later replace all", ("S10",), _pods_told_later_replace_all),
+    Mutant("templates forgotten over a restart", ("S10",), _templates_are_forgotten_over_a_restart),
+    Mutant("every pod is of its own kind", ("S10",), _every_pod_is_of_its_own_kind),
+    Mutant("the first of a template tells", ("S10",), _the_first_of_a_template_tells),
+    Mutant("one container stands for all", ("S10",), _one_container_stands_for_all),
 )

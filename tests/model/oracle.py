@@ -21,9 +21,10 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reconciler.embedded.node import Node
+from reconciler.embedded.node import Node, Stored
 
 from .knowledge import ImageTold, Knowledge, Look
+from .meaning import means
 from .policies import Book, Version
 
 EPSILON = 1e-6  # seconds
@@ -59,8 +60,15 @@ class History:
 class Oracle:
     """Judges; `violations` must stay empty, `unknowable` counts what nobody could know."""
 
-    def __init__(self, node: Node, book: Book, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        book: Book,
+        clock: Callable[[], float],
+        needed: Callable[[Stored], str | None],
+    ) -> None:
         self.node, self.book, self.clock = node, book, clock
+        self._needed = needed  # by a pod that is bound: the ground truth
         self.knows = Knowledge(node)
         self.history = History(clock)
         self.violations: list[Violation] = []
@@ -143,6 +151,9 @@ class Oracle:
         if next(self.node.users_of(image), None) is not None:
             self.unknowable["in use, unknown to any client"] += 1
             self.history.note("  in use by then, and nobody could know")
+        elif (pod := self._needed(image)) is not None:
+            self.unknowable["awaited, unknown to any client"] += 1
+            self.history.note("  needed, and nobody could know, by pod", pod)
 
     def answered(self, text: str, lost: bool) -> None:
         """The call is over; lost: the runtime went away under it, which refuses nothing."""
@@ -170,6 +181,7 @@ class Oracle:
 
     def _judge(self, key: str, told: ImageTold, look: Look, policy: Version, now: float) -> None:
         self._judge_use(key, told, look)
+        self._judge_pods(key, told, now)
         self._judge_names(key, told, policy, now)
         if policy.system:
             self._judge_system(key, told, look, policy, now)
@@ -199,6 +211,17 @@ class Oracle:
                 self._blame("S1", f"sandbox {box[:8]} runs on it")
         if any(one == key and order > look.order for one, order, _, _ in knows.named):
             self._blame("S1", "an event named it after the listing began")
+
+    def _judge_pods(self, key: str, told: ImageTold, now: float) -> None:
+        """S10: what pods bound here will need, told by a source, by their twins, or not at all."""
+        pods, anywhere = self.knows.pods, self.node.habits.crio
+        for pod, text in pods.waiting(now):
+            if means(text, key, told, anywhere):
+                self._blame("S10", f"pod {pod} was told, and needs {text}")
+        for twin in pods.twins_of(key):
+            self._blame("S10", twin)
+        for start in pods.starts(now):
+            self._blame("S10", start)
 
     def _judge_odd(self, one: str, asked: str, uses: bool, told: ImageTold, look: Look) -> None:
         """S6: a container whose image is not told holds everything, later what it could mean."""

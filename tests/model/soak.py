@@ -60,7 +60,8 @@ def episode(seed: int, folder: Path, tally: Tally, steps: int = EPISODE) -> None
     dice = Random(seed)
     chooser = random.Random(seed + 1)
     moves, weights = list(MOVES), list(MOVES.values())
-    world = World(dice.pick(list(ALL.values())), folder, mute=seed % 4 > 0)
+    source = dice.pick(("", "", "", "socket", "kubelet", "api"))
+    world = World(dice.pick(list(ALL.values())), folder, seed % 4 > 0, source)
     try:
         for _ in range(4):
             pull(world, dice)
@@ -82,7 +83,7 @@ def settle(seed: int, habits: Habits, folder: Path) -> None:
     """A world with troubles, then none: the daemon must go on with its work by itself."""
     random.seed(seed)
     dice = Random(seed)
-    world = World(habits, folder)
+    world = World(habits, folder, source=("", "socket")[seed % 2])
     try:
         world.book.change(minimum_age=3, protect_unpullable=False)
         world.start()

@@ -28,6 +28,7 @@ from reconciler.settings import Settings
 
 from . import moves
 from .oracle import Oracle
+from .pod_moves import Dice
 from .policies import Book, Version
 from .soak import Random
 from .world import CAPACITY, World
@@ -37,21 +38,21 @@ ENOUGH = 3  # removals
 BLINK = 0.3  # seconds after an edit
 
 
-def exclude(world: World, dice: moves.Dice) -> None:
+def exclude(world: World, dice: Dice) -> None:
     """Other exclusions, saved in place or renamed over the old ones."""
     rules = tuple(moves.a_rule(world, dice) for _ in range(dice.number(0, 2)))
     world.book.change(in_place=dice.number(0, 1) > 0, rules=rules)
     world.note("rules:", [rule.text for rule in rules])
 
 
-def fill_up(world: World, dice: moves.Dice) -> None:
+def fill_up(world: World, dice: Dice) -> None:
     """The disk is just above its high mark."""
     images = world.node.used() - world.node.base
     percent = world.book.wanted.high + dice.number(1, 3)
     world.node.base = max(0, CAPACITY * percent // 100 - images)
 
 
-def switch(world: World, dice: moves.Dice) -> None:
+def switch(world: World, dice: Dice) -> None:
     """The mode is observe for a moment."""
     world.book.change(enforce=dice.number(0, 2) > 0)
 
@@ -97,11 +98,11 @@ class Reporting(Calls):
 
     def list_pod_sandbox(self, request: Any) -> pb.ListPodSandboxResponse:
         told = super().list_pod_sandbox(request)
-        self._oracle.knows.sandboxes(list(told.items))
+        self._oracle.knows.sandboxes(list(told.items), self._now())
         return told
 
     def container_status(self, request: Any) -> pb.ContainerStatusResponse:
-        self._oracle.knows.status(request.container_id)
+        self._oracle.knows.status(request.container_id, self._now())
         return super().container_status(request)
 
     def pod_sandbox_status(self, request: Any) -> pb.PodSandboxStatusResponse:
@@ -127,7 +128,7 @@ async def test_no_promise_is_broken_in_real_time(
     folder = tmp_path_factory.mktemp("r")
     node = Node(replace(habits, streams=False), CAPACITY, mountpoint="/images")
     book = Book(folder / "policy.yaml")
-    oracle = Blinking(node, book, time.time)
+    oracle = Blinking(node, book, time.time, lambda image: None)
     oracle.process_begins(ledger=False)
     book.write(Version(minimum_age=0, come_back_for=1, keep_for=1))
     book.looked()

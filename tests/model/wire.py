@@ -273,9 +273,9 @@ class Channel:
         elif name == "ListContainers":
             knows.containers(list(told.containers), answered.at)
         elif name == "ListPodSandbox":
-            knows.sandboxes(list(told.items))
+            knows.sandboxes(list(told.items), self._service.clock())
         elif name == "ContainerStatus":
-            knows.status(request.container_id)
+            knows.status(request.container_id, self._service.clock())
         elif name == "PodSandboxStatus":
             knows.pause(request.pod_sandbox_id)
 
@@ -302,6 +302,7 @@ class Channel:
                 kind = told.container_event_type
                 service.oracle.history.note("  event", (told.container_id[:8], kind))
                 service.oracle.knows.event(told.container_id, kind, payload, service.clock())
+                service.oracle.knows.pods.event(told, service.clock())
                 yield parse(data)
         finally:
             service.streams.close(stream)

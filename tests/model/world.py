@@ -19,6 +19,7 @@ from reconciler import app
 from reconciler.aiokit import Mailbox
 from reconciler.clock import Reading
 from reconciler.cri.client import CriClient
+from reconciler.domain.awaited import WAITED_FOR, Awaited
 from reconciler.domain.decision import Plan
 from reconciler.domain.facts import Fact, Paused, PolicyLoaded, ReclaimAsked, Resumed, UsageSampled
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
@@ -32,9 +33,10 @@ from reconciler.settings import Settings
 from reconciler.sources.policy_file import PolicySource, Signature
 
 from .clockwork import Livelock, VirtualLoop
-from .knowledge import Ages
 from .oracle import Oracle
+from .pods import Kubelet
 from .policies import Book
+from .source import Source
 from .stream import rpc_error
 from .wire import Channel, Service
 
@@ -90,9 +92,10 @@ class Nudged(PolicySource):
 
 
 class World:
-    """Driven from outside, step by step: `advance` lets virtual time pass."""
+    """Driven from outside, step by step: `advance` lets virtual time pass. `source`: who tells the
+    daemon of the node's pods; empty: nobody."""
 
-    def __init__(self, habits: Habits, folder: Path, mute: bool = False) -> None:
+    def __init__(self, habits: Habits, folder: Path, mute: bool = False, source: str = "") -> None:
         self.mute, self.folder = mute, folder
         self.loop = VirtualLoop()
         self.shift = 0.0  # seconds that the wall clock was set forward, in all
@@ -100,7 +103,9 @@ class World:
         self.node = Node(habits, CAPACITY, mountpoint="/images")
         self.node.publish(self.node.pause_name, [layer("pause", 40 * MIB)])
         self.book = Book(folder / "policy.yaml")
-        self.oracle = Oracle(self.node, self.book, self.clock)
+        self.kubelet = Kubelet(self.node, self.clock)
+        self.source = Source(source, self.kubelet, self.clock, self.loop) if source else None
+        self.oracle = Oracle(self.node, self.book, self.clock, self.kubelet.needed)
         self.service = Service(self.node, self.oracle, self.clock, self.loop)
         self.ledger_broken = False
         self.slow_saves: list[float] = []  # seconds that the next ones take
@@ -170,6 +175,8 @@ class World:
     def stop(self, kill: bool = False) -> None:
         """SIGTERM, which waits for a removal in flight; or SIGKILL, which nothing survives."""
         assert self._process is not None
+        if self.source is not None:
+            self.source.ends()
         self.note("the daemon is killed" if kill else "the daemon is stopped")
         if kill and self.channel is not None and self._daemon is not None:
             self._daemon.reconciler.room.save = _saves_nothing
@@ -200,7 +207,7 @@ class World:
         """The state directory is removed under the daemon; what is on disk is what it writes from
         now on."""
         shutil.rmtree(self.folder / "state", ignore_errors=True)
-        self.oracle.knows.on_disk = Ages()
+        self.oracle.knows.forget_disk()
 
     def nudge(self) -> None:
         """The file watcher saw something."""
@@ -224,6 +231,9 @@ class World:
         daemon.policies = room.policies = policies
         room.monotonic = self.loop.time
         room.sample, room.save = self._told(room.sample), self._saving(daemon, room.save)
+        if self.source is not None:
+            daemon.reconciler.state.awaited = Awaited(self.clock() + WAITED_FOR)
+            self.source.begins(mailbox)
         with anyio.CancelScope() as self._scope:
             await app.live(daemon)
 
@@ -261,7 +271,9 @@ class World:
 
     def drained(self, facts: Iterable[Fact]) -> None:
         self.oracle.knows.drained()
+        self.oracle.knows.pods.drained()
         for fact in facts:
+            self.oracle.knows.pods.told(fact)
             if isinstance(fact, UsageSampled):
                 self._measured(fact.sample)
             elif isinstance(fact, PolicyLoaded):
@@ -311,6 +323,9 @@ class World:
         service.streams.odd.clear()
         self.slow_saves.clear()
         self.recover()
+        if self.source is not None:
+            self.source.fates.clear()
+            self.source.tell_all()
         if not self.running:
             self.start()
         self.note("all is calm")

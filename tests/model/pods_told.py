@@ -1,0 +1,275 @@
+"""What the daemon was told of pods that are about to start, for S10: by a source of pods, and by
+the runtime alone. Nothing of the product is asked; templates are read from labels here anew.
+
+Only clear cases count. Twins are pods with one and the same label of a controller; what a twin used
+counts once its image and its sandbox were listed. A start counts if nothing else started lately.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from reconciler.domain.facts import Fact, PodGone, PodsLost, PodsTold, PodTold
+from reconciler.domain.pods import Pod
+
+if TYPE_CHECKING:
+    from .knowledge import Knowledge
+
+EPSILON = 1e-6  # seconds
+KEPT_FOR = 600.0  # seconds that pods count after their source was lost
+LONGEST_START = 5.0
+SETTLED_AFTER = 60.0
+APART = 30.0  # seconds without another start, so that pods' turn to hold can't be over
+READY, DELETED = 0, 3  # SANDBOX_READY, CONTAINER_DELETED_EVENT
+CONTROLLERS = ("pod-template-hash", "controller-revision-hash")
+JOBS = ("batch.kubernetes.io/job-name", "job-name")
+
+
+def template_of(namespace: str, labels: Mapping[str, str]) -> str | None:
+    """What pods are surely made alike from, by their controller's label. A Job of a CronJob, which
+    has the time in its name, is not sure."""
+    for label in (*CONTROLLERS, *JOBS):
+        value = labels.get(label)
+        if value:
+            dated = label in JOBS and re.search(r"-\d{8,10}$", value)
+            return None if dated else f"{namespace} {label.rpartition('/')[2]} {value}"
+    return None
+
+
+@dataclass(frozen=True)
+class Box:
+    """A sandbox as it was told."""
+
+    template: str | None
+    ready: bool
+    uid: str
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A container as it was told: where, its name, and when it was made."""
+
+    id: str
+    sandbox: str
+    name: str
+    made: int  # ns
+    ref: str
+
+
+@dataclass(frozen=True)
+class Used:
+    """What the container of one name that was made last in a template used. Where two were made at
+    once, or the clock was set between them, it is not clear which was the last."""
+
+    container: str
+    made: int
+    clock: float  # how far the clock was set then
+    images: frozenset[str]
+    clear: bool = True
+
+
+@dataclass
+class Twins:
+    """What outlives a restart with its ledger."""
+
+    first: dict[str, float] = field(default_factory=dict)  # when a template was first told of
+    used: dict[tuple[str, str], Used] = field(default_factory=dict)  # by template and container
+
+    def copy(self) -> Twins:
+        return Twins(dict(self.first), dict(self.used))
+
+    def moved(self, step: float) -> Twins:
+        return Twins({key: at + step for key, at in self.first.items()}, dict(self.used))
+
+
+class PodsKnown:
+    """Of one process of the daemon, and of the ledger that it leaves behind."""
+
+    def __init__(self, knows: Knowledge) -> None:
+        self._knows = knows
+        self.on_disk = Twins()
+        self.begin(ledger=False, step=0.0)
+
+    def begin(self, ledger: bool, step: float) -> None:
+        """A new process of the daemon, its clock set by `step` since the ledger was written."""
+        self.twins = self.on_disk.moved(step) if ledger else Twins()
+        if not ledger:
+            self.on_disk = Twins()
+        self.pods: dict[str, Pod] = {}  # as a source told them
+        self._ever_told: set[str] = set()
+        self._lost_at: float | None = None
+        self._boxes: dict[str, Box] | None = None  # of the last complete listing
+        self._next: dict[str, Box] = {}
+        self._next_inside: list[Inside] = []
+        self._listed: dict[str, Inside] = {}
+        self._by_event: dict[str, Box] = {}  # since that listing, by their own events
+        self._carried: dict[str, Box] = {}  # and by those of their containers
+        self._first_told: dict[str, float] = {}
+        self._notes: list[float] = []  # when sandboxes were told that were new, or were so again
+        self._busy: set[str] = set()  # sandboxes in which a container was told
+        self._gone: set[str] = set()
+        self._events: list[tuple[Any, float]] = []  # not drained yet
+
+    # --- a source ------------------------------------------------------------------------------
+
+    def told(self, fact: Fact) -> None:
+        """The loop took a fact of a source's."""
+        if isinstance(fact, PodsTold):
+            self.pods, self._lost_at = {pod.uid: pod for pod in fact.pods}, None
+        elif isinstance(fact, PodTold):
+            self.pods[fact.pod.uid] = fact.pod
+        elif isinstance(fact, PodGone):
+            self.pods.pop(fact.uid, None)
+        elif isinstance(fact, PodsLost) and self._lost_at is None:
+            self._lost_at = fact.at
+        self._ever_told |= self.pods.keys()
+
+    def waiting(self, now: float) -> Iterator[tuple[str, str]]:
+        """Pods that are not finished, and each image that they need."""
+        if self._lost_at is not None and now - self._lost_at >= KEPT_FOR - EPSILON:
+            return
+        for pod in self.pods.values():
+            for need in () if pod.finished else pod.needs:
+                yield pod.name, need.image
+
+    # --- the runtime ---------------------------------------------------------------------------
+
+    def containers(self, answer: Iterable[Any]) -> None:
+        self._next_inside = [_inside(one, one.pod_sandbox_id) for one in answer]
+        self._busy.update(one.sandbox for one in self._next_inside)
+
+    def sandboxes(self, answer: Iterable[Any]) -> None:
+        self._next = {one.id: _box(one) for one in answer}
+
+    def listed(self, at: float) -> None:
+        """A listing is whole."""
+        first, known = self._boxes is None, {**(self._boxes or {}), **self._by_event}
+        self._boxes, self._by_event, self._carried = self._next, {}, {}
+        for one in self._boxes.keys() - known.keys():
+            self._note(one, min(self._boxes[one].created_at, at) if first else at)
+        self._listed = {one.id: one for one in self._next_inside}
+        for inside in self._next_inside:
+            self._learn(inside, self._boxes.get(inside.sandbox), at)
+
+    def event(self, message: Any, at: float) -> None:
+        """An event reached the daemon's reader."""
+        self._events.append((message, at))
+        self._busy.update(message.pod_sandbox_status.id for _ in message.containers_statuses)
+
+    def drained(self) -> None:
+        """The loop took the events."""
+        for message, at in self._events:
+            self._take(message, at)
+        self._events.clear()
+
+    def status(self, container_id: str, at: float) -> None:
+        """ContainerStatus told what a container mounts."""
+        inside = self._listed.get(container_id)
+        if inside is not None and self._boxes is not None:
+            self._learn(inside, self._boxes.get(inside.sandbox), at)
+
+    def saved(self) -> None:
+        self.on_disk = self.twins.copy()
+
+    def forget_disk(self) -> None:
+        self.on_disk = Twins()
+
+    def _take(self, message: Any, at: float) -> None:
+        subject, told = message.container_id, message.pod_sandbox_status
+        if message.container_event_type == DELETED:
+            self._gone.add(subject)
+        elif message.HasField("pod_sandbox_status"):
+            box = _box(told)
+            if told.id not in (self._boxes or ()):
+                self._note(told.id, at)
+            (self._by_event if subject == told.id else self._carried)[told.id] = box
+        boxes = {**self._carried, **self._by_event, **(self._boxes or {})}
+        known = boxes.get(told.id)
+        for one in message.containers_statuses:
+            if known is not None and known.template is not None:
+                self.twins.first.setdefault(known.template, at)
+            inside = _inside(one, told.id)
+            if self._resolves(inside):
+                self._learn(inside, known, at)
+
+    def _note(self, sandbox: str, at: float) -> None:
+        self._first_told.setdefault(sandbox, at)
+        self._notes.append(at)
+
+    def _resolves(self, inside: Inside) -> bool:
+        """Whether the last listing tells which image an event's reference means."""
+        image = self._knows.users.get(inside.id, ("", frozenset()))[0]
+        listed = self._knows.look.images if self._knows.look else None
+        told = (listed or {}).get(image)
+        if told is None or inside.id in self._knows.odd:
+            return False
+        return inside.ref.removeprefix("sha256:") == image or inside.ref in told.digests
+
+    def _learn(self, inside: Inside, box: Box | None, at: float) -> None:
+        """A container of a template uses images, all of which the last listing has."""
+        knows = self._knows
+        if box is None or box.template is None or inside.id not in knows.users:
+            return
+        self.twins.first.setdefault(box.template, at)
+        listed = (knows.look.images if knows.look else None) or {}
+        if inside.id in knows.odd or knows.users[inside.id][0] not in listed:
+            return
+        images = knows.images_of(inside.id) & listed.keys()
+        new = Used(inside.id, inside.made, knows.clocks.get(inside.id, 0.0), images)
+        place = box.template, inside.name
+        known = self.twins.used.get(place)
+        if known is None:
+            self.twins.used[place] = new
+        elif known.container == inside.id:
+            self.twins.used[place] = replace(known, images=known.images | images)
+        elif known.clock != new.clock or known.made == new.made:
+            self.twins.used[place] = replace(new, clear=False)
+        elif new.made > known.made:
+            self.twins.used[place] = replace(new, clear=known.clear)
+
+    # --- what speaks against a removal ---------------------------------------------------------
+
+    def twins_of(self, key: str) -> Iterator[str]:
+        """Pods that are up, of whose template another used an image."""
+        new = {
+            one: box
+            for one, box in {**self._carried, **self._by_event}.items()
+            if one not in self._gone
+        }
+        told = {**new, **(self._boxes or {})}
+        ready = {box.template: one for one, box in told.items() if box.ready}
+        for (template, name), used in self.twins.used.items():
+            if used.clear and key in used.images and template in ready:
+                box = ready[template][:8]
+                yield f"twins of sandbox {box} use it: {template}, {name} {used.container[:8]}"
+
+    def starts(self, now: float) -> Iterator[str]:
+        """Sandboxes that are new, and nothing tells what they need."""
+        boxes = {**(self._boxes or {}), **self._by_event}
+        for one, at in self._first_told.items():
+            box = boxes.get(one)
+            if box is None or not box.ready or one in self._gone or one in self._busy:
+                continue
+            if now - at >= LONGEST_START - EPSILON or box.uid in self._ever_told:
+                continue
+            first = self.twins.first.get(box.template or "", now)
+            if now - first < SETTLED_AFTER - EPSILON and self._alone(at):
+                yield f"sandbox {one[:8]} was told {now - at:.3f} s ago and has no container yet"
+
+    def _alone(self, at: float) -> bool:
+        """Whether no other start was told in the time before one."""
+        return not any(at - APART <= other < at for other in self._notes)
+
+
+def _box(told: Any) -> Box:
+    template = template_of(told.metadata.namespace, told.labels)
+    return Box(template, told.state == READY, told.metadata.uid, told.created_at / 1e9)
+
+
+def _inside(told: Any, sandbox: str) -> Inside:
+    ref = told.image_id or told.image_ref
+    return Inside(told.id, sandbox, told.metadata.name, told.created_at, ref)
