@@ -109,9 +109,12 @@ def settle(seed: int, habits: Habits, folder: Path, churn: bool = False) -> None
         world.node.base = full - world.node.used()
         before = world.oracle.removals
         for _ in range(CHURNS if churn else 0):
-            run_pod(world, dice)
             pods_go_on(world, dice)
-            world.node.base += max(0, full - world.node.used())
+            for box in list(world.node.sandboxes.values())[:-3]:
+                if box.uid not in world.kubelet.pods:
+                    world.node.remove_pod(box.id, world.clock())
+            world.node.run_pod(f"new-{dice.number(0, 10**9)}", world.clock())
+            world.node.base += full - world.node.used()
             world.advance(2.0)
         if not churn:
             world.advance(900.0)
