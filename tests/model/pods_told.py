@@ -1,5 +1,5 @@
 """What the daemon was told of pods that are about to start, for S10: by a source of pods, and by
-the runtime alone. Nothing of the product is asked; templates are read from labels here anew.
+the runtime alone. Nothing of the product is asked.
 
 Only clear cases count. Twins are pods with one and the same label of a controller; what a twin used
 counts once its image and its sandbox were listed. A start counts if nothing else started lately.
@@ -7,13 +7,14 @@ counts once its image and its sandbox were listed. A start counts if nothing els
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.facts import Fact, PodGone, PodsLost, PodsTold, PodTold
 from reconciler.domain.pods import Pod
+
+from .twins import Box, Inside, Twins, Used, box_of, inside_of
 
 if TYPE_CHECKING:
     from .knowledge import Knowledge
@@ -23,67 +24,7 @@ KEPT_FOR = 600.0  # seconds that pods count after their source was lost
 LONGEST_START = 5.0
 SETTLED_AFTER = 60.0
 APART = 30.0  # seconds without another start, so that pods' turn to hold can't be over
-READY, DELETED = 0, 3  # SANDBOX_READY, CONTAINER_DELETED_EVENT
-CONTROLLERS = ("pod-template-hash", "controller-revision-hash")
-JOBS = ("batch.kubernetes.io/job-name", "job-name")
-
-
-def template_of(namespace: str, labels: Mapping[str, str]) -> str | None:
-    """What pods are surely made alike from, by their controller's label. A Job of a CronJob, which
-    has the time in its name, is not sure."""
-    for label in (*CONTROLLERS, *JOBS):
-        value = labels.get(label)
-        if value:
-            dated = label in JOBS and re.search(r"-\d{8,10}$", value)
-            return None if dated else f"{namespace} {label.rpartition('/')[2]} {value}"
-    return None
-
-
-@dataclass(frozen=True)
-class Box:
-    """A sandbox as it was told."""
-
-    template: str | None
-    ready: bool
-    uid: str
-    created_at: float
-
-
-@dataclass(frozen=True)
-class Inside:
-    """A container as it was told: where, its name, and when it was made."""
-
-    id: str
-    sandbox: str
-    name: str
-    made: int  # ns
-    ref: str
-
-
-@dataclass(frozen=True)
-class Used:
-    """What the container of one name that was made last in a template used. Where two were made at
-    once, or the clock was set between them, it is not clear which was the last."""
-
-    container: str
-    made: int
-    clock: float  # how far the clock was set then
-    images: frozenset[str]
-    clear: bool = True
-
-
-@dataclass
-class Twins:
-    """What outlives a restart with its ledger."""
-
-    first: dict[str, float] = field(default_factory=dict)  # when a template was first told of
-    used: dict[tuple[str, str], Used] = field(default_factory=dict)  # by template and container
-
-    def copy(self) -> Twins:
-        return Twins(dict(self.first), dict(self.used))
-
-    def moved(self, step: float) -> Twins:
-        return Twins({key: at + step for key, at in self.first.items()}, dict(self.used))
+DELETED = 3  # CONTAINER_DELETED_EVENT
 
 
 class PodsKnown:
@@ -139,11 +80,11 @@ class PodsKnown:
     # --- the runtime ---------------------------------------------------------------------------
 
     def containers(self, answer: Iterable[Any]) -> None:
-        self._next_inside = [_inside(one, one.pod_sandbox_id) for one in answer]
+        self._next_inside = [inside_of(one, one.pod_sandbox_id) for one in answer]
         self._busy.update(one.sandbox for one in self._next_inside)
 
     def sandboxes(self, answer: Iterable[Any]) -> None:
-        self._next = {one.id: _box(one) for one in answer}
+        self._next = {one.id: box_of(one) for one in answer}
 
     def listed(self, at: float) -> None:
         """A listing is whole."""
@@ -183,7 +124,7 @@ class PodsKnown:
         if message.container_event_type == DELETED:
             self._gone.add(subject)
         elif message.HasField("pod_sandbox_status"):
-            box = _box(told)
+            box = box_of(told)
             if told.id not in (self._boxes or ()):
                 self._note(told.id, at)
             (self._by_event if subject == told.id else self._carried)[told.id] = box
@@ -192,7 +133,7 @@ class PodsKnown:
         for one in message.containers_statuses:
             if known is not None and known.template is not None:
                 self.twins.first.setdefault(known.template, at)
-            inside = _inside(one, told.id)
+            inside = inside_of(one, told.id)
             if self._resolves(inside):
                 self._learn(inside, known, at)
 
@@ -263,13 +204,3 @@ class PodsKnown:
     def _alone(self, at: float) -> bool:
         """Whether no other start was told in the time before one."""
         return not any(at - APART <= other < at for other in self._notes)
-
-
-def _box(told: Any) -> Box:
-    template = template_of(told.metadata.namespace, told.labels)
-    return Box(template, told.state == READY, told.metadata.uid, told.created_at / 1e9)
-
-
-def _inside(told: Any, sandbox: str) -> Inside:
-    ref = told.image_id or told.image_ref
-    return Inside(told.id, sandbox, told.metadata.name, told.created_at, ref)
