@@ -262,7 +262,8 @@ def _note_template(
     if keys:
         used = Used(container.created_at, (*keys, *tags))
         state.templates.note(sandbox.template, container.name, used, at)
-    if len(keys) < len(used_keys) or container.id in graph.untold:
+    unsure = container.id in graph.untold or container.id in state.asks_volumes
+    if unsure or len(keys) < len(used_keys):
         noted.discard(container.id)
     elif keys:
         noted.add(container.id)

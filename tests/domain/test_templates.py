@@ -28,7 +28,18 @@ from reconciler.domain.templates import (
     Templates,
     template_of,
 )
-from tests.builders import DAY, T0, container, image, listed, sandbox, state_of, usage, volume
+from tests.builders import (
+    CONTAINERD_2,
+    DAY,
+    T0,
+    container,
+    image,
+    listed,
+    sandbox,
+    state_of,
+    usage,
+    volume,
+)
 
 INIT, MAIN, OTHER, MODEL = (image(name) for name in ("init:v1", "app:v1", "other:v1", "model:v1"))
 WEB = Template("default/pod-template-hash=7d4b9", exact=True)
@@ -247,6 +258,18 @@ def test_a_list_that_lacks_what_is_mounted_for_a_moment_costs_no_memory_of_it() 
     absorb(listed(images, (first,), (FIRST,), at=T0 + 30), state)
     for at in (T0 + 60, NOW, NOW + 60):
         absorb(listed(images, (), (SECOND,), at=at), state)
+    assert free(state) == {"reg.example/other:v1"}
+
+
+def test_what_an_event_says_is_mounted_is_remembered() -> None:
+    """The container was listed before, and nothing had told its mounts by then."""
+    images, first = (MAIN, MODEL, OTHER), made("app", MAIN, FIRST, volumes=None)
+    state = state_of(images, (first,), (FIRST,), version=CONTAINERD_2)
+    mounting = replace(first, volumes=(volume(MODEL.id),))
+    told = ContainerEvent(first.id, EventKind.STARTED, T0, FIRST, (mounting,))
+    absorb(ContainerChanged(told, T0 + 1), state)
+    for at in (T0 + 60, NOW, NOW + 60):
+        absorb(listed(images, (), (SECOND,), at=at, version=CONTAINERD_2), state)
     assert free(state) == {"reg.example/other:v1"}
 
 
