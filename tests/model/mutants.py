@@ -282,10 +282,14 @@ def _one_container_stands_for_all(patch: Patch) -> None:
 MUTANTS = (
     Mutant("images in use are free", ("S1",), _without(Kind.IN_USE)),
     Mutant("exited containers are no users", ("S1",), _exited_are_no_users),
-    Mutant("image volumes are not asked for", ("S1", "S3", "S5"), _volumes_are_not_asked_for),
+    Mutant(
+        "image volumes are not asked for", ("S1", "S3", "S5", "S10"), _volumes_are_not_asked_for
+    ),
     Mutant("names asked for do not count", ("S1",), _names_asked_for_do_not_count),
-    Mutant("events change nothing", ("S1", "S3", "S5"), _events_change_nothing),
-    Mutant("no last look before the call", ("S1", "S3", "S4", "S5", "S6", "S7"), _no_last_look),
+    Mutant("events change nothing", ("S1", "S3", "S5", "S10"), _events_change_nothing),
+    Mutant(
+        "no last look before the call", ("S1", "S3", "S4", "S5", "S6", "S7", "S10"), _no_last_look
+    ),
     Mutant("pause images are not known", ("S1", "S3"), _without(Kind.SANDBOX)),
     Mutant("pins do not count", ("S2",), _without(Kind.PINNED)),
     Mutant("system images are any images", ("S3",), _without(Kind.SYSTEM)),
@@ -301,7 +305,7 @@ MUTANTS = (
     Mutant("uses are not remembered", ("S5",), _uses_are_not_remembered),
     Mutant("a bad policy means defaults", ("S4", "S5", "S6", "S7"), _bad_policy_means_defaults),
     Mutant("odd containers hold nothing", ("S6",), _odd_containers_hold_nothing),
-    Mutant("one listing for all removals", ("S1", "S6", "S8"), _one_listing_for_all),
+    Mutant("one listing for all removals", ("S1", "S6", "S8", "S10"), _one_listing_for_all),
     Mutant("observe is enforce", ("S7",), _observe_is_enforce),
     Mutant("once too full, always too full", ("S7",), _once_too_full_always_too_full),
     Mutant("everything is due", ("S7",), _everything_is_due),

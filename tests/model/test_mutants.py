@@ -36,6 +36,6 @@ def test_the_oracle_sees_a_seeded_bug(
             found = survived(seed, tmp_path / str(seed))
             if found is not None:
                 print(f"world {seed}: {found}")
-                assert found.startswith(mutant.breaks), found
+                assert found.split(maxsplit=1)[0] in mutant.breaks, found
                 return
     pytest.fail(f"{mutant.name}: nothing was seen in {WORLDS} worlds")
