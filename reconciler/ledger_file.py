@@ -307,13 +307,18 @@ def _record(row: list[Any], now: float) -> ImageRecord:
 
 
 def _used_text(record: TemplateRecord) -> str:
-    return json.dumps({container: used.images for container, used in record.used.items()})
+    """When a container was made is kept as the runtime says it, and never moved along: by that it
+    is compared with those that are still there."""
+    used = record.used.items()
+    return json.dumps({container: [one.made_at, *one.images] for container, one in used})
 
 
 def _used(text: str) -> dict[str, Used]:
-    """When its container was made is not kept: whatever is seen after a restart is newer."""
     told = json.loads(text).items()
-    return {container: Used(0.0, tuple(map(str, images))) for container, images in told}
+    return {
+        container: Used(float(made_at), tuple(map(str, images)))
+        for container, (made_at, *images) in told
+    }
 
 
 def _counts(text: str) -> tuple[float, ...]:

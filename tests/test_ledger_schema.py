@@ -103,8 +103,7 @@ def test_everything_that_is_saved_is_loaded_again(tmp_path: Path) -> None:
     templates = {"shop/pod-template-hash=1": web}
     ledger.save(Changes({"k": record, "g": ghost}, {}, {"reg/app:v#": arrival}, log, {**templates}))
     ledger.close()
-    # Whatever is seen after a restart is newer than what was remembered.
-    told_of = {"app": Used(0.0, ("k", "app:v1")), "side": Used(0.0, ("s",))}
+    told_of = {"app": Used(T0 + 3, ("k", "app:v1")), "side": Used(T0, ("s",))}
     remembered = {"shop/pod-template-hash=1": TemplateRecord(T0, T0 + 5, told_of)}
     expected = Remembered(
         {"k": record}, {"g": ghost}, {}, {"reg/app:v#": arrival}, {"c2": "k"}, remembered

@@ -20,6 +20,9 @@ from .inventory import Sandbox
 LONGEST_START = 5.0  # seconds from a sandbox to its first container, if no image is pulled
 AFTER_FIRST = 1.0  # seconds from the first container to the others that start at once
 LONGEST_STRETCH = 15.0  # seconds that pods may hold removal without a pause, and then not
+PAUSE = (
+    2.0  # seconds that make a pause: pods that only lists tell are told late, one after the other
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,10 @@ class Starts:
         removal without a pause: `counting` is when the last of them, as known now, is done."""
         for sandbox_id in [one for one, start in self._starts.items() if now >= start.until]:
             del self._starts[sandbox_id]
-        if counting > now >= self._until:
+        if counting <= now:
+            self._until = min(self._until, now)
+            return
+        if now >= self._until + PAUSE:
             self._began = now
         self._until = counting
 

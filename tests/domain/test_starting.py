@@ -158,6 +158,18 @@ def test_a_node_on_which_pods_come_all_the_time_still_reclaims() -> None:
     assert found == [True] * turn + [False] * turn + [True] * turn + [False] * turn
 
 
+def test_pods_that_only_lists_tell_still_leave_time_to_reclaim() -> None:
+    """Without events each look finds pods that came since the last one, just as its own time is
+    over: nobody has seen a moment without any."""
+    state, found = calm(), []
+    for number in range(12):
+        now = NOW + number * LONGEST_START
+        look(state, now, boxes=(sandbox(f"job{number}x"),))
+        found.append(held(state, now))
+    turn = int(LONGEST_STRETCH / LONGEST_START)
+    assert found == ([True] * turn + [False] * turn) * 2
+
+
 def test_pods_that_come_now_and_then_have_their_moment_each() -> None:
     """One every seven seconds: each is waited for, and there is time between them."""
     state = calm()

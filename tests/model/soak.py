@@ -18,16 +18,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from reconciler.domain.facts import Resumed
 from reconciler.embedded.habits import ALL, Habits
 from reconciler.embedded.node import layer
 
 from .clockwork import virtual
 from .moves import MOVES, fill, pull, run_pod
+from .pod_moves import pods_go_on
 from .policies import Version
 from .world import CAPACITY, MIB, Broken, World
 
 T = TypeVar("T")
 EPISODE = 300  # steps of one world
+CHURNS = 100  # pods, one every two seconds
 TROUBLES = 150  # steps before the calm
 
 
@@ -79,8 +82,9 @@ def episode(seed: int, folder: Path, tally: Tally, steps: int = EPISODE) -> None
         world.close()
 
 
-def settle(seed: int, habits: Habits, folder: Path) -> None:
-    """A world with troubles, then none: the daemon must go on with its work by itself."""
+def settle(seed: int, habits: Habits, folder: Path, churn: bool = False) -> None:
+    """A world with troubles, then none: the daemon must go on with its work by itself. `churn`: the
+    disk stays full, and pods come and go without a moment in which none is about to start."""
     random.seed(seed)
     dice = Random(seed)
     world = World(habits, folder, source=("", "socket")[seed % 2])
@@ -91,16 +95,29 @@ def settle(seed: int, habits: Habits, folder: Path) -> None:
         for move in random.Random(seed + 1).choices(moves, weights, k=TROUBLES):
             move(world, dice)
         world.calm()
+        world.command(Resumed)
+        if churn:
+            world.advance(900.0)  # calls that hang come to their end, doubts narrow
         for number in range(6):
             name = f"registry.example.com/new/{number}:v1"
             world.node.publish(name, [layer(name, 100 * MIB)])
             world.node.pull(name, world.clock())
         world.book.write(Version(minimum_age=3, high=62, low=61, come_back_for=0))
         world.nudge()
+        full = CAPACITY * 625 // 1000
         world.node.base = 0
-        world.node.base = CAPACITY * 625 // 1000 - world.node.used()
+        world.node.base = full - world.node.used()
         before = world.oracle.removals
-        world.advance(900.0)
+        for _ in range(CHURNS if churn else 0):
+            pods_go_on(world, dice)
+            for box in list(world.node.sandboxes.values())[:-3]:
+                if box.uid not in world.kubelet.pods:
+                    world.node.remove_pod(box.id, world.clock())
+            world.node.run_pod(f"new-{dice.number(0, 10**9)}", world.clock())
+            world.node.base += full - world.node.used()
+            world.advance(2.0)
+        if not churn:
+            world.advance(900.0)
         assert world.oracle.removals > before, f"nothing was removed\n{world.oracle.history}"
     finally:
         world.close()

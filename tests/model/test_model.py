@@ -50,6 +50,15 @@ def test_work_resumes_when_all_troubles_are_over(habits: object, tmp_path: Path)
         settle(list(ALL.values()).index(habits), habits, tmp_path)  # type: ignore[arg-type] # Habits
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("habits", ALL.values(), ids=ALL)
+def test_work_goes_on_while_pods_come_and_go(habits: object, seed: int, tmp_path: Path) -> None:
+    """Pods that are about to start go first, and still leave half of the time to the reclaim."""
+    with virtual():
+        settle(100 + seed, habits, tmp_path, churn=True)  # type: ignore[arg-type] # Habits
+
+
 class Drawn:
     """Dice that hypothesis throws, so that it can throw smaller ones."""
 
