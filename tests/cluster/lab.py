@@ -1,0 +1,153 @@
+"""The cluster with its registry, images and disk, as a scenario uses them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import grpc
+
+from reconciler.embedded._pb import workload_pb2 as pb
+from tests.real.chaos_observer import Observer
+from tests.real.images import MEBIBYTE, Registry, until
+
+from .api import Api, Refused
+from .control import CONTAINERD, Node
+from .daemonset import HIGH, LOW, DaemonSet
+from .sandbox import IMAGES
+
+FILLER = IMAGES / "filler"
+STOCK, SIZE = 40, 8 * MEBIBYTE  # old unused images; on disk each takes twice its size
+OVER = 8 * MEBIBYTE  # how far usage is brought over the high mark
+PODS = "/api/v1/namespaces/default/pods"
+
+
+@dataclass
+class Figure:
+    """One result; `good` None: told for information."""
+
+    scenario: str
+    mode: str
+    name: str
+    value: str
+    target: str = ""
+    good: bool | None = None
+
+
+@dataclass
+class Lab:
+    """All that a scenario may use."""
+
+    node: Node
+    registry: Registry
+    daemon: DaemonSet
+    figures: list[Figure] = field(default_factory=list)
+
+    @property
+    def api(self) -> Api:
+        return self.node.api
+
+    def stock(self) -> dict[str, str]:
+        """The old images, by name, with their ids: here, unused; those that are missing are
+        pulled as somebody else's."""
+        names = self.registry.stock(STOCK, SIZE)
+        with ThreadPoolExecutor(2) as pool:
+            return dict(zip(names, pool.map(self.pulled, names), strict=True))
+
+    def pulled(self, name: str) -> str:
+        """The id of an image that is here, or is pulled now."""
+        driver = self.node.workload.driver
+        answer = driver.call("ImageStatus", image=pb.ImageSpec(image=name))
+        return str(answer.image.id) if answer.HasField("image") else self.node.workload.pull(name)
+
+    def present(self, image_id: str) -> bool:
+        return self.node.workload.has(image_id)
+
+    @contextlib.contextmanager
+    def pressure(self) -> Iterator[None]:
+        """Usage over the high mark by somebody else's file, until the end of the block."""
+        missing = mark(HIGH) + OVER - self.used()
+        assert missing > 0, f"{self.used() / MEBIBYTE:.0f} MiB in use already"
+        self.fill(missing)
+        try:
+            yield
+        finally:
+            FILLER.unlink(missing_ok=True)
+
+    def fill(self, size: int) -> None:
+        """Makes somebody else's file longer by so many bytes."""
+        with FILLER.open("ab") as file:
+            os.posix_fallocate(file.fileno(), file.tell(), size)
+
+    def used(self) -> int:
+        """In use on the image filesystem, as the operator's contract counts it."""
+        found = os.statvfs(IMAGES)
+        return (found.f_blocks - found.f_bavail) * found.f_frsize
+
+    @property
+    def low(self) -> int:
+        return mark(LOW)
+
+    def sandboxes(self) -> dict[str, float]:
+        """When the newest sandbox of each pod here was made, by the pod's name."""
+        listed = self.node.workload.driver.call("ListPodSandbox").items
+        found: dict[str, float] = {}
+        for box in sorted(listed, key=lambda one: one.created_at):
+            found[box.metadata.name] = box.created_at / 1e9
+        return found
+
+    def running(self) -> dict[str, str]:
+        """The image id of every running container, by pod and container ("pod/main")."""
+        listed = self.node.workload.driver.call("ListContainers").containers
+        return {
+            f"{one.labels['io.kubernetes.pod.name']}/{one.metadata.name}": one.image_ref
+            for one in listed
+            if one.state == pb.CONTAINER_RUNNING
+        }
+
+    def remove_pods(self, patience: float = 90.0) -> None:
+        """Deletes all pods of the default namespace, and waits until the node has none of them."""
+        for pod in self.api.get(PODS)["items"]:
+            self.api.delete(f"{PODS}/{pod['metadata']['name']}")
+        until(lambda: not self._left(), patience, lambda: f"pods do not end: {self._left()}")
+
+    def _left(self) -> list[str]:
+        with contextlib.suppress(grpc.RpcError, Refused):
+            listed = self.node.workload.driver.call("ListPodSandbox").items
+            here = [box.metadata.name for box in listed if box.metadata.namespace == "default"]
+            return here + [one["metadata"]["name"] for one in self.api.get(PODS)["items"]]
+        return ["unknown"]
+
+    @contextlib.contextmanager
+    def observed(self) -> Iterator[Observer]:
+        """Books on who uses which image, kept apart from the daemon."""
+        observer = Observer(str(CONTAINERD), f"{self.registry.address}/pause:3.10", False)
+        observer.start()
+        try:
+            yield observer
+        finally:
+            observer.end()
+        if observer.failure is not None:
+            raise observer.failure
+
+    def tell(
+        self, scenario: str, name: str, value: object, target: str = "", good: bool | None = None
+    ) -> None:
+        """Notes a figure of the mode that runs."""
+        figure = Figure(scenario, self.daemon.mode, name, str(value), target, good)
+        self.figures.append(figure)
+        sign = {True: "ok", False: "MISSED", None: ""}[good]
+        print(f"  {name}: {value} {f'({target})' if target else ''} {sign}".rstrip(), flush=True)
+
+
+def mark(text: str) -> int:
+    """Bytes of a mark of the policy."""
+    return int(text.removesuffix("Mi")) * MEBIBYTE
+
+
+def namespace_ready(api: Api) -> bool:
+    """Whether pods may be made in the default namespace: its account has to be there first."""
+    return api.exists("/api/v1/namespaces/default/serviceaccounts/default")

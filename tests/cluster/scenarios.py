@@ -1,0 +1,9 @@
+"""The scenarios by name, in the order they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .lab import Lab
+
+SCENARIOS: dict[str, Callable[[Lab], None]] = {}
