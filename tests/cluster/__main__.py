@@ -41,7 +41,8 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell had it ignored
         signal.signal(number, lambda *_: sys.exit(130))
     chosen = ",".join(arguments.scenarios or SCENARIOS)
-    return run_inside([",".join(arguments.pods), chosen], arguments.minutes * 60)
+    words = [",".join(arguments.pods), chosen, str(arguments.enough)]
+    return run_inside(words, arguments.minutes * 60)
 
 
 def _arguments() -> argparse.Namespace:
@@ -49,6 +50,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
     parser.add_argument("--pods", type=_modes, default=_default(), help=", ".join(MODES))
     parser.add_argument("--minutes", type=float, default=90, help="given up after so many")
+    parser.add_argument("--enough", type=int, default=300, help="pods in a race")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.scenarios if name not in SCENARIOS]
     if unknown:

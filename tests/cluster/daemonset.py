@@ -22,7 +22,7 @@ TODAY = "today"  # the mode of a daemon that has no --pods: no argument is given
 NAMESPACE = "/api/v1/namespaces/reconciler"
 SET = "/apis/apps/v1/namespaces/reconciler/daemonsets/reconciler"
 STATE = Path("/var/lib/reconciler")
-HIGH, LOW = "1300Mi", "980Mi"
+HIGH, LOW = "1300Mi", "1020Mi"
 POLICY = f"""apiVersion: reconciler/v1
 kind: ImagePolicy
 mode: enforce
@@ -93,6 +93,11 @@ class DaemonSet:
             one["at"] = seconds(one["timestamp"])
         return [one for one in found if one["at"] >= since and event in (None, one["event"])]
 
+    def tail(self) -> str:
+        """The end of its log, and what it says of itself, for a failure's text."""
+        lines = [" ".join(f"{k}={v}" for k, v in line.items()) for line in self.lines()[-12:]]
+        return "\n".join([*lines, json.dumps(self.status())])
+
     def status(self) -> Json:
         """/api/v1/status."""
         connection = http.client.HTTPConnection(self._pod["status"]["podIP"], 9723, timeout=5)
@@ -124,6 +129,7 @@ class DaemonSet:
                 container["image"] = self._image
                 # 1.20 refuses it: a probe has a grace period of its own from 1.21 on.
                 container["livenessProbe"].pop("terminationGracePeriodSeconds", None)
+                container["args"].append("--log-format=json")  # lines that can be read back
                 if self.mode != TODAY:
                     container["args"].append(f"--pods={self.mode}")
         return documents

@@ -1,4 +1,4 @@
-"""PID 1 of the sandbox: `python -m tests.cluster.inside HOME MODES SCENARIOS [NAME=VALUE ...]`,
+"""PID 1 of the sandbox: `python -m tests.cluster.inside HOME MODES SCENARIOS ENOUGH`,
 started by `tests.cluster.sandbox.run_inside` and by nobody else."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .sandbox import as_first_process, furnish
 from .scenarios import SCENARIOS
 
 
-def main(home: Path, modes: list[str], chosen: list[str]) -> int:
+def main(home: Path, modes: list[str], chosen: list[str], enough: int) -> int:
     """Brings the cluster up, runs every scenario in every mode, and tells how it went."""
     began = time.monotonic()
     with Registry(home / "registry") as registry:
@@ -29,7 +29,7 @@ def main(home: Path, modes: list[str], chosen: list[str]) -> int:
         until(lambda: namespace_ready(node.api), 60, "no service account is made")
         print(f"the node is Ready after {time.monotonic() - began:.0f} s", flush=True)
         daemon = DaemonSet(node.api, node.certificates.kubeconfig("admin"), image)
-        lab = Lab(node, registry, daemon)
+        lab = Lab(node, registry, daemon, enough)
         for mode in modes:
             took = daemon.start(mode)
             print(f"--pods={mode}: the DaemonSet is Ready after {took:.0f} s", flush=True)
@@ -61,4 +61,4 @@ if __name__ == "__main__":
     place = Path(sys.argv[1])
     furnish(place)
     words = [argument.split(",") if argument else [] for argument in sys.argv[2:4]]
-    sys.exit(as_first_process(lambda: main(place, words[0], words[1])))
+    sys.exit(as_first_process(lambda: main(place, words[0], words[1], int(sys.argv[4]))))

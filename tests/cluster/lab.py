@@ -20,7 +20,7 @@ from .daemonset import HIGH, LOW, DaemonSet
 from .sandbox import IMAGES
 
 FILLER = IMAGES / "filler"
-STOCK, SIZE = 40, 8 * MEBIBYTE  # old unused images; on disk each takes twice its size
+STOCK, SIZE = 40, 6 * MEBIBYTE  # old unused images; on disk each takes twice its size
 OVER = 8 * MEBIBYTE  # how far usage is brought over the high mark
 PODS = "/api/v1/namespaces/default/pods"
 
@@ -44,6 +44,7 @@ class Lab:
     node: Node
     registry: Registry
     daemon: DaemonSet
+    enough: int = 300  # pods that a race takes
     figures: list[Figure] = field(default_factory=list)
 
     @property

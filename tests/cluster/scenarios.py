@@ -5,5 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .lab import Lab
+from .race import race
 
-SCENARIOS: dict[str, Callable[[Lab], None]] = {}
+SCENARIOS: dict[str, Callable[[Lab], None]] = {"race": race}
