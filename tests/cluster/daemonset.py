@@ -22,7 +22,8 @@ TODAY = "today"  # the mode of a daemon that has no --pods: no argument is given
 NAMESPACE = "/api/v1/namespaces/reconciler"
 SET = "/apis/apps/v1/namespaces/reconciler/daemonsets/reconciler"
 STATE = Path("/var/lib/reconciler")
-HIGH, LOW = "1300Mi", "1020Mi"
+HIGH, LOW = "1300Mi", "1120Mi"
+VICTIM = "victim-"  # what the names of images that go first begin with
 POLICY = f"""apiVersion: reconciler/v1
 kind: ImagePolicy
 mode: enforce
@@ -31,6 +32,10 @@ watermarks:
   low: {LOW}
 minimumAge: 5s
 comeBackFor: 0s
+importance:
+- images: ["{{registry}}/{VICTIM}*"]
+  tier: scratch
+  reason: the first to go, unless something keeps it
 """
 # Kubelet before 1.32 knows one permission for all but a few of its paths, and asks for that one:
 # a manifest that grants the finer nodes/pods is not enough on an old kubelet.
@@ -109,6 +114,11 @@ class DaemonSet:
         return found
 
     @property
+    def alone(self) -> bool:
+        """Whether nobody but the runtime tells of pods."""
+        return self.mode in {TODAY, "off"}
+
+    @property
     def address(self) -> str:
         return str(self._pod["status"]["podIP"])
 
@@ -123,7 +133,7 @@ class DaemonSet:
         )
         for one in documents:
             if one["kind"] == "ConfigMap":
-                one["data"]["policy.yaml"] = POLICY
+                one["data"]["policy.yaml"] = POLICY.format(registry=self._image.partition("/")[0])
             if one["kind"] == "DaemonSet":
                 (container,) = one["spec"]["template"]["spec"]["containers"]
                 container["image"] = self._image

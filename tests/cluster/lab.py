@@ -14,7 +14,7 @@ from reconciler.embedded._pb import workload_pb2 as pb
 from tests.real.chaos_observer import Observer
 from tests.real.images import MEBIBYTE, Registry, until
 
-from .api import Api, Refused
+from .api import Api
 from .control import CONTAINERD, Node
 from .daemonset import HIGH, LOW, DaemonSet
 from .sandbox import IMAGES
@@ -101,26 +101,28 @@ class Lab:
         return found
 
     def running(self) -> dict[str, str]:
-        """The image id of every running container, by pod and container ("pod/main")."""
+        """The image id of every running container, by the container's id."""
         listed = self.node.workload.driver.call("ListContainers").containers
-        return {
-            f"{one.labels['io.kubernetes.pod.name']}/{one.metadata.name}": one.image_ref
-            for one in listed
-            if one.state == pb.CONTAINER_RUNNING
-        }
+        return {one.id: one.image_ref for one in listed if one.state == pb.CONTAINER_RUNNING}
 
     def remove_pods(self, patience: float = 90.0) -> None:
-        """Deletes all pods of the default namespace, and waits until the node has none of them."""
+        """Deletes all pods of the default namespace, and what the node has of them. Kubelet would
+        leave sandboxes and ended containers, which use their images, for a minute."""
         for pod in self.api.get(PODS)["items"]:
             self.api.delete(f"{PODS}/{pod['metadata']['name']}")
-        until(lambda: not self._left(), patience, lambda: f"pods do not end: {self._left()}")
+        with ThreadPoolExecutor(4) as pool:
+            until(lambda: self._swept(pool), patience, "pods do not end")
 
-    def _left(self) -> list[str]:
-        with contextlib.suppress(grpc.RpcError, Refused):
-            listed = self.node.workload.driver.call("ListPodSandbox").items
-            here = [box.metadata.name for box in listed if box.metadata.namespace == "default"]
-            return here + [one["metadata"]["name"] for one in self.api.get(PODS)["items"]]
-        return ["unknown"]
+    def _swept(self, pool: ThreadPoolExecutor) -> bool:
+        """Removes what is there; whether nothing was."""
+        listed = self.node.workload.driver.call("ListPodSandbox").items
+        here = [box.id for box in listed if box.metadata.namespace == "default"]
+        list(pool.map(self._sweep, here))
+        return not here
+
+    def _sweep(self, sandbox: str) -> None:
+        with contextlib.suppress(grpc.RpcError):  # kubelet is at it too
+            self.node.workload.remove_pod(sandbox)
 
     @contextlib.contextmanager
     def observed(self) -> Iterator[Observer]:

@@ -1,7 +1,7 @@
 """Pods that are bound while images are being removed: does what they are about to need stay?
 
 In every round 40 old images lie unused, usage crosses the high mark, and as soon as the first image
-goes, 22 pods that ask for some of them (IfNotPresent) are made within 3 seconds, half of them bound
+goes, 20 pods that ask for some of them (IfNotPresent) are made within 3 seconds, half of them bound
 by the scheduler. What counts is the moment at which the daemon could know of a pod: with a source
 of pods when the pod is bound, with the runtime alone when its sandbox is made. What went before
 that nobody could have kept; it is counted apart.
@@ -19,16 +19,14 @@ from typing import Any
 from tests.real.chaos_observer import Observer
 from tests.real.images import until
 
-from .daemonset import TODAY
 from .lab import Lab
 from .watching import Story, Watcher, pod
 
-AT_ONCE = 22  # pods of a round
+AT_ONCE = 20  # pods of a round
 WITHIN = 3.0  # seconds
 OLD = 6.0  # seconds until an image is older than the policy's minimumAge
 PATIENCE = 60.0  # seconds until a pod that does not run counts as stuck
 ROUNDS = 40  # at the most
-ALONE = {TODAY, "off"}  # modes in which only the runtime tells
 
 
 @dataclass
@@ -83,19 +81,21 @@ def one_round(
         stories = []
         for number, name in enumerate(names):
             time.sleep(max(0.0, first + WITHIN * number / AT_ONCE - time.time()))
-            word = f"race-{tally.rounds}-{number}"
+            word = f"race{tally.rounds}p{number}"  # of no template, by its name
             stories.append(watcher.make(pod(word, name, direct=bool(number % 2))))
         tally.stuck += [one.name for one in watcher.wait_running(stories, PATIENCE)]
-        time.sleep(1.0)  # the last events, and some more looks of the observer
+        watcher.wait_told(stories)
         boxes, running = lab.sandboxes(), lab.running()
         here = lab.node.workload.images().keys()
     removals = removal_times(lab.daemon.lines("removing", began))
     lasted = [at for times in removals.values() for at in times]
+    low = [line["at"] for line in lab.daemon.lines("reached-low", began)]
+    over = min(low, default=float("inf"))
     tally.removals += len(lasted)
     tally.missing |= {name for name, image in running.items() if image not in here}
     tally.missing |= {container for container, _ in observer.books.missing}
     for story in stories:
-        if story.bound_at is None or not min(lasted) <= story.bound_at <= max(lasted):
+        if story.bound_at is None or not min(lasted) <= story.bound_at <= over:
             tally.outside += 1
             continue
         gone = min(removals.get(stock[story.image], []), default=float("inf"))
@@ -119,7 +119,7 @@ def removal_times(lines: list[dict[str, Any]]) -> dict[str, list[float]]:
 
 def report(lab: Lab, tally: Tally) -> None:
     """The figures, against the targets."""
-    alone = lab.daemon.mode in ALONE
+    alone = lab.daemon.alone
     limit = 5.0 if alone else 1.0
     count = len(tally.told)
     early = [one for one in tally.told if one.gone_at < one.story.created_at]

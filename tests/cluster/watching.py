@@ -15,6 +15,7 @@ from tests.real.images import until
 
 from .api import Api, Json
 
+MAIN = "spec.containers{main}"  # as an event names the container of our pods
 EVENTS = "/api/v1/namespaces/default/events"
 PODS = "/api/v1/namespaces/default/pods"
 
@@ -31,6 +32,7 @@ class Story:
     running_at: float | None = None
     ended_at: float | None = None
     pulls: dict[str, int] = field(default_factory=dict)  # by container
+    all_told: bool = False  # kubelet's event that it started, which comes after all others
     troubles: set[str] = field(default_factory=set)  # CreateContainerError, ErrImagePull, ...
 
     @property
@@ -80,6 +82,13 @@ class Watcher:
             return left()
         return []
 
+    def wait_told(self, stories: Iterable[Story], seconds: float = 90.0) -> None:
+        """Waits for all events of pods that run: kubelet sends one after the other, and is late
+        with them when many pods start at once."""
+        running = [one for one in stories if one.running_at is not None]
+        late = "kubelet does not tell that pods started"
+        until(lambda: all(one.all_told for one in running), seconds, late)
+
     def _follow(self, path: str, heard: object) -> None:
         assert callable(heard)
         for at, kind, what in self._api.watch(path, self._over):
@@ -106,9 +115,13 @@ class Watcher:
         story = self.stories.get(event["involvedObject"].get("name", ""))
         if story is None or event["involvedObject"].get("kind") != "Pod" or kind == "DELETED":
             return
+        container = event["involvedObject"].get("fieldPath", "")
         if event["reason"] == "Pulling":
-            container = event["involvedObject"].get("fieldPath", "")
             story.pulls[container] = max(story.pulls.get(container, 0), event.get("count") or 1)
+        if event["reason"] == "Started" and container == MAIN:
+            story.all_told = True
+        if event["reason"] == "Failed" and "failed to create containerd" in event["message"]:
+            story.troubles.add("CreateContainerError")  # over too soon for the pod's status
 
 
 def pod(
