@@ -101,7 +101,8 @@ class DaemonSet:
     def tail(self) -> str:
         """The end of its log, and what it says of itself, for a failure's text."""
         lines = [" ".join(f"{k}={v}" for k, v in line.items()) for line in self.lines()[-12:]]
-        return "\n".join([*lines, json.dumps(self.status())])
+        status = {key: value for key, value in self.status().items() if key != "next"}
+        return "\n".join([*(line[:300] for line in lines), json.dumps(status)])
 
     def status(self) -> Json:
         """/api/v1/status."""
