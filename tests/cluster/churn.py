@@ -12,8 +12,8 @@ from .watching import Watcher, pod
 COUNT, RATE = 250, 5.0  # pods, and how many a second
 JOBS = 10  # templates, each with an image of its own
 RUNS = 2.0  # seconds of each pod
-# Seconds that the low mark may still take once the last pod was made: a small machine is behind with
-# the pods by then, and containerd takes ten seconds and more for one removal.
+# Seconds that the low mark may still take after the last pod was made: a small machine is behind
+# with the pods by then, and containerd takes ten seconds and more for one removal.
 AFTER = 300.0
 OLD = 6.0  # seconds until what is unused is older than the policy's minimumAge
 WARM = 25  # pods that come before usage crosses the high mark
