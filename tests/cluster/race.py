@@ -1,9 +1,9 @@
 """Pods that are bound while images are being removed: does what they are about to need stay?
 
 In every round 40 old images lie unused, 20 pods that ask for some of them (IfNotPresent) are made
-within 3 seconds, half of them bound by the scheduler, and soon after the first of them usage
-crosses the high mark. A pod is in the race if images were removed between its binding and its
-start. What counts is the moment at which the daemon could know of it: with a source of pods when it
+within 3 seconds, half of them bound by the scheduler, and usage crosses the high mark right before
+the first of them or in their midst. A pod is in the race if images were removed between its binding
+and its start. What counts is the moment at which the daemon could know of it: with a source of pods when it
 is bound, with the runtime alone when its sandbox is made. What went before that nobody could have
 kept; it is counted apart.
 """
@@ -25,8 +25,10 @@ from .lab import Lab
 from .watching import Story, Watcher, pod
 
 AT_ONCE = 20  # pods of a round
-BEFORE = 5  # of them, before usage crosses the high mark
-WITHIN = 3.0  # seconds
+# How many of them come before usage crosses the high mark, whether the others wait for the first
+# removal, and in how many seconds all of them come: a reclaim begins up to a second after the
+# crossing, and lasts from one second to ten.
+WAYS = ((0, False, 3.0), (0, True, 1.5), (4, False, 3.0))
 OLD = 6.0  # seconds until an image is older than the policy's minimumAge
 PATIENCE = 60.0  # seconds until a pod that does not run counts as stuck
 ROUNDS = 40  # at the most
@@ -79,12 +81,16 @@ def one_round(
     began = time.time()
     names = dice.sample(sorted(stock), AT_ONCE)
     with ExitStack() as stack:
+        before, after_first, within = WAYS[tally.rounds % len(WAYS)]
         first = time.time()
         stories = []
         for number, name in enumerate(names):
-            time.sleep(max(0.0, first + WITHIN * number / AT_ONCE - time.time()))
-            if number == BEFORE:
+            if number == before:
                 stack.enter_context(lab.pressure())
+                if after_first:
+                    until(lambda: lab.daemon.lines("removing", began), 30, lab.daemon.tail)
+                    first = time.time()
+            time.sleep(max(0.0, first + within * number / AT_ONCE - time.time()))
             word = f"race{tally.rounds}p{number}"  # of no template, by its name
             stories.append(watcher.make(pod(word, name, direct=bool(number % 2))))
         until(lambda: lab.daemon.lines("removing", began), 30, lab.daemon.tail)
