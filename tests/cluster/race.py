@@ -3,9 +3,9 @@
 In every round 40 old images lie unused, 20 pods that ask for some of them (IfNotPresent) are made
 within 3 seconds, half of them bound by the scheduler, and usage crosses the high mark right before
 the first of them or in their midst. A pod is in the race if images were removed between its binding
-and its start. What counts is the moment at which the daemon could know of it: with a source of pods when it
-is bound, with the runtime alone when its sandbox is made. What went before that nobody could have
-kept; it is counted apart.
+and its start. What counts is the moment at which the daemon could know of it: with a source of pods
+when it is bound, with the runtime alone when its sandbox is made. What went before that nobody
+could have kept; it is counted apart.
 """
 
 from __future__ import annotations
