@@ -16,7 +16,7 @@ from .lab import Lab
 from .waiting import OLD, PATIENCE, TOLD, removing
 from .watching import Story, Watcher, pod
 
-NOTICED = 60.0  # seconds until the daemon has to say that its source is lost
+NOTICED = 150.0  # seconds until a lost source is said: a silent watch counts as dead after 90 s
 BACK = 200.0  # seconds until it is told again: kubelet renews a token's file within 90 s or so
 SECRET = "/api/v1/namespaces/default/secrets"
 
