@@ -34,6 +34,10 @@ chaos: $(STAMP)  ## MINUTES=10 on each of MAJORS=1.6,1.7,2.x: pods, moving tags,
 	$(BIN)/python -m tests.real.chaos $(if $(MINUTES),--minutes $(MINUTES)) \
 	  $(if $(MAJORS),--majors $(MAJORS)) $(if $(SEED),--seed $(SEED))
 
+cluster: $(STAMP) ## a real Kubernetes with the shipped manifest (ONLY="race init"; PODS=off,api; root on Debian)
+	$(BIN)/python -m tests.cluster $(ONLY) $(if $(PODS),--pods $(PODS)) \
+	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ENOUGH),--enough $(ENOUGH))
+
 bench: $(STAMP)  ## the figures of docs/benchmarks.md (ONLY="event start"; JSON=FILE, - for stdout)
 	$(BIN)/python -m tests.bench $(ONLY) $(if $(JSON),--json $(JSON))
 

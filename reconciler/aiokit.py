@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Generator, Hashable, Iterator, Sequence
-from typing import Generic, TypeVar, cast
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable, Iterator, Sequence
+from typing import Any, Generic, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
@@ -103,6 +103,21 @@ async def both(
     except BaseExceptionGroup as failed:
         raise failed.exceptions[0] from None
     return cast("T", found["first"]), cast("U", found["second"])
+
+
+async def beside(
+    task: Callable[[], Coroutine[Any, Any, None]], work: Callable[[], Awaitable[T]]
+) -> T:
+    """What `work` gives, with a task beside it that ends with it. The first that fails ends the
+    other, and its failure is raised as it is."""
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(task)
+            found = await work()
+            group.cancel_scope.cancel()
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return found
 
 
 def backoff_delays(delays: Sequence[float] = DELAYS) -> Iterator[float]:

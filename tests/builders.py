@@ -18,7 +18,7 @@ from reconciler.domain.inventory import (
     UsageSample,
     Volume,
 )
-from reconciler.domain.pods import Need, Pod
+from reconciler.domain.pods import MAIN, Need, Pod
 from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Place, Policy, Watermarks
 from reconciler.domain.reference import parse_pattern
 from reconciler.domain.runtime import RuntimeVersion
@@ -75,7 +75,7 @@ def sandbox(
 
 def pod(name: str, *images: str, policy: str = "IfNotPresent", **fields: object) -> Pod:
     """A pod that a source tells of; its containers are app0, app1 and so on."""
-    needs = (Need(one, f"container app{n}", policy) for n, one in enumerate(images))
+    needs = (Need(one, MAIN, f"app{n}", policy) for n, one in enumerate(images))
     return Pod(f"uid {name}", f"shop/{name}", tuple(needs), **fields)  # type: ignore[arg-type] # fields of Pod, by name
 
 

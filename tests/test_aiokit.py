@@ -16,6 +16,7 @@ from reconciler.aiokit import (
     Mailbox,
     TaskEnded,
     backoff_delays,
+    beside,
     both,
     give_way,
     keep_alive,
@@ -190,3 +191,29 @@ def test_long_work_goes_on_at_once_where_nothing_waits() -> None:
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         assert runner.run(work()) == 0
+
+
+async def test_what_fails_is_raised_as_it_is_and_what_ran_beside_it_ends() -> None:
+    """A command's failure must keep its type: its exit code hangs on it."""
+    ended = False
+
+    async def runs() -> None:
+        nonlocal ended
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended = True
+
+    async def fails() -> int:
+        await anyio.lowlevel.checkpoint()
+        raise ValueError("this one")
+
+    with pytest.raises(ValueError, match="this one"):
+        await beside(runs, fails)
+    assert ended
+
+    async def works() -> int:
+        await anyio.lowlevel.checkpoint()
+        return 7
+
+    assert await beside(runs, works) == 7

@@ -13,7 +13,7 @@ from functools import partial
 
 import anyio.to_thread
 
-from ..aiokit import Mailbox
+from ..aiokit import Mailbox, beside
 from ..clock import SteadyClock, clocks_of_this_machine
 from ..cri.client import CriClient
 from ..domain.decision import Candidate, Command, Plan, decide
@@ -30,6 +30,7 @@ from ..history import Entry, History
 from ..ledger import Ledger
 from ..lock import Lock
 from ..logs import neutralised
+from ..pods.watch import Place, PodWatch
 from ..report import size_text
 from ..settings import Settings
 from ..sources.policy_file import PolicySource
@@ -109,7 +110,10 @@ async def prune(settings: Settings, wish: Wish) -> int:
                 survey = await look(client, settings, wish.over)
                 told = Told()
                 room = _room(settings, wish, client, ledger, history, lock, told)
-                await Reconciler(room, survey.state, Command(wish.all_unused)).prune()
+                # Pods go on to be bound while it removes.
+                pods = PodWatch(Place.of(settings), room.mailbox, room.clock, lambda: True)
+                loop = Reconciler(room, survey.state, Command(wish.all_unused))
+                await beside(pods.run, loop.prune)
         finally:
             progress.clear()
             ledger.close()

@@ -15,6 +15,8 @@ from ..domain.runtime import ImageRuntime, RuntimeUnavailable
 from ..domain.state import State
 from ..engine.observe import ask, ask_layers, observe
 from ..ledger import Ledger
+from ..pods.watch import Place
+from ..pods.watch import look as look_for_pods
 from ..policy import PolicyInvalid, absent, load_policy
 from ..settings import Settings
 from ..sources.usage_probe import measure, sample
@@ -65,6 +67,7 @@ async def look(
         await relist(client, state, clock)
         mountpoints = await client.image_mountpoints()
         absorb(UsageSampled(await sample(mountpoints, measure, clock)), state)
+        absorb(await look_for_pods(Place.of(settings), clock), state)
     return Survey(state, state.policy, clock())
 
 

@@ -161,11 +161,13 @@ class AskFailed:
 @dataclass(frozen=True, slots=True)
 class PodsTold:
     """A source of pods told of all pods bound to this node; those it told of before and does not
-    now are gone. `source` is its name: socket, kubelet or api."""
+    now are gone. `source` is its name: socket, kubelet or api; `where` who answers at which
+    address, for people."""
 
     at: float
     source: str
     pods: tuple[Pod, ...]
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)

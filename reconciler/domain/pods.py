@@ -8,14 +8,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+INIT, MAIN, EPHEMERAL = "init container", "container", "ephemeral container"
+VOLUME = "image volume"
+
 
 @dataclass(frozen=True, slots=True)
 class Need:
     """One image that one container or image volume of a pod is made from."""
 
     image: str  # as the pod's spec has it
-    by: str  # for people: "container app", "init container wait", "image volume models"
+    kind: str  # MAIN, INIT, EPHEMERAL or VOLUME
+    name: str  # of the container or volume
     pull_policy: str = ""  # "Always", "IfNotPresent", "Never"; empty: not told
+
+    @property
+    def by(self) -> str:
+        """For people: "container app", "init container wait", "image volume models"."""
+        return f"{self.kind} {self.name}"
 
     @property
     def never_pulled(self) -> bool:

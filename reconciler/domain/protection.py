@@ -83,6 +83,8 @@ def _awaited(image: Image, scene: Scene) -> str | None:
     told = scene.awaited.get(image.key)
     if told is not None:
         pod, need = told
+        if scene.has_begun(pod):
+            return f"pod {pod.name} will need it when it starts again ({need.by})"
         return f"pod {pod.name} is starting and will need it ({need.by})"
     twin = scene.used_by_twins.get(image.key)
     if twin is None:

@@ -10,7 +10,7 @@ from .exclusion import Exclusions
 from .importance import Wishes, wishes_of
 from .inventory import Container, Image, Sandbox, Template, is_full_id
 from .ledger import ImageRecord
-from .pods import Need, Pod
+from .pods import MAIN, Need, Pod
 from .policy import Policy
 from .reference import InvalidReference, parse_reference
 from .state import State
@@ -71,6 +71,13 @@ class Scene:
             for key in self.graph.keys_meant(need.image, anywhere=anywhere):
                 found.setdefault(key, (pod, need))
         return found
+
+    def has_begun(self, pod: Pod) -> bool:
+        """Whether a container is there for each of a pod's main ones: its start is over."""
+        mains = {need.name for need in pod.needs if need.kind == MAIN}
+        boxes = {box.id for box in self.graph.sandboxes.values() if box.uid and box.uid == pod.uid}
+        made = {one.name for one in self.graph.containers.values() if one.sandbox_id in boxes}
+        return bool(mains) and mains <= made
 
     @functools.cached_property
     def used_by_twins(self) -> dict[str, tuple[Sandbox, str]]:

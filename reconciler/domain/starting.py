@@ -20,9 +20,8 @@ from .inventory import Sandbox
 LONGEST_START = 5.0  # seconds from a sandbox to its first container, if no image is pulled
 AFTER_FIRST = 1.0  # seconds from the first container to the others that start at once
 LONGEST_STRETCH = 15.0  # seconds that pods may hold removal without a pause, and then not
-PAUSE = (
-    2.0  # seconds that make a pause: pods that only lists tell are told late, one after the other
-)
+# Seconds that make a pause: pods that only lists tell are told late, one after the other.
+PAUSE = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class LogAndMetrics:
         self.evidence = Evidence()
         self.latest: tuple[float, Plan] | None = None  # the last plan, and when it was made
         self._pressure: dict[str, Pressure] = {}
+        self._pods_from = ""  # who told of pods last
         self._without_inodes: set[str] = set()
 
     def absorbed(self, fact: facts.Fact, state: State, at: float) -> None:
@@ -60,7 +61,7 @@ class LogAndMetrics:
             case facts.RemovalFinished():
                 self._removed(fact, state)
             case facts.PodsTold():
-                self._pods_told(fact, state)
+                self._pods_told(fact)
             case facts.PodsLost():
                 self._trouble("pods-lost", fact.reason, at)
             case facts.Paused() | facts.Resumed() | facts.ReclaimAsked():
@@ -133,10 +134,13 @@ class LogAndMetrics:
         elif self._once.over("required-image-missing"):
             self._log.info("required-images-all-here")
 
-    def _pods_told(self, fact: facts.PodsTold, state: State) -> None:
+    def _pods_told(self, fact: facts.PodsTold) -> None:
         again = self._once.over("pods-lost")
-        if state.awaited.since == fact.at or again:
-            self._log.info("pods-told", source=fact.source, pods=len(fact.pods))
+        if fact.where != self._pods_from:
+            self._pods_from = fact.where
+            self._log.info("pods-told", source=fact.source, pods=len(fact.pods), detail=fact.where)
+        elif again:
+            self._log.info("pods-told-again", source=fact.source, pods=len(fact.pods))
 
     def _policy(self, fact: facts.PolicyLoaded) -> None:
         policy = fact.policy

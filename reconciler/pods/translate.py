@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from ..domain.pods import Need, Pod
+from ..domain.pods import EPHEMERAL, INIT, MAIN, VOLUME, Need, Pod
 from ._pb import pods_pb2 as pb
 
 Json = dict[str, Any]
@@ -49,18 +49,18 @@ def _needs(spec: pb.PodSpec) -> Iterator[Need]:
     for volume in spec.volumes:
         source = volume.volumeSource.image
         if source.reference:
-            by = f"image volume {volume.name}"
-            yield Need(intern(source.reference), by, intern(source.pullPolicy))
-    yield from _containers("init container", spec.initContainers)
-    yield from _containers("container", spec.containers)
+            policy = intern(source.pullPolicy)
+            yield Need(intern(source.reference), VOLUME, volume.name, policy)
+    yield from _containers(INIT, spec.initContainers)
+    yield from _containers(MAIN, spec.containers)
     ephemeral = (one.ephemeralContainerCommon for one in spec.ephemeralContainers)
-    yield from _containers("ephemeral container", ephemeral)
+    yield from _containers(EPHEMERAL, ephemeral)
 
 
 def _containers(kind: str, containers: Iterable[pb.Container]) -> Iterator[Need]:
     for one in containers:
         if one.image:
-            yield Need(intern(one.image), f"{kind} {one.name}", intern(one.imagePullPolicy))
+            yield Need(intern(one.image), kind, intern(one.name), intern(one.imagePullPolicy))
 
 
 # --- protobuf ----------------------------------------------------------------------------------

@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
 
 from ..aiokit import DELAYS, Mailbox, backoff_delays
 from ..domain.facts import Fact, PodGone, PodsLost, PodsTold, PodTold
-from ..logs import get_logger
 from ..settings import SERVICE_ACCOUNT, Settings
 from .source import PodsUnavailable, Put, Sleep, Source
 
@@ -110,8 +109,6 @@ class PodWatch:
         self._hurry, self._sleep = hurry, sleep
         self._sources: dict[str, Source] = {}  # those that were tried
         self._delays: Iterator[float] | None = None  # after a loss
-        self._said = ""  # who was said last to tell
-        self._log = get_logger()
 
     async def run(self) -> None:
         """Goes down the ladder again and again."""
@@ -142,7 +139,7 @@ class PodWatch:
                 group.start_soon(self._climb, better, group.cancel_scope)
             try:
                 source = self._source(name)
-                await source.watch(stay.putting(lambda: self._told(source)))
+                await source.watch(stay.putting(source))
             except PodsUnavailable as error:
                 reason = str(error)
             except Exception as error:  # whatever it is must not end the daemon
@@ -171,11 +168,6 @@ class PodWatch:
             self._sources[name] = made
         return self._sources[name]
 
-    def _told(self, source: Source) -> None:
-        if source.where != self._said:
-            self._said = source.where
-            self._log.info("pods-source", source=source.name, detail=source.where)
-
     def _lost(self, reason: str, began: float) -> float:
         if self._delays is None or self._clock() - began >= HEALTHY:
             self._delays = backoff_delays((*DELAYS, AGAIN))
@@ -193,13 +185,13 @@ class Stay:
         self._mailbox = mailbox
         self.told = False
 
-    def putting(self, first: Callable[[], None]) -> Put:
-        """Takes the source's facts to the mailbox; calls `first` with its first PodsTold."""
+    def putting(self, source: Source) -> Put:
+        """Takes the source's facts to the mailbox."""
 
         def put(fact: PodsTold | PodTold | PodGone) -> None:
-            if isinstance(fact, PodsTold) and not self.told:
+            if isinstance(fact, PodsTold):
                 self.told = True
-                first()
+                fact = replace(fact, where=source.where)
             self._mailbox.put(_key(fact), fact)
 
         return put

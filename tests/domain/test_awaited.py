@@ -12,11 +12,11 @@ from reconciler.domain.decision import Plan, decide, objection
 from reconciler.domain.facts import PodGone, PodsLost, PodsTold, PodTold
 from reconciler.domain.hold import HoldReason
 from reconciler.domain.inventory import Image
-from reconciler.domain.pods import Need, Pod
+from reconciler.domain.pods import INIT, MAIN, VOLUME, Need, Pod
 from reconciler.domain.protection import Kind
 from reconciler.domain.runtime import RuntimeVersion
 from reconciler.domain.state import State
-from tests.builders import CONTAINERD, DAY, GIB, T0, image, pod, state_of
+from tests.builders import CONTAINERD, DAY, GIB, T0, container, image, pod, sandbox, state_of
 
 NOW = T0 + DAY
 APP, OTHER = image("app:v1", GIB), image("other:v1", GIB)
@@ -62,11 +62,22 @@ def test_init_containers_and_image_volumes_count_as_the_main_container_does() ->
     """The image of the container that runs last is not lost while the first ones run."""
     state = full()
     needs = (
-        Need("reg.example/other:v1", "init container wait"),
-        Need("reg.example/app:v1", "image volume models"),
+        Need("reg.example/other:v1", INIT, "wait"),
+        Need("reg.example/app:v1", VOLUME, "models"),
     )
     told(state, Pod("uid", "shop/web", needs))
     assert free(state) == set()
+
+
+def test_a_pod_that_runs_keeps_its_init_containers_image_for_its_next_start() -> None:
+    """kubelet removes a container that is done; the pod may be restarted on this node."""
+    needs = (Need("reg.example/other:v1", INIT, "wait"), Need("reg.example/app:v1", MAIN, "app"))
+    box = sandbox("web", uid="one")
+    runs = replace(container("app", APP), sandbox_id=box.id)
+    state = state_of((APP, OTHER), (runs,), (box,))
+    told(state, Pod("one", "default/web", needs))
+    text = "pod default/web will need it when it starts again (init container wait)"
+    assert awaited_by(state, OTHER) == text
 
 
 def test_a_pod_told_a_moment_before_the_call_stops_it() -> None:

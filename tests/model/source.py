@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from reconciler.aiokit import Mailbox
 from reconciler.domain.facts import Fact, PodGone, PodsLost, PodsTold, PodTold
-from reconciler.domain.pods import Need
+from reconciler.domain.pods import MAIN, VOLUME, Need
 from reconciler.domain.pods import Pod as Told
 
 from .pods import Kubelet, Pod
@@ -78,7 +78,7 @@ class Source:
 
     def stranger(self, uid: str, image: str) -> None:
         """A pod that is not bound here at all."""
-        pod = Told(uid, f"default/nobody-{uid}", (Need(image, "container app"),))
+        pod = Told(uid, f"default/nobody-{uid}", (Need(image, MAIN, "app"),))
         self._put(("pod", uid), lambda: PodTold(self._clock(), self.name, pod))
 
     def gone_by_mistake(self, pod: Pod) -> None:
@@ -120,7 +120,7 @@ def _told(pod: Pod) -> Told:
     for one in pod.wanted:
         kind = {"main": "container", "sidecar": "init container"}.get(one.kind, one.kind)
         kind = f"{kind} container" if kind in ("init", "ephemeral") else kind
-        needs.append(Need(one.image, f"{kind} {one.name}", one.policy))
+        needs.append(Need(one.image, kind, one.name, one.policy))
         if one.volume:
-            needs.append(Need(one.volume, f"image volume of {one.name}", "IfNotPresent"))
+            needs.append(Need(one.volume, VOLUME, f"of {one.name}", "IfNotPresent"))
     return Told(pod.uid, f"{pod.template.namespace}/{pod.name}", tuple(needs), pod.finished)

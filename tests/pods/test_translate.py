@@ -49,11 +49,11 @@ JSON: dict[str, Any] = {
     "status": {"phase": "Pending", "qosClass": "BestEffort"},
 }
 NEEDS = (
-    Need("reg.example/m:1", "image volume models", "Never"),
-    Need("reg.example/wait:1", "init container wait", "IfNotPresent"),
-    Need("reg.example/mesh:1", "init container mesh"),
-    Need("train", "container app", "Always"),
-    Need("busybox", "ephemeral container debug"),
+    Need("reg.example/m:1", "image volume", "models", "Never"),
+    Need("reg.example/wait:1", "init container", "wait", "IfNotPresent"),
+    Need("reg.example/mesh:1", "init container", "mesh"),
+    Need("train", "container", "app", "Always"),
+    Need("busybox", "ephemeral container", "debug"),
 )
 
 

@@ -40,6 +40,19 @@ def unpacked(suite: str, package: str, *more: str) -> Path:
     return target
 
 
+def source(suite: str, package: str, target: Path) -> None:
+    """Unpacks a suite's source package, with Debian's patches, into the folder `target`, new."""
+    home = CACHE / "apt" / f"{suite}-source"
+    with one_at_a_time(suite):
+        options = _private_apt(home, suite, kind="deb-src")
+        subprocess.run(["apt-get", *options, "update", "-qq"], check=True)
+        command = ["apt-get", *options, "source", "-qq", "--download-only", package]
+        subprocess.run(command, check=True, cwd=home, stdout=subprocess.DEVNULL)
+        description = next(home.glob(f"{package}_*.dsc"))
+        command = ["dpkg-source", "--no-check", "-x", str(description), str(target)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
 def install_tools(tools: Mapping[str, str] = TOOLS) -> None:
     """The small tools the tests need, from the machine's own suite; nothing where all are here."""
     missing = [package for tool, package in tools.items() if _which(tool) is None]
@@ -72,14 +85,14 @@ def _fetched(suite: str, *packages: str) -> list[Path]:
     return [next(home.glob(f"{package}_*.deb")) for package in packages]
 
 
-def _private_apt(home: Path, suite: str) -> list[str]:
-    """Options that keep apt away from the system's own lists and cache."""
+def _private_apt(home: Path, suite: str, kind: str = "deb") -> list[str]:
+    """Options that keep apt away from the system's own lists and cache; `kind` of packages."""
     for folder in ("lists/partial", "cache/archives/partial"):
         (home / folder).mkdir(parents=True, exist_ok=True)
     for old in home.glob("*.deb"):
         old.unlink()
     sources = home / "sources.list"
-    sources.write_text(f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n")
+    sources.write_text(f"{kind} [signed-by={KEYRING}] {mirror()} {suite} main\n")
     settings = {
         "Dir::Etc::sourcelist": str(sources),
         "Dir::Etc::sourceparts": "/dev/null",

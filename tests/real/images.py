@@ -14,7 +14,7 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -124,6 +124,18 @@ class Registry:
         """Pushes an image of its own bytes, named by what it is called and when."""
         return self.push(name, [noise(size, f"{name}-{time.monotonic_ns()}-{os.getpid()}")])
 
+    def load(self, layout: Path, name: str) -> str:
+        """Pushes the one image of an OCI layout, a folder, as `name`; its full name."""
+        repository = name.partition(":")[0]
+        (described,) = json.loads((layout / "index.json").read_bytes())["manifests"]
+        manifest = _blob(layout, described)
+        known = json.loads(manifest)
+        for one in (*known["layers"], known["config"]):
+            self._push_blob(repository, _blob(layout, one))
+        full = f"{self.address}/{name}"
+        self._put_manifest(full, manifest)
+        return full
+
     def digest(self, name: str) -> str:
         """The manifest's digest of what was pushed last under a full name."""
         return _digest(self._manifests[name])
@@ -195,6 +207,10 @@ def until(
         if time.monotonic() >= deadline:
             raise AssertionError(failure if isinstance(failure, str) else failure())
         time.sleep(0.02)
+
+
+def _blob(layout: Path, described: Mapping[str, str]) -> bytes:
+    return (layout / "blobs" / described["digest"].replace(":", "/")).read_bytes()
 
 
 def _architecture() -> str:
