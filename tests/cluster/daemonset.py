@@ -60,7 +60,6 @@ class DaemonSet:
     def __init__(self, api: Api, kubeconfig: str, image: str) -> None:
         self._api, self._kubeconfig, self._image = api, kubeconfig, image
         self.mode = TODAY
-        self.notes: list[str] = []
         self._pod: Json = {}
 
     def start(self, mode: str) -> float:
@@ -72,6 +71,7 @@ class DaemonSet:
             self._kubectl("apply", "-f", str(ROOT / f"config/pods-{mode}.yaml"))
             if mode == "kubelet":
                 self._kubectl("apply", "-f", "-", text=COARSE)
+                print("  nodes/proxy is granted beside the manifest's nodes/pods: kubelet is old")
             patch = (ROOT / f"config/pods-{mode}-patch.yaml").read_text()
             self._kubectl("-n", "reconciler", "patch", "daemonset", "reconciler", "-p", patch)
         until(self._ready, 120, lambda: f"the DaemonSet is not Ready: {self._why()}")

@@ -143,7 +143,10 @@ class Lab:
         figure = Figure(scenario, self.daemon.mode, name, str(value), target, good)
         self.figures.append(figure)
         sign = {True: "ok", False: "MISSED", None: ""}[good]
-        print(f"  {name}: {value} {f'({target})' if target else ''} {sign}".rstrip(), flush=True)
+        print(
+            f"  {scenario}, {name}: {value} {f'({target})' if target else ''} {sign}".rstrip(),
+            flush=True,
+        )
 
 
 def mark(text: str) -> int:

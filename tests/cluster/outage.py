@@ -13,9 +13,10 @@ from tests.real.images import until
 
 from .daemonset import VICTIM
 from .lab import Lab
-from .waiting import OLD, PATIENCE, TOLD, removing
+from .waiting import OLD, PATIENCE, removing
 from .watching import Story, Watcher, pod
 
+TOLD = 30.0  # seconds until the daemon has to know of a pod
 NOTICED = 150.0  # seconds until a lost source is said: a silent watch counts as dead after 90 s
 BACK = 200.0  # seconds until it is told again: kubelet renews a token's file within 90 s or so
 SECRET = "/api/v1/namespaces/default/secrets"
@@ -155,8 +156,10 @@ def _waiting(lab: Lab, watcher: Watcher, word: str) -> tuple[Story, str]:
     image_id = lab.pulled(image)
     lab.stock()
     time.sleep(OLD)
+    known = _count(lab)
     story = watcher.make(pod(word, image, secret="late"))
-    time.sleep(TOLD)
+    # Not at once: while usage is calm kubelet is asked every 10 seconds.
+    until(lambda: _count(lab) > known, TOLD, lambda: f"no source told of it: {lab.daemon.tail()}")
     return story, image_id
 
 
@@ -164,6 +167,11 @@ def _source(lab: Lab) -> tuple[str | None, str | None]:
     """Who tells of pods, and what is wrong with that, as status has it."""
     told = lab.daemon.status().get("pods") or {}
     return told.get("source"), told.get("trouble")
+
+
+def _count(lab: Lab) -> int:
+    """Of how many pods the daemon was told."""
+    return int((lab.daemon.status().get("pods") or {}).get("count", 0))
 
 
 def _seconds(condition: Callable[[], bool], longest: float) -> float | None:

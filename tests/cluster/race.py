@@ -77,7 +77,7 @@ def one_round(
     """One crossing of the high mark, and the pods in it."""
     stock = lab.stock()
     time.sleep(OLD)
-    before = lab.used()
+    used = lab.used()
     began = time.time()
     names = dice.sample(sorted(stock), AT_ONCE)
     with ExitStack() as stack:
@@ -116,7 +116,7 @@ def one_round(
     took = max(lasted) - min(lasted)
     print(
         f"  round {tally.rounds}: {len(lasted)} removals in {took:.1f} s, {pulled} pods pulled,"
-        f" {len(tally.told)} in mid-reclaim so far ({before >> 20} MiB used before)",
+        f" {len(tally.told)} in mid-reclaim so far ({used >> 20} MiB used before)",
         flush=True,
     )
 
