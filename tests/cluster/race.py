@@ -58,6 +58,8 @@ class Tally:
     missing: set[str] = field(default_factory=set)  # running containers whose image was not there
     rounds: int = 0
     removals: int = 0
+    # Seconds from the sandbox to the first container, of pods that pulled nothing.
+    starts: list[float] = field(default_factory=list)
 
 
 def race(lab: Lab) -> None:
@@ -96,7 +98,7 @@ def one_round(
         until(lambda: lab.daemon.lines("removing", began), 30, lab.daemon.tail)
         tally.stuck += [one.name for one in watcher.wait_running(stories, PATIENCE)]
         watcher.wait_told(stories)
-        boxes, running = lab.sandboxes(), lab.running()
+        boxes, running, made = lab.sandboxes(), lab.running(), lab.first_containers()
         here = lab.node.workload.images().keys()
     removals = removal_times(lab.daemon.lines("removing", began))
     lasted = [at for times in removals.values() for at in times]
@@ -105,6 +107,7 @@ def one_round(
     tally.removals += len(lasted)
     tally.missing |= {name for name, image in running.items() if image not in here}
     tally.missing |= {container for container, _ in observer.books.missing}
+    tally.starts += [made[one.name] for one in stories if not one.pulled and one.name in made]
     for story in stories:
         starting = story.bound_at is not None and story.bound_at <= over
         if not starting or (story.running_at or over) < min(lasted):
@@ -158,6 +161,10 @@ def report(lab: Lab, tally: Tally) -> None:
     value = f"{len(pulled)} ({share:.1f} %)"
     tell("of those pulled again", value, f"<= {limit:g} %", share <= limit)
     tell("CreateContainerError on the way", failed)
+    tally.starts.sort()
+    shares = [tally.starts[int(len(tally.starts) * part)] for part in (0.5, 0.9, 0.99)]
+    text = ", ".join(f"{seconds:.1f} s" for seconds in (*shares, tally.starts[-1]))
+    tell("sandbox to container without a pull, p50, p90, p99, longest", text)
     tell("running on a missing image", len(tally.missing), "0", not tally.missing)
     tell("stuck", len(tally.stuck), "0", not tally.stuck)
     for one in pulled[:8]:
