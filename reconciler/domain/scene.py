@@ -75,9 +75,17 @@ class Scene:
     def has_begun(self, pod: Pod) -> bool:
         """Whether a container is there for each of a pod's main ones: its start is over."""
         mains = {need.name for need in pod.needs if need.kind == MAIN}
-        boxes = {box.id for box in self.graph.sandboxes.values() if box.uid and box.uid == pod.uid}
-        made = {one.name for one in self.graph.containers.values() if one.sandbox_id in boxes}
-        return bool(mains) and mains <= made
+        return bool(mains) and mains <= self._made.get(pod.uid, set())
+
+    @functools.cached_property
+    def _made(self) -> dict[str, set[str]]:
+        """By a pod's uid, the names of its containers that are there."""
+        pods = {box.id: box.uid for box in self.graph.sandboxes.values() if box.uid}
+        found: dict[str, set[str]] = {}
+        for container in self.graph.containers.values():
+            if container.sandbox_id in pods:
+                found.setdefault(pods[container.sandbox_id], set()).add(container.name)
+        return found
 
     @functools.cached_property
     def used_by_twins(self) -> dict[str, tuple[Sandbox, str]]:

@@ -162,9 +162,10 @@ def report(lab: Lab, tally: Tally) -> None:
     tell("of those pulled again", value, f"<= {limit:g} %", share <= limit)
     tell("CreateContainerError on the way", failed)
     tally.starts.sort()
-    shares = [tally.starts[int(len(tally.starts) * part)] for part in (0.5, 0.9, 0.99)]
-    text = ", ".join(f"{seconds:.1f} s" for seconds in (*shares, tally.starts[-1]))
-    tell("sandbox to container without a pull, p50, p90, p99, longest", text)
+    if tally.starts:
+        shares = [tally.starts[int(len(tally.starts) * part)] for part in (0.5, 0.9, 0.99)]
+        text = ", ".join(f"{seconds:.1f} s" for seconds in (*shares, tally.starts[-1]))
+        tell("sandbox to container without a pull, p50, p90, p99, longest", text)
     tell("running on a missing image", len(tally.missing), "0", not tally.missing)
     tell("stuck", len(tally.stuck), "0", not tally.stuck)
     for one in pulled[:8]:
