@@ -114,6 +114,11 @@ class DaemonSet:
             connection.close()
         return found
 
+    def listed_at(self) -> float:
+        """When its last complete listing was, in whole seconds."""
+        told = self.status()["runtime"]["listedAt"]
+        return 0.0 if told is None else seconds(told)
+
     @property
     def alone(self) -> bool:
         """Whether nobody but the runtime tells of pods."""

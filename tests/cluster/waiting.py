@@ -64,6 +64,9 @@ def round_of(
 
     if before:
         assert not watcher.wait_running(pods("before", 1), PATIENCE), "the first twins do not run"
+        seen = time.time()
+        # A runtime without events is listed every few seconds: what ends before is never seen.
+        until(lambda: lab.daemon.listed_at() > seen + 1, 90, lab.daemon.tail)
         lab.remove_pods()
     lab.stock()
     time.sleep(OLD)
