@@ -73,6 +73,7 @@ DOMAIN = (
     "state",
     "removals",
     "missing",
+    "noting",
     "absorbing",
     "scene",
     "protection",

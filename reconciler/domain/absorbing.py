@@ -9,10 +9,9 @@ from dataclasses import replace
 from functools import singledispatch
 
 from . import facts, removals
-from .inventory import Container, EventKind, Listing, Sandbox, image_key
-from .ledger import Used
+from .inventory import Container, EventKind, Listing, image_key
 from .missing import gone_by_others
-from .names import name_key
+from .noting import note_starts, note_template, note_templates
 from .policy import Watermarks
 from .slices import SLICE, Slices, finished
 from .state import REST_FIRST, State
@@ -38,7 +37,7 @@ def _(fact: facts.ContainerChanged, state: State) -> None:
         if container.id == event.subject_id and before is None:
             _count_use(state, container, {})
         if container.id not in state.templates.noted:
-            _note_template(state, container, at, event.sandbox)
+            note_template(state, container, at, event.sandbox)
         state.starts.made(container.sandbox_id, at)
         used |= graph.images_of(container) | graph.uses_of(container.id)
         _note_unplaced(state, container, at)
@@ -66,7 +65,7 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
     used = set(state.graph.used_keys())
     unplaced, state.unplaced = state.unplaced, {}
     odd = [state.graph.containers[one] for one in state.graph.untold]
-    _note_starts(state, listing)
+    note_starts(state, listing)
     yield from state.graph.replacing(listing)
     # A slow answer tells of its last moment as well as of its first: ages count from its end.
     _meet_images(state, listing.ended_at)
@@ -78,7 +77,7 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
         _count_use(state, container, oldest)
         if number % SLICE == 0:
             yield
-    yield from _note_templates(state, listing)
+    yield from note_templates(state, listing)
     # What this listing shows to be unused, and the one before did not, was used until now for all
     # that is known: no event may have told when its last container went.
     for key in used.union(state.graph.used_keys()):
@@ -104,7 +103,7 @@ def _(fact: facts.VolumesTold, state: State) -> None:
     state.graph.put_volumes(fact.container_id, fact.volumes, fact.at)
     container = state.graph.containers.get(fact.container_id)
     if container is not None and fact.volumes:
-        _note_template(state, container, fact.at)
+        note_template(state, container, fact.at)
 
 
 @absorb.register
@@ -222,53 +221,6 @@ def _(fact: facts.RemovalFinished, state: State) -> None:
     removals.finish(state, fact)
 
 
-def _note_starts(state: State, listing: Listing) -> None:
-    """Notes the sandboxes that are new, and those in which a container was made. What the first
-    listing finds is as new as it says itself: it was there before us."""
-    first = state.listed_at is None
-    for sandbox in listing.sandboxes:
-        if state.graph.is_new(sandbox.id):
-            at = min(sandbox.created_at, listing.ended_at) if first else listing.ended_at
-            state.starts.note(sandbox, at)
-    for container in listing.containers:
-        state.starts.made(container.sandbox_id, listing.ended_at)
-
-
-def _note_templates(state: State, listing: Listing) -> Slices[None]:
-    """Notes what the containers use of which not all is noted yet: lists may have lacked their
-    sandbox or an image for a moment."""
-    noted = state.templates.noted
-    noted.intersection_update(state.graph.containers)
-    fresh = [one for one in listing.containers if one.id not in noted]
-    fresh.sort(key=lambda container: container.created_at)
-    for number, container in enumerate(fresh, 1):
-        _note_template(state, container, listing.ended_at)
-        if number % SLICE == 0:
-            yield
-
-
-def _note_template(
-    state: State, container: Container, at: float, told: Sandbox | None = None
-) -> None:
-    """Remembers which images a container of its pod's template uses, by key and by the tags that
-    they have now: its twins ask for them by a name. `told`: the sandbox as its event has it."""
-    graph, noted = state.graph, state.templates.noted
-    sandbox = graph.sandboxes.get(container.sandbox_id) or told
-    if sandbox is None or sandbox.template is None:
-        return
-    used_keys = graph.uses_of(container.id) or graph.meant_by(container)
-    keys = sorted(key for key in used_keys if key in graph.images)
-    tags = [name_key(tag) for key in keys for tag in graph.images[key].tags]
-    if keys:
-        used = Used(container.created_at, (*keys, *tags))
-        state.templates.note(sandbox.template, container.name, used, at)
-    unsure = container.id in graph.untold or container.id in state.asks_volumes
-    if unsure or len(keys) < len(used_keys):
-        noted.discard(container.id)
-    elif keys:
-        noted.add(container.id)
-
-
 def _notice_blank(state: State, listing: Listing) -> None:
     """Lists that lack every container, or every container and sandbox we knew, are doubted until
     later ones agree: an empty list may be a runtime that is not itself yet."""
@@ -305,7 +257,7 @@ def _place(state: State, container: Container, at: float) -> None:
     uses, and all those count as seen just then."""
     for key in state.graph.meant_by(container):
         state.memory.touch(key, at)
-    _note_template(state, container, at)
+    note_template(state, container, at)
     if container.id not in state.graph.containers and not state.graph.tells(container):
         for key in state.memory.images:
             if not state.graph.is_used(key):

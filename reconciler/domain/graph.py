@@ -31,7 +31,7 @@ from .inventory import (
     is_full_id,
     keys_of_id,
 )
-from .names import Asked, is_id_prefix, meanings, name_key, short_name
+from .names import Asked, ListedNames
 from .reference import InvalidReference, parse_reference
 from .slices import SLICE, Slices, finished
 
@@ -56,7 +56,7 @@ class ImageGraph:
         self.touched: set[str] = set()  # image keys that events named since the last listing
         self.ambiguous = False  # an event since the last listing could not be applied whole
         self.departed: dict[str, Sandbox] = {}  # by an event since the last listing, which may lie
-        self._keys_by_name: dict[str, set[str]] = {}
+        self._names = ListedNames()
         self._users: dict[str, set[str]] = {}  # image key -> container and sandbox ids
         self._uses: dict[str, frozenset[str]] = {}  # container or sandbox id -> image keys
         # What never changes for one id is remembered beyond the lists that lack it.
@@ -84,7 +84,7 @@ class ImageGraph:
 
     def asked_keys(self) -> set[str]:
         """Keys of all images that `asking_for` finds somebody for."""
-        return self._asked.keys(self._keys_by_name, self.images)
+        return self._asked.keys(self._names, self.images)
 
     def used_keys(self) -> Iterator[str]:
         """Keys of all images in use, also of those that no listing holds any more."""
@@ -95,33 +95,15 @@ class ImageGraph:
         if is_full_id(name):
             key = image_key(name)
             return frozenset((key,)) if key in self.images else frozenset()
-        return frozenset(self._keys_by_name.get(name_key(name), ()))
+        return self._names.of_name(name)
 
     def is_new(self, sandbox_id: str) -> bool:
         """Whether a sandbox was not told before; a list may have lacked it for a moment."""
         return sandbox_id not in self.sandboxes and sandbox_id not in self._pauses
 
     def keys_meant(self, text: str, *, anywhere: bool) -> frozenset[str]:
-        """Images that a name, digest name, id or the beginning of one may mean to the runtime now.
-        `anywhere`: it looks a name without a host up under other hosts than docker.io."""
-        found = self._keys_of_digest(text.partition("@")[2])
-        for meaning in meanings(text):
-            if meaning in self.images:
-                found |= {meaning}
-            elif is_id_prefix(meaning):
-                found |= {key for key in self.images if key.startswith(meaning)}
-            else:
-                found |= self._keys_by_name.get(meaning, NOTHING)
-        short = short_name(text) if anywhere else None
-        if short is not None:
-            ending = f"/{short}"
-            alike = self._keys_by_name.get(_tail(short), NOTHING)
-            found |= {
-                key
-                for key in alike
-                if any(name_key(name).endswith(ending) for name in self.images[key].names)
-            }
-        return found
+        """Images that a pod's text may mean to the runtime now (`ListedNames.meant`)."""
+        return self._names.meant(text, self.images, anywhere=anywhere)
 
     def images_of(self, container: Container) -> frozenset[str]:
         """Keys of the image a container was made from (more than one only where a runtime lists
@@ -130,7 +112,7 @@ class ImageGraph:
         keys = keys_of_id(told)
         if keys is not None:
             return keys
-        return self._keys_of_digest(told.partition("@")[2])
+        return self._names.of_digest(told.partition("@")[2])
 
     def meant_by(self, container: Container) -> frozenset[str]:
         """Keys of all images that a container and its volumes may be made from, by the names that
@@ -211,23 +193,15 @@ class ImageGraph:
     def _replace_images(self, images: Iterable[Image]) -> None:
         listed = {image.key: image for image in images}
         for key in self.images.keys() - listed.keys():
-            self._unname(self.images.pop(key))
+            self._names.drop(self.images.pop(key))
         for key, image in listed.items():
             known = self.images.get(key)
             if known is image or known == image:
                 continue
             if known is not None:
-                self._unname(known)
+                self._names.drop(known)
             self.images[key] = image
-            for full in _looked_up_by(image):
-                self._keys_by_name.setdefault(full, set()).add(key)
-
-    def _unname(self, image: Image) -> None:
-        for full in _looked_up_by(image):
-            keys = self._keys_by_name.get(full, set())
-            keys.discard(image.key)
-            if not keys:
-                self._keys_by_name.pop(full, None)
+            self._names.put(image)
 
     # --- containers and sandboxes --------------------------------------------------------------
 
@@ -300,11 +274,7 @@ class ImageGraph:
             digest = volume.manifest_digest or parse_reference(volume.image).digest
         except InvalidReference:
             return NOTHING
-        return self._keys_of_digest(digest or "")
-
-    def _keys_of_digest(self, digest: str) -> frozenset[str]:
-        """The images of a manifest, whatever repository they are listed under."""
-        return frozenset(self._keys_by_name.get(f"@{digest}", ()))
+        return self._names.of_digest(digest or "")
 
     def _apply_to_sandbox(self, event: ContainerEvent) -> None:
         if event.kind is EventKind.DELETED:
@@ -350,19 +320,6 @@ class ImageGraph:
             self._uses[user_id] = keys
         else:
             self._uses.pop(user_id, None)
-
-
-def _looked_up_by(image: Image) -> Iterator[str]:
-    """All that an image is found by: its names, what they end in, its manifests' digests alone."""
-    for name in map(name_key, image.names):
-        yield name
-        yield _tail(name)
-    yield from (f"@{name.partition('@')[2]}" for name in image.digests)
-
-
-def _tail(name: str) -> str:
-    """The last part of a name's path with its tag or digest, as no name is written."""
-    return "/" + name.rpartition("/")[2]
 
 
 @functools.lru_cache(maxsize=1024)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from .inventory import Container, Image, image_key, is_full_id
 from .reference import InvalidReference, parse_reference
@@ -32,11 +32,6 @@ def meanings(text: str) -> tuple[str, ...]:
         return (image_key(text),)
     prefix = image_key(text)
     return (name_key(text), prefix) if _ID_PREFIX.fullmatch(prefix) else (name_key(text),)
-
-
-def is_id_prefix(text: str) -> bool:
-    """Whether a text may be the beginning of an image id (without `sha256:`)."""
-    return _ID_PREFIX.fullmatch(text) is not None
 
 
 @functools.lru_cache(maxsize=8192)
@@ -92,7 +87,7 @@ class Asked:
                 del self._containers[text]
                 self._prefixes.discard(text)
 
-    def keys(self, named: Mapping[str, Iterable[str]], images: Collection[str]) -> set[str]:
+    def keys(self, named: ListedNames, images: Collection[str]) -> set[str]:
         """Keys of all images that somebody asked for, those that `by` finds somebody for; `named`
         are the keys of images by `name_key`."""
         found = {text for text in self._containers if text in images}
@@ -115,3 +110,70 @@ class Asked:
             if image.key.startswith(prefix):
                 found |= self._containers[prefix]
         return frozenset(found)
+
+
+class ListedNames:
+    """The images that are listed, by everything that they are found by; an image costs O(names)."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, set[str]] = {}  # name key or "@digest" -> image keys
+        self._endings: dict[str, set[str]] | None = None  # by the last part of a path, if asked for
+
+    def put(self, image: Image) -> None:
+        self._endings = None
+        for text in _found_by(image):
+            self._keys.setdefault(text, set()).add(image.key)
+
+    def drop(self, image: Image) -> None:
+        self._endings = None
+        for text in _found_by(image):
+            keys = self._keys.get(text, set())
+            keys.discard(image.key)
+            if not keys:
+                self._keys.pop(text, None)
+
+    def get(self, key: str, otherwise: Iterable[str] = ()) -> Iterable[str]:
+        """Image keys by a `name_key`."""
+        return self._keys.get(key, otherwise)
+
+    def of_name(self, name: str) -> frozenset[str]:
+        """Image keys by a name or digest name as it is written."""
+        return frozenset(self._keys.get(name_key(name), ()))
+
+    def of_digest(self, digest: str) -> frozenset[str]:
+        """Image keys by a manifest's digest, whatever repository they are listed under."""
+        return frozenset(self._keys.get(f"@{digest}", ()))
+
+    def meant(self, text: str, images: Mapping[str, Image], *, anywhere: bool) -> frozenset[str]:
+        """Keys of the images that a name, digest name, id or the beginning of one may mean to the
+        runtime now. `anywhere`: it looks a name without a host up under other hosts than
+        docker.io."""
+        found = set(self.of_digest(text.partition("@")[2]))
+        for meaning in meanings(text):
+            if meaning in images:
+                found.add(meaning)
+            elif _ID_PREFIX.fullmatch(meaning):
+                found.update(key for key in images if key.startswith(meaning))
+            else:
+                found.update(self._keys.get(meaning, ()))
+        short = short_name(text) if anywhere else None
+        if short is not None:
+            found.update(self._under_any_host(short))
+        return frozenset(found)
+
+    def _under_any_host(self, short: str) -> Iterator[str]:
+        """Image keys by a name without its host. Few runtimes are asked so: what that takes is made
+        when it is."""
+        if self._endings is None:
+            self._endings = {}
+            for name in self._keys:
+                self._endings.setdefault(name.rpartition("/")[2], set()).add(name)
+        for name in self._endings.get(short.rpartition("/")[2], ()):
+            if name.endswith(f"/{short}"):
+                yield from self._keys[name]
+
+
+def _found_by(image: Image) -> Iterator[str]:
+    """All that an image is found by: its names, and its manifests' digests alone."""
+    yield from map(name_key, image.names)
+    yield from (f"@{name.partition('@')[2]}" for name in image.digests)

@@ -1,0 +1,57 @@
+"""What is noted of pods as they are told: which of them are starting, and what those of a template
+use."""
+
+from __future__ import annotations
+
+from .inventory import Container, Listing, Sandbox
+from .ledger import Used
+from .names import name_key
+from .slices import SLICE, Slices
+from .state import State
+
+
+def note_starts(state: State, listing: Listing) -> None:
+    """Notes the sandboxes that are new, and those in which a container was made. What the first
+    listing finds is as new as it says itself: it was there before us."""
+    first = state.listed_at is None
+    for sandbox in listing.sandboxes:
+        if state.graph.is_new(sandbox.id):
+            at = min(sandbox.created_at, listing.ended_at) if first else listing.ended_at
+            state.starts.note(sandbox, at)
+    for container in listing.containers:
+        state.starts.made(container.sandbox_id, listing.ended_at)
+
+
+def note_templates(state: State, listing: Listing) -> Slices[None]:
+    """Notes what the containers use of which not all is noted yet: lists may have lacked their
+    sandbox or an image for a moment."""
+    noted = state.templates.noted
+    noted.intersection_update(state.graph.containers)
+    fresh = [one for one in listing.containers if one.id not in noted]
+    fresh.sort(key=lambda container: container.created_at)
+    for number, container in enumerate(fresh, 1):
+        note_template(state, container, listing.ended_at)
+        if number % SLICE == 0:
+            yield
+
+
+def note_template(
+    state: State, container: Container, at: float, told: Sandbox | None = None
+) -> None:
+    """Remembers which images a container of its pod's template uses, by key and by the tags that
+    they have now: its twins ask for them by a name. `told`: the sandbox as its event has it."""
+    graph, noted = state.graph, state.templates.noted
+    sandbox = graph.sandboxes.get(container.sandbox_id) or told
+    if sandbox is None or sandbox.template is None:
+        return
+    used_keys = graph.uses_of(container.id) or graph.meant_by(container)
+    keys = sorted(key for key in used_keys if key in graph.images)
+    tags = [name_key(tag) for key in keys for tag in graph.images[key].tags]
+    if keys:
+        used = Used(container.created_at, (*keys, *tags))
+        state.templates.note(sandbox.template, container.name, used, at)
+    unsure = container.id in graph.untold or container.id in state.asks_volumes
+    if unsure or len(keys) < len(used_keys):
+        noted.discard(container.id)
+    elif keys:
+        noted.add(container.id)
