@@ -34,6 +34,7 @@ class Metrics:
         self._gauges()
         self._totals()
         self._crossed: dict[str, float] = {}  # mountpoint -> when it crossed its high mark
+        self.told_of_pods = False  # whether a source ever told
         self._waiting: float | None = None  # crossed then, and nothing was removed since
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
@@ -132,7 +133,10 @@ class Metrics:
         self.by_others = self._total(
             "images_removed_by_others", "Images gone from the node that we did not remove."
         )
-        self.pods_lost = self._total("pod_source_losses", "Times that no source told of pods.")
+        self.pods_lost = self._total(
+            "pod_source_losses",
+            "Times that a source of pods was lost, and tries to find one since.",
+        )
         self.returned = self._total("came_back", "Images pulled again after we removed them.")
         self.node_events = self._total(
             "node_events", "Kubernetes Events on the Node object, by result.", "result"
@@ -179,9 +183,10 @@ class Metrics:
             case facts.RemovalFinished():
                 self._removed(fact)
             case facts.PodsTold() | facts.PodTold() | facts.PodGone():
+                self.told_of_pods = True
                 self._pods(state, fact.at)
             case facts.PodsLost():
-                self.pods_lost.inc()
+                self.pods_lost.inc(self.told_of_pods)
                 self._pods(state, fact.at)
             case facts.Paused() | facts.Resumed():
                 self.paused.set(state.paused_at is not None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import pytest
 from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,7 +20,19 @@ from reconciler.domain.state import State
 from reconciler.engine.journal import LogAndMetrics
 from reconciler.engine.reclaim import begin
 from reconciler.metrics import Metrics
-from tests.builders import DAY, GIB, T0, container, digest, image, listed, policy, state_of, usage
+from tests.builders import (
+    DAY,
+    GIB,
+    T0,
+    container,
+    digest,
+    image,
+    listed,
+    pod,
+    policy,
+    state_of,
+    usage,
+)
 
 NOW = T0 + DAY
 APP, OTHER = image("app:v1", 5 * GIB), image("other:v1", 5 * GIB)
@@ -107,6 +121,47 @@ def test_a_required_image_that_is_missing_is_shown() -> None:
     assert told.value("required_images_missing") == 1
     told.hear(listed([APP, image("runner:v1")]))
     assert told.value("required_images_missing") == 0
+
+
+def test_what_others_remove_is_counted_and_our_own_is_not() -> None:
+    """Another cleaner on the node shows in a graph."""
+    told = Told(state_of([APP, OTHER]))
+    told.remove(5 * GIB)
+    told.hear(listed([OTHER], at=NOW))
+    assert told.value("images_removed_by_others_total") == 0
+    told.hear(listed([], at=NOW + 1), listed([], at=NOW + 2))
+    assert told.value("images_removed_by_others_total") == 1
+
+
+def test_who_tells_of_pods_is_metered_and_a_loss_is_counted() -> None:
+    """A node without a source is set up so: nothing was lost there."""
+    told = Told(state_of([APP]))
+    told.hear(facts.PodsLost(NOW, "no socket"))
+    assert told.value("pod_source_losses_total") == 0
+    waits = pod("web", "reg.example/gone:v1", policy="Never")
+    told.hear(facts.PodsTold(NOW, "socket", (waits, pod("job", finished=True)), "a socket"))
+    assert told.value("pod_source", source="socket") == 1
+    assert told.value("pod_source", source="api") == 0
+    assert told.value("pods") == 1
+    told.hear(listed([APP], at=NOW))
+    assert told.value("missing_images_awaited") == 1
+    told.hear(facts.PodsLost(NOW + 1, "it went away"))
+    assert told.value("pod_source_losses_total") == 1
+    assert told.value("pod_source", source="socket") == 0
+
+
+def test_a_source_of_pods_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """That nobody ever told is said once; a loss is, and its end."""
+    told = Told(state_of([APP]))
+    for after in (0, 60, 7200):
+        told.hear(facts.PodsLost(NOW + after, "no socket"), at=NOW + after)
+    for after in (0, 1):
+        told.hear(facts.PodsTold(NOW + after, "socket", (), "a socket"))
+    told.hear(
+        facts.PodsLost(NOW + 2, "it went away"), facts.PodsTold(NOW + 3, "socket", (), "a socket")
+    )
+    found = re.findall(r"(pods-[a-z-]+)", capsys.readouterr().out)
+    assert found == ["pods-untold", "pods-told", "pods-lost", "pods-told-again"]
 
 
 def test_hostile_mountpoints_do_not_break_the_exposition() -> None:

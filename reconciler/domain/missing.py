@@ -35,8 +35,8 @@ def missing_awaited(state: State, now: float) -> list[str]:
 def gone_by_others(state: State) -> tuple[str, ...]:
     """Keys of images that were here until the listing just taken in, and that this daemon did not
     remove. To be asked before the records follow the listing."""
-    begun = {key for key, removal in state.removals.items() if removal.answered_at is None}
-    return tuple(sorted(state.ledger.keys() - state.graph.images.keys() - begun))
+    ours = {key for key, removal in state.removals.items() if removal.came_back_at is None}
+    return tuple(sorted(state.ledger.keys() - state.graph.images.keys() - ours))
 
 
 def _in_use(state: State, key: str) -> str:

@@ -63,7 +63,7 @@ class LogAndMetrics:
             case facts.PodsTold():
                 self._pods_told(fact)
             case facts.PodsLost():
-                self._trouble("pods-lost", fact.reason, at)
+                self._pods_lost(fact)
             case facts.Paused() | facts.Resumed() | facts.ReclaimAsked():
                 self._log.warning(TOLD[type(fact)], by="the operator, over HTTP")
 
@@ -141,6 +141,13 @@ class LogAndMetrics:
             self._log.info("pods-told", source=fact.source, pods=len(fact.pods), detail=fact.where)
         elif again:
             self._log.info("pods-told-again", source=fact.source, pods=len(fact.pods))
+
+    def _pods_lost(self, fact: facts.PodsLost) -> None:
+        """A loss is a trouble. That nobody ever told is how a node is set up: said once."""
+        if self._pods_from:
+            self._trouble("pods-lost", fact.reason, fact.at)
+        elif self._once.due("pods-untold", fact.reason, 0.0) is not None:
+            self._log.info("pods-untold", detail=fact.reason)
 
     def _policy(self, fact: facts.PolicyLoaded) -> None:
         policy = fact.policy
