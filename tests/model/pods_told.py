@@ -129,7 +129,8 @@ class PodsKnown:
                 self._note(told.id, at)
             (self._by_event if subject == told.id else self._carried)[told.id] = box
         boxes = {**self._carried, **self._by_event, **(self._boxes or {})}
-        known = boxes.get(told.id)
+        carried = box_of(told) if message.HasField("pod_sandbox_status") else None
+        known = boxes.get(told.id, carried)  # the end of a container tells of its pod as well
         for one in message.containers_statuses:
             if known is not None and known.template is not None:
                 self.twins.first.setdefault(known.template, at)

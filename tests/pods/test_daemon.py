@@ -51,6 +51,6 @@ async def test_without_a_kubelet_that_tells_a_reclaim_is_as_ever(tmp_path: Path)
         fill(running)
         await running.until(lambda: low(running))
         told = [one.told for one in running.daemon.journal.recent.after(0)]
-        (lost,) = [one for one in told if one["event"] == "pods-lost"]
+        (lost,) = [one for one in told if one["event"] == "pods-untold"]
         assert "none.sock" in lost["detail"]
         assert len(here(running)) < 9
