@@ -33,6 +33,7 @@ from ..http import face
 from ..metrics import Metrics
 from ..recent import Recent
 from ..settings import LISTEN, Settings, parse_listen
+from .demo_kubelet import Kubelet
 from .demo_lines import Seen, draw_plain, summary
 from .demo_rival import Rival
 
@@ -135,6 +136,9 @@ async def show(draw: Draw, seconds: float, seed: int) -> tuple[Seen, int]:
             )
             seen = Seen(seconds, page=f"http://{host}:{port}/", rival=rival)
             daemon = assemble(settings, client, time.time, node.usage, Watched(seen, recent))
+            kubelet = Kubelet(node, daemon.mailbox)
+            kubelet.begin()
+            life.bound = kubelet.bound
             try:
                 await _run(daemon, bound, life, seen, draw)
             finally:

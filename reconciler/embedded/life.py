@@ -4,6 +4,7 @@ of CI with images used once. The same seed lives the same life."""
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .node import Layer, Node, layer
@@ -15,6 +16,9 @@ SYSTEM = (
     "registry.k8s.io/coredns/coredns:v1.12.1",
     "quay.io/calico/node:v3.30.1",
 )
+
+
+Bound = Callable[[str, str, str], None]  # a pod's uid, its namespace/name, its image
 
 
 @dataclass(slots=True)
@@ -38,6 +42,7 @@ class Life:
     def __init__(self, node: Node, seed: int) -> None:
         self.node, self._random = node, random.Random(seed)
         self.happened = ""  # the latest thing, in words
+        self.bound: Bound = lambda uid, name, image: None  # hears of every pod before it is made
         bases = [layer(f"base-{n}", self._random.randint(30, 60) * MEBIBYTE) for n in range(3)]
         self._bases = bases
         self._services = [self._app(f"shop/{name}") for name in ("cart", "web", "search", "pay")]
@@ -125,6 +130,7 @@ class Life:
     def _run(self, image: str, name: str, now: float, namespace: str = "default") -> str:
         uid = f"{self._random.getrandbits(64):016x}"
         pod = f"{name}-{uid[:5]}"
+        self.bound(uid, f"{namespace}/{pod}", image)
         labels = {
             "io.kubernetes.pod.uid": uid,
             "io.kubernetes.pod.name": pod,

@@ -141,6 +141,21 @@ def test_a_pod_whose_sandbox_is_stopped_holds_nothing() -> None:
     assert not held(state, NOW + 1)
 
 
+def test_a_crash_loop_holds_nothing() -> None:
+    """Containers come and go in a sandbox that is long there: no pod is starting."""
+    state = calm()
+    look(state, NOW, replace(container("first", APP), sandbox_id=NEW.id), boxes=(NEW,))
+    for number in range(1, 20):
+        now = NOW + 10 * number
+        again = replace(container(f"again {number}", APP), sandbox_id=NEW.id)
+        told = ContainerEvent(again.id, EventKind.CREATED, now, NEW, (again,))
+        absorb(ContainerChanged(told, now), state)
+        look(state, now, again, boxes=(NEW,))
+        assert not held(state, now)
+        look(state, now + 5, boxes=(NEW,))
+        assert not held(state, now + 5)
+
+
 def churn(state: State, seconds: int, every: float = 0.5) -> list[bool]:
     """Pods of templates never seen come all the time; whether removal was held, each time."""
     found = []
