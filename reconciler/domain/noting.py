@@ -25,6 +25,9 @@ def note_starts(state: State, listing: Listing) -> None:
 def note_templates(state: State, listing: Listing) -> Slices[None]:
     """Notes what the containers use of which not all is noted yet: lists may have lacked their
     sandbox or an image for a moment."""
+    for sandbox in listing.sandboxes:
+        if sandbox.template is not None:
+            state.templates.see(sandbox.template, listing.ended_at)
     noted = state.templates.noted
     noted.intersection_update(state.graph.containers)
     fresh = [one for one in listing.containers if one.id not in noted]
@@ -47,11 +50,13 @@ def note_template(
     used_keys = graph.uses_of(container.id) or graph.meant_by(container)
     keys = sorted(key for key in used_keys if key in graph.images)
     tags = [name_key(tag) for key in keys for tag in graph.images[key].tags]
+    known = graph.containers.get(container.id, container)
+    asked = known.volumes is not None or not state.has_image_volumes
+    whole = asked and graph.tells(known) and len(keys) == len(used_keys)
     if keys:
         used = Used(container.created_at, (*keys, *tags))
-        state.templates.note(sandbox.template, container.name, used, at)
-    unsure = container.id in graph.untold or container.id in state.asks_volumes
-    if unsure or len(keys) < len(used_keys):
-        noted.discard(container.id)
-    elif keys:
+        state.templates.note(sandbox.template, container.name, used, at, whole=whole)
+    if whole:
         noted.add(container.id)
+    else:
+        noted.discard(container.id)

@@ -92,8 +92,12 @@ class State:
     @property
     def asks_volumes(self) -> set[str]:
         """Containers whose image volumes must be asked for before anything may be removed."""
-        has_volumes = self.version is None or self.version.has_image_volumes
-        return self.graph.unasked_containers if has_volumes else set()
+        return self.graph.unasked_containers if self.has_image_volumes else set()
+
+    @property
+    def has_image_volumes(self) -> bool:
+        """Whether a container may mount an image; a runtime not known yet might."""
+        return self.version is None or self.version.has_image_volumes
 
     def unknown_starts(self, now: float) -> list[Start]:
         """Pods that are starting, and nothing tells what they need: no source of pods, and no pod

@@ -22,7 +22,7 @@ TEMPLATES_KEPT = 1_000
 CONTAINERS_KEPT = 64  # of one exact template, those made last
 IMAGES_KEPT = 200  # of one container, keys and names
 ALIKE_KEPT = 8  # of pods that are only named alike, which may be of many kinds
-KEPT_FOR = 30 * 86400.0  # seconds since a pod of it was made
+KEPT_FOR = 30 * 86400.0  # seconds since a pod of it was there
 SETTLED_AFTER = 60.0  # seconds until all containers of a template's first pod are surely known
 SAID_AGAIN = 3600.0  # seconds between writes of a template that goes on as it was
 
@@ -53,6 +53,16 @@ def template_of(namespace: str, pod: str, labels: Mapping[str, str]) -> Template
     return _template(f"{namespace}/{_MADE_UP.sub('-*', pod)}", False)
 
 
+def _later(known: Used, used: Used, now: float, whole: bool) -> Used:
+    """What containers of one name used, by what was known and what is told now."""
+    if used.made_at < known.made_at <= now:
+        return known
+    if whole and used.made_at != known.made_at and known.made_at <= now:
+        return used
+    both = tuple(dict.fromkeys((*known.images, *used.images)))
+    return Used(max(used.made_at, known.made_at), both[-IMAGES_KEPT:])
+
+
 class Templates:
     """Records by a template's name, the one that was used longest ago first."""
 
@@ -65,28 +75,36 @@ class Templates:
         """Takes over what the ledger holds."""
         self.records = dict(sorted(told.items(), key=lambda one: one[1].last_seen))
 
-    def note(self, template: Template, container: str, used: Used, now: float) -> None:
+    def note(
+        self, template: Template, container: str, used: Used, now: float, *, whole: bool = True
+    ) -> None:
         """A container of a pod of a template was made from an image and mounts others. Of two with
-        one name the one made last tells. What is told of one and the same adds up: its images may
-        have other tags by now, or not all be listed. So do two of which nobody can tell the last,
-        since the clock was set back between them."""
+        one name the one made last tells. What adds up instead: what is told of one and the same,
+        whose images may have other tags by now; what is not the whole, since a list lacks an image
+        or nobody can tell it; and two of which nobody can tell the last, since the clock was set
+        back between them."""
         before = self.records.pop(template.name, None)
         record = before or TemplateRecord(first_seen=now, last_seen=now)
         known = record.used.get(container)
-        if known is not None and (used.made_at == known.made_at or known.made_at > now):
-            both = dict.fromkeys((*known.images, *used.images))
-            used = Used(max(used.made_at, known.made_at), tuple(both)[-IMAGES_KEPT:])
-        if known is None or (used.made_at >= known.made_at and used.images != known.images):
+        if known is not None:
+            used = _later(known, used, now, whole)
+        if used != known:
             all_used = {**record.used, container: used}
             if len(all_used) > (CONTAINERS_KEPT if template.exact else ALIKE_KEPT):
                 del all_used[min(all_used, key=lambda name: all_used[name].made_at)]
             record = TemplateRecord(record.first_seen, now, all_used)
-        elif now - record.last_seen >= SAID_AGAIN:
-            record = TemplateRecord(record.first_seen, now, record.used)
         self.records[template.name] = record
         if record is not before:
             self.changed.add(template.name)
             self._trim(now)
+
+    def see(self, template: Template, now: float) -> None:
+        """A pod of a template is there: what is remembered of it is not old."""
+        record = self.records.get(template.name)
+        if record is not None and now - record.last_seen >= SAID_AGAIN:
+            del self.records[template.name]
+            self.records[template.name] = TemplateRecord(record.first_seen, now, record.used)
+            self.changed.add(template.name)
 
     def _trim(self, now: float) -> None:
         """Forgets what is too many or too old; what was used longest ago stands first."""
