@@ -12,14 +12,15 @@ from .state import State
 
 def note_starts(state: State, listing: Listing) -> None:
     """Notes the sandboxes that are new, and those in which a container was made. What the first
-    listing finds is as new as it says itself: it was there before us."""
+    listing finds is as new as it says itself: it may have been there before us."""
     first = state.listed_at is None
     for sandbox in listing.sandboxes:
         if state.graph.is_new(sandbox.id):
             at = min(sandbox.created_at, listing.ended_at) if first else listing.ended_at
             state.starts.note(sandbox, at)
     for container in listing.containers:
-        state.starts.made(container.sandbox_id, listing.ended_at)
+        at = min(container.created_at, listing.ended_at) if first else listing.ended_at
+        state.starts.made(container.sandbox_id, at)
 
 
 def note_templates(state: State, listing: Listing) -> Slices[None]:

@@ -13,7 +13,7 @@ from reconciler.domain.pods import Pod
 from reconciler.domain.starting import AFTER_FIRST, LONGEST_START, LONGEST_STRETCH
 from reconciler.domain.state import State
 from reconciler.domain.templates import SETTLED_AFTER
-from tests.builders import DAY, GIB, T0, container, image, listed, sandbox, state_of
+from tests.builders import DAY, GIB, T0, container, image, listed, policy, sandbox, state_of
 
 APP, OTHER = image("app:v1", GIB), image("other:v1", GIB)
 NOW = T0 + DAY
@@ -130,6 +130,19 @@ def test_a_pod_without_containers_that_was_there_before_us_holds_nothing() -> No
     assert not held(state, NOW + DAY)
     look(state, NOW + DAY, boxes=(sandbox("stuck"),))
     assert not held(state, NOW + DAY)
+
+
+def test_a_pod_that_began_before_us_holds_nothing() -> None:
+    """`plan` a moment after a pod has begun is not told to wait for it."""
+    box = replace(NEW, created_at=NOW - 3)
+    app = replace(container("app", APP), sandbox_id=box.id, created_at=NOW - 2)
+    fresh = replace(app, created_at=NOW - 0.5)
+    for made, waits in ((app, False), (fresh, True)):
+        now_policy = policy(minimum_age=0.0)
+        state = state_of(
+            (APP, OTHER, BASE), (RUNS, made), (OLD, box), in_force=now_policy, seen=NOW
+        )
+        assert held(state, NOW) is waits
 
 
 def test_a_pod_whose_sandbox_is_stopped_holds_nothing() -> None:

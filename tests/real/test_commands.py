@@ -11,7 +11,7 @@ import pytest
 
 from .containerd import Containerd
 from .daemon import Daemon
-from .images import MEBIBYTE, Registry
+from .images import MEBIBYTE, Registry, until
 
 SIZE = 4 * MEBIBYTE  # bytes of one image's own layer
 
@@ -25,9 +25,9 @@ class Scene:
 
 
 @pytest.fixture
-def scene(node: Containerd, registry: Registry) -> Scene:
+def scene(node: Containerd, registry: Registry, daemon: Daemon) -> Scene:
     """A running container whose tag has moved, an exited one, a created one, one that mounts an
-    image, a pod without a container; and three images that nobody uses."""
+    image; and three images that nobody uses. No pod is starting any more."""
     work, made = node.workload, Scene()
     moved = registry.app("moved:v1", SIZE)
     made.used["moved"] = work.pull(moved)
@@ -45,6 +45,9 @@ def scene(node: Containerd, registry: Registry) -> Scene:
     made.used["pause"] = work.image(f"{registry.address}/pause:3.10").id
     for number in range(3):
         made.unused[f"unused{number}"] = work.pull(registry.app(f"unused{number}:v1", SIZE))
+    daemon.write_policy("99%", "98%")
+    plan = "plan", "-o", "json"
+    until(lambda: json.loads(daemon.command(*plan).stdout)["hold"] is None, 30, "pods are starting")
     return made
 
 
