@@ -138,9 +138,9 @@ def test_a_pod_that_began_before_us_holds_nothing() -> None:
     app = replace(container("app", APP), sandbox_id=box.id, created_at=NOW - 2)
     fresh = replace(app, created_at=NOW - 0.5)
     for made, waits in ((app, False), (fresh, True)):
-        now_policy = policy(minimum_age=0.0)
+        eager = policy(minimum_age=0.0)
         state = state_of(
-            (APP, OTHER, BASE), (RUNS, made), (OLD, box), in_force=now_policy, seen=NOW
+            (APP, OTHER, BASE), (RUNS, made), (OLD, box), in_force=eager, seen=NOW
         )
         assert held(state, NOW) is waits
 
