@@ -139,9 +139,7 @@ def test_a_pod_that_began_before_us_holds_nothing() -> None:
     fresh = replace(app, created_at=NOW - 0.5)
     for made, waits in ((app, False), (fresh, True)):
         eager = policy(minimum_age=0.0)
-        state = state_of(
-            (APP, OTHER, BASE), (RUNS, made), (OLD, box), in_force=eager, seen=NOW
-        )
+        state = state_of((APP, OTHER, BASE), (RUNS, made), (OLD, box), in_force=eager, seen=NOW)
         assert held(state, NOW) is waits
 
 

@@ -264,19 +264,25 @@ def _every_pod_is_of_its_own_kind(patch: Patch) -> None:
 def _the_first_of_a_template_tells(patch: Patch) -> None:
     note = Templates.note
 
-    def first(self: Templates, template: Any, container: str, used: Any, now: float) -> None:
+    def first(
+        self: Templates, template: Any, container: str, used: Any, now: float, *, whole: bool
+    ) -> None:
         known = self.records.get(template.name)
         if known is None or container not in known.used:
-            note(self, template, container, used, now)
+            note(self, template, container, used, now, whole=whole)
 
     patch.setattr(Templates, "note", first)
 
 
 def _one_container_stands_for_all(patch: Patch) -> None:
     note = Templates.note
-    patch.setattr(
-        Templates, "note", lambda self, of, container, used, now: note(self, of, "", used, now)
-    )
+
+    def one(
+        self: Templates, template: Any, container: str, used: Any, now: float, *, whole: bool
+    ) -> None:
+        note(self, template, "", used, now, whole=whole)
+
+    patch.setattr(Templates, "note", one)
 
 
 MUTANTS = (
