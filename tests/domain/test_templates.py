@@ -248,3 +248,92 @@ def test_the_same_container_told_again_in_part_takes_nothing_away() -> None:
     for at in (T0 + 60, NOW, NOW + 60):
         absorb(listed(images, (), (SECOND,), at=at, version=CONTAINERD_2), state)
     assert free(state) == {"reg.example/other:v1"}
+
+
+def test_all_containers_that_an_event_carries_are_remembered() -> None:
+    """The event of one told of the other, whose own was lost, and which is gone by the next
+    listing."""
+    images = (INIT, MAIN, OTHER)
+    state = state_of(images, (), (FIRST,))
+    short, main = made("wait", INIT, FIRST), made("app", MAIN, FIRST)
+    told = ContainerEvent(main.id, EventKind.CREATED, T0, FIRST, (short, main))
+    absorb(ContainerChanged(told, T0), state)
+    for at in (T0 + 2, NOW):
+        absorb(listed(images, (main,), (FIRST,), at=at), state)
+    assert free(state) == {"reg.example/other:v1"}
+
+
+def test_a_container_in_a_sandbox_that_only_its_event_told_is_remembered() -> None:
+    """The sandbox's own event was lost, and both came and went between two listings."""
+    images = (MAIN, OTHER)
+    state = state_of(images)
+    short = made("app", MAIN, FIRST)
+    told = ContainerEvent(short.id, EventKind.CREATED, T0, FIRST, (short,))
+    absorb(ContainerChanged(told, T0), state)
+    for at in (T0 + 2, NOW, NOW + 60):
+        absorb(listed(images, (), (SECOND,) if at >= NOW else (), at=at), state)
+    assert free(state) == {"reg.example/other:v1"}
+
+
+def test_a_list_that_lacks_a_sandbox_for_a_moment_costs_no_memory_of_its_template() -> None:
+    """It lacked it when the container was listed for the first time."""
+    images, first = (MAIN, OTHER), (made("app", MAIN, FIRST),)
+    state = state_of(images, first)
+    absorb(listed(images, first, (FIRST,), at=T0 + 30), state)
+    for at in (T0 + 60, NOW, NOW + 60):
+        absorb(listed(images, (), (SECOND,), at=at), state)
+    assert free(state) == {"reg.example/other:v1"}
+
+
+def test_a_list_that_lacks_what_is_mounted_for_a_moment_costs_no_memory_of_it() -> None:
+    """It lacked the model's image when the runtime told what the container mounts."""
+    images, first = (MAIN, MODEL, OTHER), made("app", MAIN, FIRST, volumes=None)
+    state = state_of((MAIN, OTHER), (first,), (FIRST,))
+    absorb(VolumesTold(T0, first.id, (volume(MODEL.id),)), state)
+    absorb(listed(images, (first,), (FIRST,), at=T0 + 30), state)
+    for at in (T0 + 60, NOW, NOW + 60):
+        absorb(listed(images, (), (SECOND,), at=at), state)
+    assert free(state) == {"reg.example/other:v1"}
+
+
+def test_what_an_event_says_is_mounted_is_remembered() -> None:
+    """The container was listed before, and nothing had told its mounts by then."""
+    images, first = (MAIN, MODEL, OTHER), made("app", MAIN, FIRST, volumes=None)
+    state = state_of(images, (first,), (FIRST,), version=CONTAINERD_2)
+    mounting = replace(first, volumes=(volume(MODEL.id),))
+    told = ContainerEvent(first.id, EventKind.STARTED, T0, FIRST, (mounting,))
+    absorb(ContainerChanged(told, T0 + 1), state)
+    for at in (T0 + 60, NOW, NOW + 60):
+        absorb(listed(images, (), (SECOND,), at=at, version=CONTAINERD_2), state)
+    assert free(state) == {"reg.example/other:v1"}
+
+
+def test_a_twin_is_told_by_the_event_of_a_container_in_it() -> None:
+    """The sandbox's own event was lost; nothing goes in the moment until the next listing."""
+    state = ran_before()
+    twin = made("wait", INIT, SECOND)
+    told = ContainerEvent(twin.id, EventKind.CREATED, NOW, SECOND, (twin,))
+    absorb(ContainerChanged(told, NOW), state)
+    assert "reg.example/app:v1" not in free(state, NOW + 0.1)
+
+
+def test_what_one_container_used_is_not_forgotten_when_it_is_told_again() -> None:
+    """By a daemon started anew, which sees its image under other tags, or not all it mounts."""
+    templates = Templates()
+    templates.note(WEB, "app", Used(T0, ("k", "reg.example/app:v1")), T0)
+    templates.note(WEB, "app", Used(T0, ("k", "reg.example/app:old")), T0 + 60)
+    templates.note(WEB, "app", Used(T0, ("k",)), T0 + 120)
+    (used,) = templates.records[WEB.name].used.values()
+    assert used.images == ("k", "reg.example/app:v1", "reg.example/app:old")
+    templates.note(WEB, "app", Used(T0 + 1, ("new",)), T0 + 180)
+    assert templates.records[WEB.name].used == {"app": Used(T0 + 1, ("new",))}
+
+
+def test_where_a_clock_was_set_back_both_containers_tell() -> None:
+    """What was made in what is the future now may have been made before."""
+    templates = Templates()
+    templates.note(WEB, "app", Used(T0 + DAY, ("old",)), T0 + DAY)
+    templates.note(WEB, "app", Used(T0, ("new",)), T0 + 1)
+    assert templates.records[WEB.name].used == {"app": Used(T0 + DAY, ("old", "new"))}
+    templates.note(WEB, "app", Used(T0 + 2 * DAY, ("newest",)), T0 + 2 * DAY)
+    assert templates.records[WEB.name].used == {"app": Used(T0 + 2 * DAY, ("newest",))}
