@@ -27,6 +27,9 @@ from .liveness import Kubelet, Systemd, Warden
 
 FREEZE = 30.0  # seconds from a freeze to a new daemon: the promise
 STALL = 2.0  # seconds without an answer after which CreateContainer counts as stalled
+# How that ends: by our deadline, or by the runtime's own, which it hears of with the call and by
+# which it may reset the stream a moment earlier.
+UNANSWERED = {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 LARGE = 100_000 * "x"  # an annotation: kubelet takes up to 256 KiB of them
 MOST = 3000  # events: far more than any client and containerd buffer between them
 
@@ -57,7 +60,7 @@ class Creator:
             made = self._work.create(self._pod, self._image, annotation=LARGE, deadline=STALL)
             self._work.remove(made, STALL)
         except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+            if error.code() not in UNANSWERED:
                 raise
             return False
         return True
