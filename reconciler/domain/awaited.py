@@ -56,14 +56,17 @@ class Awaited:
 
     def starting(self, now: float) -> Iterator[Pod]:
         """The pods for which containers may still be made."""
-        if self._lost_at is not None and now - self._lost_at >= KEPT_FOR:
+        if self._expired(now):
             return iter(())
         return (pod for pod in self.pods.values() if not pod.finished)
 
     def tells_of(self, uid: str, now: float) -> bool:
         """Whether all that a pod needs is known."""
-        kept = self._lost_at is None or now - self._lost_at < KEPT_FOR
-        return bool(uid) and uid in self.pods and kept
+        return bool(uid) and uid in self.pods and not self._expired(now)
+
+    def _expired(self, now: float) -> bool:
+        """Whether nobody has told for so long that what was told counts no more."""
+        return self._lost_at is not None and now - self._lost_at >= KEPT_FOR
 
     def needs(self, now: float) -> Iterator[tuple[Pod, Need]]:
         """Every image that a container or volume may still be made from."""

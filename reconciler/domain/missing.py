@@ -20,15 +20,13 @@ def missing_in_use(state: State) -> list[str]:
 def missing_awaited(state: State, now: float) -> list[str]:
     """Images that a pod bound here needs, that kubelet may not pull (`imagePullPolicy: Never`), and
     that are not here."""
-    version = state.version
-    anywhere = version is None or version.searches_registries
     if state.listed_at is None:
         return []
     return [
         f"pod {pod.name} can not start {need.by}: {need.image} is not here, and its "
         "imagePullPolicy is Never; import or pull the image on this node, or change the policy"
         for pod, need in state.awaited.needs(now)
-        if need.never_pulled and not state.graph.keys_meant(need.image, anywhere=anywhere)
+        if need.never_pulled and not state.images_meant(need.image)
     ]
 
 

@@ -64,11 +64,9 @@ class Scene:
     @functools.cached_property
     def awaited(self) -> dict[str, tuple[Pod, Need]]:
         """Keys of the images that pods told by a source need, and the first pod that does."""
-        version = self.state.version
-        anywhere = version is None or version.searches_registries
         found: dict[str, tuple[Pod, Need]] = {}
         for pod, need in self.state.awaited.needs(self.now):
-            for key in self.graph.keys_meant(need.image, anywhere=anywhere):
+            for key in self.state.images_meant(need.image):
                 found.setdefault(key, (pod, need))
         return found
 

@@ -99,6 +99,11 @@ class State:
         """Whether a container may mount an image; a runtime not known yet might."""
         return self.version is None or self.version.has_image_volumes
 
+    def images_meant(self, text: str) -> frozenset[str]:
+        """Keys of the images that a pod's text may mean to this runtime now."""
+        anywhere = self.version is None or self.version.searches_registries
+        return self.graph.keys_meant(text, anywhere=anywhere)
+
     def unknown_starts(self, now: float) -> list[Start]:
         """Pods that are starting, and nothing tells what they need: no source of pods, and no pod
         of their template that ran here before."""
