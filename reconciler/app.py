@@ -29,7 +29,6 @@ from .engine.journal import LogAndMetrics
 from .engine.reconcile import Reconciler, Room
 from .history import Entry, History
 from .http import face
-from .http.guard import is_local
 from .http.health import Pulse
 from .http.view import View
 from .ledger import Ledger
@@ -263,7 +262,8 @@ def web(daemon: Daemon) -> Starlette:
             began_at=daemon.state.began_at,
             node=daemon.settings.node_name,
             token_file=daemon.settings.token_file,
-            loopback=is_local(daemon.settings.listen[0]),
+            open_to_token=daemon.settings.api == "token",
+            arrived=lambda: daemon.mailbox.received,
         )
     )
 

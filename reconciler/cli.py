@@ -175,6 +175,12 @@ def _common_flags() -> argparse.ArgumentParser:
     group.add_argument("--pods-socket", type=Path, metavar="PATH", help="of kubelet's Pods API")
     group.add_argument("--kubelet-endpoint", metavar="HOST[:PORT]", help="for --pods kubelet")
     group.add_argument("--kubelet-ca", type=Path, metavar="FILE", help="if not the cluster's")
+    group.add_argument(
+        "--api",
+        choices=("loopback", "token"),
+        help="where the page and /api/v1 are answered: on loopback alone, or on every address of "
+        "--listen to who brings the token",
+    )
     group.add_argument("--token-file", type=Path, metavar="PATH", help="allows commands over HTTP")
     group.add_argument("--node-name", metavar="NAME", help="this node, as Kubernetes calls it")
     return common

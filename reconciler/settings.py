@@ -40,6 +40,7 @@ class Settings:
     policy_named: bool = False
     state_dir: Path = STATE_DIR
     listen: tuple[str, int] = ("127.0.0.1", 9723)
+    api: str = "loopback"  # or token: answered on every address, to who brings the token
     events: bool = True
     dry_run: bool = False
     log_json: bool = False
@@ -80,6 +81,7 @@ def resolve(
         policy_named=policy is not None and policy != "",
         state_dir=flags.get("state_dir") or STATE_DIR,
         listen=parse_listen(flags.get("listen") or LISTEN),
+        api=_api(flags),
         events=flags.get("events") != "off",
         dry_run=bool(flags.get("dry_run")),
         log_json=flags.get("log_format") == "json",
@@ -130,6 +132,13 @@ def parse_listen(text: str) -> tuple[str, int]:
     if found is None or int(found[2]) > 65535:
         raise SettingsError(f"--listen: expected HOST:PORT (127.0.0.1:9723), found {text!r}")
     return found[1].strip("[]"), int(found[2])
+
+
+def _api(flags: Mapping[str, Any]) -> str:
+    """Where the page and /api/v1 are answered. Raises SettingsError."""
+    if flags.get("api") == "token" and not flags.get("token_file"):
+        raise SettingsError("--api token: expected --token-file PATH too, the token to ask for")
+    return flags.get("api") or "loopback"
 
 
 def _kubelet(flags: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, int] | None:

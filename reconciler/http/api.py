@@ -1,9 +1,9 @@
-"""/api/v1: the same documents as the commands give, live. Reading is free to whoever reaches the
-address; asking for something needs the token of `--token-file`."""
+"""/api/v1: the same documents as the commands give, live. Reading is free to whoever the guard lets
+in; asking for something needs the token of `--token-file`."""
 
 from __future__ import annotations
 
-import hmac
+import functools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -18,6 +18,9 @@ from ..domain.policy import Mode
 from ..report import API_VERSION, Json, image_json
 from . import documents
 from .openapi import openapi
+from .query import BadQuery, checked, last_event, text, whole
+from .stock import Stock
+from .token import Token
 from .view import View
 
 MOST = 1000  # entries of one answer
@@ -30,10 +33,13 @@ Answer = Callable[[Request], Awaitable[Response]]
 class Api:
     """The routes, on one view."""
 
-    def __init__(self, view: View) -> None:
-        self._view = view
+    def __init__(self, view: View, token: Token) -> None:
+        self._view, self._token = view, token
         self._status: Json = {}
+        self._status_text = ""
         self._status_at = float("-inf")
+        self._all_images = Stock(functools.partial(documents.images, view), view.arrived)
+        self._whole_plan = Stock(functools.partial(documents.plan, view), view.arrived)
         self._open = 0
 
     def routes(self) -> list[Route]:
@@ -56,9 +62,14 @@ class Api:
             "reclaim": self._reclaim,
         }
         return [
-            *(Route(f"/api/v1/{path}", do, methods=["GET"]) for path, do in reading.items()),
+            *(Route(f"/api/v1/{path}", read(do), methods=["GET"]) for path, do in reading.items()),
             *(Route(f"/api/v1/{path}", do, methods=["POST"]) for path, do in asking.items()),
         ]
+
+    def forget(self) -> None:
+        """Lets go of big documents that nobody asks for any more."""
+        self._all_images.forget()
+        self._whole_plan.forget()
 
     # --- reading -------------------------------------------------------------------------------
 
@@ -67,37 +78,42 @@ class Api:
         now = self._view.clock()
         if now - self._status_at >= EVERY:
             self._status, self._status_at = documents.status(self._view), now
+            self._status_text = _message("status", self._status)
         return self._status
 
     async def _status_now(self, request: Request) -> Response:
         return JSONResponse(self._fresh_status())
 
     async def _images(self, request: Request) -> Response:
-        return JSONResponse(await documents.images(self._view))
+        limit, after = whole(request, "limit", 0), text(request, "continue")
+        listing = await self._all_images.listing()
+        if limit or after:
+            listing = listing.page(after, limit or len(listing.ids))
+        return await self._all_images.answer(listing, request.headers.get("accept-encoding", ""))
 
     async def _image(self, request: Request) -> Response:
-        query = str(request.path_params["query"])
+        query = checked("the image", str(request.path_params["query"]))
         found = images_meant(self._view.state.graph, query)
         if not found:
             return trouble(404, f"no image here answers to {query!r}")
         if len(found) > 1:
             choices = [image_json(one) for one in found[:20]]
-            text = f"{query!r} could be any of {len(found)} images; say which"
-            return trouble(409, text, choices=choices)
+            sentence = f"{query!r} could be any of {len(found)} images; say which"
+            return trouble(409, sentence, choices=choices)
         return JSONResponse(documents.image(self._view, found[0]))
 
     async def _plan(self, request: Request) -> Response:
-        return JSONResponse(await documents.plan(self._view))
+        listing = await self._whole_plan.listing()
+        return await self._whole_plan.answer(listing, request.headers.get("accept-encoding", ""))
 
     async def _events(self, request: Request) -> Response:
-        after = _whole(request, "after", 0)
+        after = whole(request, "after", 0)
         return JSONResponse(documents.events(self._view.recent.after(after), self._view.clock()))
 
     async def _history(self, request: Request) -> Response:
-        view, count = self._view, min(_whole(request, "count", 100), MOST)
-        since = float(_whole(request, "since", 0))
-        image = request.query_params.get("image", "")
-        entries = await view.history(count, since, image)
+        view, count = self._view, whole(request, "count", 100, MOST)
+        since = float(whole(request, "since", 0))
+        entries = await view.history(count, since, text(request, "image"))
         return JSONResponse(documents.history(entries, view.clock()))
 
     async def _policy(self, request: Request) -> Response:
@@ -115,10 +131,8 @@ class Api:
         """Server-sent events: a `status` every second and every log line as `line`."""
         if self._open >= STREAMS:
             return trouble(503, f"{STREAMS} pages are open already")
-        seen = request.headers.get("last-event-id", "")
-        after = int(seen) if seen.isdigit() else 0
         return StreamingResponse(
-            self._live(after),
+            self._live(last_event(request)),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store"},
         )
@@ -127,7 +141,8 @@ class Api:
         self._open += 1
         try:
             while True:
-                yield _message("status", self._fresh_status())
+                self._fresh_status()
+                yield self._status_text
                 for line in self._view.recent.after(after):
                     after = line.number
                     yield _message("line", {"number": after} | dict(line.told), after)
@@ -149,30 +164,34 @@ class Api:
     async def _reclaim(self, request: Request) -> Response:
         policy = self._view.state.policy
         if policy is not None and policy.mode is Mode.OBSERVE and await self._may(request):
-            text = "the policy's mode is observe: set mode: enforce, or run `reconciler prune`"
-            return trouble(409, text)
+            sentence = "the policy's mode is observe: set mode: enforce, or run `reconciler prune`"
+            return trouble(409, sentence)
         return await self._ask(ReclaimAsked)(request)
 
     async def _refusal(self, request: Request) -> Response | None:
-        if self._view.token_file is None:
-            text = "this daemon takes no commands: it was started without --token-file"
-            return trouble(403, text)
+        if self._token.file is None:
+            sentence = "this daemon takes no commands: it was started without --token-file"
+            return trouble(403, sentence)
         if not await self._may(request):
             return trouble(401, "expected Authorization: Bearer and the token of --token-file")
         return None
 
     async def _may(self, request: Request) -> bool:
-        """Whether the request brings the token. The file is read each time: it may be rotated."""
-        file = self._view.token_file
-        if file is None:
-            return False
+        """Whether the request brings the token in a way that no strange page can make a browser
+        do: a password that the browser remembers does not count here."""
+        return await self._token.in_header(request.headers.get("authorization", ""), basic=False)
+
+
+def read(answer: Answer) -> Answer:
+    """The same, with a bad question answered by what is wrong with it."""
+
+    async def answered(request: Request) -> Response:
         try:
-            token = (await anyio.Path(file).read_text()).strip()
-        except (OSError, UnicodeDecodeError):
-            return False
-        scheme, _, brought = request.headers.get("authorization", "").partition(" ")
-        same = hmac.compare_digest(brought.strip().encode(), token.encode())
-        return bool(token) and scheme.lower() == "bearer" and same
+            return await answer(request)
+        except BadQuery as error:
+            return trouble(400, str(error))
+
+    return answered
 
 
 def trouble(code: int, text: str, **more: object) -> Response:
@@ -183,8 +202,3 @@ def trouble(code: int, text: str, **more: object) -> Response:
 def _message(event: str, told: Json, number: int | None = None) -> str:
     head = f"id: {number}\n" if number is not None else ""
     return f"{head}event: {event}\ndata: {json.dumps(told)}\n\n"
-
-
-def _whole(request: Request, name: str, default: int) -> int:
-    text = request.query_params.get(name, "")
-    return int(text) if text.isdecimal() and len(text) <= 15 else default

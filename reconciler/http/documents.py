@@ -3,20 +3,19 @@ hold up the loop; what changes in between is told as it is when its turn comes."
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Iterable
-from typing import TypeVar
-
-import anyio.lowlevel
+import json
+from collections.abc import Iterable
+from operator import attrgetter
 
 from .. import __version__
-from ..domain.decision import Plan, decide, explain
+from ..domain.decision import Kept, Plan, decide, explain
 from ..domain.inventory import Image
 from ..domain.lookup import missing_required
 from ..domain.missing import missing_awaited
 from ..domain.policy import Policy
 from ..domain.protection import holding
 from ..domain.scene import Scene
+from ..domain.slices import Slices
 from ..domain.state import State
 from ..history import Entry
 from ..recent import Line, Point
@@ -33,23 +32,12 @@ from ..report import (
     timestamp,
 )
 from .health import missing
+from .stock import Listing
 from .view import View
 
 BIG = 500  # images; planning for so many takes about 5 ms
 FRESH = 1.0  # seconds
-SLICE = 0.01  # seconds of work before the loop gets its turn
-
-T = TypeVar("T")
-
-
-async def sliced(items: Iterable[T]) -> AsyncIterator[T]:
-    """The items, with a turn for the loop after every `SLICE` of whatever is done with them."""
-    until = time.monotonic() + SLICE
-    for item in list(items):
-        yield item
-        if time.monotonic() >= until:
-            await anyio.lowlevel.checkpoint()
-            until = time.monotonic() + SLICE
+ROWS = 32  # images in a slice: a few milliseconds of work
 
 
 def plan_now(view: View, now: float) -> Plan:
@@ -135,15 +123,28 @@ def _required_missing(state: State, policy: Policy | None) -> list[Json]:
     return [{"pattern": str(one.pattern), "place": str(one.place)} for one in found]
 
 
-async def images(view: View) -> Json:
-    """Every image with its verdict, its users and what keeps it; no particular order."""
+def images(view: View) -> Slices[Listing]:
+    """Every image with its verdict, its users and what keeps it, in the order of their ids."""
     state, now = view.state, view.clock()
     scene = Scene(state, state.policy or Policy(), now)
-    items = [
-        image_row_json(image, tuple(holding(image, scene)), state, now)
-        async for image in sliced(state.graph.images.values())
-    ]
-    return document("ImageList", now) | {"items": items}
+    found = sorted(state.graph.images.values(), key=attrgetter("id"))
+    rows = yield from encoded(
+        image_row_json(image, tuple(holding(image, scene)), state, now) for image in found
+    )
+    ids = [image.id for image in found]
+    return Listing(
+        document("ImageList", now) | {"metadata": {"continue": ""}}, {"items": rows}, ids
+    )
+
+
+def encoded(rows: Iterable[Json]) -> Slices[list[bytes]]:
+    """Each as the bytes of its JSON."""
+    made = []
+    for number, row in enumerate(rows, 1):
+        made.append(json.dumps(row).encode())
+        if number % ROWS == 0:
+            yield
+    return made
 
 
 def image(view: View, one: Image) -> Json:
@@ -172,23 +173,24 @@ def _users(one: Image, state: State) -> list[Json]:
     return users
 
 
-async def plan(view: View) -> Json:
+def plan(view: View) -> Slices[Listing]:
     """The plan as `reconciler plan -o json` gives it."""
     state, now = view.state, view.clock()
     made = plan_now(view, now)
     scene = Scene(state, state.policy or Policy(), now)
-    kept = []
-    async for one in sliced(made.kept):
-        found = tuple(holding(one.image, scene)) or one.protections
-        reasons = [protection_json(protection) for protection in found]
-        kept.append(image_json(one.image) | {"protections": reasons})
-    return document("Plan", now) | {
+    candidates = yield from encoded(candidate_json(one, state, now) for one in made.candidates)
+    kept = yield from encoded(_kept(one, scene) for one in made.kept)
+    head = document("Plan", now) | {
         "mode": state.policy.mode.value if state.policy else "observe",
         "hold": hold_json(made.hold),
         "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
-        "candidates": [candidate_json(one, state, now) async for one in sliced(made.candidates)],
-        "kept": kept,
     }
+    return Listing(head, {"candidates": candidates, "kept": kept})
+
+
+def _kept(one: Kept, scene: Scene) -> Json:
+    found = tuple(holding(one.image, scene)) or one.protections
+    return image_json(one.image) | {"protections": [protection_json(kept) for kept in found]}
 
 
 def policy(view: View) -> Json:

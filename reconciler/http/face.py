@@ -1,13 +1,18 @@
-"""The HTTP face: starlette on uvicorn, inside the daemon's own event loop."""
+"""The HTTP face: starlette on uvicorn, inside the daemon's own event loop. /healthz has to live on
+the loop whose life it tells."""
 
 from __future__ import annotations
 
+import functools
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
 import uvicorn
+from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -16,11 +21,16 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from .api import Api
+from .connections import Connection, Connections, accept
 from .guard import Guard
 from .health import SILENCE, missing
+from .token import Token
 from .view import View
 
 PAGE = Path(__file__).parent / "page"
+WAITING = 1024  # connections that the kernel keeps for us
+SCRAPE_FRESH = 1.0  # seconds
+HEAD = 16 * 1024  # bytes of a request's head
 
 
 class ListenFailed(Exception):
@@ -40,9 +50,10 @@ def application(view: View) -> Starlette:
         reasons = missing(view.state)
         return PlainTextResponse("\n".join(reasons or ["ok"]) + "\n", 503 if reasons else 200)
 
+    told = Scrapes(view)
+
     async def prometheus(request: Request) -> Response:
-        view.metrics.loop_lag.set(view.pulse.lag)
-        text, kind = view.metrics.text(request.headers.get("accept", ""))
+        text, kind = told.text(request.headers.get("accept", ""))
         return Response(text, headers={"Content-Type": kind})
 
     async def index(request: Request) -> Response:
@@ -50,12 +61,35 @@ def application(view: View) -> Starlette:
 
     paths = {"/healthz": healthz, "/readyz": readyz, "/metrics": prometheus, "/": index}
     routes = [Route(path, answer, methods=["GET"]) for path, answer in paths.items()]
-    routes += Api(view).routes()
+    token = Token(view.token_file)
+    api = Api(view, token)
+    routes += api.routes()
     for route in routes:  # starlette answers HEAD wherever it answers GET
         (route.methods or set()).discard("HEAD")
     page = Mount("/page", StaticFiles(directory=PAGE))
-    guard = Middleware(Guard, loopback=view.loopback)
-    return Starlette(routes=[*routes, page], middleware=[guard])
+    guard = Middleware(Guard, token=token, open_to_token=view.open_to_token)
+    app = Starlette(routes=[*routes, page], middleware=[guard])
+    app.state.forget = api.forget
+    return app
+
+
+class Scrapes:
+    """The metrics as text, made anew once a second at most, however many scrape."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._made: dict[str, tuple[float, tuple[bytes, str]]] = {}  # when, by content type
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """The exposition and its content type."""
+        view, now = self._view, time.monotonic()
+        _, kind = choose_encoder(accept)
+        made = self._made.get(kind)
+        if made is None or now - made[0] >= SCRAPE_FRESH:
+            view.metrics.loop_lag.set(view.pulse.lag)
+            made = now, view.metrics.text(accept)
+            self._made = {kind: made}
+        return made[1]
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -66,7 +100,7 @@ def listening(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
-        bound.listen(64)
+        bound.listen(WAITING)
     except OSError as error:
         bound.close()
         text = f"can not listen on {host}:{port}: {error.strerror}; name another with --listen"
@@ -93,14 +127,24 @@ async def serve(bound: socket.socket, app: Starlette) -> None:
         loop="none",
         access_log=False,
         log_config=None,
+        log_level="error",  # what strangers send is no news
         timeout_keep_alive=5,
         timeout_graceful_shutdown=1,
-        limit_concurrency=64,
+        h11_max_incomplete_event_size=HEAD,
     )
-    server = _Server(config)
+    config.load()
+    server, connections = _Server(config), Connections()
+    make = functools.partial(Connection, connections, config, server.server_state)
     with bound:
-        try:
-            await server.serve(sockets=[bound])
-        finally:  # cancelled, it would leave them open
-            for listener in getattr(server, "servers", ()):
-                listener.close()
+        async with anyio.create_task_group() as group:
+            group.start_soon(accept, bound, make)
+            group.start_soon(sweep, connections, app.state.forget)
+            await server.serve(sockets=[])
+
+
+async def sweep(connections: Connections, forget: Callable[[], None]) -> None:
+    """Ends what has taken too long, and lets go of what nobody asks for, once a second."""
+    while True:
+        await anyio.sleep(1.0)
+        connections.sweep()
+        forget()

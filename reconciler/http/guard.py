@@ -1,13 +1,22 @@
-"""What stands before every answer: headers that keep a browser from doing more than show the page,
-and, on loopback, a look at the Host, so that no stranger's web page can read a node's face through
-a name that it has made to mean 127.0.0.1."""
+"""Who is answered, when, and with which headers.
+
+The probes are everybody's. The page and /api/v1 are told on loopback, which `kubectl port-forward`
+reaches, and elsewhere only where the operator opened them, to who brings the token. On loopback the
+Host is looked at, so that no stranger's web page reads a node's face through a name that it has
+made to mean 127.0.0.1. The headers keep a browser from doing more than show the page.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 
-from starlette.responses import PlainTextResponse
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .connections import PROBES, scope_of_work
+from .token import Token
+from .turns import Turns
 
 HEADERS = {
     b"content-security-policy": b"default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -17,29 +26,64 @@ HEADERS = {
     b"referrer-policy": b"no-referrer",
     b"cross-origin-resource-policy": b"same-origin",
 }
+PROBE_REST, ANSWER_REST = 0.002, 0.02  # seconds from one answer to the next
 
 
 class Guard:
-    """An application with the guard before it. `loopback`: it is reached on this machine only."""
+    """An application with the guard before it. `open_to_token`: the page and /api/v1 are answered
+    on every address, to who brings the token."""
 
-    def __init__(self, app: ASGIApp, *, loopback: bool) -> None:
-        self._app, self._loopback = app, loopback
+    def __init__(self, app: ASGIApp, *, token: Token, open_to_token: bool) -> None:
+        self._app, self._token, self._open = app, token, open_to_token
+        self._probes, self._answers = Turns(PROBE_REST), Turns(ANSWER_REST)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        turns = self._probes if scope["path"] in PROBES else self._answers
+        with scope_of_work(scope):
+            turn = await turns.take()
 
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *HEADERS.items()]
-            await send(message)
+            async def guarded(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    message["headers"] = [*message.get("headers", ()), *HEADERS.items()]
+                    turn.length = int(Headers(raw=message["headers"]).get("content-length", 0))
+                    turns.give_back(turn)
+                await send(message)
 
-        if self._loopback and not is_local(_host(scope)):
-            text = "this daemon listens on loopback: ask for it by localhost or 127.0.0.1\n"
-            await PlainTextResponse(text, 421)(scope, receive, guarded)
-            return
-        await self._app(scope, receive, guarded)
+            try:
+                answer = await self._refusal(scope) or self._app
+                await answer(scope, receive, guarded)
+            finally:
+                turns.give_back(turn)
+
+    async def _refusal(self, scope: Scope) -> Response | None:
+        """The answer to who may not ask for this here."""
+        if scope["path"] in PROBES:
+            return None
+        headers = Headers(scope=scope)
+        if came_by_loopback(scope):
+            if is_local(headers.get("host", "")):
+                return None
+            text = "the page and /api/v1 are on loopback: ask for them by localhost or 127.0.0.1\n"
+            return PlainTextResponse(text, 421)
+        if not self._open:
+            text = (
+                "the page and /api/v1 are answered on loopback alone: reach them by `kubectl "
+                "port-forward`, or start the daemon with --api token\n"
+            )
+            return PlainTextResponse(text, 403)
+        if await self._token.in_header(headers.get("authorization", "")):
+            return None
+        text = "expected the token of --token-file, as Bearer token or as a password\n"
+        return PlainTextResponse(text, 401, {"WWW-Authenticate": 'Basic realm="reconciler"'})
+
+
+def came_by_loopback(scope: Scope) -> bool:
+    """Whether the address it was asked at is this machine's own."""
+    address, _ = scope.get("server") or ("", None)
+    return _is_loopback(address)
 
 
 def is_local(host: str) -> bool:
@@ -48,16 +92,13 @@ def is_local(host: str) -> bool:
     head, colon, port = host.rpartition(":")
     name = head if colon and port.isdecimal() and not bare else host
     name = name.strip("[]").lower()
-    if name in ("localhost", ""):
-        return True
+    return name in ("localhost", "") or _is_loopback(name)
+
+
+def _is_loopback(text: str) -> bool:
     try:
-        return ipaddress.ip_address(name).is_loopback
+        address = ipaddress.ip_address(text)
     except ValueError:
         return False
-
-
-def _host(scope: Scope) -> str:
-    for key, value in scope["headers"]:
-        if key == b"host":
-            return str(value.decode("latin-1"))
-    return ""
+    mapped = getattr(address, "ipv4_mapped", None)  # IPv4 on a socket of both kinds
+    return bool((mapped or address).is_loopback)

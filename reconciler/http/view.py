@@ -31,4 +31,5 @@ class View:
     began_at: float
     node: str = ""  # --node-name
     token_file: Path | None = None  # without one nothing can be asked for
-    loopback: bool = True  # whether it is reached on this machine only
+    open_to_token: bool = False  # whether the page and /api/v1 are answered beyond loopback
+    arrived: Callable[[], int] = lambda: 0  # events so far; long work gives way to them
