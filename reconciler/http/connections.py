@@ -21,8 +21,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-MOST = 128  # connections at once
-NEW_FOR = 1.0  # seconds
+MOST = 512  # connections at once
+ANSWERS = 128  # of them that wait for an answer, or read one
 BATCH = 32  # connections accepted before the loop gets a pause
 PAUSE = 0.03  # seconds: that batch and the pause after it, together, at the least
 STUCK = 15.0  # seconds that a reader may leave an answer unread
@@ -30,14 +30,13 @@ PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 STREAM = "/api/v1/stream"
 
 
-class Kind(enum.IntEnum):
-    """What a connection is busy with. The lower go first when there are too many."""
+class Kind(enum.Enum):
+    """What a connection is busy with."""
 
-    IDLE = 0  # no whole request for some time
-    ANSWER = 1
-    STREAM = 2
-    NEW = 3  # no whole request yet, but it may be on its way
-    PROBE = 4
+    IDLE = enum.auto()  # no whole request yet, or none since the last answer
+    ANSWER = enum.auto()
+    STREAM = enum.auto()
+    PROBE = enum.auto()
 
 
 # Seconds that a connection may be busy with it.
@@ -45,7 +44,6 @@ LIMITS = {
     Kind.IDLE: 5.0,
     Kind.ANSWER: 60.0,
     Kind.STREAM: float("inf"),
-    Kind.NEW: NEW_FOR,
     Kind.PROBE: 10.0,
 }
 
@@ -58,11 +56,14 @@ class Connections:
         self._open: set[Connection] = set()
 
     def enter(self, new: Connection) -> None:
-        """One more. If there are too many, the one that can best be spared is closed."""
+        """One more. If there are too many, one is closed: who has been idle for longest; or, so
+        that idle ones find a place to ask from, who has waited for longest of too many."""
         self._open.add(new)
         if len(self._open) > MOST:
-            spared = min(self._open, key=lambda one: (one.kind, one.since))
-            spared.end()
+            answers = [one for one in self._open if one.kind is Kind.ANSWER]
+            idle = [one for one in self._open if one.kind is Kind.IDLE]
+            crowd = answers if len(answers) > ANSWERS else idle
+            min(crowd or self._open, key=lambda one: one.since).end()
 
     def leave(self, gone: Connection) -> None:
         """One fewer."""
@@ -91,8 +92,7 @@ class Connection(H11Protocol):
     def kind(self) -> Kind:
         """What it is busy with."""
         if not self._busy():
-            new = self._all.monotonic() - self.since <= NEW_FOR
-            return Kind.NEW if new else Kind.IDLE
+            return Kind.IDLE
         path = self.scope["path"]
         if path in PROBES:
             return Kind.PROBE

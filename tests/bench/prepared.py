@@ -349,7 +349,7 @@ class PreparedNode:
         trace: TracebackType | None,
     ) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.communicate(timeout=10)
 
     def order(self, text: str) -> dict[str, float]:
         """Gives an order and waits for its answer."""

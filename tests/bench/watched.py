@@ -48,6 +48,7 @@ class Notes:
         self.began = 0.0
         self.ready: float | None = None
         self.certain: float | None = None
+        self.port = 0
         self.clear()
 
     def clear(self) -> None:
@@ -144,6 +145,7 @@ async def watched(arguments: argparse.Namespace, notes: Notes) -> None:
         kubelet_config=arguments.state / "none",
     )
     bound = face.listening("127.0.0.1", 0)
+    notes.port = bound.getsockname()[1]
     notes.began = time.monotonic()
     async with open_client(f"unix://{arguments.socket}") as client:
         measure, journal = noting_samples(notes, arguments.used), Told(notes)
