@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import deciding, memory, on_containerd, on_prepared, one_event
+from . import beside_strangers, deciding, memory, on_containerd, on_prepared, one_event
 from .figures import Figure, machine
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -22,6 +22,8 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "memory": memory.at_two_sizes,
     "million": memory.after_a_million_events,
     "drain": on_prepared.drain_while_planning,
+    "greedy": beside_strangers.creations,
+    "crowd": beside_strangers.memory,
 }
 
 

@@ -28,7 +28,9 @@ class Strangers:
     def __init__(
         self, port: int, idle: int = 0, slow: int = 0, greedy: int = 0, path: str = IMAGES
     ) -> None:
-        kinds = [f"--{kind}={n}" for kind, n in (("idle", idle), ("slow", slow), ("greedy", greedy))]
+        kinds = [
+            f"--{kind}={n}" for kind, n in (("idle", idle), ("slow", slow), ("greedy", greedy))
+        ]
         self._command = [sys.executable, "-m", __name__, str(port), *kinds, "--path", path]
         self.answered: dict[str, int] = {}
 
