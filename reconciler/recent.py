@@ -53,7 +53,9 @@ class Recent:
             listener(told)
 
     def after(self, number: int) -> list[Line]:
-        """The lines since one, oldest first; all that are kept for 0."""
+        """The lines since one, oldest first; all that are kept for 0, and for a number that this
+        process has not come to: it is another's, from before a restart."""
+        number = number if number <= self._number else 0
         return [line for line in self._lines if line.number > number]
 
     def sampled(self, state: State) -> None:

@@ -23,8 +23,8 @@ from uvicorn.server import ServerState
 
 MOST = 512  # connections at once
 ANSWERS = 128  # of them that wait for an answer, or read one
-BATCH = 32  # connections accepted before the loop gets a pause
-PAUSE = 0.03  # seconds: that batch and the pause after it, together, at the least
+BATCH = 64  # connections accepted before the loop gets a pause
+PAUSE = 0.02  # seconds: that batch and the pause after it, together, at the least
 STUCK = 15.0  # seconds that a reader may leave an answer unread
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 STREAM = "/api/v1/stream"

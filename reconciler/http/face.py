@@ -117,8 +117,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(bound: socket.socket, app: Starlette) -> None:
-    """Answers until cancelled."""
+async def serve(
+    bound: socket.socket, app: Starlette, connections: Connections | None = None
+) -> None:
+    """Answers until cancelled. A test brings connections on a clock of its own."""
     config = uvicorn.Config(
         app,
         http="h11",
@@ -133,7 +135,7 @@ async def serve(bound: socket.socket, app: Starlette) -> None:
         h11_max_incomplete_event_size=HEAD,
     )
     config.load()
-    server, connections = _Server(config), Connections()
+    server, connections = _Server(config), connections or Connections()
     make = functools.partial(Connection, connections, config, server.server_state)
     with bound:
         async with anyio.create_task_group() as group:

@@ -35,13 +35,14 @@ class Guard:
 
     def __init__(self, app: ASGIApp, *, token: Token, open_to_token: bool) -> None:
         self._app, self._token, self._open = app, token, open_to_token
-        self._probes, self._answers = Turns(PROBE_REST), Turns(ANSWER_REST)
+        self._probes = {path: Turns(PROBE_REST) for path in PROBES}  # none waits for another kind
+        self._answers = Turns(ANSWER_REST)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        turns = self._probes if scope["path"] in PROBES else self._answers
+        turns = self._probes.get(scope["path"], self._answers)
         with scope_of_work(scope):
             turn = await turns.take()
 

@@ -24,13 +24,18 @@ def openapi() -> Json:
         "info": {
             "title": "reconciler",
             "version": __version__,
-            "description": "What a node's image garbage collector knows, decides and did.",
+            "description": "What a node's image garbage collector knows, decides and did. Reading "
+            "is free on loopback, and answered elsewhere only with --api token, to who brings the "
+            "token: as Bearer token, or as a password.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {f"/api/v1/{path}": methods for path, methods in _paths().items()},
         "components": {
             "schemas": _schemas(),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "password": {"type": "http", "scheme": "basic"},
+            },
         },
     }
 
@@ -38,7 +43,12 @@ def openapi() -> Json:
 def _paths() -> Json:
     return {
         "status": _get("Status", "How full, what it does, what holds it."),
-        "images": _get("ImageList", "Every image, its verdict and what keeps it."),
+        "images": _get(
+            "ImageList",
+            "Every image in the order of ids, its verdict and what keeps it.",
+            _parameter("limit", "query", _WHOLE, "how many at the most; 0, or none given: all"),
+            _parameter("continue", "query", _STRING, "`metadata.continue` of the page before"),
+        ),
         "images/{query}": _get(
             "Image",
             "One image by name, tag, digest, id or id prefix: every verdict and every user.",
@@ -70,6 +80,8 @@ def _paths() -> Json:
 
 def _get(schema: str, text: str, *parameters: Json, unknown: bool = False) -> Json:
     responses: Json = {"200": _json_answer(text, schema)}
+    if parameters:
+        responses["400"] = _json_answer("A value that can not be.", "Error")
     if unknown:
         responses["404"] = _json_answer("No such image.", "Error")
         responses["409"] = _json_answer("Several images answer to it.", "Error")
@@ -191,7 +203,7 @@ def _schemas() -> Json:
             requiredMissing=_list(_object(pattern=_STRING, place=_STRING)),
             control=_FLAG,
         ),
-        "ImageList": _kind("ImageList", items=_list(_ref("ImageRow"))),
+        "ImageList": _kind("ImageList", metadata=_page(), items=_list(_ref("ImageRow"))),
         "Image": _kind(
             "Image",
             image=_ref("ImageRow"),
@@ -243,6 +255,12 @@ def _schemas() -> Json:
             },
         ),
     }
+
+
+def _page() -> Json:
+    """As Kubernetes tells a page of a list; `continue` is empty on the last one."""
+    page = _object(**{"continue": _STRING, "remainingItemCount": _WHOLE})
+    return page | {"required": ["continue"]}
 
 
 def _filesystem() -> Json:

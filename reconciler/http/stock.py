@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
+import anyio.lowlevel
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -102,15 +103,15 @@ class Stock:
         its making: the next would have to begin from the start."""
         self._asked_at = self._monotonic()
         async with self._alone:
-            made = self._made
-            if made is None or self._asked_at >= self._old_at:
+            if self._made is None or self._asked_at >= self._old_at:
                 with anyio.CancelScope(shield=True):
-                    made = await self._anew()
-        return made
+                    self._made = await self._anew()
+            assert self._made is not None
+            return self._made
 
     async def _anew(self) -> Listing:
         began = self._monotonic()
-        self._made = made = await in_slices(self._build(), self._arrived)
+        made = await in_slices(self._build(), self._arrived)
         took = self._monotonic() - began
         self._old_at = began + took + max(FRESH, TIMES * took)
         return made
@@ -143,4 +144,5 @@ class Pieces(Response):
         await send(start | {"headers": self.raw_headers})
         for piece in self._pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await anyio.lowlevel.checkpoint()  # a fast reader does not make it wait
         await send({"type": "http.response.body", "body": b"", "more_body": False})

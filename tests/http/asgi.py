@@ -24,10 +24,14 @@ class Answered:
 
 
 async def ask(
-    app: Starlette, path: str, method: str = "GET", headers: dict[str, str] | None = None
+    app: Starlette,
+    path: str,
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+    at: str = "127.0.0.1",
 ) -> Answered:
-    """One request, answered whole."""
-    return await _asked(app, path, method, headers or {}, None)
+    """One request, answered whole; `at` is the address of ours that it came to."""
+    return await _asked(app, path, method, headers or {}, None, at)
 
 
 async def listen(
@@ -43,7 +47,12 @@ async def listen(
 
 
 async def _asked(
-    app: Starlette, path: str, method: str, headers: dict[str, str], messages: int | None
+    app: Starlette,
+    path: str,
+    method: str,
+    headers: dict[str, str],
+    messages: int | None,
+    at: str = "127.0.0.1",
 ) -> Answered:
     path, _, query = path.partition("?")
     scope = {
@@ -55,8 +64,8 @@ async def _asked(
         "path": path,
         "raw_path": path.encode(),
         "query_string": query.encode(),
-        "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
-        "server": ("127.0.0.1", 9723),
+        "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in headers.items()],
+        "server": (at, 9723),
         "client": ("127.0.0.1", 1),
     }
     sent: list[Any] = []

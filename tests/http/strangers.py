@@ -10,15 +10,15 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 AGAIN = 0.05  # seconds until one that was thrown out comes back
 DRIP = 0.2  # seconds between the bytes of a slow one
 IMAGES = "/api/v1/images"
 
-Visit = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Visit = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
 class Strangers:
@@ -28,9 +28,7 @@ class Strangers:
     def __init__(
         self, port: int, idle: int = 0, slow: int = 0, greedy: int = 0, path: str = IMAGES
     ) -> None:
-        kinds = [
-            f"--{kind}={n}" for kind, n in (("idle", idle), ("slow", slow), ("greedy", greedy))
-        ]
+        kinds = [f"--idle={idle}", f"--slow={slow}", f"--greedy={greedy}"]
         self._command = [sys.executable, "-m", __name__, str(port), *kinds, "--path", path]
         self.answered: dict[str, int] = {}
 
@@ -102,9 +100,16 @@ async def main() -> None:
     parser.add_argument("--path", default=IMAGES)
     wanted = parser.parse_args()
     answered: dict[str, int] = {}
-    visits = [idle] * wanted.idle + [slow] * wanted.slow
-    visits += [greedy(wanted.path, answered)] * wanted.greedy
-    tasks = [asyncio.create_task(come_and_go(wanted.port, visit)) for visit in visits]
+    kinds: list[tuple[Visit, int]] = [
+        (idle, wanted.idle),
+        (slow, wanted.slow),
+        (greedy(wanted.path, answered), wanted.greedy),
+    ]
+    tasks = [
+        asyncio.create_task(come_and_go(wanted.port, visit))
+        for visit, count in kinds
+        for _ in range(count)
+    ]
     print("there", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     for task in tasks:

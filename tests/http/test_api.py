@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,13 @@ READING = [
 class Face:
     """An application on a state of our own, and what it told the loop."""
 
-    def __init__(self, folder: Path, state: State, token: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        state: State,
+        token: str | None = None,
+        open_to_token: bool = False,
+    ) -> None:
         self.told: list[Fact] = []
         self.latest: tuple[float, Plan] | None = None
         self.recent = Recent()
@@ -73,6 +80,7 @@ class Face:
                 latest=lambda: self.latest,
                 began_at=T0,
                 token_file=token_file,
+                open_to_token=open_to_token,
             )
         )
 
@@ -186,7 +194,59 @@ async def test_the_history_is_filtered_by_image_and_time(seen: Face) -> None:
     assert len((await ask(seen.app, "/api/v1/history?image=app")).json["items"]) == 1
     assert (await ask(seen.app, "/api/v1/history?image=other")).json["items"] == []
     assert (await ask(seen.app, "/api/v1/history?since=2000")).json["items"] == []
-    assert len((await ask(seen.app, "/api/v1/history?count=nonsense")).json["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "history?count=nonsense",
+        "history?count=1001",
+        "history?count=-1",
+        "history?count=%C2%B2",  # a digit to Python, and no number
+        f"history?since={'9' * 5000}",
+        f"history?image={'x' * 513}",
+        "events?after=1e9",
+        "images?limit=many",
+        f"images?continue={'x' * 513}",
+        f"images/{'x' * 513}",
+    ],
+)
+async def test_a_question_that_can_not_be_is_not_read_as_another(seen: Face, asked: str) -> None:
+    """A wrong value is answered with what was expected, not with what somebody else asked for."""
+    answered = await ask(seen.app, f"/api/v1/{asked}")
+    assert answered.code == 400
+    assert "expected" in answered.json["error"]
+
+
+@pytest.mark.parametrize("told", ["9" * 5000, "\u00b2", "-1", "x", "", "7000"])
+async def test_a_page_that_tells_a_strange_last_line_hears_all_lines(seen: Face, told: str) -> None:
+    """What a browser brings back is another process's number after a restart, or anything."""
+    heard = await listen(seen.app, "/api/v1/stream", 2, {"Last-Event-ID": told})
+    assert heard[1][1]["event"] == "removed"
+
+
+async def test_a_long_list_is_told_in_pages_that_miss_nothing(tmp_path: Path) -> None:
+    """Each page says what to ask for next; together they are the list."""
+    many = [image(f"app{number}:v1") for number in range(7)]
+    seen = Face(tmp_path, state_of(many))
+    found: list[str] = []
+    after, left = "", 7
+    while left:
+        page = (await ask(seen.app, f"/api/v1/images?limit=3&continue={after}")).json
+        found += [one["id"] for one in page["items"]]
+        after, left = page["metadata"]["continue"], page["metadata"].get("remainingItemCount", 0)
+    assert found == sorted(one.id for one in many)
+    assert (await ask(seen.app, "/api/v1/images")).json["metadata"] == {"continue": ""}
+
+
+@pytest.mark.parametrize("path", ["images", "plan"])
+async def test_a_big_answer_is_the_same_compressed(seen: Face, path: str) -> None:
+    """A browser gets it packed, and unpacks what curl gets."""
+    plain = await ask(seen.app, f"/api/v1/{path}")
+    packed = await ask(seen.app, f"/api/v1/{path}", headers={"Accept-Encoding": "br, gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    assert int(plain.headers["content-length"]) == len(plain.body)
 
 
 @pytest.mark.parametrize("path", ["pause", "resume", "reclaim"])

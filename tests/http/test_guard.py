@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,56 @@ async def test_a_strangers_name_for_loopback_is_not_answered(tmp_path: Path) -> 
     assert answered.code == 421
     assert b"localhost" in answered.body
     assert (await ask(seen.app, "/api/v1/status", headers={"Host": "localhost"})).code == 200
+
+
+@pytest.mark.parametrize("at", ["10.0.0.7", "fd00::7", "::ffff:10.0.0.7", "", "not an address"])
+async def test_the_pods_address_tells_strangers_how_it_is_and_nothing_else(
+    tmp_path: Path, at: str
+) -> None:
+    """kubelet and Prometheus ask there; what images a node has is nobody's business."""
+    seen = Face(tmp_path, state(), "s3cret")
+    bearer = {"Authorization": "Bearer s3cret"}
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert (await ask(seen.app, path, at=at)).code in (200, 503)
+    for path in ("/", "/page/page.js", "/api/v1/status", "/api/v1/images", "/none"):
+        answered = await ask(seen.app, path, headers=bearer, at=at)
+        assert answered.code == 403
+        assert b"port-forward" in answered.body
+    assert (await ask(seen.app, "/api/v1/pause", "POST", bearer, at=at)).code == 403
+    assert seen.told == []
+
+
+@pytest.mark.parametrize("at", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+async def test_loopback_is_answered_by_each_of_its_names(tmp_path: Path, at: str) -> None:
+    """A port that is forwarded arrives on loopback, and on a socket of both kinds as either."""
+    assert (await ask(Face(tmp_path, state()).app, "/api/v1/status", at=at)).code == 200
+
+
+async def test_what_is_opened_on_purpose_asks_for_the_token(tmp_path: Path) -> None:
+    """On every address to who brings it; a browser asks a person for it as a password."""
+    seen = Face(tmp_path, state(), "s3cret", open_to_token=True)
+    at = "10.0.0.7"
+    for path in ("/", "/page/page.js", "/api/v1/status", "/api/v1/stream"):
+        refused = await ask(seen.app, path, at=at)
+        assert refused.code == 401
+        assert refused.headers["www-authenticate"].startswith("Basic")
+    password = base64.b64encode(b"anybody:s3cret").decode()
+    for header in ("Bearer s3cret", f"Basic {password}"):
+        told = {"Authorization": header}
+        assert (await ask(seen.app, "/api/v1/status", headers=told, at=at)).code == 200
+    for header in ("Bearer wrong", "Basic s3cret", "Basic !", f"Digest {password}", "s3cret"):
+        told = {"Authorization": header}
+        assert (await ask(seen.app, "/api/v1/status", headers=told, at=at)).code == 401
+
+
+async def test_a_password_that_a_browser_remembers_commands_nothing(tmp_path: Path) -> None:
+    """A strange page can make the browser send it along; only the page itself sends a token."""
+    seen = Face(tmp_path, state(), "s3cret", open_to_token=True)
+    password = base64.b64encode(b"anybody:s3cret").decode()
+    told = {"Authorization": f"Basic {password}"}
+    assert (await ask(seen.app, "/api/v1/pause", "POST", told, at="10.0.0.7")).code == 401
+    assert (await ask(seen.app, "/api/v1/pause", "POST", told)).code == 401
+    assert seen.told == []
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/api/v1/status", "/page/page.js", "/none"])
