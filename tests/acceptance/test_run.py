@@ -205,6 +205,7 @@ async def test_it_lives_on_listings_where_there_are_no_events(habits: Habits) ->
             absent = await daemon.hears("events-absent")
             assert "living on listings" in absent["detail"]
             await daemon.hears("removed", 4)
+        assert "events-lost" not in [one["event"] for one in daemon.lines]
         assert daemon.left() == ["used:v1"]
 
 
