@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime as dt
 
 from .inventory import Container, is_full_id
+from .removals import removed_by_us
 from .state import State
 from .words import and_more
 
@@ -28,13 +29,6 @@ def missing_awaited(state: State, now: float) -> list[str]:
         for pod, need in state.awaited.needs(now)
         if need.never_pulled and not state.images_meant(need.image)
     ]
-
-
-def gone_by_others(state: State) -> tuple[str, ...]:
-    """Keys of images that were here until the listing just taken in, and that this daemon did not
-    remove. To be asked before the records follow the listing."""
-    ours = {key for key, removal in state.removals.items() if removal.came_back_at is None}
-    return tuple(sorted(state.ledger.keys() - state.graph.images.keys() - ours))
 
 
 def _in_use(state: State, key: str) -> str:
@@ -70,9 +64,9 @@ def _names(state: State, key: str) -> list[str]:
 
 
 def _by_whom(state: State, key: str) -> str:
-    removal = state.removals.get(key)
-    if removal is not None and removal.came_back_at is None:
-        at = dt.datetime.fromtimestamp(removal.begun_at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if removed_by_us(state, key):
+        began = state.removals[key].begun_at
+        at = dt.datetime.fromtimestamp(began, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return (
             f"this daemon removed it at {at}, before anything told it of that use: "
             f"`reconciler history --image {key[:13]}` says why"
