@@ -4,6 +4,7 @@ kubelet may not pull. A sentence each: which image, who needs it, who removed it
 from __future__ import annotations
 
 import datetime as dt
+import shlex
 
 from .inventory import Container, is_full_id
 from .removals import removed_by_us
@@ -47,7 +48,11 @@ def _in_use(state: State, key: str) -> str:
         boxes = [state.graph.sandboxes[one].name for one in users if one in state.graph.sandboxes]
         text += f", and the sandbox of pod {and_more(boxes[:1], boxes)} runs on it"
     pulled = next((name for name in names if "@" in name), names[0] if names else None)
-    what = f"`crictl pull {pulled}` brings it back" if pulled else "restart the pod to pull it"
+    what = (
+        f"`crictl pull {shlex.quote(pulled)}` brings it back"
+        if pulled
+        else "restart the pod to pull it"
+    )
     return f"{text}; {_by_whom(state, key)}; what runs goes on, a restart needs it: {what}"
 
 

@@ -35,6 +35,15 @@ def test_what_we_removed_is_said_to_be_ours_with_the_way_to_the_reason() -> None
     assert text.endswith(f"`crictl pull {APP.digests[0]}` brings it back")
 
 
+def test_a_name_that_is_a_command_is_quoted_in_the_advice() -> None:
+    """What an operator pastes into a shell came from a stranger."""
+    odd = replace(APP, tags=("app; reboot",), digests=())
+    used = replace(USED, image="app; reboot")
+    state = state_of([odd, OTHER], [used], [BOX])
+    absorb(listed([OTHER], [used], [BOX], at=NOW), state)
+    assert missing_in_use(state)[0].endswith("`crictl pull 'app; reboot'` brings it back")
+
+
 def test_what_somebody_else_removed_is_not_blamed_on_us() -> None:
     """Also if we removed it once, and it came back."""
     state = state_of([APP, OTHER], [USED], [BOX])
