@@ -201,13 +201,27 @@ def _await(coroutine: Coroutine[Any, Any, int]) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from . import logs
     from .app import run
     from .http.face import ListenFailed
 
     try:
         return _await(run(_settings(arguments)))
-    except ListenFailed as error:
-        return _fail(error, BAD_NEWS)
+    except SettingsError as error:
+        if arguments.log_format != "json":
+            raise
+        logs.set_up(True, "info")
+        return _not_started(error, USAGE)
+    except (ListenFailed, LockUnavailable) as error:
+        return _not_started(error, BAD_NEWS)
+
+
+def _not_started(error: Exception, code: int) -> int:
+    """What ends the daemon is a line of its log: whoever reads that reads nothing else."""
+    from .logs import get_logger
+
+    get_logger().error("not-started", detail=str(error))
+    return code
 
 
 def _prune(arguments: argparse.Namespace) -> int:
