@@ -94,7 +94,8 @@ async def test_a_clean_end_after_a_while_is_a_shutdown() -> None:
 
 async def test_clean_ends_with_a_healthy_stream_between_them_are_no_sign() -> None:
     """Only twice in a row means off."""
-    for between in ([event(), None], [event(), BROKEN], [BROKEN]):
+    endings: list[list[StreamPart]] = [[event(), None], [event(), BROKEN], [BROKEN]]
+    for between in endings:
         story = Story([None], between, [None])
         told = [type((await story.once())[0][-1]) for _ in range(3)]
         assert told == [EventsOpened, EventsLost, EventsOpened]
