@@ -47,9 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `reconciler plan | head`: nobody reads on, nor need be told
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:  # what this machine will not do: a full disk, a file of another user
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail(_in_words(error), BAD_NEWS)
 
 
-def _fail(error: Exception, code: int) -> int:
+def _in_words(error: OSError) -> str:
+    why = error.strerror or str(error)
+    return f"{error.filename}: {why}" if error.filename is not None else why
+
+
+def _fail(error: Exception | str, code: int) -> int:
     print(f"error: {error}", file=sys.stderr)
     return code
 
@@ -214,9 +222,11 @@ def _run(arguments: argparse.Namespace) -> int:
         return _not_started(error, USAGE)
     except (ListenFailed, LockUnavailable) as error:
         return _not_started(error, BAD_NEWS)
+    except OSError as error:
+        return _not_started(_in_words(error), BAD_NEWS)
 
 
-def _not_started(error: Exception, code: int) -> int:
+def _not_started(error: Exception | str, code: int) -> int:
     """What ends the daemon is a line of its log: whoever reads that reads nothing else."""
     from .logs import get_logger
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,6 +11,7 @@ import anyio
 
 from ..clock import SteadyClock, clocks_of_this_machine
 from ..cri.client import CriClient, open_client
+from ..database import refused
 from ..domain.absorbing import absorb
 from ..domain.facts import PolicyLoaded, PolicyRejected, UsageSampled
 from ..domain.hold import blank_doubted
@@ -17,7 +19,7 @@ from ..domain.policy import Policy
 from ..domain.runtime import ImageRuntime, RuntimeUnavailable
 from ..domain.state import State
 from ..engine.observe import ask, ask_layers, observe
-from ..ledger import Ledger
+from ..ledger import FILE, Ledger
 from ..pods.watch import Place
 from ..pods.watch import look as look_for_pods
 from ..policy import PolicyInvalid, absent, load_policy
@@ -65,6 +67,8 @@ async def look(
     state = State(began_at=now)
     clocks = partial(clocks_of_this_machine, clock)
     state.remember(Ledger.read(settings.state_dir, now, clocks))
+    if trouble := refused(settings.state_dir / FILE):
+        print(f"warning: {trouble}; every image counts as seen just now", file=sys.stderr)
     read = the_policy(settings)
     if isinstance(read, PolicyInvalid):
         absorb(PolicyRejected(now, tuple(map(str, read.problems))), state)
