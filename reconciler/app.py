@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
 
-from . import __version__, kubelet, logs
+from . import __version__, kubelet, logs, strays
 from .aiokit import Mailbox, keep_alive
 from .clock import Clocks, SteadyClock, clocks_of_this_machine, unread
 from .cri.client import open_client
@@ -135,6 +135,7 @@ async def run(settings: Settings) -> int:
     """`reconciler run`: until SIGTERM or SIGINT, then 0. Raises LockUnavailable, ListenFailed."""
     recent = Recent()
     logs.set_up(settings.log_json, settings.log_level, recent)
+    strays.collect()
     log = logs.get_logger()
     endpoint = settings.runtime_endpoint or f"unix://{SOCKETS[0]}"
     bound = face.listening(*settings.listen)

@@ -47,9 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `reconciler plan | head`: nobody reads on, nor need be told
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:  # what this machine will not do: a full disk, a file of another user
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail(_in_words(error), BAD_NEWS)
 
 
-def _fail(error: Exception, code: int) -> int:
+def _in_words(error: OSError) -> str:
+    why = error.strerror or str(error)
+    return f"{error.filename}: {why}" if error.filename is not None else why
+
+
+def _fail(error: Exception | str, code: int) -> int:
     print(f"error: {error}", file=sys.stderr)
     return code
 
@@ -207,13 +215,29 @@ def _await(coroutine: Coroutine[Any, Any, int]) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from . import logs
     from .app import run
     from .http.face import ListenFailed
 
     try:
         return _await(run(_settings(arguments)))
-    except ListenFailed as error:
-        return _fail(error, BAD_NEWS)
+    except SettingsError as error:
+        if arguments.log_format != "json":
+            raise
+        logs.set_up(True, "info")
+        return _not_started(error, USAGE)
+    except (ListenFailed, LockUnavailable) as error:
+        return _not_started(error, BAD_NEWS)
+    except OSError as error:
+        return _not_started(_in_words(error), BAD_NEWS)
+
+
+def _not_started(error: Exception | str, code: int) -> int:
+    """What ends the daemon is a line of its log: whoever reads that reads nothing else."""
+    from .logs import get_logger
+
+    get_logger().error("not-started", detail=str(error))
+    return code
 
 
 def _prune(arguments: argparse.Namespace) -> int:

@@ -68,19 +68,24 @@ def _zsh(commands: Commands) -> str:
 def _fish(commands: Commands) -> str:
     lines = []
     for name, command in commands.items():
-        text = shlex.quote(command.description or "")
+        text = _fish_quoted(command.description or "")
         lines.append(f"complete -c reconciler -f -n __fish_use_subcommand -a {name} -d {text}")
         for action in command._actions:
             line = f"complete -c reconciler -n '__fish_seen_subcommand_from {name}'"
             for flag in action.option_strings:
                 line += f" -l {flag[2:]}" if flag.startswith("--") else f" -s {flag[1:]}"
             if action.choices:
-                line += f" -x -a {shlex.quote(' '.join(map(str, action.choices)))}"
+                line += f" -x -a {_fish_quoted(' '.join(map(str, action.choices)))}"
             elif action.option_strings and action.nargs != 0:
                 line += " -r"
             if action.option_strings or action.choices:
-                lines.append(line + (f" -d {shlex.quote(action.help)}" if action.help else ""))
+                lines.append(line + (f" -d {_fish_quoted(action.help)}" if action.help else ""))
     return "\n".join(lines) + "\n"
+
+
+def _fish_quoted(text: str) -> str:
+    """In fish a backslash within single quotes is one only if it is no quote's or backslash's."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 SHELLS: dict[str, Callable[[Commands], str]] = {"bash": _bash, "zsh": _zsh, "fish": _fish}

@@ -3,6 +3,8 @@ before it is believed."""
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +36,20 @@ def opened(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
         base.close()
         raise
     return base
+
+
+def refused(path: Path) -> str | None:
+    """Why this user may not read one of our files, for people; None: it may, or there is none."""
+    try:
+        path.stat()
+        if os.access(path, os.R_OK, effective_ids=True):
+            return None
+        why = os.strerror(errno.EACCES)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        why = error.strerror or str(error)
+    return f"{path} can not be read: {why}; this needs to run as a user who may (root)"
 
 
 def bring_up(base: sqlite3.Connection, steps: Sequence[str]) -> None:

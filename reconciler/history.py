@@ -100,8 +100,9 @@ def read(folder: Path, count: int, since: float = 0.0, image: str = "") -> tuple
     """The newest entries, newest first; `since` in seconds since 1970; `image` is any part of a
     name or the beginning of an id. Empty where there is no history."""
     try:
-        base = sqlite3.connect(f"file:{folder / FILE}?mode=ro", uri=True, timeout=PATIENCE)
-    except sqlite3.Error:
+        uri = f"{(folder / FILE).absolute().as_uri()}?mode=ro"
+        base = sqlite3.connect(uri, uri=True, timeout=PATIENCE)
+    except (sqlite3.Error, OSError):
         return ()
     try:
         rows = base.execute(_SELECT, (since,))

@@ -34,7 +34,8 @@ def read_marks(path: Path) -> tuple[KubeletMarks, str | None]:
     except FileNotFoundError:
         return KubeletMarks(), None
     except (OSError, UnicodeDecodeError) as error:
-        return KubeletMarks(), f"{path} can not be read ({error}); assuming kubelet's defaults"
+        why = getattr(error, "strerror", None) or error
+        return KubeletMarks(), f"{path} can not be read ({why}); assuming kubelet's defaults"
     import yaml
 
     try:

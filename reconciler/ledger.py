@@ -79,7 +79,7 @@ class Ledger:
                 told = read_only(self._path, now, self._clocks())
             else:
                 told = load(self._base, now)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
             if self._base is not None:
                 self._start_anew(error)
         self._shelves.put(told)

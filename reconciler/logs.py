@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import re
 import sys
 from collections.abc import Iterator, MutableMapping
@@ -59,6 +60,8 @@ def _neutralise(logger: object, method: str, event: Event) -> Event:
     for key, value in event.items():
         if isinstance(value, list | tuple | set | frozenset):
             event[key] = _few([neutralised(str(one)) for one in value])
+        elif isinstance(value, float) and not math.isfinite(value):
+            event[key] = str(value)  # JSON has no word for it
         elif not isinstance(value, bool | int | float | None):
             event[key] = neutralised(str(value))
     return event
@@ -75,11 +78,17 @@ def _as_text(logger: object, method: str, event: Event) -> str:
 
 
 def _quoted(value: object) -> str:
-    """A value that can not pass for a key, or end early."""
-    text = ",".join(value) if isinstance(value, list) else str(value)
-    if text and not any(mark in text for mark in ' "='):
+    """A value that can not pass for a key, or end early: what has a space, a quote or an equals
+    sign in it is in quotes, and a backslash or a quote in those has a backslash before it. Of a
+    list, a backslash or a comma in an item has one as well, so that one item can't pass for two."""
+    text = ",".join(map(_item, value)) if isinstance(value, list) else str(value)
+    if text and not any(mark.isspace() or mark in '"=' for mark in text):
         return text
-    return '"' + text.replace('"', '\\"') + '"'
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _item(text: str) -> str:
+    return text.replace("\\", "\\\\").replace(",", "\\,")
 
 
 class Silence(io.TextIOBase):

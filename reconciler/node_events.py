@@ -34,7 +34,7 @@ import anyio
 from .logs import Once, get_logger, neutralised
 from .metrics import Metrics
 from .report import size_text
-from .settings import SERVICE_ACCOUNT
+from .settings import SERVICE_ACCOUNT, may_be_there
 
 SPACING = 300.0  # seconds between two Events of one reason
 SETTLE = 5.0  # seconds from the low mark until a reclaim's last removal is told too
@@ -178,7 +178,11 @@ class ApiServer:
     def of_this_pod(cls, environ: Mapping[str, str] = os.environ) -> ApiServer | None:
         """The one that a pod's environment and service account name; None outside of a pod."""
         host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
-        if not host or not (port or "443").isdecimal() or not (SERVICE_ACCOUNT / "token").exists():
+        if (
+            not host
+            or not (port or "443").isdecimal()
+            or not may_be_there(SERVICE_ACCOUNT / "token")
+        ):
             return None
         return cls(host, int(port or 443), SERVICE_ACCOUNT)
 

@@ -24,6 +24,18 @@ KUBELET_PORT = 10250
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
+def may_be_there(path: Path) -> bool:
+    """Whether something is at a path, or may be: where this user may not look, whoever opens it is
+    told that it may not."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 class SettingsError(Exception):
     """A flag, a variable or crictl's file says what can not be; the text is for people."""
 
@@ -118,7 +130,7 @@ def _endpoints(
     ]
     if not any(value for value, _ in runtime):  # else crictl's file is none of our business
         file = _crictl_file(crictl)
-        there = next((path for path in sockets if Path(path).exists()), None)
+        there = next((path for path in sockets if may_be_there(Path(path))), None)
         runtime += [(file.get("runtime-endpoint"), str(crictl)), (there, "found there")]
         images += [(file.get("image-endpoint"), str(crictl)), (None, "")]
     rank, chosen = _first(runtime)
@@ -182,7 +194,9 @@ def _crictl_file(path: Path) -> Mapping[str, str]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} can not be read: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        text = f"{path} can not be read ({why}); name the socket with --runtime-endpoint instead"
+        raise SettingsError(text) from error
     import yaml
 
     try:

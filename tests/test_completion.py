@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -47,6 +49,19 @@ def test_bash_completes(
     )
     assert set(done.stdout.split()) == offered
     assert done.stderr == ""
+
+
+def test_what_fish_is_told_ends_where_it_should() -> None:
+    """fish reads a backslash before a quote as no end, which sh does not: the rest of the script
+    was inside of the text. Without a fish here, its two rules read the text back."""
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers()
+    text = "it's a \\ and 'one' more: \\"
+    commands.add_parser("check", description=text)
+    line = SHELLS["fish"](commands_of(parser)).splitlines()[0]
+    found = re.fullmatch(r".* -d '((?:[^'\\]|\\[\\'])*)'", line)
+    assert found is not None
+    assert re.sub(r"\\(.)", r"\1", found[1]) == text
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -107,6 +107,48 @@ def test_a_text_line_can_not_be_made_to_say_more(capsys: pytest.CaptureFixture[s
     assert line.endswith('removed image=reg.example/app:v1 error="" freed=7')
 
 
+VALUE = re.compile(r' (\w+)=(?:"((?:[^"\\]|\\.)*)"|([^ "=]+))')
+
+
+def read_back(line: str) -> dict[str, str]:
+    """The values of a text line, as whoever collects logs reads them."""
+    _, _, _, rest = line.split(maxsplit=3)
+    rest, found, at = f" {rest}", {}, 0
+    while at < len(rest):
+        one = VALUE.match(rest, at)
+        assert one is not None, rest[at:]
+        found[one[1]] = re.sub(r"\\(.)", r"\1", one[2]) if one[3] is None else one[3]
+        at = one.end()
+    return found
+
+
+def items(value: str) -> list[str]:
+    """Those of a list."""
+    return [re.sub(r"\\(.)", r"\1", one) for one in re.findall(r"(?:[^,\\]|\\.)+", value)]
+
+
+TRICKY = st.text(st.sampled_from('ab\\"= ,\n\u3000'), max_size=12) | st.text(max_size=40)
+
+
+@given(TRICKY, st.lists(TRICKY.filter(bool), min_size=1, max_size=LISTED), TRICKY)
+def test_a_text_line_is_read_back_as_it_was_meant(one: str, names: list[str], other: str) -> None:
+    """Whatever is in a name: a backslash before a quote ended the value early, and what followed
+    passed for other values."""
+    event = {"timestamp": "now", "level": "info", "event": "removed"}
+    told = logs._neutralise(None, "", {**event, "image": one, "names": names, "error": other})
+    meant = dict(told)
+    found = read_back(logs._as_text(None, "", told))
+    assert found.keys() == {"image", "names", "error"}
+    assert (found["image"], found["error"]) == (meant["image"], meant["error"])
+    assert items(found["names"]) == meant["names"]
+
+
+def test_a_number_that_is_none_is_json_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON has no word for infinity, and a reader of JSON drops the whole line."""
+    (line,) = written(capsys, True, score=float("inf"))
+    assert json.loads(line, parse_constant=lambda _: None)["score"] == "inf"
+
+
 def test_a_thousand_names_are_not_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """An image can have as many names as somebody likes."""
     (line,) = written(capsys, True, names=[f"name{number}" for number in range(1000)])

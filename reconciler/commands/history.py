@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
-from ..history import Entry, read
+from ..database import refused
+from ..history import FILE, Entry, read
 from ..report import document, entry_json, size_text, timestamp, to_text
 from ..settings import Settings
 from .tables import Table, emit, heading
 
 
 def history(settings: Settings, output: str, since: float | None, image: str, count: int) -> int:
-    """Prints removals, newest first; `since`: only of the last so many seconds. Always 0."""
+    """Prints removals, newest first; `since`: only of the last so many seconds. 1 where this user
+    may not read them."""
+    trouble = refused(settings.state_dir / FILE)
+    if trouble is not None:
+        print(f"error: {trouble}", file=sys.stderr)
+        return 1
     now = time.time()
     start = 0.0 if since is None else now - since
     entries = read(settings.state_dir, count, start, image)

@@ -8,8 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+from ..database import refused
 from ..domain.runtime import RuntimeFailure
-from ..ledger import Ledger
+from ..ledger import FILE, Ledger
 from ..settings import Settings
 from ..simulation.recorded import Node, document
 from ..sources.usage_probe import measure
@@ -21,13 +22,15 @@ async def record(settings: Settings, out: Path, *, anonymize: bool) -> int:
     asked for the disk; where it does not answer, the record goes without."""
     log = Ledger.read_log(settings.state_dir)
     if log is None or not log.starts:
-        text = "error: no starts are recorded in {}; the daemon keeps them while it runs"
-        print(text.format(settings.state_dir), file=sys.stderr)
+        text = (
+            f"no starts are recorded in {settings.state_dir}; the daemon keeps them while it runs"
+        )
+        print(f"error: {refused(settings.state_dir / FILE) or text}", file=sys.stderr)
         return 1
     told = document(log, await node_of(settings), time.time(), anonymize=anonymize)
     text = json.dumps(told, separators=(",", ":"))
     try:
-        fresh = out.with_name(f".{out.name}.new")
+        fresh = out.parent / f".{out.name}.new"  # also for `/`, which is no file and says so
         with fresh.open("w") as file:
             file.write(text)
             file.flush()

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..ledger import Ledger
+from ..database import refused
+from ..ledger import FILE, Ledger
 from ..report import size_text, to_text
 from ..settings import Settings
 from ..simulation.budget import SHARES, disk_for
@@ -49,7 +50,11 @@ async def simulate(settings: Settings, question: Question) -> int:
     """Prints the comparison; 1 for a past that can not be had, or has nothing in it."""
     try:
         trace, node = await _past(settings, question)
-    except (OSError, RecordInvalid, ValueError) as error:
+    except OSError as error:
+        why = f"{error.filename} can not be read: {error.strerror}" if error.filename else error
+        print(f"error: {why}", file=sys.stderr)
+        return 1
+    except (RecordInvalid, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if not trace.starts:
@@ -77,8 +82,9 @@ async def _past(settings: Settings, question: Question) -> tuple[Trace, Node]:
         return workload(question.workload, question.seed, question.traces), Node()
     log = Ledger.read_log(settings.state_dir)
     if log is None:
-        text = f"no past of this node in {settings.state_dir}; the daemon keeps one while it runs. "
-        raise ValueError(text + "Give a file with --from, or --workload NAME")
+        text = f"no past of this node in {settings.state_dir}; the daemon keeps one while it runs"
+        text = refused(settings.state_dir / FILE) or text
+        raise ValueError(f"{text}. Give a file with --from, or --workload NAME")
     node = await node_of(settings)
     return trace_of(document(log, node, time.time(), anonymize=False)), node
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+import anyio
+
 from ..clock import SteadyClock, clocks_of_this_machine
 from ..cri.client import CriClient, open_client
+from ..database import refused
 from ..domain.absorbing import absorb
 from ..domain.facts import PolicyLoaded, PolicyRejected, UsageSampled
+from ..domain.hold import blank_doubted
 from ..domain.policy import Policy
 from ..domain.runtime import ImageRuntime, RuntimeUnavailable
 from ..domain.state import State
 from ..engine.observe import ask, ask_layers, observe
-from ..ledger import Ledger
+from ..ledger import FILE, Ledger
 from ..pods.watch import Place
 from ..pods.watch import look as look_for_pods
 from ..policy import PolicyInvalid, absent, load_policy
@@ -49,15 +54,21 @@ def unchanged(policy: Policy) -> Policy:
 
 
 async def look(
-    client: CriClient, settings: Settings, adapt: Callable[[Policy], Policy] = unchanged
+    client: CriClient,
+    settings: Settings,
+    adapt: Callable[[Policy], Policy] = unchanged,
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> Survey:
     """Everything `decide` needs, asked for anew; `adapt` is the command line's word over the
-    policy. Raises RuntimeFailure."""
+    policy. What the daemon believes only when a later listing agrees is listed again here too.
+    Raises RuntimeFailure."""
     clock = client.clock
     now = clock()
     state = State(began_at=now)
     clocks = partial(clocks_of_this_machine, clock)
     state.remember(Ledger.read(settings.state_dir, now, clocks))
+    if trouble := refused(settings.state_dir / FILE):
+        print(f"warning: {trouble}; every image counts as seen just now", file=sys.stderr)
     read = the_policy(settings)
     if isinstance(read, PolicyInvalid):
         absorb(PolicyRejected(now, tuple(map(str, read.problems))), state)
@@ -65,6 +76,11 @@ async def look(
         absorb(PolicyLoaded(now, adapt(read)), state)
     with progress.waiting("asking the runtime for all its images, containers and sandboxes..."):
         await relist(client, state, clock)
+    with progress.waiting("no container is listed; looking again in some seconds..."):
+        while left := blank_doubted(state):
+            await sleep(left)
+            await relist(client, state, clock)
+    with progress.waiting("measuring the disk, asking for pods..."):
         mountpoints = await client.image_mountpoints()
         absorb(UsageSampled(await sample(mountpoints, measure, clock)), state)
         absorb(await look_for_pods(Place.of(settings), clock), state)

@@ -1,13 +1,13 @@
 """Protobuf messages -> domain values, one pure function for each. Times come as nanoseconds and go
-on as seconds. Strings that repeat on a node (image ids, names) are interned: there are thousands of
-containers and few images. What does not make sense is read as "not known", never as an error."""
+on as seconds. Texts that repeat on a node (image ids, names) are shared; those of one pod are not:
+they come and go without an end. What does not make sense is read as "not known", never as an
+error."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from sys import intern
 from typing import Any, cast
 
 from ..domain.inventory import (
@@ -21,6 +21,7 @@ from ..domain.inventory import (
 )
 from ..domain.runtime import RuntimeVersion
 from ..domain.templates import template_of
+from ..sharing import shared
 from ._pb import runtime_pb2 as pb
 
 _STATES = {int(state): state for state in ContainerState}
@@ -39,9 +40,9 @@ def version(message: pb.VersionResponse) -> RuntimeVersion:
 
 def image(message: pb.Image) -> Image:
     return Image(
-        intern(message.id),
-        tuple(map(intern, message.repo_tags)),
-        tuple(map(intern, message.repo_digests)),
+        shared(message.id),
+        tuple(map(shared, message.repo_tags)),
+        tuple(map(shared, message.repo_digests)),
         message.size,
         message.pinned,
     )
@@ -51,11 +52,11 @@ def container(message: pb.Container) -> Container:
     """From ListContainers: `volumes` are not told there."""
     return Container(
         message.id,
-        intern(message.pod_sandbox_id),
-        intern(message.metadata.name),
-        intern(message.image.image),
-        intern(message.image_ref),
-        intern(message.image_id),
+        message.pod_sandbox_id,
+        shared(message.metadata.name),
+        shared(message.image.image),
+        shared(message.image_ref),
+        shared(message.image_id),
         _STATES.get(message.state, ContainerState.UNKNOWN),
         message.created_at / 1e9,
     )
@@ -65,11 +66,11 @@ def container_status(message: pb.ContainerStatus, sandbox_id: str) -> Container:
     """From ContainerStatus or an event. Its image fields have other forms than the list's."""
     return Container(
         message.id,
-        intern(sandbox_id),
-        intern(message.metadata.name),
-        intern(message.image.image),
-        intern(message.image_ref),
-        intern(message.image_id),
+        sandbox_id,
+        shared(message.metadata.name),
+        shared(message.image.image),
+        shared(message.image_ref),
+        shared(message.image_id),
         _STATES.get(message.state, ContainerState.UNKNOWN),
         message.created_at / 1e9,
         volumes(message),
@@ -80,7 +81,7 @@ def volumes(message: pb.ContainerStatus) -> tuple[Volume, ...]:
     """The images a container mounts. containerd gives the creator's text and ends the host path
     in the manifest's digest, CRI-O gives the bare id (our measurement, docs/runtimes.md)."""
     return tuple(
-        Volume(intern(mount.image.image), _manifest_digest(mount.host_path))
+        Volume(shared(mount.image.image), _manifest_digest(mount.host_path))
         for mount in message.mounts
         if mount.HasField("image") and mount.image.image
     )
@@ -94,8 +95,8 @@ def _manifest_digest(host_path: str) -> str:
 def sandbox(message: pb.PodSandbox | pb.PodSandboxStatus) -> Sandbox:
     namespace, pod = message.metadata.namespace, message.metadata.name
     return Sandbox(
-        intern(message.id),
-        intern(f"{namespace}/{pod}"),
+        message.id,
+        f"{namespace}/{pod}",
         message.created_at / 1e9,
         uid=message.metadata.uid,
         ready=is_ready(message),
@@ -130,7 +131,7 @@ def pause_names(info: str) -> tuple[str, ...]:
     told = _object(info)
     annotations = _object_in(_object_in(told, "runtimeSpec"), "annotations")
     told_names = (told.get("image"), *(annotations.get(key) for key in _PAUSE_ANNOTATIONS))
-    return tuple(dict.fromkeys(intern(name) for name in map(_name, told_names) if name))
+    return tuple(dict.fromkeys(shared(name) for name in map(_name, told_names) if name))
 
 
 def layers(info: str) -> tuple[str, ...]:
@@ -143,7 +144,7 @@ def layers(info: str) -> tuple[str, ...]:
     chain, names = hashlib.sha256(), []
     for digest in told:
         chain.update(digest.encode("utf-8", "replace"))
-        names.append(intern(chain.hexdigest()[:16]))
+        names.append(shared(chain.hexdigest()[:16]))
     return tuple(names)
 
 

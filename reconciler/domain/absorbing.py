@@ -10,7 +10,6 @@ from functools import singledispatch
 
 from . import facts, removals
 from .inventory import Container, EventKind, Listing, image_key
-from .missing import gone_by_others
 from .noting import note_starts, note_template, note_templates
 from .policy import Watermarks
 from .slices import SLICE, Slices, finished
@@ -237,10 +236,11 @@ def _meet_images(state: State, now: float) -> None:
     def first_made(key: str) -> float | None:
         return _oldest(state, key)
 
-    state.gone_by_others = gone_by_others(state)
-    for key in state.memory.meet(state.graph.images, first_made, now):
-        removals.notice_return(state, key, now)
+    gone = sorted(state.ledger.keys() - state.graph.images.keys())
+    fresh = state.memory.meet(state.graph.images, first_made, now)
+    state.came_back = tuple(key for key in fresh if removals.notice_return(state, key, now))
     removals.settle(state, now)
+    state.gone_by_others = tuple(key for key in gone if not removals.removed_by_us(state, key))
 
 
 def _note_unplaced(state: State, container: Container, at: float) -> None:

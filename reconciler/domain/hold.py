@@ -93,11 +93,17 @@ def _filesystem_hold(state: State) -> Hold | None:
     return None
 
 
+def blank_doubted(state: State) -> float:
+    """By how many seconds a listing must be later than the last one for lists without any
+    container to be believed; 0: nothing is doubted."""
+    if state.blank_since is None or state.listed_at is None:
+        return 0.0
+    return max(0.0, state.blank_since + BLANK_DOUBTED - state.listed_at)
+
+
 def _blank_hold(state: State) -> Hold | None:
     """A sweep of all users at once: the end of every pod, or a runtime that forgot them."""
-    if state.blank_since is None or state.listed_at is None:
-        return None
-    if state.listed_at - state.blank_since >= BLANK_DOUBTED:
+    if not blank_doubted(state):
         return None
     text = f"not one container is listed, beside {len(state.graph.sandboxes)} sandboxes; "
     return Hold(HoldReason.LISTING_DOUBTFUL, text + "believed once later listings say the same")

@@ -4,8 +4,10 @@ kubelet may not pull. A sentence each: which image, who needs it, who removed it
 from __future__ import annotations
 
 import datetime as dt
+import shlex
 
 from .inventory import Container, is_full_id
+from .removals import removed_by_us
 from .state import State
 from .words import and_more
 
@@ -30,13 +32,6 @@ def missing_awaited(state: State, now: float) -> list[str]:
     ]
 
 
-def gone_by_others(state: State) -> tuple[str, ...]:
-    """Keys of images that were here until the listing just taken in, and that this daemon did not
-    remove. To be asked before the records follow the listing."""
-    ours = {key for key, removal in state.removals.items() if removal.came_back_at is None}
-    return tuple(sorted(state.ledger.keys() - state.graph.images.keys() - ours))
-
-
 def _in_use(state: State, key: str) -> str:
     users = sorted(state.graph.users_of(key))
     containers = [state.graph.containers[one] for one in users if one in state.graph.containers]
@@ -53,7 +48,11 @@ def _in_use(state: State, key: str) -> str:
         boxes = [state.graph.sandboxes[one].name for one in users if one in state.graph.sandboxes]
         text += f", and the sandbox of pod {and_more(boxes[:1], boxes)} runs on it"
     pulled = next((name for name in names if "@" in name), names[0] if names else None)
-    what = f"`crictl pull {pulled}` brings it back" if pulled else "restart the pod to pull it"
+    what = (
+        f"`crictl pull {shlex.quote(pulled)}` brings it back"
+        if pulled
+        else "restart the pod to pull it"
+    )
     return f"{text}; {_by_whom(state, key)}; what runs goes on, a restart needs it: {what}"
 
 
@@ -70,9 +69,9 @@ def _names(state: State, key: str) -> list[str]:
 
 
 def _by_whom(state: State, key: str) -> str:
-    removal = state.removals.get(key)
-    if removal is not None and removal.came_back_at is None:
-        at = dt.datetime.fromtimestamp(removal.begun_at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if removed_by_us(state, key):
+        began = state.removals[key].begun_at
+        at = dt.datetime.fromtimestamp(began, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return (
             f"this daemon removed it at {at}, before anything told it of that use: "
             f"`reconciler history --image {key[:13]}` says why"

@@ -184,7 +184,7 @@ def _came_back(image: Image, scene: Scene) -> str | None:
     if gap > keep or scene.now - removal.came_back_at >= keep:
         return None
     left = duration(keep - (scene.now - removal.came_back_at))
-    return f"pulled again {duration(gap)} after we removed it; kept for {left} more"
+    return f"pulled again {duration(gap)} after its removal; kept for {left} more"
 
 
 def _uncertain(image: Image, scene: Scene) -> str | None:

@@ -20,6 +20,7 @@ LOST_FIRST = 10.0  # seconds the first time that the runtime went away instead o
 HUNG = 60.0  # seconds after which no answer is no restart: that image is what it hangs on
 REST_LAST = 3600.0  # seconds: the longest rest when removals free nothing
 FUTILE_REMOVALS = 10  # so many in a row that freed nothing: the space is not the images'
+LATE = 120.0  # seconds after its answer in which a removal may still be carried out
 RECORDS_KEPT = 7 * 86400.0  # seconds a removal is remembered
 
 
@@ -56,19 +57,35 @@ def settle(state: State, now: float) -> None:
             continue
         # Ours all the same, if late: we were killed in between, or a list was not true.
         if removal.answered_at is None and key != under_way:
+            if state.listed_at is not None and now - removal.begun_at > LATE:
+                state.not_ours.add(key)  # refused long ago: somebody else had it removed
             state.removals[key] = replace(removal, answered_at=now)
             state.changed_removals.add(key)
         elif now - removal.begun_at > RECORDS_KEPT:
             del state.removals[key]
+            state.not_ours.discard(key)
             state.changed_removals.add(key)
 
 
-def notice_return(state: State, key: str, now: float) -> None:
-    """An image is new on the node; it may be one that we removed."""
+def notice_return(state: State, key: str, now: float) -> bool:
+    """An image is new on the node; whether it is one that we removed. Also one that somebody else
+    removed since then counts as wanted, but is none of our doing."""
+    ours = removed_by_us(state, key)
+    state.not_ours.discard(key)
     removal = state.removals.get(key)
     if removal is not None and removal.answered_at is not None:
         state.removals[key] = replace(removal, came_back_at=now)
         state.changed_removals.add(key)
+    return ours
+
+
+def removed_by_us(state: State, key: str) -> bool:
+    """Whether an image that is not here went by this daemon's doing."""
+    removal = state.removals.get(key)
+    if removal is None or removal.came_back_at is not None or key in state.not_ours:
+        return False
+    under_way = state.removing is not None and image_key(state.removing.image_id) == key
+    return under_way or removal.answered_at is not None
 
 
 def _refuse(state: State, key: str, fact: RemovalFinished) -> None:

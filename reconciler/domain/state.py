@@ -64,6 +64,9 @@ class State:
     unplaced: dict[str, tuple[Container, float]] = field(default_factory=dict)
     changed_removals: set[str] = field(default_factory=set)
     gone_by_others: tuple[str, ...] = ()  # image keys, between the last two listings
+    came_back: tuple[str, ...] = ()  # those that we removed and that the last listing has again
+    # Those that went by another's doing though we had asked for their removal before.
+    not_ours: set[str] = field(default_factory=set)
     templates: Templates = field(default_factory=Templates)
     starts: Starts = field(default_factory=Starts)
     awaited: Awaited = field(default_factory=Awaited)
@@ -140,6 +143,7 @@ class State:
         was remembered of the image before, for `forget_removal`."""
         key = image_key(begun.image_id)
         before = self.removals.get(key)
+        self.not_ours.discard(key)
         self.removals[key] = RemovalRecord(begun_at=begun.at, names=begun.names)
         self.changed_removals.add(key)
         return before

@@ -106,10 +106,9 @@ class LogAndMetrics:
                 containers=len(fact.listing.containers),
                 sandboxes=len(fact.listing.sandboxes),
             )
-        for key, removal in state.removals.items():
-            if removal.came_back_at == fact.listing.ended_at:
-                self.metrics.returned.inc()
-                self._log.warning("came-back", image=key, names=list(removal.names))
+        for key in state.came_back:
+            self.metrics.returned.inc()
+            self._log.warning("came-back", image=key, names=list(state.removals[key].names))
         self._lost(state, fact.listing.ended_at)
 
     def _lost(self, state: State, at: float) -> None:

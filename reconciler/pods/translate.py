@@ -1,4 +1,4 @@
-"""Messages and JSON of core/v1 -> `domain.pods`. Images repeat on a node and are interned. What
+"""Messages and JSON of core/v1 -> `domain.pods`. Images repeat on a node and are shared. What
 does not make sense is read as "not known", never as an error; a pod without a name is none."""
 
 from __future__ import annotations
@@ -6,12 +6,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from sys import intern
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from ..domain.pods import EPHEMERAL, INIT, MAIN, VOLUME, Need, Pod
+from ..sharing import shared
 from ._pb import pods_pb2 as pb
 
 Json = dict[str, Any]
@@ -49,8 +49,8 @@ def _needs(spec: pb.PodSpec) -> Iterator[Need]:
     for volume in spec.volumes:
         source = volume.volumeSource.image
         if source.reference:
-            policy = intern(source.pullPolicy)
-            yield Need(intern(source.reference), VOLUME, volume.name, policy)
+            policy = shared(source.pullPolicy)
+            yield Need(shared(source.reference), VOLUME, volume.name, policy)
     yield from _containers(INIT, spec.initContainers)
     yield from _containers(MAIN, spec.containers)
     ephemeral = (one.ephemeralContainerCommon for one in spec.ephemeralContainers)
@@ -60,7 +60,7 @@ def _needs(spec: pb.PodSpec) -> Iterator[Need]:
 def _containers(kind: str, containers: Iterable[pb.Container]) -> Iterator[Need]:
     for one in containers:
         if one.image:
-            yield Need(intern(one.image), kind, intern(one.name), intern(one.imagePullPolicy))
+            yield Need(shared(one.image), kind, shared(one.name), shared(one.imagePullPolicy))
 
 
 # --- protobuf ----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import anyio
 
 from ..aiokit import DELAYS, Mailbox, backoff_delays
 from ..domain.facts import Fact, PodGone, PodsLost, PodsTold, PodTold
-from ..settings import SERVICE_ACCOUNT, Settings
+from ..settings import SERVICE_ACCOUNT, Settings, may_be_there
 from .source import PodsUnavailable, Put, Sleep, Source
 
 LADDERS = {
@@ -81,7 +81,7 @@ class Place:
             )
         if name == "api" and not self.node:
             raise PodsUnavailable("this node's name is not known (--node-name)")
-        if not token.exists():
+        if not may_be_there(token):
             raise PodsUnavailable(f"there is no service account token ({token})")
         if name == "kubelet":
             from . import kubelet

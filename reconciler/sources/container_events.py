@@ -22,6 +22,7 @@ from ..domain.facts import ContainerChanged, EventsAbsent, EventsLost, EventsOpe
 from ..domain.runtime import EventsUnsupported, ImageRuntime, RuntimeFailure
 
 AT_ONCE = 1.0  # seconds: a stream that ends sooner, without an event, never was one
+LOOK_TWICE = 0.1  # seconds until the second look at such a one
 ASK_AGAIN = 600.0  # seconds until a runtime without events is asked again
 HEALTHY = 60.0  # seconds after which a stream counts as healthy, and the backoff starts anew
 BURST = 100  # events read before the loop gets its turn
@@ -70,7 +71,6 @@ class EventWatch:
         """A clean end: events are off if it came at once, again and again, from a runtime that
         answers otherwise."""
         if count or self._clock() - opened >= AT_ONCE:
-            self._empty_streams = 0
             return self._lost("the runtime ended the event stream", opened)
         try:
             version = await self._runtime.version()
@@ -78,7 +78,7 @@ class EventWatch:
             return self._lost(str(failure), opened)
         self._empty_streams += 1
         if self._empty_streams < 2:
-            return self._lost("the event stream ended at once", opened)
+            return LOOK_TWICE  # nothing to tell yet: no stream that was there is lost
         return self._absent(
             f"{version.name} {version.version} ends the event stream at once: container events "
             "are switched off (CRI-O: enable_pod_events)"
@@ -86,6 +86,7 @@ class EventWatch:
 
     def _lost(self, reason: str, opened: float) -> float:
         now = self._clock()
+        self._empty_streams = 0
         if now - opened >= HEALTHY:
             self._delays = backoff_delays()
         self._put(EventsLost(now, reason))

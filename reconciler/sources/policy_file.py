@@ -74,7 +74,8 @@ class PolicySource:
         self._signature: Signature | None = None  # None: look whatever it says
         self._text: Text | None = None  # what was parsed last
         self._day: dt.date | None = None  # the UTC day of that
-        self._loaded = False
+        self._read_once = False  # a policy was read here: its absence is a fault from then on
+        self._builtin_told = False  # the defaults, and nothing else since
         self._told: tuple[str, ...] = ()  # the problems or warnings told last
         self._unsettled_since: float | None = None
         self._reading = anyio.Lock()
@@ -140,8 +141,8 @@ class PolicySource:
             return self._wait(unsettled)
         except PolicyInvalid as unreadable:
             self._text = self._unsettled_since = None
-            if absent(self._path) and not self._named and not self._loaded:
-                return self._load(Policy(), ())
+            if absent(self._path) and not self._named and not self._read_once:
+                return self._built_in()
             return self._reject(unreadable)
         self._text, self._day, self._unsettled_since = text, today, None
         self._signature = signature if signature.settled else None
@@ -172,15 +173,23 @@ class PolicySource:
             return None  # a new day, and no rule nears its end
         return self._load(policy, told)
 
+    def _built_in(self) -> PolicyLoaded | None:
+        """Nobody named a policy and none ever was here: the defaults are in force."""
+        if self._builtin_told:
+            return None
+        self._builtin_told, policy = True, Policy()
+        self._told = tuple(self._advise(policy))
+        return PolicyLoaded(self._clock(), self._adapt(policy), self._told)
+
     def _load(self, policy: Policy, warnings: tuple[str, ...]) -> PolicyLoaded:
-        self._loaded, self._told = True, warnings
+        self._read_once, self._builtin_told, self._told = True, False, warnings
         return PolicyLoaded(self._clock(), self._adapt(policy), warnings)
 
     def _reject(self, invalid: PolicyInvalid) -> PolicyRejected | None:
         problems = tuple(map(str, invalid.problems))
         if problems == self._told:
             return None
-        self._told = problems
+        self._told, self._builtin_told = problems, False
         return PolicyRejected(self._clock(), problems)
 
     def _wait(self, unsettled: PolicyUnsettled) -> PolicyRejected | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -51,11 +52,11 @@ class Daemon:
         self._heard = asyncio.Event()
 
     @asynccontextmanager
-    async def running(self, *flags: str) -> AsyncIterator[None]:
+    async def running(self, *flags: str, **environment: str) -> AsyncIterator[None]:
         """From its start to SIGTERM, after which it must end with 0."""
         typed = ["run", "-r", str(self.socket), "--policy", str(self.policy)]
         typed += ["--state-dir", str(self.folder / "state"), "--listen", "127.0.0.1:0"]
-        self.process = await start(*typed, "--log-format", "json", *flags)
+        self.process = await start(*typed, "--log-format", "json", *flags, **environment)
         reading = asyncio.create_task(self._read(self.process))
         try:
             yield
@@ -107,8 +108,9 @@ def _get(url: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-async def start(*typed: str) -> Process:
+async def start(*typed: str, **more: str) -> Process:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CONTAINER_RUNTIME")}
+    environment |= more
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "reconciler", *typed, stdout=PIPE, stderr=PIPE, env=environment
     )
@@ -173,6 +175,34 @@ async def test_it_stays_up_and_holds_on_a_bad_policy(daemon: Daemon) -> None:
         assert (await daemon.ask("/readyz"))[0] == 200
 
 
+GARBAGE = {
+    "a TLS hello": bytes.fromhex("16030100c8010000c40303") + bytes(range(190)),
+    "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+    "an odd version": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+    "a bad length": b"POST /api/v1/pause HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
+    "an endless header": b"GET / HTTP/1.1\r\nX: " + b"y" * 200_000 + b"\r\n\r\n",
+    "half a request": b"GET / HT",
+}
+
+
+async def test_what_strangers_send_to_the_port_leaves_a_log_of_json(daemon: Daemon) -> None:
+    """The HTTP library complained in lines of its own, which no collector of JSON could read.
+    `running` asserts that every line is JSON, also with all that asyncio says when it is asked."""
+    environment = {"PYTHONASYNCIODEBUG": "1", "PYTHONWARNINGS": "always"}
+    async with daemon.runtime, daemon.running(**environment):
+        host, _, port = str((await daemon.hears("starting"))["listen"]).rpartition(":")
+        for sent in GARBAGE.values():
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(sent)
+            writer.write_eof()
+            with contextlib.suppress(ConnectionError):
+                await asyncio.wait_for(reader.read(), 20)
+            writer.close()
+        assert (await daemon.ask("/healthz"))[0] == 200
+        await daemon.hears("removed", 4)
+    assert [one for one in daemon.lines if one["event"] == "unexpected-error"] == []
+
+
 async def test_sigterm_in_a_removal_waits_for_it(daemon: Daemon) -> None:
     """A call cut short could leave records behind that nothing lists by name; and what became of
     it is told before the end."""
@@ -205,6 +235,7 @@ async def test_it_lives_on_listings_where_there_are_no_events(habits: Habits) ->
             absent = await daemon.hears("events-absent")
             assert "living on listings" in absent["detail"]
             await daemon.hears("removed", 4)
+        assert "events-lost" not in [one["event"] for one in daemon.lines]
         assert daemon.left() == ["used:v1"]
 
 

@@ -13,10 +13,15 @@ import pytest_asyncio
 
 from reconciler.commands import survey
 from reconciler.commands.explain import LET_GO
+from reconciler.cri.client import open_client
+from reconciler.domain.decision import decide
+from reconciler.domain.hold import BLANK_DOUBTED
 from reconciler.domain.protection import Kind
 from reconciler.embedded.habits import CRIO
 from reconciler.embedded.node import Refused, layer
+from reconciler.settings import Settings
 from tests.builders import MIB
+from tests.engine.world import Clock
 
 from .desk import Desk, desk, fill
 
@@ -134,6 +139,33 @@ async def test_plan_says_why_everything_else_stays(at: Desk) -> None:
     assert table.code == 0
     for text in ("88.", "reg.example/app0:v1", "cold start budget", "mode: observe"):
         assert text in table.out
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["still none", "listed again"])
+async def test_a_look_at_a_node_without_containers_is_believed_as_the_daemon_does(
+    at: Desk, back: bool
+) -> None:
+    """Sandboxes and no container, where every pod waits for a pull that needs the space: the
+    daemon removes after some seconds, and plan said `listing-doubtful` each time it was asked.
+    A container that was only away for a moment is found by the second listing."""
+    stopped, at.node.containers = at.node.containers, {}
+    clock = Clock()
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        clock.advance(seconds)
+        at.node.containers = stopped if back else {}
+
+    settings = Settings(str(at.socket), "", policy=at.policy, state_dir=at.folder, pods="off")
+    async with open_client(str(at.socket), clock=clock) as client:
+        seen = await survey.look(client, settings, sleep=sleep)
+    made = decide(seen.state, seen.policy, seen.now)
+    assert made.hold is None
+    assert made.eviction is not None
+    used = next(one for one in at.node.images.values() if "reg.example/used:v1" in one.tags)
+    assert bool(seen.state.graph.users_of(used.hex_id)) == back
+    assert waited == [BLANK_DOUBTED]
 
 
 async def test_plan_with_the_minimum_age_given_once(at: Desk) -> None:

@@ -35,6 +35,15 @@ def test_what_we_removed_is_said_to_be_ours_with_the_way_to_the_reason() -> None
     assert text.endswith(f"`crictl pull {APP.digests[0]}` brings it back")
 
 
+def test_a_name_that_is_a_command_is_quoted_in_the_advice() -> None:
+    """What an operator pastes into a shell came from a stranger."""
+    odd = replace(APP, tags=("app; reboot",), digests=())
+    used = replace(USED, image="app; reboot")
+    state = state_of([odd, OTHER], [used], [BOX])
+    absorb(listed([OTHER], [used], [BOX], at=NOW), state)
+    assert missing_in_use(state)[0].endswith("`crictl pull 'app; reboot'` brings it back")
+
+
 def test_what_somebody_else_removed_is_not_blamed_on_us() -> None:
     """Also if we removed it once, and it came back."""
     state = state_of([APP, OTHER], [USED], [BOX])
@@ -48,6 +57,51 @@ def test_what_somebody_else_removed_is_not_blamed_on_us() -> None:
     absorb(listed([OTHER], [USED], [BOX], at=NOW + 90), again)
     (text,) = missing_in_use(again)
     assert "this daemon did not remove it" in text
+
+
+def refuse(state: State, at: float) -> None:
+    """The runtime would not remove it: a container uses it, say."""
+    absorb(RemovalBegun(at, APP.id, APP.names), state)
+    absorb(listed([APP, OTHER], at=at + 1), state)
+    absorb(RemovalFinished(at + 1, APP.id, APP.names, "watermark", False, "no", 0.1, 1, 0), state)
+
+
+def test_an_image_that_others_removed_after_us_did_not_come_back_from_us() -> None:
+    """It came back once after our removal; kubelet removed it then, and it was pulled again. The
+    second return is not of our doing, nor is that of one which we were refused."""
+    state = state_of([APP, OTHER])
+    remove(state, NOW)
+    returns = []
+    for at, here in ((60, True), (90, False), (120, True)):
+        absorb(listed([APP, OTHER] if here else [OTHER], at=NOW + at), state)
+        returns.append(state.came_back)
+    assert returns == [(APP.key,), (), ()]
+    refused = state_of([APP, OTHER])
+    refuse(refused, NOW)
+    absorb(listed([OTHER], at=NOW + 3600), refused)
+    assert refused.gone_by_others == (APP.key,)
+    absorb(listed([OTHER], [USED], [BOX], at=NOW + 3610), refused)
+    assert "this daemon did not remove it" in missing_in_use(refused)[0]
+    absorb(listed([APP, OTHER], at=NOW + 3700), refused)
+    assert refused.came_back == ()
+
+
+def test_a_removal_that_works_late_is_ours() -> None:
+    """The list right after the answer was a stale one: a moment later the image is gone."""
+    state = state_of([APP, OTHER])
+    refuse(state, NOW)
+    absorb(listed([OTHER], at=NOW + 5), state)
+    assert state.gone_by_others == ()
+    absorb(listed([APP, OTHER], at=NOW + 60), state)
+    assert state.came_back == (APP.key,)
+
+
+def test_what_goes_while_its_removal_is_under_way_is_ours_at_once() -> None:
+    """The listing that tells it comes before the answer is taken in."""
+    state = state_of([APP, OTHER])
+    absorb(RemovalBegun(NOW, APP.id, APP.names), state)
+    absorb(listed([OTHER], [USED], [BOX], at=NOW), state)
+    assert "this daemon removed it" in missing_in_use(state)[0]
 
 
 def test_an_image_that_we_never_saw_is_said_to_be_gone_before() -> None:

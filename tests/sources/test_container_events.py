@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+import structlog
 
 from reconciler.aiokit import DELAYS, Mailbox
 from reconciler.domain.facts import (
@@ -17,7 +18,7 @@ from reconciler.domain.facts import (
 )
 from reconciler.domain.inventory import ContainerEvent, EventKind
 from reconciler.domain.runtime import EventsUnsupported, RuntimeUnavailable
-from reconciler.sources.container_events import ASK_AGAIN, BURST, EventWatch
+from reconciler.sources.container_events import ASK_AGAIN, BURST, LOOK_TWICE, EventWatch
 from tests.builders import T0, digest, image, policy
 from tests.engine.world import Clock, FakeRuntime, StreamPart, World
 
@@ -62,8 +63,8 @@ async def test_a_clean_end_at_once_twice_means_that_events_are_off() -> None:
     times a second."""
     story = Story([None], [None], [None])
     first, delay = await story.once()
-    assert isinstance(first[-1], EventsLost)
-    assert delay == near(0)
+    assert [type(fact) for fact in first] == [EventsOpened]
+    assert delay == LOOK_TWICE
     second, delay = await story.once()
     absent = second[-1]
     assert isinstance(absent, EventsAbsent)
@@ -93,10 +94,29 @@ async def test_a_clean_end_after_a_while_is_a_shutdown() -> None:
 
 async def test_clean_ends_with_a_healthy_stream_between_them_are_no_sign() -> None:
     """Only twice in a row means off."""
-    story = Story([None], [event(), None], [None])
-    for _ in range(3):
-        facts, _ = await story.once()
-        assert isinstance(facts[-1], EventsLost)
+    endings: list[list[StreamPart]] = [[event(), None], [event(), BROKEN], [BROKEN]]
+    for between in endings:
+        story = Story([None], between, [None])
+        told = [type((await story.once())[0][-1]) for _ in range(3)]
+        assert told == [EventsOpened, EventsLost, EventsOpened]
+
+
+async def test_a_start_with_events_off_is_no_loss() -> None:
+    """CRI-O's default: each start told of a loss, counted one, and then that there is no stream."""
+    with structlog.testing.capture_logs() as log:
+        world = World(policy())
+        world.runtime.streams = [[None], [None]]
+        watch = EventWatch(world.runtime, world.mailbox, world.clock)
+        delays = []
+        for _ in range(2):
+            delays.append(await watch.once())
+            await world.turns(1)
+    assert delays == [LOOK_TWICE, ASK_AGAIN]
+    events = [line["event"] for line in log if line["event"].startswith("events-")]
+    assert events == ["events-absent"]
+    metrics = world.journal.metrics.registry
+    assert metrics.get_sample_value("reconciler_event_stream_losses_total") == 0
+    assert metrics.get_sample_value("reconciler_event_stream_up") == 0
 
 
 async def test_a_runtime_that_is_away_is_asked_less_and_less_often() -> None:

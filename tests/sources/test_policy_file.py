@@ -310,6 +310,43 @@ async def test_no_file_means_the_defaults_only_where_nobody_named_one(tmp_path: 
     assert isinstance(fact, PolicyRejected)
 
 
+@pytest.mark.parametrize("where", ["policy.yaml", "no-such-folder/policy.yaml"])
+async def test_the_defaults_are_no_fault_however_often_they_are_looked_at(
+    tmp_path: Path, where: str
+) -> None:
+    """A second look took the file that never was for one that went, and the alert fired for ever.
+    A file that appears is taken; a bad one is refused, and its end brings the defaults back."""
+    path = tmp_path / where
+    watch = Watching(path, named=False)
+    (fact,) = await watch.told()
+    assert isinstance(fact, PolicyLoaded)
+    assert [await watch.told() for _ in range(3)] == [[], [], []]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mode: x")
+    assert isinstance((await watch.told())[0], PolicyRejected)
+    path.unlink()
+    (fact,) = await watch.told()
+    assert isinstance(fact, PolicyLoaded)
+    assert fact.policy == Policy()
+    path.write_text(body("a"))
+    assert rules((await watch.told())[0]) == ["a"]
+    assert await watch.told() == []
+    path.unlink()
+    assert isinstance((await watch.told())[0], PolicyRejected)
+
+
+async def test_the_defaults_too_are_measured_against_kubelets_marks(tmp_path: Path) -> None:
+    """A node without a policy file has kubelet collect first as much as one with it."""
+    watch = Watching(tmp_path / "policy.yaml", named=False)
+    watch.source = PolicySource(
+        tmp_path / "policy.yaml", False, watch.mailbox, lambda: T0, advise=lambda _: ["too high"]
+    )
+    (fact,) = await watch.told()
+    assert isinstance(fact, PolicyLoaded)
+    assert fact.warnings == ("too high",)
+    assert await watch.told() == []
+
+
 async def test_a_rule_that_nears_its_end_is_warned_of_when_the_day_comes(tmp_path: Path) -> None:
     """The daemon runs for months: the warning is not only for those who edit in the last week."""
     path = tmp_path / "policy.yaml"

@@ -42,10 +42,13 @@ function status(told) {
   if (!told.next.length) byId("next").replaceChildren(el("li", {}, "nothing: every image is protected"));
 }
 
+/** A value that can not pass for another one. */
+const quoted = (text) => (/^[^\s"=]+$/.test(text) ? text : JSON.stringify(text));
+
 function line(told) {
   const { number, event, level, timestamp, ...rest } = told;
   const words = Object.entries(rest)
-    .map(([key, value]) => `${key}=${Array.isArray(value) ? value.join(",") : value}`).join(" ");
+    .map(([key, value]) => `${key}=${quoted(Array.isArray(value) ? value.join(",") : `${value}`)}`).join(" ");
   const time = new Date(timestamp).toLocaleTimeString();
   byId("lines").prepend(el("li", { class: level }, `${time} ${event} ${shown(words)}`));
   while (byId("lines").children.length > LINES) byId("lines").lastChild.remove();

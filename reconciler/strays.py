@@ -1,0 +1,94 @@
+"""What libraries and the interpreter would write on stderr by themselves, told as lines of the log:
+the standard library's `logging` (uvicorn, asyncio, grpc), warnings, and exceptions nobody caught.
+
+A collector of logs takes every line of `run` for one of ours, so there must be no other. grpc's
+core, which is no Python, is silenced where it is imported (`cri/__init__.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from .logs import Once, get_logger
+
+FRAMES = 20  # of a trace, the innermost
+
+
+def collect() -> None:
+    """From now on and to the end of the process; after `logs.set_up`. Only for a process whose
+    stderr is a log: tests and commands have hooks of their own, and people."""
+    root = logging.getLogger()
+    root.handlers, root.level = [_Retold()], logging.WARNING  # headers and tokens are below that
+    logging.raiseExceptions = False
+    logging.captureWarnings(True)
+    sys.excepthook = lambda kind, error, trace: _uncaught("the process", error)
+    threading.excepthook = _in_a_thread
+    sys.unraisablehook = lambda found: _uncaught(
+        f"{found.err_msg or 'cleaning up'} {found.object!r}", found.exc_value
+    )
+
+
+class _Retold(logging.Handler):
+    """Hands on what libraries log. Strangers can cause such lines (bytes that are no HTTP), so the
+    same one is told once and then counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._once = Once()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(Exception):  # a line is never worth more than what it is about
+            text, told = " ".join(record.getMessage().split()), dict[str, Any]()
+            if record.exc_info and record.exc_info[1] is not None:
+                text = f"{text}: {said(record.exc_info[1])}"
+                told["trace"] = frames(record.exc_info[1])
+            count = self._once.due(record.name, text, time.monotonic())
+            if count is None:
+                return
+            again = {"times_since": count} if count else {}
+            level = min(record.levelno // 10 * 10, logging.ERROR)
+            get_logger().log(
+                level, "library-trouble", library=record.name, detail=text, **told, **again
+            )
+
+
+def _in_a_thread(found: threading.ExceptHookArgs) -> None:
+    if found.exc_type is not SystemExit:
+        name = found.thread.name if found.thread else "unknown"
+        _uncaught(f"thread {name}", found.exc_value)
+
+
+def _uncaught(where: str, error: BaseException | None) -> None:
+    with contextlib.suppress(Exception):  # the interpreter may be half gone
+        shown = {} if error is None else {"detail": said(error), "trace": frames(error)}
+        get_logger().error("unexpected-error", where=where, **shown)
+
+
+def said(error: BaseException) -> str:
+    """What an exception says, or those of a group, in a line."""
+    return "; ".join(
+        f"{type(one).__name__}: {' '.join(str(one).split())}".removesuffix(": ")
+        for one in _leaves(error)
+    )
+
+
+def frames(error: BaseException) -> list[str]:
+    """Where it was raised, the innermost call first."""
+    (first, *_) = _leaves(error)
+    trace = traceback.extract_tb(first.__traceback__)[-FRAMES:]
+    return [f"{one.filename}:{one.lineno} {one.name}" for one in reversed(trace)]
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    else:
+        yield error

@@ -1,0 +1,150 @@
+"""A user who may not look where something is: one line that says what and why, and no traceback.
+
+root may look everywhere, so the commands run without that right here (CAP_DAC_OVERRIDE and
+CAP_DAC_READ_SEARCH), before a folder that belongs to another user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from reconciler.pods.kubelet import KubeletSource
+from reconciler.pods.source import PodsUnavailable
+from reconciler.pods.watch import Place
+from reconciler.settings import resolve
+
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
+NOBODY = 65534
+# What is told of a file that this user may not see, by each command and each flag that names one.
+TOLD = [
+    ("plan -r LOCKED/cri.sock", 3, "LOCKED/cri.sock: Permission denied; this needs to run as a"),
+    ("images -r LOCKED/cri.sock", 3, "Permission denied; this needs to run as a user who may"),
+    ("explain x -r LOCKED/cri.sock", 3, "Permission denied; this needs to run as a user who may"),
+    ("diff POLICY -r LOCKED/cri.sock", 3, "Permission denied; this needs to run as a user who may"),
+    ("prune --dry-run -r LOCKED/cri.sock", 3, "Permission denied; this needs to run as a user"),
+    ("prune --state-dir LOCKED/state", 1, "no state directory at LOCKED/state: Permission denied"),
+    ("history --state-dir LOCKED", 1, "LOCKED/history.db can not be read: Permission denied"),
+    ("record --out OUT --state-dir LOCKED", 1, "LOCKED/ledger.db can not be read: Permission"),
+    ("simulate --state-dir LOCKED", 1, "LOCKED/ledger.db can not be read: Permission denied"),
+    ("simulate --from LOCKED/record.json", 1, "LOCKED/record.json can not be read: Permission"),
+    ("simulate --workload azure --traces LOCKED", 1, ".csv can not be read: Permission denied"),
+    ("check LOCKED/policy.yaml", 1, "LOCKED/policy.yaml:1:1: can not be read: Permission denied"),
+    ("diff LOCKED/policy.yaml", 1, "LOCKED/policy.yaml:1:1: can not be read: Permission denied"),
+    ("run --state-dir LOCKED/state", 1, "no state directory at LOCKED/state: Permission denied"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    code: int
+    out: str
+    lines: list[str]  # on stderr
+
+
+@pytest.fixture
+def locked() -> Iterator[Path]:
+    """A folder with all that could be named, which its owner alone may look into."""
+    with tempfile.TemporaryDirectory(prefix="refused-") as home:
+        Path(home).chmod(0o755)
+        folder = Path(home) / "locked"
+        folder.mkdir()
+        for name in ("ledger.db", "history.db", "policy.yaml", "record.json", "token", "cri.sock"):
+            (folder / name).touch()
+        if os.geteuid() == 0:
+            os.chown(folder, NOBODY, NOBODY)
+        folder.chmod(0o700 if os.geteuid() == 0 else 0)
+        yield folder
+        folder.chmod(0o700)
+
+
+def without_rights() -> None:
+    """In the child: root becomes a user like others where files are concerned."""
+    library = ctypes.CDLL(None)
+    for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
+        library.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def typed(line: str, locked: Path, home: Path) -> Ended:
+    """A command to its end; the flags that name this machine's own things come first."""
+    policy = home / "policy.yaml"
+    policy.write_text("apiVersion: reconciler/v1\nkind: ImagePolicy\n")
+    words = {"LOCKED": locked, "POLICY": policy, "OUT": home / "out.json"}
+    for word, path in words.items():
+        line = line.replace(word, str(path))
+    command, *flags = line.split()
+    if command not in {"check", "simulate"} and "--state-dir" not in flags:
+        flags += ["--state-dir", str(home / "state")]
+    if command == "run":
+        flags += ["--listen", "127.0.0.1:0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "reconciler", command, *flags],
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+        cwd=home,
+        preexec_fn=without_rights if os.geteuid() == 0 else None,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr.splitlines())
+
+
+@pytest.mark.parametrize(("line", "code", "told"), TOLD, ids=[line for line, *_ in TOLD])
+def test_what_may_not_be_looked_at_is_one_line(
+    line: str, code: int, told: str, locked: Path, tmp_path: Path
+) -> None:
+    """Which file, and that it is the right to it that is missing."""
+    ended = typed(line, locked, tmp_path)
+    assert ended.code == code
+    (said,) = ended.lines or ended.out.splitlines()
+    assert told.replace("LOCKED", str(locked)) in said
+
+
+def test_a_past_that_may_not_be_read_is_said_beside_the_answer(
+    locked: Path, tmp_path: Path
+) -> None:
+    """Without the ledger every image counts as seen just now: a plan that hides it misleads."""
+    warning, error = typed(f"plan --state-dir {locked} -r /none.sock", locked, tmp_path).lines
+    assert f"{locked}/ledger.db can not be read: Permission denied" in warning
+    assert "every image counts as seen just now" in warning
+    assert "no such socket" in error
+
+
+@contextlib.contextmanager
+def refused_to_look(folder: Path) -> Iterator[None]:
+    """In this process: nobody's eyes, for the time of the block."""
+    before = os.geteuid()
+    if before == 0:
+        os.chown(folder, 0, 0)
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+def test_a_runtime_behind_a_folder_that_is_closed_is_found_and_then_refused(locked: Path) -> None:
+    """As somebody else than root `reconciler plan` ended in a traceback wherever /run/containerd
+    was closed. Whether the socket is there can't be told: to open it tells what is missing."""
+    with refused_to_look(locked):
+        settings = resolve({}, {}, crictl=Path("/none"), sockets=("/none", f"{locked}/cri.sock"))
+    assert settings.runtime_endpoint == f"unix://{locked}/cri.sock"
+
+
+async def test_a_token_behind_a_folder_that_is_closed_does_not_end_the_daemon(locked: Path) -> None:
+    """The source of pods is one that can't be had, and says why."""
+    place = Place("kubelet", Path("/none"), ("::1", 1), None, None, "", account=locked)
+    with refused_to_look(locked):
+        source = place.source("kubelet", lambda: 0.0)
+        assert isinstance(source, KubeletSource)
+        with pytest.raises(PodsUnavailable, match="Permission denied"):
+            await source.ask(1.0)
