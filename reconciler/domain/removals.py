@@ -50,7 +50,8 @@ def settle(state: State, now: float) -> None:
     under_way = image_key(state.removing.image_id) if state.removing else None
     for key, removal in list(state.removals.items()):
         if key in listed:
-            if removal.answered_at is None and state.listed_at is None:  # begun in a life before
+            inherited = state.listed_at is None or key in state.inherited
+            if removal.answered_at is None and inherited:  # begun in a life before, or by another
                 state.memory.seen_anew(key, now)
                 _refuse_still(state, key, removal)
             continue
@@ -61,6 +62,7 @@ def settle(state: State, now: float) -> None:
         elif now - removal.begun_at > RECORDS_KEPT:
             del state.removals[key]
             state.changed_removals.add(key)
+    state.inherited.clear()
 
 
 def notice_return(state: State, key: str, now: float) -> None:
