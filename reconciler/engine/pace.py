@@ -49,6 +49,11 @@ class Pace:
     def subscribed(self, now: float) -> None:
         self.list_at = now + SOON
 
+    def took_over(self, now: float) -> None:
+        """This is the remover from now on; what the one before it did, a listing tells."""
+        self.list_at = now
+        self.look_at_once()
+
     def listed(self, began_at: float, now: float) -> None:
         self.delays, self.listed_at, self.list_not_before = backoff_delays(), now, 0.0
         self.fresh_for = max(FRESH, now - began_at)

@@ -98,9 +98,9 @@ class Reconciler:
     async def turn(self, facts: Iterable[Fact]) -> None:
         """One turn of the loop: everything but the waiting."""
         await self._in_slices(self._absorbing(facts))
-        now = self.room.clock()
-        if self._pace.claim_due(now):
+        if self._pace.claim_due(self.room.clock()):
             await self._removes_here()
+        now = self.room.clock()
         due = self._attempt is not None or self._pace.listing_due(self.state, now)
         listed = due and await self._list()
         self._absorb(self.room.mailbox.drain())
@@ -151,8 +151,9 @@ class Reconciler:
             if isinstance(fact, EventsOpened):
                 self._pace.subscribed(self.room.clock())
             crossed = before is Pressure.CALM and self.state.pressure is Pressure.RECLAIMING
-            took_over = self.state.removes and not removed
-            if crossed or took_over or isinstance(fact, PolicyLoaded | ReclaimAsked | Resumed):
+            if self.state.removes and not removed:
+                self._pace.took_over(self.room.clock())
+            if crossed or isinstance(fact, PolicyLoaded | ReclaimAsked | Resumed):
                 self._pace.look_at_once()
 
     def _absorbing(self, facts: Iterable[Fact]) -> Slices[None]:

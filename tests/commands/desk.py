@@ -100,6 +100,7 @@ async def desk(
     simulated, so what the commands measure is the node's own answer."""
     with tempfile.TemporaryDirectory(prefix="desk-") as folder:
         node = Node(habits, 10 * GIB, 6 * GIB, mountpoint=f"{folder}/images")
+        Path(folder, "images").mkdir()
         made = Desk(Path(folder), node, capsys)
         for module in (survey, prune):
             monkeypatch.setattr(module, "measure", node.usage)
