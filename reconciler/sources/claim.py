@@ -15,7 +15,6 @@ import anyio.to_thread
 from ..domain.facts import RemoverTold
 
 PATIENCE = 5.0  # seconds that the directories have to answer
-NO_DIRECTORY = "the runtime names no image filesystem, so nobody can tell who removes here"
 HANGS = "does not answer, so nobody can tell who removes images here; its disk may hang"
 
 
@@ -46,7 +45,7 @@ class Claim:
 
     async def renew(self, wanted: bool) -> RemoverTold:
         """Takes the right if it is wanted and free, makes sure that it is still ours, or gives it
-        back."""
+        back. It is nobody's as long as the runtime names no directory."""
         directories = self._directories()
         if not self._hangs:
             with anyio.move_on_after(self._patience):
@@ -58,11 +57,9 @@ class Claim:
     def _renew(self, directories: tuple[str, ...], wanted: bool) -> RemoverTold:
         self._hangs = True
         try:
-            if not wanted:
+            if not wanted or not directories:
                 self._lock.release()
                 return RemoverTold(self._clock())
-            if not directories:
-                return RemoverTold(self._clock(), trouble=NO_DIRECTORY)
             other = self._lock.take(directories)
             return RemoverTold(self._clock(), ours=other is None, other=other)
         except OSError as error:
