@@ -60,7 +60,7 @@ class Lock:
         except BlockingIOError:
             _close(taken)
             self.release()
-            return holder(inode)
+            return _holder(inode) or "another reconciler (in another container or namespace)"
         except OSError:
             _close(taken)
             raise
@@ -75,7 +75,17 @@ class Lock:
         self._held = {}
 
 
-def holder(inode: Inode) -> str:
+def holder_of(directories: Iterable[str | Path]) -> str | None:
+    """Who holds a lock on one of them, as far as can be seen without taking it."""
+    for path in directories:
+        with contextlib.suppress(OSError):
+            found = _holder(_inode(os.stat(path)))
+            if found is not None:
+                return found
+    return None
+
+
+def _holder(inode: Inode) -> str | None:
     """Who holds the lock on a directory, for people. /proc/locks tells of the processes in our own
     PID namespace only."""
     with contextlib.suppress(OSError, ValueError):
@@ -89,7 +99,7 @@ def holder(inode: Inode) -> str:
             if os.makedev(int(major, 16), int(minor, 16)) == inode[0] or "reconciler" in command:
                 what = "reconciler" if "reconciler" in command or not command else "process"
                 return f"another {what} (pid {pid}{command and ': '}{command})"
-    return "another reconciler (in another container or namespace)"
+    return None
 
 
 def _command(pid: str) -> str:

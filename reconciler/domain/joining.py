@@ -27,15 +27,12 @@ def joined(ours: Remembered, theirs: Remembered, now: float) -> Remembered:
     for key, record in theirs.images.items():
         known = ghosts.get(key, Ghost(record, now))
         ghosts[key] = replace(known, record=_later_record(known.record, record))
-    images = {}
-    for key, record in ours.images.items():
-        known = ghosts.pop(key, None)
-        if known is not None:
-            record = _later_record(record, known.record)
-            if key in theirs.ghosts:  # it was away, and nobody here noticed
-                first = max(record.first_seen, theirs.ghosts[key].gone_at)
-                record = replace(record, first_seen=first)
-        images[key] = record
+    images = dict(ours.images)
+    for key in images.keys() & ghosts.keys():
+        images[key] = _later_record(images[key], ghosts.pop(key).record)
+        if key in theirs.ghosts:  # it was away, and nobody here noticed
+            first = max(images[key].first_seen, theirs.ghosts[key].gone_at)
+            images[key] = replace(images[key], first_seen=first)
     return Remembered(
         images,
         ghosts,

@@ -258,10 +258,9 @@ async def test_of_two_daemons_on_one_runtime_one_removes_and_the_other_takes_ove
     """The DaemonSet beside the systemd unit: the second is ready and says who removes; `prune`
     says it too and ends with 1. When the first is killed the second removes, by the ledger of the
     first where that is its own."""
-    daemon.policy.write_text(POLICY + KEEPS)
     second = Daemon(daemon.folder, daemon.node)
-    second.policy = daemon.folder / "second.yaml"
-    second.policy.write_text(POLICY)
+    second.policy = daemon.policy.rename(daemon.folder / "second.yaml")
+    daemon.policy.write_text(POLICY + KEEPS)
     flags = ["--state-dir", str(daemon.folder / state)]
     async with daemon.runtime, daemon.running():
         await daemon.hears("removed", 2)
@@ -278,6 +277,8 @@ async def test_of_two_daemons_on_one_runtime_one_removes_and_the_other_takes_ove
             code, _, err = await ended("prune", *typed, "--state-dir", str(daemon.folder / "third"))
             assert (code, err.count("\n")) == (1, 1)
             assert who in err
+            for command in (["plan"], ["explain", "app3:v1"]):
+                assert who in (await ended(*command, *typed))[1]
             assert daemon.left() == ["app2:v1", "app3:v1", "used:v1"]
             daemon.kill()
             await second.hears("took-over")

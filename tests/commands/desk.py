@@ -51,6 +51,7 @@ class Desk:
         self.folder, self.node, self._capsys = folder, node, capsys
         self.socket, self.policy = folder / "cri.sock", folder / "policy.yaml"
         self.policy.write_text(POLICY)
+        (folder / "images").mkdir()
         self.runtime = EmbeddedRuntime(node, str(self.socket))
 
     async def run(self, *arguments: str, node: bool = True) -> Done:
@@ -100,7 +101,6 @@ async def desk(
     simulated, so what the commands measure is the node's own answer."""
     with tempfile.TemporaryDirectory(prefix="desk-") as folder:
         node = Node(habits, 10 * GIB, 6 * GIB, mountpoint=f"{folder}/images")
-        Path(folder, "images").mkdir()
         made = Desk(Path(folder), node, capsys)
         for module in (survey, prune):
             monkeypatch.setattr(module, "measure", node.usage)

@@ -23,7 +23,8 @@ OLD = ImageRecord(T0 - 9 * DAY, T0 - 8 * DAY, T0 - 8 * DAY, 3, names=("app:v1",)
 
 
 def of(**fields: object) -> Remembered:
-    values: dict[str, object] = dict(images={}, ghosts={}, removals={}, arrivals={}, running={})
+    tables = ("images", "ghosts", "removals", "arrivals", "running")
+    values: dict[str, object] = {table: {} for table in tables}
     return Remembered(**values | fields)  # type: ignore[arg-type] # by name
 
 
@@ -65,7 +66,9 @@ def test_what_the_other_removed_last_is_what_is_remembered_of_it() -> None:
 def test_templates_keep_all_that_either_saw() -> None:
     """Twins of a pod that only the other saw start need the same images."""
     ours = TemplateRecord(T0 - 9, T0 - 5, {"main": Used(T0 - 8, ("a",))})
-    theirs = TemplateRecord(T0 - 7, T0 - 3, {"main": Used(T0 - 6, ("b",)), "init": Used(T0, ("c",))})
+    theirs = TemplateRecord(
+        T0 - 7, T0 - 3, {"main": Used(T0 - 6, ("b",)), "init": Used(T0, ("c",))}
+    )
     told = joined(of(templates={"t": ours}), of(templates={"t": theirs}), T0)
     assert told.templates["t"] == TemplateRecord(
         T0 - 7, T0 - 3, {"main": Used(T0 - 6, ("b", "a")), "init": Used(T0, ("c",))}
@@ -94,7 +97,7 @@ def _unused_since(record: ImageRecord) -> float:
 def test_nothing_is_older_than_either_says(
     ours: dict[str, ImageRecord], theirs: dict[str, ImageRecord], ghosts: dict[str, Ghost]
 ) -> None:
-    """Whatever the two remember: an image of ours stays one, and is as young as the younger word."""
+    """An image of ours stays one, whatever the two remember, and is as young as either says."""
     ghosts = {key: ghost for key, ghost in ghosts.items() if key not in theirs}
     told = joined(of(images=ours), of(images=theirs, ghosts=ghosts), T0)
     assert told.images.keys() == ours.keys()
