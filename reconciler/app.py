@@ -14,13 +14,12 @@ import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
 
-from . import __version__, kubelet, logs, strays
+from . import __version__, kubelet, logs, saving, strays
 from .aiokit import Mailbox, keep_alive
 from .clock import Clocks, SteadyClock, clocks_of_this_machine, unread
 from .cri.client import open_client
 from .domain.awaited import WAITED_FOR, Awaited
 from .domain.facts import EventsAbsent, Fact
-from .domain.ledger import Changes
 from .domain.policy import Mode, Policy
 from .domain.runtime import ImageRuntime
 from .domain.state import State
@@ -32,12 +31,13 @@ from .http import face
 from .http.health import Pulse
 from .http.view import View
 from .ledger import Ledger
-from .lock import Lock, LockUnavailable
+from .lock import Lock
 from .metrics import Metrics
 from .node_events import ApiServer, NodeEvents
 from .pods.watch import Place, PodWatch
 from .recent import Recent
 from .settings import SOCKETS, Settings
+from .sources.claim import Claim, Exclusive
 from .sources.container_events import EventWatch
 from .sources.policy_file import PolicySource
 from .sources.usage_probe import Measure, UsageProbe, measure
@@ -77,12 +77,16 @@ def assemble(
     clock: Callable[[], float],
     measured_by: Measure = measure,
     journal: LogAndMetrics | None = None,
-    lock: Lock | None = None,
+    lock: Exclusive | None = None,
+    ledger_lock: Lock | None = None,
     clocks: Clocks = unread,
 ) -> Daemon:
     """Builds the daemon; nothing runs yet. The demo and the tests bring a disk, a journal and
-    clocks of their own. The lock is renewed before every removal."""
-    ledger, history = Ledger.open(settings.state_dir, clocks), History(settings.state_dir)
+    clocks of their own. With `lock`, on the image filesystems, goes the right to remove; with
+    `ledger_lock`, on the state directory, the right to write there. Without them nobody else is
+    there."""
+    ledger = Ledger.open(settings.state_dir, clocks, ledger_lock)
+    history = History(settings.state_dir)
     state = State(began_at=clock())
     state.remember(ledger.load(clock()))
     if settings.pods != "off":
@@ -94,18 +98,13 @@ def assemble(
     policies = PolicySource(settings.policy, settings.policy_named, mailbox, clock, adapt, advise)
     probe = UsageProbe(runtime, clock, measured_by)
 
-    def write(changes: Changes, removed: list[Entry]) -> None:
-        if lock is not None:
-            lock.renew()
-        ledger.save(changes)
-        history.add(removed)
-
     async def save(state: State) -> None:
-        with anyio.CancelScope(shield=True):  # what was taken to be written must be
-            await anyio.to_thread.run_sync(write, state.take_changes(), journal.evidence.take())
-        journal.ledger(ledger.tell() or history.trouble, clock())
+        await saving.save(state, ledger, history, journal.evidence.take(), clock())
+        journal.ledger(ledger.tell(standby=state.stands_by) or history.trouble, clock())
 
-    room = Room(runtime, mailbox, policies, probe.sample, save, journal, clock, time.monotonic)
+    claim = None if lock is None else Claim(lock, lambda: probe.mountpoints, clock).renew
+    monotonic = time.monotonic
+    room = Room(runtime, mailbox, policies, probe.sample, save, journal, clock, monotonic, claim)
     return Daemon(
         settings,
         runtime,
@@ -132,19 +131,29 @@ def observing(policy: Policy) -> Policy:
 
 
 async def run(settings: Settings) -> int:
-    """`reconciler run`: until SIGTERM or SIGINT, then 0. Raises LockUnavailable, ListenFailed."""
+    """`reconciler run`: until SIGTERM or SIGINT, then 0. Raises ListenFailed; LockUnavailable
+    where there is no place for the state."""
     recent = Recent()
     logs.set_up(settings.log_json, settings.log_level, recent)
     strays.collect()
     log = logs.get_logger()
     endpoint = settings.runtime_endpoint or f"unix://{SOCKETS[0]}"
     bound = face.listening(*settings.listen)
-    with Lock(settings.state_dir) as lock:
+    Ledger.make_room(settings.state_dir)
+    with Lock() as lock, Lock() as ledger_lock:
         clock = SteadyClock()
         async with open_client(endpoint, settings.image_endpoint, clock=clock) as client:
             journal = LogAndMetrics(Metrics(), recent)
             clocks = functools.partial(clocks_of_this_machine, clock)
-            daemon = assemble(settings, client, clock, journal=journal, lock=lock, clocks=clocks)
+            daemon = assemble(
+                settings,
+                client,
+                clock,
+                journal=journal,
+                lock=lock,
+                ledger_lock=ledger_lock,
+                clocks=clocks,
+            )
             log.info(
                 "starting",
                 version=__version__,
@@ -160,22 +169,10 @@ async def run(settings: Settings) -> int:
                         group.start_soon(end_on_signal, signals, group.cancel_scope, daemon)
                         group.start_soon(face.serve, bound, web(daemon))
                         await live(daemon)
-            except BaseExceptionGroup as group:
-                raise lost_lock(group) or group from None
             finally:
                 daemon.close()
     log.info("ended")
     return 0
-
-
-def lost_lock(group: BaseExceptionGroup[BaseException]) -> LockUnavailable | None:
-    """What to end with if another process took the lock; None: it is something else."""
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            error = lost_lock(error) or error
-        if isinstance(error, LockUnavailable):
-            return error
-    return None
 
 
 async def live(daemon: Daemon) -> None:

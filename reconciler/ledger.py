@@ -6,6 +6,9 @@ that changed in between. A file that is gone is written anew, whole. A file that
 set aside and a new one begun: every image then counts as seen just now, which errs on the side of
 keeping.
 
+One process writes it: who holds the lock on the directory. Another reads it once, goes on in
+memory, and reads it again when the lock is its own (`save`).
+
 A save is not forced to the disk (`synchronous = NORMAL`): when the power fails, what was saved in
 the last seconds may be missing. That is as much as a restart at that moment would forget: a removal
 begun and not remembered makes the image look as if somebody else had removed it.
@@ -15,6 +18,7 @@ Calls block; the daemon makes them in a thread, one at a time.
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import time
@@ -25,6 +29,7 @@ from .database import is_corrupt, opened
 from .domain.ledger import Changes, LogLine, Remembered
 from .ledger_file import STEPS, Shelves, load, note_clocks, nothing, read_only, set_right
 from .ledger_log import Log, load_log, trim_log, write_log
+from .lock import Lock, LockUnavailable
 
 FILE = "ledger.db"
 SET_ASIDE_KEPT = 3
@@ -35,8 +40,11 @@ TRIM_AFTER = 1_000  # lines written to it
 class Ledger:
     """What is on disk, and what should be and could not be written yet."""
 
-    def __init__(self, folder: Path, clocks: Clocks = unread) -> None:
+    def __init__(self, folder: Path, clocks: Clocks = unread, lock: Lock | None = None) -> None:
         self._path, self._clocks = folder / FILE, clocks
+        self._lock = lock  # None: nobody else writes here
+        self._ours = lock is None
+        self.writer: str | None = None  # another process that writes it, for people
         self._base: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None  # the file that was opened last
         self._shelves = Shelves()  # all that should be on disk
@@ -48,11 +56,13 @@ class Ledger:
         self.set_aside: Path | None = None  # the file that could not be read, under its new name
 
     @classmethod
-    def open(cls, folder: Path, clocks: Clocks = unread) -> Ledger:
+    def open(cls, folder: Path, clocks: Clocks = unread, lock: Lock | None = None) -> Ledger:
         """Opens or begins the ledger; never raises for what a disk can do. `clocks` tell whether
-        the wall clock was set since it was written: all in it is then set right."""
-        ledger = cls(folder, clocks)
-        ledger._connect()
+        the wall clock was set since it was written: all in it is then set right. Where another
+        process has the lock it is only read."""
+        ledger = cls(folder, clocks, lock)
+        if ledger._take():
+            ledger._connect()
         return ledger
 
     @classmethod
@@ -85,14 +95,29 @@ class Ledger:
         self._shelves.put(told)
         return told
 
-    def save(self, changes: Changes) -> None:
+    @staticmethod
+    def make_room(folder: Path) -> None:
+        """Makes the state directory. Raises LockUnavailable where there can be none."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            text = f"no state directory at {folder}: {error.strerror}; name one that can be made"
+            raise LockUnavailable(f"{text} with --state-dir") from error
+
+    def save(self, changes: Changes, now: float = math.inf) -> Remembered | None:
         """Writes what changed in one transaction; None means forget. What can not be written is
-        owed, and `trouble` says why."""
+        owed, and `trouble` says why. Where another process wrote the file until now, gives what
+        that one wrote, and writes nothing yet: the caller joins it with what is known here."""
         self._shelves.images.update(changes.images)
         self._shelves.removals.update(changes.removals)
         self._shelves.arrivals.update(changes.arrivals)
         self._shelves.templates.update(changes.templates)
         self._log = [*self._log, *changes.log][-OWED_LOG:]
+        before = self._ours
+        if not self._take():
+            return None
+        if not before:
+            return self._take_over(now)
         if self._inode is not None and self._file() != self._inode:
             self.close()
             self._owed_all = True  # another file than the one that was written so far, or none
@@ -100,17 +125,47 @@ class Ledger:
             self._connect()
         if not self._written():
             self._written()  # a file that was damaged has been begun anew
+        return None
 
-    def tell(self) -> str | None:
+    def tell(self, *, standby: bool = False) -> str | None:
         """What to tell people after a save: the trouble it is in, or, once, that a file was set
-        aside."""
+        aside. That another process writes it is none for one that stands by."""
         notice, self._notice = self._notice, None
-        return notice or self.trouble
+        return notice or self.trouble or (None if standby else self._written_by())
 
     def close(self) -> None:
         if self._base is not None:
             self._base.close()
             self._base = None
+
+    def _take(self) -> bool:
+        """Whether the file is ours to write. A directory that is gone, or can't be made, is no
+        other process's either: then what was so goes on to be so."""
+        if self._lock is None:
+            return True
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self.writer = self._lock.take([self._path.parent])
+        except OSError as error:
+            if not self._ours:
+                self._give_up(error)
+            return self._ours
+        self._ours = self.writer is None
+        if not self._ours:
+            self.close()
+        return self._ours
+
+    def _take_over(self, now: float) -> Remembered:
+        """What is in a file that another process wrote until now. It has logged what was pulled."""
+        self._log = [line for line in self._log if line.container]
+        self._connect()
+        return self.load(now)
+
+    def _written_by(self) -> str | None:
+        if self.writer is None:
+            return None
+        text = f"{self._path.parent}: {self.writer} writes it; ages live in memory only here; "
+        return text + "give each its own --state-dir"
 
     def _written(self) -> bool:
         """Whether nothing is owed any more, or nothing can be done about it."""

@@ -1,42 +1,41 @@
-"""One remover per node: an exclusive lock on the state directory.
+"""Exclusive locks on directories: one remover per runtime, one writer per ledger.
 
-It is the kernel's (flock), so it ends with its process, however that ends. Where no file can be
-made (a read-only disk) it holds all the same: the directory itself is locked. A directory that was
-removed and made anew is another one, which another process can lock: `renew`, before anything is
-removed, sees to it that it is still the one at that path.
+They are the kernel's (flock), so they end with their process, however that ends, and go by the
+inode: they hold between containers and namespaces, on a read-only mount too, and on a disk where no
+file can be made. A directory that was removed and made anew is another one, which another process
+can lock: so whoever holds a lock takes it anew, again and again, before it does what it is for.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-FILE = "reconciler.lock"
+from .logs import neutralised
+
+LOCKS = Path("/proc/locks")
+SHOWN = 120  # characters of a command line
+
+Inode = tuple[int, int]  # device and number
 
 
 class LockUnavailable(Exception):
-    """The lock is held by another process, or there is no place for it; the text says which."""
+    """Another process holds a lock, or there is no place for it; the text says which."""
 
 
 class Lock:
-    """Held from `with` to its end. Raises LockUnavailable, naming the holder's pid."""
+    """A lock on several directories at once: all are held, or none is."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._handle: int | None = None
+    def __init__(self) -> None:
+        self._held: dict[Inode, int] = {}
 
     def __enter__(self) -> Self:
-        try:
-            self._take()
-        except BlockingIOError:
-            raise LockUnavailable(self._held()) from None
-        except OSError as error:
-            text = f"no state directory at {self._folder}: {error.strerror}; name one that can be"
-            raise LockUnavailable(f"{text} made with --state-dir") from error
         return self
 
     def __exit__(
@@ -45,51 +44,91 @@ class Lock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        self.release()
 
-    def renew(self) -> None:
-        """Takes the lock anew if another directory is at the path now. Raises LockUnavailable if
-        another process was faster. Where no directory can be made nobody else has one either, and
-        the lock that is held goes on to hold."""
-        assert self._handle is not None
+    def take(self, directories: Iterable[str | Path]) -> str | None:
+        """Takes it, or makes sure that the directories at these paths are the ones that are held.
+        None: it is held. Else who holds one of them, for people, and none is held here any more.
+        Raises OSError where a directory can't be opened or locked; what was held stays held."""
+        wanted: dict[Inode, str | Path] = {}
+        for path in sorted(map(str, directories)):
+            wanted.setdefault(_inode(os.stat(path)), path)
+        taken: dict[Inode, int] = {}
         try:
-            if os.path.samestat(os.stat(self._folder), os.fstat(self._handle)):
-                return
-        except OSError:
-            pass
-        try:
-            self._take()
+            for inode in sorted(wanted.keys() - self._held.keys()):
+                taken[inode] = _locked(wanted[inode], inode)
         except BlockingIOError:
-            raise LockUnavailable(self._held()) from None
+            _close(taken)
+            self.release()
+            return _holder(inode) or "another reconciler (in another container or namespace)"
         except OSError:
-            return
-
-    def _take(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(handle)
+            _close(taken)
             raise
-        before, self._handle = self._handle, handle
-        if before is not None:
-            os.close(before)
-        self._note_pid()
+        unwanted = {inode: self._held.pop(inode) for inode in self._held.keys() - wanted.keys()}
+        self._held |= taken
+        _close(unwanted)
+        return None
 
-    def _note_pid(self) -> None:
-        # On a read-only disk the lock holds all the same, only the pid is not told.
+    def release(self) -> None:
+        """Gives all of it back."""
+        _close(self._held)
+        self._held = {}
+
+
+def holder_of(directories: Iterable[str | Path]) -> str | None:
+    """Who holds a lock on one of them, as far as can be seen without taking it."""
+    for path in directories:
         with contextlib.suppress(OSError):
-            (self._folder / FILE).write_text(f"{os.getpid()}\n")
+            found = _holder(_inode(os.stat(path)))
+            if found is not None:
+                return found
+    return None
 
-    def _held(self) -> str:
-        try:
-            pid = (self._folder / FILE).read_text().strip()
-        except OSError:
-            pid = "unknown"
-        return (
-            f"another reconciler (pid {pid}) removes images here and holds {self._folder}; "
-            "only one may: stop it first, or use `plan`, `explain` or --dry-run"
-        )
+
+def _holder(inode: Inode) -> str | None:
+    """Who holds the lock on a directory, for people. /proc/locks tells of the processes in our own
+    PID namespace only."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in LOCKS.read_text().splitlines():
+            _, kind, _, _, pid, place, *_ = line.split()
+            major, minor, number = place.split(":") if kind == "FLOCK" else ("0", "0", "0")
+            if int(number) != inode[1]:
+                continue
+            command = _command(pid)
+            # On btrfs the kernel tells another device here than stat does.
+            if os.makedev(int(major, 16), int(minor, 16)) == inode[0] or "reconciler" in command:
+                what = "reconciler" if "reconciler" in command or not command else "process"
+                return f"another {what} (pid {pid}{command and ': '}{command})"
+    return None
+
+
+def _command(pid: str) -> str:
+    """The command line of a process; empty where it can't be seen."""
+    try:
+        words = Path("/proc", pid, "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    text = neutralised(b" ".join(words).decode(errors="replace").strip())
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _locked(path: str | Path, inode: Inode) -> int:
+    """A handle that holds a directory's lock. Raises OSError, BlockingIOError if another does."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if _inode(os.fstat(handle)) != inode:
+            raise OSError(errno.ESTALE, "replaced this moment", str(path))
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _inode(found: os.stat_result) -> Inode:
+    return found.st_dev, found.st_ino
+
+
+def _close(handles: dict[Inode, int]) -> None:
+    for handle in handles.values():
+        os.close(handle)

@@ -106,6 +106,9 @@ class Metrics:
         )
         self.policy_valid = self._gauge("policy_valid", "0 while the policy on disk is refused.")
         self.enforcing = self._gauge("enforcing", "1 in mode enforce, 0 in mode observe.")
+        self.remover = self._gauge(
+            "remover", "1 while this is the process that may remove images here, else 0."
+        )
         self.ledger_ok = self._gauge(
             "ledger_healthy", "0 while ages and history live in memory only."
         )
@@ -188,6 +191,8 @@ class Metrics:
             case facts.PodsLost():
                 self.pods_lost.inc(self.told_of_pods)
                 self._pods(state, fact.at)
+            case facts.RemoverTold():
+                self.remover.set(fact.ours)
             case facts.Paused() | facts.Resumed():
                 self.paused.set(state.paused_at is not None)
 

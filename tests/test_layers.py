@@ -55,6 +55,7 @@ DOMAIN = (
     "policy",
     "runtime",
     "ledger",
+    "joining",
     "facts",
     "graph",
     "awaited",

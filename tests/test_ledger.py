@@ -18,6 +18,7 @@ import pytest
 
 from reconciler.domain.ledger import Changes, ImageRecord, Remembered, RemovalRecord
 from reconciler.ledger import FILE, SET_ASIDE_KEPT, Ledger
+from reconciler.lock import Lock, LockUnavailable
 from tests.builders import DAY, T0
 
 IMAGE = ImageRecord(T0 - DAY, T0 - 60, T0 - 120, 7)
@@ -340,3 +341,76 @@ async def test_a_slow_disk_does_not_stop_the_loop(tmp_path: Path) -> None:
     await saving
     assert ledger.trouble is None
     assert read(tmp_path)[0] == {"a": UNUSED}
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from reconciler.domain.ledger import Changes, ImageRecord
+from reconciler.ledger import Ledger
+from reconciler.lock import Lock
+with Lock() as lock:
+    ledger = Ledger.open(Path(sys.argv[1]), lock=lock)
+    ledger.save(Changes({"a": ImageRecord(float(sys.argv[2]))}, {}, {}, []))
+    print("saved", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_ledger_that_another_process_writes_is_read_and_taken_over_when_that_one_ends(
+    tmp_path: Path,
+) -> None:
+    """Two daemons with one state directory: what the second would write would undo the first's.
+    It says who writes, and has all that the first wrote when that is killed."""
+    kept(tmp_path, 1)
+    run = [sys.executable, "-c", WRITER, str(tmp_path), str(T0 - 60)]
+    with Lock() as lock:
+        with subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"saved\n"
+            ledger = Ledger.open(tmp_path, lock=lock)
+            assert loaded(ledger)[0] == {"image0": UNUSED, "a": ImageRecord(T0 - 60)}
+            assert ledger.save(changed({"b": UNUSED}, {}), T0) is None
+            assert f"(pid {writer.pid}: " in str(ledger.tell())
+            assert "--state-dir" in str(ledger.tell())
+            assert ledger.tell(standby=True) is None
+            assert "b" not in read(tmp_path)[0]
+            writer.kill()
+        theirs = ledger.save(changed({"c": UNUSED}, {}), T0)
+        assert theirs is not None
+        assert known(theirs)[0] == {"image0": UNUSED, "a": ImageRecord(T0 - 60)}
+        assert ledger.save(changed({"b": UNUSED, "c": UNUSED}, {}), T0) is None
+        assert ledger.tell() is None
+        ledger.close()
+    assert read(tmp_path)[0].keys() == {"image0", "a", "b", "c"}
+
+
+def test_a_ledger_whose_directory_was_made_anew_and_taken_is_left_alone(tmp_path: Path) -> None:
+    """Another process was faster on the new directory: nothing of ours is written into it, and
+    nothing is forgotten."""
+    folder = tmp_path / "state"
+    with Lock() as lock:
+        ledger = Ledger.open(folder, lock=lock)
+        ledger.save(changed({"a": UNUSED}, {}), T0)
+        shutil.rmtree(folder)
+        ledger.save(changed({"b": UNUSED}, {}), T0)
+        assert read(folder)[0].keys() == {"a", "b"}
+        shutil.rmtree(folder)
+        folder.mkdir()
+        with Lock() as other:
+            assert other.take([folder]) is None
+            assert ledger.save(changed({"c": UNUSED}, {}), T0) is None
+            assert list(folder.iterdir()) == []
+        assert ledger.save(changed({}, {}), T0) is not None
+        ledger.close()
+
+
+def test_a_state_directory_that_can_not_be_made_is_told(tmp_path: Path) -> None:
+    """A file in its place is the operator's to mend, before anything else is begun."""
+    (tmp_path / "state").write_text("")
+    with pytest.raises(LockUnavailable, match=f"no state directory at {tmp_path}/state: "):
+        Ledger.make_room(tmp_path / "state")
+    with Lock() as lock:
+        ledger = Ledger.open(tmp_path / "state", lock=lock)
+        assert ledger.save(changed({"a": UNUSED}, {}), T0) is None
+        assert "live in memory only" in str(ledger.tell())

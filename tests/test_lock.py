@@ -1,4 +1,4 @@
-"""One remover per node, whatever happens to processes and directories."""
+"""One holder of a directory, whatever happens to processes, namespaces and directories."""
 
 from __future__ import annotations
 
@@ -13,178 +13,202 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.app import assemble, lost_lock
-from reconciler.cri.client import open_client
-from reconciler.lock import FILE, Lock, LockUnavailable
-from reconciler.settings import Settings
-from tests.builders import T0
+from reconciler.lock import Lock
 
 HOLDER = """
 import sys
-from pathlib import Path
 from reconciler.lock import Lock
-with Lock(Path(sys.argv[1])):
-    print("held", flush=True)
+with Lock() as lock:
+    print(lock.take(sys.argv[1:]) or "held", flush=True)
     sys.stdin.read()
 """
+ELSEWHERE = "another reconciler (in another container or namespace)"
+root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and gives up rights, as root")
 
 
 @contextlib.contextmanager
-def another_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the lock until it is killed or told to end."""
+def another_process(*folders: Path, inside: tuple[str, ...] = ()) -> Iterator[int]:
+    """The pid of a process that holds the lock until it is killed or told to end; `inside` is the
+    command that starts it in namespaces of its own."""
+    command = [*inside, sys.executable, "-c", HOLDER, *map(str, folders)]
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
+        assert holder.stdin is not None
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        yield holder
-        holder.kill()
+        yield holder.pid
+        holder.stdin.close()
 
 
-def refusal(folder: Path) -> str:
-    with pytest.raises(LockUnavailable) as caught, Lock(folder):
-        pass
-    return str(caught.value)
+def answer(*folders: Path) -> str | None:
+    """What a newcomer is told."""
+    with Lock() as lock:
+        return lock.take(folders)
 
 
-def test_a_second_remover_is_refused_and_told_whose_the_lock_is(tmp_path: Path) -> None:
-    """`prune` beside a running daemon names its pid and says what can be done instead."""
-    with another_process(tmp_path) as holder:
-        text = refusal(tmp_path)
-    assert f"another reconciler (pid {holder.pid}) removes images here" in text
-    assert "plan" in text
+def test_a_second_one_is_refused_and_told_whose_the_lock_is(tmp_path: Path) -> None:
+    """By its pid and what was typed, so that an operator can find it."""
+    with another_process(tmp_path) as pid:
+        told = answer(tmp_path)
+    assert told is not None
+    assert told.startswith(f"another reconciler (pid {pid}: {sys.executable} -c")
+    assert len(told) < 200
+    assert "\n" not in told
 
 
 def test_the_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
-    """kill -9 leaves a pid file behind, and no lock."""
-    with another_process(tmp_path) as holder:
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
-    assert (tmp_path / FILE).read_text().strip() == str(holder.pid)
-    with Lock(tmp_path):
-        assert (tmp_path / FILE).read_text().strip() == str(os.getpid())
+    """kill -9 leaves no lock behind, and no file that could say so."""
+    with another_process(tmp_path) as pid:
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert answer(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lock_given_back_can_be_taken_again(tmp_path: Path) -> None:
     """Also within one process, and after a failure inside."""
     for _ in range(3):
-        with contextlib.suppress(ZeroDivisionError), Lock(tmp_path):
+        with contextlib.suppress(ZeroDivisionError), Lock() as lock:
+            assert lock.take([tmp_path]) is None
+            assert lock.take([tmp_path]) is None
+            assert f"pid {os.getpid()}" in str(answer(tmp_path))
             raise ZeroDivisionError
-    with Lock(tmp_path), pytest.raises(LockUnavailable), Lock(tmp_path):
-        pass
+    with Lock() as lock:
+        lock.take([tmp_path])
+        lock.release()
+        assert answer(tmp_path) is None
 
 
-def test_a_pid_file_of_nonsense_does_no_harm(tmp_path: Path) -> None:
-    """The kernel's lock counts, the file only tells whose it is."""
-    (tmp_path / FILE).mkdir()
-    with Lock(tmp_path):
-        assert "(pid unknown)" in refusal(tmp_path)
+def test_of_several_directories_all_are_held_or_none(tmp_path: Path) -> None:
+    """containerd 2.x has a filesystem for each snapshotter: two removers that hold one each would
+    both wait, or both remove."""
+    first, second, third = folders = [tmp_path / name for name in ("a", "b", "c")]
+    for folder in folders:
+        folder.mkdir()
+    with another_process(second) as pid, Lock() as lock:
+        assert f"pid {pid}" in str(lock.take(folders))
+        assert answer(first, third) is None
+        assert lock.take([first, third]) is None
+        assert f"pid {pid}" in str(lock.take(folders))
+        assert answer(first, third) is None
+    with Lock() as lock:
+        assert lock.take(folders) is None
+        assert answer(third) is not None
+        assert lock.take([first]) is None
+        assert answer(second, third) is None
+        assert answer(first) is not None
+
+
+def test_one_directory_by_two_names_is_one(tmp_path: Path) -> None:
+    """A daemon must not stand in its own way."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "images")
+    with Lock() as lock:
+        assert lock.take([tmp_path / "images", tmp_path / "link", tmp_path / "images"]) is None
+        assert lock.take([tmp_path / "link"]) is None
+        assert answer(tmp_path / "images") is not None
+
+
+def test_a_directory_that_is_made_anew_is_locked_anew(tmp_path: Path) -> None:
+    """Somebody cleans up: the next second remover is refused all the same."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    with Lock() as lock:
+        assert lock.take([folder]) is None
+        folder.rename(tmp_path / "aside")
+        folder.mkdir()
+        assert lock.take([folder]) is None
+        assert f"pid {os.getpid()}" in str(answer(folder))
+        assert answer(tmp_path / "aside") is None
+
+
+def test_two_do_not_go_on_after_a_directory_was_made_anew(tmp_path: Path) -> None:
+    """Another process was faster on the new directory: ours holds nothing any more."""
+    folder, other = tmp_path / "images", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    with Lock() as lock:
+        assert lock.take([folder, other]) is None
+        shutil.rmtree(folder)
+        folder.mkdir()
+        with another_process(folder) as pid:
+            assert f"pid {pid}" in str(lock.take([folder, other]))
+            assert answer(other) is None
+        assert lock.take([folder, other]) is None
+
+
+def test_a_directory_that_is_gone_is_told_and_what_is_held_stays_held(tmp_path: Path) -> None:
+    """Nobody else can have a lock there either; the rest must not be given away for it."""
+    folder, other = tmp_path / "images", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    with Lock() as lock:
+        assert lock.take([folder, other]) is None
+        folder.rename(tmp_path / "aside")
+        with pytest.raises(FileNotFoundError, match=str(folder)):
+            lock.take([folder, other])
+        assert answer(other) is not None
+        (tmp_path / "aside").rename(folder)
+        assert lock.take([folder, other]) is None
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError), Lock() as lock:
+        lock.take([tmp_path / "file"])
 
 
 UNPRIVILEGED = """
 import os, sys
-from pathlib import Path
-from reconciler.lock import Lock, LockUnavailable
+from reconciler.lock import Lock
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 for folder in sys.argv[1:]:
     try:
-        with Lock(Path(folder)):
-            print("held")
-    except LockUnavailable as error:
-        print(error)
+        with Lock() as lock:
+            print(lock.take([folder]) or "held")
+    except OSError as error:
+        print(error.strerror)
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="gives up root's rights to be refused")
+@root
 def test_a_directory_that_can_not_be_written_can_be_locked() -> None:
-    """A read-only disk is no reason for two removers; no directory at all is told."""
+    """Reading is enough, as a read-only disk gives it; less is told as what it is."""
     folder = Path("/tmp") / f"reconciler-lock-{os.getpid()}"
-    folder.mkdir()
+    (folder / "secret").mkdir(parents=True)
+    (folder / "secret").chmod(0o700)
+    run = [sys.executable, "-c", UNPRIVILEGED, str(folder), str(folder / "secret")]
     try:
-        with Lock(folder):
-            pass
-        run = [sys.executable, "-c", UNPRIVILEGED, str(folder), str(folder / "none" / "here")]
-        out = subprocess.run(run, check=True, capture_output=True, text=True).stdout.splitlines()
-        with Lock(folder):
+        out = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+        with Lock() as lock:
+            lock.take([folder])
             again = subprocess.run(run[:4], check=True, capture_output=True, text=True).stdout
     finally:
         shutil.rmtree(folder)
-    assert out[0] == "held"
-    assert out[1] == (
-        f"no state directory at {folder}/none/here: Permission denied; name one that can be made "
-        "with --state-dir"
-    )
-    assert f"pid {os.getpid()}" in again
+    assert out.splitlines() == ["held", "Permission denied"]
+    assert f"(pid {os.getpid()}: " in again
 
 
-def test_a_file_in_the_directorys_place_is_told(tmp_path: Path) -> None:
-    """A state directory that is none is the operator's to mend."""
-    (tmp_path / "state").write_text("")
-    assert "no state directory at" in refusal(tmp_path / "state")
+@root
+def test_a_read_only_mount_in_a_container_is_the_same_directory(tmp_path: Path) -> None:
+    """The DaemonSet mounts the image filesystem read-only in a mount namespace of its own, the
+    systemd unit has it as it is: one of them removes."""
+    mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    inside = ("unshare", "--mount", "sh", "-c", mount, str(tmp_path))
+    with another_process(tmp_path, inside=inside) as pid:
+        assert f"(pid {pid}: " in str(answer(tmp_path))
+    with Lock() as lock:
+        lock.take([tmp_path])
+        command = [*inside, sys.executable, "-c", HOLDER, str(tmp_path)]
+        seen = subprocess.run(command, check=True, input="", capture_output=True, text=True).stdout
+    assert f"(pid {os.getpid()}: " in seen
+    assert answer(tmp_path) is None
 
 
-def test_a_directory_removed_while_locked_is_locked_anew(tmp_path: Path) -> None:
-    """Somebody cleans up /var/lib: the next second remover is refused all the same."""
-    folder = tmp_path / "state"
-    with Lock(folder) as lock:
-        lock.renew()
-        shutil.rmtree(folder)
-        lock.renew()
-        assert f"pid {os.getpid()}" in refusal(folder)
-        lock.renew()
-    with Lock(folder):
-        pass
-
-
-def test_two_removers_do_not_go_on_after_the_directory_was_made_anew(tmp_path: Path) -> None:
-    """Another process was faster on the new directory: ours must end before its next removal."""
-    folder = tmp_path / "state"
-    with Lock(folder) as lock:
-        shutil.rmtree(folder)
-        with another_process(folder) as holder:
-            with pytest.raises(LockUnavailable, match=f"pid {holder.pid}"):
-                lock.renew()
-            with pytest.raises(LockUnavailable):
-                lock.renew()
-
-
-def test_where_no_directory_can_be_made_the_lock_goes_on_to_hold(tmp_path: Path) -> None:
-    """The disk went away or read-only: nobody else can have a lock there either."""
-    folder = tmp_path / "state"
-    with Lock(folder) as lock:
-        shutil.rmtree(folder)
-        folder.write_text("")
-        lock.renew()
-        folder.unlink()
-        lock.renew()
-        assert f"pid {os.getpid()}" in refusal(folder)
-
-
-async def test_a_daemon_that_lost_the_lock_ends_before_it_removes(tmp_path: Path) -> None:
-    """What it saves right before a removal fails, and nothing is written into the other's
-    directory; with the lock taken anew it goes on."""
-    folder = tmp_path / "state"
-    settings = Settings(None, "", policy=tmp_path / "none", state_dir=folder)
-    async with open_client(f"unix://{tmp_path}/none.sock") as client:
-        with Lock(folder) as lock:
-            daemon = assemble(settings, client, lambda: T0, lock=lock)
-            shutil.rmtree(folder)
-            await daemon.reconciler.save()
-            assert (folder / "ledger.db").exists()
-            shutil.rmtree(folder)
-            with another_process(folder) as holder:
-                with pytest.raises(LockUnavailable, match=f"pid {holder.pid}"):
-                    await daemon.reconciler.save()
-                assert [file.name for file in folder.iterdir()] == [FILE]
-            daemon.close()
-
-
-def test_the_lost_lock_is_what_the_daemon_ends_with() -> None:
-    """However deep in the groups of its tasks: one line for people, no traceback."""
-    lost = LockUnavailable("another reconciler (pid 7) removes images here")
-    inner = BaseExceptionGroup("the loop", [KeyboardInterrupt(), lost])
-    assert lost_lock(BaseExceptionGroup("tasks", [ValueError(), inner])) is lost
-    assert lost_lock(BaseExceptionGroup("tasks", [ValueError()])) is None
+@root
+def test_a_process_that_can_not_be_seen_from_here_is_told_as_such(tmp_path: Path) -> None:
+    """In a pod, /proc tells of the pod's own processes; the lock holds all the same."""
+    inside = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+    with Lock() as lock:
+        lock.take([tmp_path])
+        command = [*inside, sys.executable, "-c", HOLDER, str(tmp_path)]
+        seen = subprocess.run(command, check=True, input="", capture_output=True, text=True).stdout
+    assert seen == f"{ELSEWHERE}\n"

@@ -50,6 +50,8 @@ async def explain(settings: Settings, query: str, output: str) -> int:
         _show(image, verdict, protections, line)
         print()
         heading(conclusion(verdict, protections))
+        if survey.remover is not None:
+            heading(f"{survey.remover} removes images here.")
     return 0
 
 

@@ -32,6 +32,8 @@ def show(made: Plan, survey: Survey) -> None:
         heading(text)
     if made.hold is not None:
         heading(f"on hold, nothing is removed ({made.hold.reason.value}): {made.hold.detail}")
+    if survey.remover is not None:
+        heading(f"{survey.remover} removes images here")
     if mode is Mode.OBSERVE:
         heading("mode: observe; `run` only reports, it removes nothing")
     emit(_candidates(made, survey))

@@ -11,28 +11,27 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 
-import anyio.to_thread
-
+from .. import saving
 from ..aiokit import Mailbox, beside
 from ..clock import SteadyClock, clocks_of_this_machine
 from ..cri.client import CriClient
 from ..domain.decision import Candidate, Command, Plan, decide
 from ..domain.facts import Fact, RemovalFinished, UsageSampled
 from ..domain.inventory import UsageSample
-from ..domain.ledger import Changes
 from ..domain.policy import Mark, Policy
 from ..domain.runtime import RuntimeUnavailable
 from ..domain.state import State
 from ..domain.watermark import Pressure
 from ..engine.evidence import Evidence
 from ..engine.reconcile import Reconciler, Room
-from ..history import Entry, History
+from ..history import History
 from ..ledger import Ledger
-from ..lock import Lock
+from ..lock import Lock, LockUnavailable
 from ..logs import neutralised
 from ..pods.watch import Place, PodWatch
 from ..report import size_text
 from ..settings import Settings
+from ..sources.claim import Claim
 from ..sources.policy_file import PolicySource
 from ..sources.usage_probe import UsageProbe, measure
 from . import progress
@@ -102,23 +101,36 @@ async def prune(settings: Settings, wish: Wish) -> int:
     LockUnavailable and RuntimeFailure, also when the runtime goes away in the middle."""
     if settings.dry_run:
         return await _dry_run(settings, wish)
-    with Lock(settings.state_dir) as lock:
-        clocks = partial(clocks_of_this_machine, SteadyClock())
-        ledger, history = Ledger.open(settings.state_dir, clocks), History(settings.state_dir)
-        try:
-            async with connect(settings) as client:
+    Ledger.make_room(settings.state_dir)
+    with Lock() as lock, Lock() as ledger_lock:
+        async with connect(settings) as client:
+            mountpoints = await client.image_mountpoints()
+            claim = Claim(lock, lambda: mountpoints, client.clock)
+            await _refuse_beside_another(claim)
+            clocks = partial(clocks_of_this_machine, SteadyClock())
+            ledger = Ledger.open(settings.state_dir, clocks, ledger_lock)
+            history = History(settings.state_dir)
+            try:
                 survey = await look(client, settings, wish.over)
                 told = Told()
-                room = _room(settings, wish, client, ledger, history, lock, told)
+                room = _room(settings, wish, client, ledger, history, claim, told)
                 # Pods go on to be bound while it removes.
                 pods = PodWatch(Place.of(settings), room.mailbox, room.clock, lambda: True)
                 loop = Reconciler(room, survey.state, Command(wish.all_unused))
                 await beside(pods.run, loop.prune)
-        finally:
-            progress.clear()
-            ledger.close()
-            history.close()
+            finally:
+                progress.clear()
+                ledger.close()
+                history.close()
     return _verdict(told, survey.state, wish)
+
+
+async def _refuse_beside_another(claim: Claim) -> None:
+    """Raises LockUnavailable if another process removes images here."""
+    found = await claim.renew(wanted=True)
+    if found.other is not None:
+        text = f"{found.other} removes images here; only one may: stop it first, or use `plan`, "
+        raise LockUnavailable(text + "`explain` or --dry-run")
 
 
 async def _dry_run(settings: Settings, wish: Wish) -> int:
@@ -136,7 +148,7 @@ def _room(
     client: CriClient,
     ledger: Ledger,
     history: History,
-    lock: Lock,
+    claim: Claim,
     told: Told,
 ) -> Room:
     clock = client.clock
@@ -148,16 +160,11 @@ def _room(
         fact = await probe.once()
         return fact.sample if isinstance(fact, UsageSampled) else UsageSample(clock())
 
-    def write(changes: Changes, entries: list[Entry]) -> None:
-        lock.renew()
-        ledger.save(changes)
-        history.add(entries)
-
     async def save(state: State) -> None:
-        with anyio.CancelScope(shield=True):  # what was taken to be written must be
-            await anyio.to_thread.run_sync(write, state.take_changes(), told.evidence.take())
+        await saving.save(state, ledger, history, told.evidence.take(), clock())
 
-    return Room(client, mailbox, policies, measured, save, told, clock, time.monotonic)
+    monotonic = time.monotonic
+    return Room(client, mailbox, policies, measured, save, told, clock, monotonic, claim.renew)
 
 
 def _verdict(told: Told, state: State, wish: Wish) -> int:

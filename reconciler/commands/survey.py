@@ -20,6 +20,7 @@ from ..domain.runtime import ImageRuntime, RuntimeUnavailable
 from ..domain.state import State
 from ..engine.observe import ask, ask_layers, observe
 from ..ledger import FILE, Ledger
+from ..lock import holder_of
 from ..pods.watch import Place
 from ..pods.watch import look as look_for_pods
 from ..policy import PolicyInvalid, absent, load_policy
@@ -37,6 +38,7 @@ class Survey:
     state: State
     policy: Policy | None
     now: float
+    remover: str | None = None  # who removes images here, as far as can be seen
 
 
 def the_policy(settings: Settings) -> Policy | PolicyInvalid:
@@ -84,7 +86,7 @@ async def look(
         mountpoints = await client.image_mountpoints()
         absorb(UsageSampled(await sample(mountpoints, measure, clock)), state)
         absorb(await look_for_pods(Place.of(settings), clock), state)
-    return Survey(state, state.policy, clock())
+    return Survey(state, state.policy, clock(), holder_of(mountpoints))
 
 
 async def relist(client: ImageRuntime, state: State, clock: Callable[[], float]) -> None:

@@ -194,6 +194,13 @@ def _(fact: facts.PodsLost, state: State) -> None:
 
 
 @absorb.register
+def _(fact: facts.RemoverTold, state: State) -> None:
+    if fact.ours and not state.removes:
+        state.listing_spent = True  # another may have removed until this moment
+    state.remover = fact
+
+
+@absorb.register
 def _(fact: facts.Paused, state: State) -> None:
     state.paused_at = fact.at if state.paused_at is None else state.paused_at
 

@@ -198,6 +198,17 @@ class PodsLost:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoverTold:
+    """Whether this daemon is the one that may remove images of this runtime now (`ours`). `other`
+    is who is, for people; `trouble`, why nobody can tell. Neither: it was not asked to be."""
+
+    at: float
+    ours: bool = False
+    other: str | None = None
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Paused:
     """The operator told this daemon to remove nothing until told otherwise, or restarted."""
 
@@ -240,6 +251,7 @@ Fact: TypeAlias = (
     | PodTold
     | PodGone
     | PodsLost
+    | RemoverTold
     | Paused
     | Resumed
     | ReclaimAsked

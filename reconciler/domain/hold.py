@@ -21,12 +21,14 @@ class HoldReason(enum.Enum):
 
     POLICY_UNKNOWN = "policy-unknown"
     PAUSED = "paused"
+    ANOTHER_REMOVER = "another-remover"
     LISTING_DUE = "listing-due"
     LISTING_DOUBTFUL = "listing-doubtful"
     RUNTIME_UNAVAILABLE = "runtime-unavailable"
     CONTAINER_UNKNOWN = "container-unknown"
     DETAILS_PENDING = "details-pending"
     FILESYSTEM_UNMEASURED = "filesystem-unmeasured"
+    REMOVER_UNKNOWN = "remover-unknown"
     SANDBOX_IMAGE_UNKNOWN = "sandbox-image-unknown"
     POD_STARTING = "pod-starting"
     PODS_UNKNOWN = "pods-unknown"
@@ -51,6 +53,9 @@ def hold_on(state: State, policy: Policy | None, now: float) -> Hold | None:
     if state.paused_at is not None:
         since = duration(now - state.paused_at)
         return Hold(HoldReason.PAUSED, f"paused by the operator {since} ago, until resumed")
+    if state.remover is not None and state.stands_by:
+        text = f"{state.remover.other} removes images here; this one takes over when that one ends"
+        return Hold(HoldReason.ANOTHER_REMOVER, text)
     if state.listing_trouble is not None:
         return Hold(HoldReason.RUNTIME_UNAVAILABLE, state.listing_trouble)
     if state.listing_spent or state.graph.ambiguous or state.removing is not None:
@@ -58,6 +63,7 @@ def hold_on(state: State, policy: Policy | None, now: float) -> Hold | None:
     return (
         _container_hold(state, now)
         or _filesystem_hold(state)
+        or _remover_hold(state)
         or _sandbox_hold(state)
         or _blank_hold(state)
         or _pods_hold(state, now)
@@ -99,6 +105,13 @@ def blank_doubted(state: State) -> float:
     if state.blank_since is None or state.listed_at is None:
         return 0.0
     return max(0.0, state.blank_since + BLANK_DOUBTED - state.listed_at)
+
+
+def _remover_hold(state: State) -> Hold | None:
+    """There may be another remover, and nobody can tell."""
+    if state.remover is None or state.remover.trouble is None:
+        return None
+    return Hold(HoldReason.REMOVER_UNKNOWN, state.remover.trouble)
 
 
 def _blank_hold(state: State) -> Hold | None:

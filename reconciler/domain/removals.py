@@ -51,7 +51,8 @@ def settle(state: State, now: float) -> None:
     under_way = image_key(state.removing.image_id) if state.removing else None
     for key, removal in list(state.removals.items()):
         if key in listed:
-            if removal.answered_at is None and state.listed_at is None:  # begun in a life before
+            inherited = state.listed_at is None or key in state.inherited
+            if removal.answered_at is None and inherited:  # begun in a life before, or by another
                 state.memory.seen_anew(key, now)
                 _refuse_still(state, key, removal)
             continue
@@ -65,6 +66,7 @@ def settle(state: State, now: float) -> None:
             del state.removals[key]
             state.not_ours.discard(key)
             state.changed_removals.add(key)
+    state.inherited.clear()
 
 
 def notice_return(state: State, key: str, now: float) -> bool:

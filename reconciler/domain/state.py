@@ -12,6 +12,7 @@ from . import facts
 from .awaited import Awaited
 from .graph import ImageGraph
 from .inventory import Container, UsageSample, image_key
+from .joining import joined
 from .ledger import Changes, ImageRecord, Remembered, RemovalRecord
 from .memory import Memory
 from .policy import Policy, Watermarks
@@ -55,6 +56,7 @@ class State:
     ask_trouble: str | None = None  # why something no listing tells is still not known
     events: str | None = None  # None: a stream is open; else why there is none
     paused_at: float | None = None  # the operator's own pause, since when
+    remover: facts.RemoverTold | None = None  # None: nobody else could be one
     removing: facts.RemovalBegun | None = None  # sent, and not yet confirmed by a listing
     futile: int = 0  # removals in a row that freed nothing
     rest_until: float = 0.0
@@ -63,6 +65,7 @@ class State:
     # they used them.
     unplaced: dict[str, tuple[Container, float]] = field(default_factory=dict)
     changed_removals: set[str] = field(default_factory=set)
+    inherited: set[str] = field(default_factory=set)  # removals that others began, not answered
     gone_by_others: tuple[str, ...] = ()  # image keys, between the last two listings
     came_back: tuple[str, ...] = ()  # those that we removed and that the last listing has again
     # Those that went by another's doing though we had asked for their removal before.
@@ -85,6 +88,37 @@ class State:
         self.memory.remember(told)
         self.removals = dict(told.removals)
         self.templates.remember(told.templates)
+
+    def inherit(self, theirs: Remembered, now: float) -> None:
+        """Takes over the ledger that another process wrote until now: of what it says and what is
+        known here, whatever keeps an image for longer. What that one removed, no listing of ours
+        tells for sure, and all is to be written anew."""
+        ours = Remembered(
+            self.memory.images,
+            self.memory.ghosts,
+            self.removals,
+            self.memory.arrivals,
+            self.memory.running,
+            self.templates.records,
+        )
+        told = joined(ours, theirs, now)
+        self.remember(told)
+        self.memory.changed |= told.images.keys() | told.ghosts.keys()
+        self.memory.changed_arrivals |= told.arrivals.keys()
+        self.changed_removals |= told.removals.keys()
+        self.templates.changed |= told.templates.keys()
+        self.inherited = {key for key in theirs.removals if told.removals[key].answered_at is None}
+        self.listing_spent = True
+
+    @property
+    def removes(self) -> bool:
+        """Whether this daemon is the one remover, as far as was told."""
+        return self.remover is not None and self.remover.ours
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether another process is the remover, until it ends."""
+        return self.remover is not None and self.remover.other is not None
 
     @property
     def pressure(self) -> Pressure:

@@ -64,6 +64,8 @@ class LogAndMetrics:
                 self._pods_told(fact)
             case facts.PodsLost():
                 self._pods_lost(fact)
+            case facts.RemoverTold():
+                self._remover(fact)
             case facts.Paused() | facts.Resumed() | facts.ReclaimAsked():
                 self._log.warning(TOLD[type(fact)], by="the operator, over HTTP")
 
@@ -147,6 +149,18 @@ class LogAndMetrics:
             self._trouble("pods-lost", fact.reason, fact.at)
         elif self._once.due("pods-untold", fact.reason, 0.0) is not None:
             self._log.info("pods-untold", detail=fact.reason)
+
+    def _remover(self, fact: facts.RemoverTold) -> None:
+        """Standing by is no trouble: it is said once of each remover."""
+        if fact.trouble is not None:
+            self._trouble("remover-unknown", fact.trouble, fact.at)
+        elif self._once.over("remover-unknown"):
+            self._log.info("remover-known")
+        if fact.other is not None:
+            if self._once.due("standing-by", fact.other, 0.0) is not None:
+                self._log.info("standing-by", detail=f"{fact.other} removes images here")
+        elif self._once.over("standing-by") and fact.ours:
+            self._log.info("took-over", detail="the other remover ended; this one removes now")
 
     def _policy(self, fact: facts.PolicyLoaded) -> None:
         policy = fact.policy

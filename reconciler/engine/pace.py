@@ -19,6 +19,7 @@ FRESH = 0.1  # seconds that a listing may be decided on, or as long as it took i
 SAMPLE_FRESH = 2.0  # seconds that a measurement may be decided on
 ASK_AGAIN = 5.0  # seconds after the runtime would not tell a detail
 LAYERS_AGAIN = 60.0  # seconds after it did not answer for an image's layers
+CLAIM_EVERY = 1.0  # seconds between looks at who removes here
 SAVE_EVERY = 5.0  # seconds between writes of the ledger
 SAVE_LINES = 1000  # lines of its log that do not wait so long
 SLOW = 1.0  # seconds: after a removal that took longer, the disk gets as long a rest
@@ -31,6 +32,7 @@ class Pace:
     """The loop's times, kept by what happens."""
 
     saved_at: float
+    claimed_at: float = 0.0  # when it was looked who removes here
     listed_at: float = 0.0  # when the last listing was absorbed
     fresh_for: float = FRESH
     list_not_before: float = 0.0
@@ -46,6 +48,11 @@ class Pace:
 
     def subscribed(self, now: float) -> None:
         self.list_at = now + SOON
+
+    def took_over(self, now: float) -> None:
+        """This is the remover from now on; what the one before it did, a listing tells."""
+        self.list_at = now
+        self.look_at_once()
 
     def listed(self, began_at: float, now: float) -> None:
         self.delays, self.listed_at, self.list_not_before = backoff_delays(), now, 0.0
@@ -84,6 +91,9 @@ class Pace:
             return True
         age = now - self.listed_at
         return age >= _period(state) or (state.graph.ambiguous and age >= CALM_SPACING)
+
+    def claim_due(self, now: float) -> bool:
+        return now - self.claimed_at >= CLAIM_EVERY
 
     def saving_due(self, state: State, now: float) -> bool:
         return now - self.saved_at >= SAVE_EVERY or len(state.memory.log) >= SAVE_LINES

@@ -26,6 +26,7 @@ from ..domain.facts import (
     ListingFailed,
     PolicyLoaded,
     ReclaimAsked,
+    RemoverTold,
     Resumed,
     UsageSampled,
 )
@@ -73,6 +74,9 @@ class Room:
     journal: Journal
     clock: Callable[[], float]  # seconds since 1970, never stepping back
     monotonic: Callable[[], float]  # seconds, for spans only
+    # Takes the right to remove, makes sure of it, or, where it is not wanted, gives it back. None:
+    # nobody else could have it.
+    claim: Callable[[bool], Awaitable[RemoverTold]] | None = None
 
 
 class Reconciler:
@@ -94,6 +98,8 @@ class Reconciler:
     async def turn(self, facts: Iterable[Fact]) -> None:
         """One turn of the loop: everything but the waiting."""
         await self._in_slices(self._absorbing(facts))
+        if self._pace.claim_due(self.room.clock()):
+            await self._removes_here()
         now = self.room.clock()
         due = self._attempt is not None or self._pace.listing_due(self.state, now)
         listed = due and await self._list()
@@ -137,7 +143,7 @@ class Reconciler:
 
     def _absorb(self, facts: Iterable[Fact]) -> None:
         for fact in facts:
-            before = self.state.pressure
+            before, removed = self.state.pressure, self.state.removes
             absorb(fact, self.state)
             self.room.journal.absorbed(fact, self.state, self.room.clock())
             if isinstance(fact, EventsOpened | EventsLost):
@@ -145,6 +151,8 @@ class Reconciler:
             if isinstance(fact, EventsOpened):
                 self._pace.subscribed(self.room.clock())
             crossed = before is Pressure.CALM and self.state.pressure is Pressure.RECLAIMING
+            if self.state.removes and not removed:
+                self._pace.took_over(self.room.clock())
             if crossed or isinstance(fact, PolicyLoaded | ReclaimAsked | Resumed):
                 self._pace.look_at_once()
 
@@ -256,10 +264,25 @@ class Reconciler:
                 self._pace.found_nothing(plan, self.room.clock())
                 return
             self._pace.look_at_once()
-            if not await self._evict(candidate):
+            if not await self._removes_here():
+                self._pace.found_nothing(await self._decide(), self.room.clock())
+                return
+            if self.state.listing_spent or not await self._evict(candidate):
                 continue
             if not await self._list() or not await self._rested():
                 return
+
+    async def _removes_here(self) -> bool:
+        """Whether this is the one process that may remove, asked for now. With that right comes
+        what the one before it wrote: it is read before anything is decided."""
+        if self.room.claim is None:
+            return True
+        self._pace.claimed_at, removed = self.room.clock(), self.state.removes
+        under_way = self._attempt is not None or self.state.removing is not None
+        self._absorb([await self.room.claim(self._enforcing() or under_way)])
+        if self.state.removes and not removed:
+            await self.save()
+        return self.state.removes
 
     async def _rested(self) -> bool:
         """Whether the disk has had its rest after a slow removal: the daemon comes back to it, the

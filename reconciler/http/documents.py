@@ -62,6 +62,7 @@ def status(view: View) -> Json:
         "pressure": state.pressure.value,
         "paused": None if state.paused_at is None else {"since": timestamp(state.paused_at)},
         "hold": hold_json(plan.hold),
+        "remover": _remover(state),
         "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
         "runtime": _runtime(state),
         "pods": _pods(state, now),
@@ -71,6 +72,17 @@ def status(view: View) -> Json:
         "next": [_named(candidate_json(one, state, now)) for one in plan.candidates[:5]],
         "requiredMissing": _required_missing(state, policy),
         "control": view.token_file is not None,
+    }
+
+
+def _remover(state: State) -> Json:
+    """Whether this process may remove images here, or else who does; both false and null where it
+    was not asked to remove."""
+    told = state.remover
+    return {
+        "this": state.removes,
+        "other": told.other if told else None,
+        "trouble": told.trouble if told else None,
     }
 
 

@@ -174,6 +174,7 @@ def _schemas() -> Json:
             pressure={"enum": ["calm", "reclaiming"]},
             paused={"oneOf": [{"type": "null"}, _object(since=_TIME)]},
             hold=hold,
+            remover=_object(this=_FLAG, other=_MAYBE_STRING, trouble=_MAYBE_STRING),
             filesystems=filesystems,
             runtime=_object(
                 name=_MAYBE_STRING,

@@ -85,15 +85,15 @@ class UsageProbe:
         self._ask_filesystem, self._patience = measure, patience
         self._turn = anyio.Lock()
         self._hangs = False  # a thread sits in a statvfs: one is enough
-        self._mountpoints: tuple[str, ...] = ()
+        self.mountpoints: tuple[str, ...] = ()  # as the runtime named them last
         self._asked_at: float | None = None
 
     async def sample(self) -> UsageSample:
         """Measures now. Without an answer for the mountpoints yet, an empty sample."""
         async with self._turn:
             if self._hangs:
-                return _unanswered(self._mountpoints, self._clock())
-            return await sample(self._mountpoints, self._measured, self._clock, self._patience)
+                return _unanswered(self.mountpoints, self._clock())
+            return await sample(self.mountpoints, self._measured, self._clock, self._patience)
 
     def _measured(self, mountpoint: str) -> FilesystemUsage:
         """In the thread, for each mountpoint."""
@@ -106,12 +106,12 @@ class UsageProbe:
     async def once(self) -> Fact | None:
         """One tick: asks for the mountpoints when it is time, and samples."""
         now = self._clock()
-        if self._asked_at is None or now - self._asked_at >= ASK_EVERY or not self._mountpoints:
+        if self._asked_at is None or now - self._asked_at >= ASK_EVERY or not self.mountpoints:
             try:
-                self._mountpoints = await self._runtime.image_mountpoints()
+                self.mountpoints = await self._runtime.image_mountpoints()
                 self._asked_at = now
             except RuntimeFailure:
-                if not self._mountpoints:
+                if not self.mountpoints:
                     return None  # the listing fails too, and says so
         return UsageSampled(await self.sample())
 

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from asyncio.subprocess import PIPE, Process
@@ -26,6 +27,7 @@ from reconciler import __version__
 from reconciler.embedded.habits import CONTAINERD_1_6, CONTAINERD_2, CRIO_EVENTS_OFF, Habits
 from reconciler.embedded.node import Node, layer
 from reconciler.embedded.server import EmbeddedRuntime
+from reconciler.ledger import Ledger
 from tests.builders import GIB
 
 # The disk is this machine's own, and no removal changes it: everything that may go goes.
@@ -49,7 +51,13 @@ class Daemon:
         self.runtime = EmbeddedRuntime(node, str(self.socket))
         self.lines: list[dict[str, Any]] = []
         self.process: Process | None = None
+        self.code = 0  # what the process must end with
         self._heard = asyncio.Event()
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.code = -signal.SIGKILL
+        self.process.kill()
 
     @asynccontextmanager
     async def running(self, *flags: str, **environment: str) -> AsyncIterator[None]:
@@ -62,7 +70,7 @@ class Daemon:
             yield
             if self.process.returncode is None:
                 self.process.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(self.process.wait(), 20) == 0, self.lines
+            assert await asyncio.wait_for(self.process.wait(), 20) == self.code, self.lines
             assert not [one for one in self.lines if one["event"] == "unreadable"], self.lines
         finally:
             if self.process.returncode is None:
@@ -257,18 +265,70 @@ async def test_a_socket_that_is_none_is_told_and_waited_for(daemon: Daemon) -> N
 
 
 async def test_what_keeps_it_from_starting_is_1_and_said(daemon: Daemon) -> None:
-    """Another daemon holds the lock; another process listens there."""
-    state = ["--state-dir", str(daemon.folder / "state"), "-r", str(daemon.socket)]
+    """Another process listens there; there is no place for its state."""
     async with daemon.running():
         address = (await daemon.hears("starting"))["listen"]
-        assert daemon.process is not None
-        code, _, err = await ended("run", "--listen", "127.0.0.1:0", *state)
-        assert code == 1
-        assert f"pid {daemon.process.pid}" in err
         other = ["--state-dir", str(daemon.folder / "other"), "-r", str(daemon.socket)]
         code, _, err = await ended("run", "--listen", str(address), *other)
         assert code == 1
         assert f"can not listen on {address}" in err
+    (daemon.folder / "file").write_text("")
+    state = ["--state-dir", str(daemon.folder / "file"), "--listen", "127.0.0.1:0"]
+    code, _, err = await ended("run", "-r", str(daemon.socket), *state)
+    assert code == 1
+    assert f"no state directory at {daemon.folder}/file" in err
+
+
+KEEPS = 'exclusions: [{images: ["reg.example/app2:*", "reg.example/app3:*"]}]\n'
+
+
+@pytest.mark.parametrize("state", ["state", "other"], ids=["one state directory", "two"])
+async def test_of_two_daemons_on_one_runtime_one_removes_and_the_other_takes_over(
+    daemon: Daemon, state: str
+) -> None:
+    """The DaemonSet beside the systemd unit: the second is ready and says who removes; `prune`
+    says it too and ends with 1. When the first is killed the second removes, by the ledger of the
+    first where that is its own."""
+    second = Daemon(daemon.folder, daemon.node)
+    second.policy = daemon.policy.rename(daemon.folder / "second.yaml")
+    daemon.policy.write_text(POLICY + KEEPS)
+    flags = ["--state-dir", str(daemon.folder / state)]
+    async with daemon.runtime, daemon.running():
+        await daemon.hears("removed", 2)
+        assert daemon.process is not None
+        who = f"another reconciler (pid {daemon.process.pid}: {sys.executable} -m reconciler run"
+        async with second.running(*flags):
+            assert who in (await second.hears("standing-by"))["detail"]
+            assert await second.ask("/readyz") == (200, "ok\n")
+            told = json.loads((await second.ask("/api/v1/status"))[1])
+            assert told["hold"]["reason"] == "another-remover"
+            assert not told["remover"]["this"]
+            assert who in told["remover"]["other"]
+            typed = ["-r", str(daemon.socket), "--policy", str(daemon.policy)]
+            code, _, err = await ended("prune", *typed, "--state-dir", str(daemon.folder / "third"))
+            assert (code, err.count("\n")) == (1, 1)
+            assert who in err
+            for command in (["plan"], ["explain", "app3:v1"]):
+                assert who in (await ended(*command, *typed))[1]
+            assert daemon.left() == ["app2:v1", "app3:v1", "used:v1"]
+            daemon.kill()
+            await second.hears("took-over")
+            await second.hears("removed", 2)
+            assert daemon.left() == ["used:v1"]
+            assert "reconciler_remover 1.0" in (await second.ask("/metrics"))[1]
+    assert not [one for one in second.lines if one["event"] == "ledger-trouble"]
+    kept = Ledger.read(daemon.folder / state, time.time())
+    assert len(kept.removals) == (4 if state == "state" else 2)
+
+
+async def test_a_daemon_that_observes_is_in_nobodys_way(daemon: Daemon) -> None:
+    """Tried out by hand with --dry-run, beside the one that removes."""
+    trial = Daemon(daemon.folder, daemon.node)
+    async with daemon.runtime, trial.running("--dry-run"):
+        await trial.hears("would-remove")
+        async with daemon.running():
+            await daemon.hears("removed", 4)
+        assert not [one for one in daemon.lines if one["event"] == "standing-by"]
 
 
 async def test_the_version_and_the_help_need_nothing() -> None:

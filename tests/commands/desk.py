@@ -51,6 +51,7 @@ class Desk:
         self.folder, self.node, self._capsys = folder, node, capsys
         self.socket, self.policy = folder / "cri.sock", folder / "policy.yaml"
         self.policy.write_text(POLICY)
+        (folder / "images").mkdir()
         self.runtime = EmbeddedRuntime(node, str(self.socket))
 
     async def run(self, *arguments: str, node: bool = True) -> Done:

@@ -76,7 +76,9 @@ async def test_prune_that_can_not_reach_the_mark_is_1_and_says_so(at: Desk) -> N
 
 async def test_a_dry_run_removes_nothing_and_writes_nothing(at: Desk) -> None:
     """It shows the plan, with or without a running daemon."""
-    with Lock(at.folder / "state"):
+    (at.folder / "state").mkdir()
+    with Lock() as lock:
+        assert lock.take([at.folder / "images", at.folder / "state"]) is None
         before = sorted(path.name for path in (at.folder / "state").iterdir())
         done = await at.run("prune", "--dry-run", "--all-unused")
         assert sorted(path.name for path in (at.folder / "state").iterdir()) == before
@@ -98,11 +100,38 @@ async def test_young_images_stay_unless_the_operator_says_otherwise(at: Desk) ->
 
 
 async def test_only_one_may_remove_and_the_other_is_told_who(at: Desk) -> None:
-    """The lock is held: 1, with the holder's pid, and nothing went."""
-    with Lock(at.folder / "state"):
+    """A daemon removes here, with whatever state directory: 1, and its pid, in one line."""
+    with Lock() as lock:
+        assert lock.take([at.folder / "images"]) is None
         done = await at.run("prune", "--all-unused")
     assert done.code == 1
-    assert f"pid {os.getpid()}" in done.err
+    assert done.err.count("\n") == 1
+    assert f"(pid {os.getpid()}: " in done.err
+    assert "removes images here" in done.err
+    assert not at.runtime.calls.removals
+    assert (await at.run("prune", "--all-unused")).code == 0
+
+
+async def test_prune_beside_a_daemon_that_observes_removes(at: Desk) -> None:
+    """An observer holds the ledger and removes nothing: it is in nobody's way, and the ledger is
+    left to it."""
+    (at.folder / "state").mkdir()
+    with Lock() as lock:
+        assert lock.take([at.folder / "state"]) is None
+        done = await at.run("prune", "--all-unused")
+    assert done.code == 0, done.err
+    assert at.left() == STAYS
+    assert not (at.folder / "state" / "ledger.db").exists()
+    assert "removed" in (await at.run("history", "-o", "json", node=True)).out
+
+
+async def test_prune_removes_nothing_where_nobody_can_tell_who_removes(at: Desk) -> None:
+    """The image filesystem's directory can't be opened from here."""
+    (at.folder / "images").rmdir()
+    done = await at.run("prune", "--all-unused")
+    assert done.code == 1
+    assert "remover-unknown" in done.err
+    assert f"{at.folder}/images" in done.err
     assert not at.runtime.calls.removals
 
 

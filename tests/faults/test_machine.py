@@ -166,14 +166,14 @@ async def test_a_disk_that_takes_a_minute_to_write_costs_time_and_no_image(
     await machine.settle()
     save, started = Ledger.save, 0
 
-    def slow(self: Ledger, changes: Changes) -> None:
+    def slow(self: Ledger, changes: Changes, now: float) -> None:
         nonlocal started
         machine.clock.advance(60)
         unused = [i for i in machine.runtime.images.values() if not machine.runtime.users_of(i)]
         if started < 4 and unused:
             machine.runtime.run(container(f"late{started}", unused[0]))
             started += 1
-        save(self, changes)
+        save(self, changes, now)
 
     monkeypatch.setattr(Ledger, "save", slow)
     await machine.turns(60)

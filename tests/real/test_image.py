@@ -16,6 +16,7 @@ from reconciler import __version__
 from reconciler.embedded.habits import CONTAINERD_2
 from reconciler.embedded.node import Node, layer
 from reconciler.embedded.server import EmbeddedRuntime
+from reconciler.lock import Lock
 
 from .image import Builder, Pod
 from .images import MEBIBYTE, until
@@ -76,6 +77,33 @@ async def test_the_pod_lives_with_no_capability_on_a_read_only_root(pod: Pod) ->
         await anyio.to_thread.run_sync(live_and_end, pod)
     assert (pod.volume("state") / "ledger.db").exists()
     assert [image.tags for image in node.images.values()] == [[name]]
+
+
+async def test_the_pod_stands_by_while_a_process_of_the_host_removes(pod: Pod) -> None:
+    """The systemd unit beside the DaemonSet: the pod's read-only mount is the same directory, with
+    no capability and in a PID namespace that shows nobody else."""
+    node = Node(CONTAINERD_2, 1 << 30, 0, mountpoint="/var/lib/containerd/snapshots")
+    (pod.volume("images") / "snapshots").mkdir()
+    (pod.volume("policy") / "policy.yaml").write_text(
+        "apiVersion: reconciler/v1\nkind: ImagePolicy\nmode: enforce\n"
+    )
+    async with EmbeddedRuntime(node, str(pod.volume("runtime") / "containerd.sock")):
+        await anyio.to_thread.run_sync(stand_by_and_take_over, pod)
+
+
+def stand_by_and_take_over(pod: Pod) -> None:
+    """Ready while another process has the lock, and its successor when that one lets go."""
+    with Lock() as lock:
+        assert lock.take([pod.volume("images") / "snapshots"]) is None
+        pod.start("127.0.0.1:0")
+        who = pod.wait_for("standing-by")["detail"]
+        assert who.startswith("another reconciler (in another container or namespace)")
+        address = pod.wait_for("starting")["listen"]
+        until(lambda: ask(f"http://{address}/readyz") == 200, 30, f"not ready: {pod.lines()}")
+    pod.wait_for("took-over")
+    with Lock() as lock:
+        assert lock.take([pod.volume("images") / "snapshots"]) is not None
+    assert pod.stop() == 0, pod.lines()
 
 
 def live_and_end(pod: Pod) -> None:

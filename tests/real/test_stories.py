@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import grpc
 import pytest
@@ -36,6 +37,29 @@ def test_crossing_the_high_mark_ends_at_the_low_mark(
     one = (full + 6 - percent(node)) / (len(ids) - len(left))  # percent that an image took
     assert percent(node) > full - 8 - 2 * one, "it went on below the low mark"
     assert left
+
+
+def test_of_two_daemons_with_state_of_their_own_one_removes_until_it_is_killed(
+    node: Containerd, daemon: Daemon, registry: Registry, tmp_path: Path
+) -> None:
+    """Two removers would each decide on a view that the other has changed. The second keeps what
+    the first may remove, says who that is, and goes on where a kill -9 leaves off."""
+    first, second = (node.workload.pull(registry.app(f"{n}:v1", APP)) for n in ("one", "two"))
+    daemon.write_policy("2%", "1%", exclusions=[f"{registry.address}/two:*"])
+    successor = Daemon(node.endpoint, tmp_path / "successor")
+    successor.write_policy("2%", "1%")
+    with daemon:
+        until(lambda: not node.workload.has(first), 30, daemon.tail)
+        with successor:
+            assert f"(pid {daemon.pid}: " in successor.wait_for("standing-by")["detail"]
+            assert successor.get("/readyz")[0] == 200
+            successor.wait_for("hold")
+            assert node.workload.has(second)
+            assert successor.command("prune").returncode == 1
+            assert node.workload.has(second)
+            daemon.kill()
+            until(lambda: not node.workload.has(second), 30, successor.tail)
+            assert not successor.lines("ledger-trouble")
 
 
 def test_in_use_pinned_pause_and_excluded_images_stay(

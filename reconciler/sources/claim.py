@@ -1,0 +1,70 @@
+"""The right to remove images of this runtime: one process at a time has it.
+
+It is the lock on the directories of all its image filesystems (lock.py), so it belongs to the
+runtime, whoever is started with whatever state directory, in whatever container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import anyio
+import anyio.to_thread
+
+from ..domain.facts import RemoverTold
+
+PATIENCE = 5.0  # seconds that the directories have to answer
+HANGS = "does not answer, so nobody can tell who removes images here; its disk may hang"
+
+
+class Exclusive(Protocol):
+    """A lock as `lock.Lock` is one."""
+
+    def take(self, directories: Iterable[str]) -> str | None:
+        """None: it is held now. Else by whom, for people. Raises OSError."""
+        ...
+
+    def release(self) -> None: ...
+
+
+class Claim:
+    """Asks for the right, on demand, in a thread: a disk that hangs must not stop the loop. While
+    an answer is owed it is not asked again."""
+
+    def __init__(
+        self,
+        lock: Exclusive,
+        directories: Callable[[], tuple[str, ...]],
+        clock: Callable[[], float],
+        patience: float = PATIENCE,
+    ) -> None:
+        self._lock, self._directories, self._clock = lock, directories, clock
+        self._patience = patience
+        self._hangs = False
+
+    async def renew(self, wanted: bool) -> RemoverTold:
+        """Takes the right if it is wanted and free, makes sure that it is still ours, or gives it
+        back. It is nobody's as long as the runtime names no directory."""
+        directories = self._directories()
+        if not self._hangs:
+            with anyio.move_on_after(self._patience):
+                return await anyio.to_thread.run_sync(
+                    self._renew, directories, wanted, abandon_on_cancel=True
+                )
+        return RemoverTold(self._clock(), trouble=f"{', '.join(directories)}: {HANGS}")
+
+    def _renew(self, directories: tuple[str, ...], wanted: bool) -> RemoverTold:
+        self._hangs = True
+        try:
+            if not wanted or not directories:
+                self._lock.release()
+                return RemoverTold(self._clock())
+            other = self._lock.take(directories)
+            return RemoverTold(self._clock(), ours=other is None, other=other)
+        except OSError as error:
+            text = f"{error.filename or ', '.join(directories)} can't be locked ({error.strerror}),"
+            text += " so nobody can tell whether another reconciler removes images here"
+            return RemoverTold(self._clock(), trouble=text)
+        finally:
+            self._hangs = False
