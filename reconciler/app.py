@@ -80,9 +80,11 @@ def assemble(
     journal: LogAndMetrics | None = None,
     lock: Lock | None = None,
     clocks: Clocks = unread,
+    wall: Callable[[], float] | None = None,
 ) -> Daemon:
     """Builds the daemon; nothing runs yet. The demo and the tests bring a disk, a journal and
-    clocks of their own. The lock is renewed before every removal."""
+    clocks of their own: `clock` never steps, `wall` may at any moment and is what dates are by
+    (None: the same). The lock is renewed before every removal."""
     ledger, history = Ledger.open(settings.state_dir, clocks), History(settings.state_dir)
     state = State(began_at=clock())
     state.remember(ledger.load(clock()))
@@ -92,7 +94,9 @@ def assemble(
     journal = journal or LogAndMetrics(Metrics())
     adapt = observing if settings.dry_run else unchanged
     advise = functools.partial(kubelet.advice, settings.kubelet_config)
-    policies = PolicySource(settings.policy, settings.policy_named, mailbox, clock, adapt, advise)
+    policies = PolicySource(
+        settings.policy, settings.policy_named, mailbox, clock, adapt, advise, wall
+    )
     probe = UsageProbe(runtime, clock, measured_by)
 
     def write(changes: Changes, removed: list[Entry]) -> None:
@@ -106,7 +110,9 @@ def assemble(
             await anyio.to_thread.run_sync(write, state.take_changes(), journal.evidence.take())
         journal.ledger(ledger.tell() or history.trouble, clock())
 
-    room = Room(runtime, mailbox, policies, probe.sample, save, journal, clock, time.monotonic)
+    room = Room(
+        runtime, mailbox, policies, probe.sample, save, journal, clock, time.monotonic, wall
+    )
     return Daemon(
         settings,
         runtime,
@@ -144,7 +150,15 @@ async def run(settings: Settings) -> int:
         async with open_client(endpoint, settings.image_endpoint, clock=clock) as client:
             journal = LogAndMetrics(Metrics(), recent)
             clocks = functools.partial(clocks_of_this_machine, clock)
-            daemon = assemble(settings, client, clock, journal=journal, lock=lock, clocks=clocks)
+            daemon = assemble(
+                settings,
+                client,
+                clock,
+                journal=journal,
+                lock=lock,
+                clocks=clocks,
+                wall=time.time,
+            )
             log.info(
                 "starting",
                 version=__version__,

@@ -141,7 +141,9 @@ def _room(
 ) -> Room:
     clock = client.clock
     mailbox: Mailbox[Fact] = Mailbox()
-    policies = PolicySource(settings.policy, settings.policy_named, mailbox, clock, wish.over)
+    policies = PolicySource(
+        settings.policy, settings.policy_named, mailbox, clock, wish.over, wall=time.time
+    )
     probe = UsageProbe(client, clock, measure)
 
     async def measured() -> UsageSample:
@@ -157,7 +159,7 @@ def _room(
         with anyio.CancelScope(shield=True):  # what was taken to be written must be
             await anyio.to_thread.run_sync(write, state.take_changes(), told.evidence.take())
 
-    return Room(client, mailbox, policies, measured, save, told, clock, time.monotonic)
+    return Room(client, mailbox, policies, measured, save, told, clock, time.monotonic, time.time)
 
 
 def _verdict(told: Told, state: State, wish: Wish) -> int:

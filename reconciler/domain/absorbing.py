@@ -124,6 +124,11 @@ def _(fact: facts.AskFailed, state: State) -> None:
 
 
 @absorb.register
+def _(fact: facts.WallClockRead, state: State) -> None:
+    state.wall_ahead = fact.ahead
+
+
+@absorb.register
 def _(fact: facts.UsageSampled, state: State) -> None:
     if state.sample is not None and fact.sample.at < state.sample.at:
         for usage in fact.sample.filesystems:

@@ -69,6 +69,15 @@ class ListingFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class WallClockRead:
+    """By how many seconds the wall clock is ahead of the clock that ages and facts count by, which
+    never steps; less than 0: behind. Not 0 once somebody has set it since the start."""
+
+    at: float
+    ahead: float
+
+
+@dataclass(frozen=True, slots=True)
 class UsageSampled:
     """The image filesystems were measured, or one of them could not be."""
 
@@ -227,6 +236,7 @@ Fact: TypeAlias = (
     | ListingDue
     | Listed
     | ListingFailed
+    | WallClockRead
     | UsageSampled
     | PolicyLoaded
     | PolicyRejected

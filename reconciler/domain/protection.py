@@ -134,7 +134,7 @@ def _system(image: Image, scene: Scene) -> str | None:
 
 
 def _excluded(image: Image, scene: Scene) -> tuple[str, Exclusion] | None:
-    found = scene.exclusions.protecting(image, scene.now)
+    found = scene.exclusions.protecting(image, scene.state.wall(scene.now))
     if found is None:
         return None
     rule, name = found

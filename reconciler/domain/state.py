@@ -41,6 +41,7 @@ class State:
     memory: Memory = field(default_factory=Memory)
     removals: dict[str, RemovalRecord] = field(default_factory=dict)
     refusals: dict[str, Refusal] = field(default_factory=dict)
+    wall_ahead: float = 0.0  # seconds that the wall clock is ahead of ours (facts.WallClockRead)
     policy: Policy | None = None
     policy_problems: tuple[str, ...] = ()
     sample: UsageSample | None = None
@@ -82,6 +83,10 @@ class State:
         self.memory.remember(told)
         self.removals = dict(told.removals)
         self.templates.remember(told.templates)
+
+    def wall(self, now: float) -> float:
+        """What the wall clock says: dates are by it, and times that are told to others."""
+        return now + self.wall_ahead
 
     @property
     def pressure(self) -> Pressure:

@@ -28,6 +28,7 @@ from ..domain.facts import (
     ReclaimAsked,
     Resumed,
     UsageSampled,
+    WallClockRead,
 )
 from ..domain.inventory import UsageSample
 from ..domain.policy import Mode
@@ -73,6 +74,7 @@ class Room:
     journal: Journal
     clock: Callable[[], float]  # seconds since 1970, never stepping back
     monotonic: Callable[[], float]  # seconds, for spans only
+    wall: Callable[[], float] | None = None  # the wall clock, which steps; None: `clock` is it
 
 
 class Reconciler:
@@ -93,6 +95,7 @@ class Reconciler:
 
     async def turn(self, facts: Iterable[Fact]) -> None:
         """One turn of the loop: everything but the waiting."""
+        self._read_wall_clock()
         await self._in_slices(self._absorbing(facts))
         now = self.room.clock()
         due = self._attempt is not None or self._pace.listing_due(self.state, now)
@@ -227,7 +230,14 @@ class Reconciler:
         ):
             self._pace.layers_not_before = now + LAYERS_AGAIN
 
+    def _read_wall_clock(self) -> None:
+        """Right before whatever goes by a date: somebody may just have set it."""
+        if self.room.wall is not None:
+            now = self.room.clock()
+            absorb(WallClockRead(now, self.room.wall() - now), self.state)
+
     async def _decide(self) -> Plan:
+        self._read_wall_clock()
         now = self.room.clock()
         steps = deciding(self.state, self.state.policy, now, command=self._command)
         plan = await self._in_slices(steps)
@@ -310,6 +320,7 @@ class Reconciler:
                 break
             await room.policies.refresh()  # last of all: what is saved now protects this image
         self._absorb(room.mailbox.drain())  # the rest; from here on nothing is awaited
+        self._read_wall_clock()
         state.forget_removal(begun.image_id, before)  # what this last look asks is what was before
         against = objection(candidate.image, state, state.policy, room.clock(), self._command)
         if against is not None or not self._enforcing():

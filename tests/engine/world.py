@@ -42,10 +42,12 @@ StreamPart = ContainerEvent | RuntimeFailure | None
 
 @dataclass(slots=True)
 class Clock:
-    """Seconds since 1970, moved by hand; `was_set` of them are no time that passed."""
+    """Seconds since 1970, moved by hand; `was_set` of them are no time that passed. `ahead`: of
+    the wall clock, which somebody sets while the daemon runs."""
 
     now: float = T0
     was_set: float = 0.0
+    ahead: float = 0.0
     boot: str = "first"
 
     def __call__(self) -> float:
@@ -58,6 +60,9 @@ class Clock:
         """The wall clock is set; less than 0: back."""
         self.now += seconds
         self.was_set += seconds
+
+    def wall(self) -> float:
+        return self.now + self.ahead
 
     def reading(self) -> Reading:
         return Reading(self.now, self.boot, self.now - self.was_set)
@@ -225,6 +230,7 @@ class World:
                 self.journal,
                 self.clock,
                 self.clock,
+                self.clock.wall,
             ),
             self.state,
         )
