@@ -141,11 +141,11 @@ class VolumesTold:
 
 @dataclass(frozen=True, slots=True)
 class PauseTold:
-    """PodSandboxStatus told the names of a sandbox's pause image, maybe none."""
+    """PodSandboxStatus told the names of a sandbox's pause image, maybe none; None: it has none."""
 
     at: float
     sandbox_id: str
-    pause: tuple[str, ...]
+    pause: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +160,13 @@ class LayersTold:
 
 @dataclass(frozen=True, slots=True)
 class AskFailed:
-    """The runtime would not tell a container's volumes or a sandbox's pause image."""
+    """The runtime would not tell a container's volumes or a sandbox's pause image. `denied`: it
+    says that there is no such thing, though it is listed: gone by now, or a list will show it."""
 
     at: float
     subject_id: str
     reason: str
+    denied: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from .policy import Policy, Watermarks
 from .runtime import RuntimeVersion
 from .starting import Start, Starts
 from .templates import Templates
+from .unanswered import Unanswered
 from .watermark import FilesystemState, Pressure
 
 REST_FIRST = 60.0  # seconds of rest when removals free nothing, doubled by each one more
@@ -54,6 +55,7 @@ class State:
     listing_trouble: str | None = None
     blank_since: float | None = None  # when the lists began to lack all that used an image
     ask_trouble: str | None = None  # why something no listing tells is still not known
+    unanswered: Unanswered = field(default_factory=Unanswered)
     events: str | None = None  # None: a stream is open; else why there is none
     paused_at: float | None = None  # the operator's own pause, since when
     removing: facts.RemovalBegun | None = None  # sent, and not yet confirmed by a listing
@@ -98,6 +100,20 @@ class State:
     def asks_volumes(self) -> set[str]:
         """Containers whose image volumes must be asked for before anything may be removed."""
         return self.graph.unasked_containers if self.has_image_volumes else set()
+
+    @property
+    def unasked(self) -> set[str]:
+        """Containers and sandboxes of which something that no list tells is not known."""
+        return self.asks_volumes | self.graph.unasked_sandboxes
+
+    def pending(self, now: float) -> list[str]:
+        """Those of them that hold all removal."""
+        return sorted(one for one in self.unasked if not self.unanswered.narrowed(one, now))
+
+    def narrowed(self, now: float) -> list[str]:
+        """Those whose doubt has narrowed; the one that was asked about longest ago comes first."""
+        unasked, unanswered = self.unasked, self.unanswered
+        return [one for one in unanswered.since if one in unasked and unanswered.narrowed(one, now)]
 
     @property
     def has_image_volumes(self) -> bool:

@@ -36,8 +36,8 @@ from ..domain.runtime import ImageRuntime, RuntimeFailure
 from ..domain.slices import SLICE, Slices
 from ..domain.state import State
 from ..domain.watermark import Pressure
-from .observe import ask, ask_layers, observe
-from .pace import ASK_AGAIN, CALM_SPACING, LAST_WORD, LAYERS_AGAIN, Pace
+from .observe import ask, ask_again, ask_layers, observe
+from .pace import ASK_AGAIN, ASK_NARROWED, CALM_SPACING, LAST_WORD, LAYERS_AGAIN, Pace
 from .reclaim import Attempt, begin, send
 
 T = TypeVar("T")
@@ -106,6 +106,7 @@ class Reconciler:
             await self._reclaim()
         elif listed:
             await self._decide()
+        await self._ask_again()
         await self._ask_layers()
         if self._pace.saving_due(self.state, self.room.clock()):
             await self.save()
@@ -209,16 +210,21 @@ class Reconciler:
         now = self.room.clock()
         if now < self._pace.ask_not_before:
             return
-        before = self._unasked()
+        before = len(self.state.pending(now))
         await ask(self.room.runtime, self.state, self.room.clock, self._arrived)
+        now = self.room.clock()  # answers may take their whole deadline to fail
         if self.state.ask_trouble is not None:
             self._pace.ask_not_before = now + ASK_AGAIN
-        elif self._unasked() >= before > 0:
+        elif len(self.state.pending(now)) >= before > 0:
             # All are gone meanwhile, says the runtime: a listing settles it, asking does not.
             self._pace.ask_not_before = now + CALM_SPACING
 
-    def _unasked(self) -> int:
-        return len(self.state.asks_volumes) + len(self.state.graph.unasked_sandboxes)
+    async def _ask_again(self) -> None:
+        """What nothing waits for any more."""
+        now = self.room.clock()
+        if self.state.narrowed(now) and now >= self._pace.ask_again_not_before:
+            await ask_again(self.room.runtime, self.state, self.room.clock, self._arrived)
+            self._pace.ask_again_not_before = self.room.clock() + ASK_NARROWED
 
     async def _ask_layers(self) -> None:
         """What the order of removal would like to know, and nothing waits for."""
@@ -304,8 +310,7 @@ class Reconciler:
         return False
 
     def _has_questions(self, now: float) -> bool:
-        waiting = self.state.asks_volumes or self.state.graph.unasked_sandboxes
-        return bool(waiting) and now >= self._pace.ask_not_before
+        return now >= self._pace.ask_not_before and bool(self.state.pending(now))
 
     async def _evict(self, candidate: Candidate) -> bool:
         """Has one image removed; False if a last look found a reason against it."""
