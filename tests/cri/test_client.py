@@ -268,7 +268,7 @@ async def test_a_sandbox_that_runs_on_no_image_is_told_apart(tmp_path: Path) -> 
     node = a_node(replace(CONTAINERD_2_4, pauseless=True))
     pod = node.run_pod("web", T0)
     async with served(node, tmp_path) as (_, client):
-        assert await client.pause_of(pod) is None
+        assert await client.pause_of(pod.id) is None
 
 
 async def test_the_configured_pause_image_is_told_where_a_runtime_tells_it(tmp_path: Path) -> None:

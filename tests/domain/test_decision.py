@@ -338,7 +338,7 @@ def test_details_no_list_tells_must_be_known_first() -> None:
 
 def test_sandboxes_whose_image_nothing_tells_hold_and_later_what_may_be_it() -> None:
     """Pods run, but no status, pin or name tells on what: any image might be it, and after 10
-    minutes any that a pause image could be. One on which containers ran, as big as that, is none."""
+    minutes any that a pause image could be. A big one from which containers were made is none."""
     never_ran, small, ran = image("a:v1", BIG), image("b:v1", 5 * MIB), image("c:v1", BIG)
     used = [container(one.names[0], one, "gone") for one in (small, ran)]
     state = state_of([never_ran, small, ran], used, [sandbox(pause=())])
