@@ -97,6 +97,7 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
 @absorb.register
 def _(fact: facts.ListingFailed, state: State) -> None:
     state.listing_spent, state.listing_trouble = True, fact.reason
+    state.unanswered.forgive(fact.at)
 
 
 @absorb.register
@@ -128,7 +129,8 @@ def _(fact: facts.LayersTold, state: State) -> None:
 
 @absorb.register
 def _(fact: facts.AskFailed, state: State) -> None:
-    state.unanswered.note(fact.subject_id, fact.at)
+    if state.listing_trouble is None:  # else it is the runtime that is away
+        state.unanswered.note(fact.subject_id, fact.at)
     if fact.denied:
         state.graph.ambiguous = True
     elif not state.unanswered.narrowed(fact.subject_id, fact.at):
@@ -277,9 +279,10 @@ def _settle_unanswered(state: State, listing: Listing) -> None:
     graph, unanswered, now = state.graph, state.unanswered, listing.ended_at
     for sandbox_id in graph.unnamed_sandboxes - unanswered.since.keys():
         unanswered.note(sandbox_id, listing.began_at)
-    gone = unanswered.since.keys() - graph.containers.keys() - graph.sandboxes.keys()
+    over = unanswered.since.keys() - state.unasked - graph.unnamed_sandboxes
+    gone = over - graph.containers.keys() - graph.sandboxes.keys()
     narrowed = [unanswered.since[one] for one in gone if unanswered.narrowed(one, now)]
-    for one in gone:
+    for one in over:
         unanswered.forget(one)
     for key in state.memory.images if narrowed else ():
         if not graph.is_used(key) and not unanswered.came_later(key, max(narrowed)):

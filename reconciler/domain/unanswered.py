@@ -25,6 +25,11 @@ class Unanswered:
         """The runtime told, or it is gone."""
         self.since.pop(subject_id, None)
 
+    def forgive(self, now: float) -> None:
+        """The runtime answers nothing at all: that says nothing about those asked about lately."""
+        for one in [one for one in self.since if not self.narrowed(one, now)]:
+            del self.since[one]
+
     def narrowed(self, subject_id: str, now: float) -> bool:
         return now - self.since.get(subject_id, now) >= NARROW_AFTER
 

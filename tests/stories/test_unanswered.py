@@ -169,6 +169,22 @@ async def test_a_pod_that_a_source_tells_of_narrows_it_to_what_its_spec_mounts(
     assert world.state.pressure is Pressure.CALM
 
 
+async def test_a_runtime_that_was_away_is_asked_before_anything_narrows() -> None:
+    """It answered nothing for half an hour: what it would not tell then it tells now."""
+    holder_in_use = replace(LINE[0], tags=(f"{HOLDER}:1", *LINE[0].tags))
+    world = await crowded()
+    world.runtime.images[LINE[0].id] = holder_in_use  # containers were made from it, too
+    box(ODD, world, pause=(f"{HOLDER}:1",))
+    away = RuntimeTooLate("no answer")
+    world.runtime.fails["pause_of"] = away
+    await world.turns(3, 5)
+    world.runtime.fails["list_all"] = away
+    await world.turns(360, 5)
+    world.runtime.fails.clear()
+    await world.turns(60, 5)
+    assert world.left() == sorted(["custom/holder:1", *NAMES[3:]])
+
+
 async def test_sandboxes_that_run_on_no_image_hold_nothing() -> None:
     """VMs and the like: nothing tells a pause image, because there is none."""
     world = await crowded()
