@@ -238,7 +238,7 @@ def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
         ).run
     node, api = daemon.settings.node_name, ApiServer.of_this_pod()
     if node and api is not None:
-        told = NodeEvents(api, node, daemon.journal.metrics, clock)
+        told = NodeEvents(api, node, daemon.journal.metrics, clock, daemon.reconciler.room.wall)
         daemon.journal.recent.listeners.append(told.hear)
         watching["node events"] = told.run
     return watching

@@ -72,6 +72,16 @@ async def test_ages_do_not_follow_the_clock_that_dates_follow(ahead: float) -> N
     assert Kind.YOUNG in {one.kind for one in why if one.holds}
 
 
+async def test_a_removal_is_noted_at_the_time_that_people_have() -> None:
+    """`history --since 1h` asks by the clock on the wall."""
+    world = await full_world()
+    world.clock.ahead = YEAR
+    await world.turns(5)
+    entry = world.journal.evidence.take()[0]
+    assert world.clock.wall() - 60 < entry.at <= world.clock.wall()
+    assert DAY - 60 < entry.at - entry.first_seen < DAY + 60
+
+
 async def test_what_is_told_of_times_and_dates_is_by_the_wall_clock(tmp_path: Path) -> None:
     """An alert compares the time of the last listing with the clock of the machine that asks; and
     the policy is read anew on what is another day, to tell which of its rules are over."""
