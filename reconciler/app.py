@@ -80,9 +80,11 @@ def assemble(
     lock: Exclusive | None = None,
     ledger_lock: Lock | None = None,
     clocks: Clocks = unread,
+    wall: Callable[[], float] | None = None,
 ) -> Daemon:
     """Builds the daemon; nothing runs yet. The demo and the tests bring a disk, a journal and
-    clocks of their own. With `lock`, on the image filesystems, goes the right to remove; with
+    clocks of their own: `clock` never steps, `wall` may at any moment and is what dates are by
+    (None: the same). With `lock`, on the image filesystems, goes the right to remove; with
     `ledger_lock`, on the state directory, the right to write there. Without them nobody else is
     there."""
     ledger = Ledger.open(settings.state_dir, clocks, ledger_lock)
@@ -95,7 +97,9 @@ def assemble(
     journal = journal or LogAndMetrics(Metrics())
     adapt = observing if settings.dry_run else unchanged
     advise = functools.partial(kubelet.advice, settings.kubelet_config)
-    policies = PolicySource(settings.policy, settings.policy_named, mailbox, clock, adapt, advise)
+    policies = PolicySource(
+        settings.policy, settings.policy_named, mailbox, clock, adapt, advise, wall
+    )
     probe = UsageProbe(runtime, clock, measured_by)
 
     async def save(state: State) -> None:
@@ -103,8 +107,18 @@ def assemble(
         journal.ledger(ledger.tell(standby=state.stands_by) or history.trouble, clock())
 
     claim = None if lock is None else Claim(lock, lambda: probe.mountpoints, clock).renew
-    monotonic = time.monotonic
-    room = Room(runtime, mailbox, policies, probe.sample, save, journal, clock, monotonic, claim)
+    room = Room(
+        runtime,
+        mailbox,
+        policies,
+        probe.sample,
+        save,
+        journal,
+        clock,
+        time.monotonic,
+        claim,
+        wall,
+    )
     return Daemon(
         settings,
         runtime,
@@ -153,6 +167,7 @@ async def run(settings: Settings) -> int:
                 lock=lock,
                 ledger_lock=ledger_lock,
                 clocks=clocks,
+                wall=time.time,
             )
             log.info(
                 "starting",
@@ -221,7 +236,7 @@ def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
         ).run
     node, api = daemon.settings.node_name, ApiServer.of_this_pod()
     if node and api is not None:
-        told = NodeEvents(api, node, daemon.journal.metrics, clock)
+        told = NodeEvents(api, node, daemon.journal.metrics, clock, daemon.reconciler.room.wall)
         daemon.journal.recent.listeners.append(told.hear)
         watching["node events"] = told.run
     return watching

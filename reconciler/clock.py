@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # the host's, in a container too
+MACHINE_ID = Path("/sys/class/dmi/id/product_uuid")  # the firmware's: /etc is baked in with disks
 LEAST_STEP = 1.0  # seconds: less is no step but two clocks that do not run quite alike
 
 
@@ -31,14 +33,22 @@ class Reading:
     at: float  # seconds since 1970
     boot: str  # which start of the machine
     since_boot: float  # seconds, asleep or not
+    machine: str = ""  # which machine; empty: not told
 
     def stepped(self, before: Reading) -> float:
-        """Seconds by which the first clock was set forward since an earlier reading; less than 0:
-        back. 0.0 too where nobody knows, for the machine was started anew in between."""
+        """Seconds by which times that were noted by an earlier reading are to be moved, so that
+        they tell ages now; less than 0: back. No clock tells across a start of the machine how
+        long it was off, nor by how much its clock is wrong now. What has passed for certain is
+        what it has been up for since: that makes nothing older than it is, and everything older."""
+        passed = self.at - before.at
         if self.boot != before.boot:
-            return 0.0
-        step = (self.at - before.at) - (self.since_boot - before.since_boot)
+            return passed - self.since_boot
+        step = passed - (self.since_boot - before.since_boot)
         return step if abs(step) >= LEAST_STEP else 0.0
+
+    def elsewhere(self, before: Reading) -> bool:
+        """Whether an earlier reading was made on another machine, as far as both are told."""
+        return "" not in (self.machine, before.machine) and self.machine != before.machine
 
 
 Clocks = Callable[[], Reading | None]
@@ -51,7 +61,9 @@ def unread() -> None:
 def clocks_of_this_machine(clock: Callable[[], float]) -> Reading | None:
     """Both clocks now; None where the machine does not tell which start of it this is."""
     boot = _boot()
-    return Reading(clock(), boot, time.clock_gettime(time.CLOCK_BOOTTIME)) if boot else None
+    if not boot:
+        return None
+    return Reading(clock(), boot, time.clock_gettime(time.CLOCK_BOOTTIME), _machine(MACHINE_ID))
 
 
 @functools.cache
@@ -60,3 +72,13 @@ def _boot() -> str:
         return BOOT_ID.read_text().strip()
     except OSError:
         return ""
+
+
+@functools.cache
+def _machine(path: Path) -> str:
+    """A digest: the id itself is for root's eyes only. Empty where the firmware tells none."""
+    try:
+        told = path.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return hashlib.sha256(told.encode()).hexdigest()[:16] if told else ""

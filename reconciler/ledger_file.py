@@ -3,7 +3,7 @@
 Schema 1 had times and a count for each image; 2 added what the order of removal asks for, ghosts,
 the newest of each stream of tags, and the log of starts and pulls (`ledger_log.py`); 3 the clocks
 at the last write, by which all times are set right after the wall clock was set; 4 what the pods of
-a template used. Times are seconds since 1970.
+a template used; 5 which machine it was written on. Times are seconds since 1970.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .domain.ledger import (
     Used,
 )
 
-EARLIEST = 1_000_000_000.0  # September 2001: no time in the file can be older
+OLDEST = 25 * 365 * 86400.0  # seconds: no time in the file can be so long ago
 
 # What makes a file of schema n one of schema n + 1. Only ever add to these.
 STEPS = (
@@ -70,6 +70,9 @@ STEPS = (
         used TEXT NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE clocks ADD COLUMN machine TEXT NOT NULL DEFAULT '';
+    """,
 )
 # Every time that is written.
 TIMES = {
@@ -80,6 +83,7 @@ TIMES = {
     "pulls": ("at",),
     "templates": ("first_seen", "last_seen"),
 }
+EACH_TIME = tuple((table, column) for table, columns in TIMES.items() for column in columns)
 _IMAGES = (
     "SELECT key, first_seen, last_used, last_started, uses, counters, counted_at, names, size, "
     "layers, gone_at FROM images"
@@ -183,25 +187,37 @@ def note_clocks(base: sqlite3.Connection, reading: Reading | None) -> None:
     if reading is None:
         base.execute("DELETE FROM clocks")
     else:
-        row = (reading.at, reading.boot, reading.since_boot)
-        base.execute("INSERT OR REPLACE INTO clocks VALUES (1, ?, ?, ?)", row)
+        row = (reading.at, reading.boot, reading.since_boot, reading.machine)
+        base.execute("INSERT OR REPLACE INTO clocks VALUES (1, ?, ?, ?, ?)", row)
 
 
 def set_right(base: sqlite3.Connection, reading: Reading | None) -> None:
-    """Moves all times along if the wall clock was set since the last write, so that everything is
-    as old as it is. Raises sqlite3.Error."""
-    row = base.execute("SELECT at, boot, since_boot FROM clocks").fetchone()
-    if row is None or reading is None:
+    """Moves all times along if the wall clock was set, or the machine started anew, since the last
+    write, so that everything is as old as it is for certain. What lies ahead all the same was
+    noted just now; left as it is it would be new again with every start. On another machine (the
+    file was baked into an image of disks) every image is as new as on its first day. Raises
+    sqlite3.Error."""
+    if reading is None:
         return
-    step = reading.stepped(Reading(*row))
-    if not step:
-        return
+    at = {"at": reading.at}
+    row = base.execute("SELECT at, boot, since_boot, machine FROM clocks").fetchone()
+    before = reading if row is None else Reading(*row)
     with base:
-        for table, columns in TIMES.items():
-            moved = ", ".join(f"{column} = {column} + :step" for column in columns)
-            base.execute(f"UPDATE {table} SET {moved}", {"step": step})
-        base.execute("UPDATE images SET counted_at = counted_at + ? WHERE counted_at > 0", (step,))
-        note_clocks(base, reading)
+        step, elsewhere = reading.stepped(before), reading.elsewhere(before)
+        if step:
+            _move(base, step)
+        for table, column in (("images", "counted_at"), *EACH_TIME):
+            base.execute(f"UPDATE {table} SET {column} = :at WHERE {column} > :at", at)
+        if elsewhere:
+            base.execute("UPDATE images SET first_seen = :at", at)
+        if step or elsewhere:
+            note_clocks(base, reading)
+
+
+def _move(base: sqlite3.Connection, step: float) -> None:
+    for table, column in EACH_TIME:
+        base.execute(f"UPDATE {table} SET {column} = {column} + ?", (step,))
+    base.execute("UPDATE images SET counted_at = counted_at + ? WHERE counted_at > 0", (step,))
 
 
 def copied(path: Path, reading: Reading | None = None) -> sqlite3.Connection | None:
@@ -333,7 +349,7 @@ def _texts(text: str) -> tuple[str, ...]:
 
 
 def _past(value: float, now: float) -> float:
-    return value if EARLIEST <= value <= now else now
+    return value if now - OLDEST <= value <= now else now
 
 
 def _maybe(value: float | None, now: float) -> float | None:

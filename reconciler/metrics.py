@@ -175,7 +175,7 @@ class Metrics:
                 self.listings.labels("failed").inc()
             case facts.PolicyLoaded():
                 self.policies.labels("ok").inc()
-                self.policy_loaded.set(fact.at)
+                self.policy_loaded.set(state.wall(fact.at))
                 self.policy_valid.set(1)
                 self.enforcing.set(fact.policy.mode is Mode.ENFORCE)
             case facts.PolicyRejected():
@@ -198,7 +198,7 @@ class Metrics:
 
     def _listed(self, listing: Listing, state: State) -> None:
         images = state.graph.images
-        self.listed.set(listing.began_at)
+        self.listed.set(state.wall(listing.began_at))
         self.listing_seconds.observe(max(0.0, listing.ended_at - listing.began_at))
         self.images.set(len(images))
         self.image_bytes.set(sum(image.size for image in images.values()))

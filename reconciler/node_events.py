@@ -132,8 +132,8 @@ class Notes:
         return due
 
 
-def event_of(note: Note, node: str) -> dict[str, Any]:
-    """The Event as core/v1 has it."""
+def event_of(note: Note, node: str, ahead: float = 0.0) -> dict[str, Any]:
+    """The Event as core/v1 has it; its times are the wall clock's, which is so far ahead."""
     text = neutralised(note.text)
     if note.count > 1:
         text = f"{note.count} times, the newest: {text}"
@@ -147,8 +147,8 @@ def event_of(note: Note, node: str) -> dict[str, Any]:
         "message": _cut(text),
         "type": "Warning" if note.warning else "Normal",
         "count": note.count,
-        "firstTimestamp": _timestamp(note.began),
-        "lastTimestamp": _timestamp(note.at),
+        "firstTimestamp": _timestamp(note.began + ahead),
+        "lastTimestamp": _timestamp(note.at + ahead),
         "source": {"component": "reconciler", "host": node},
         "reportingComponent": "reconciler",
         "reportingInstance": node,
@@ -207,9 +207,15 @@ class NodeEvents:
     """Hears the log and sends what is due."""
 
     def __init__(
-        self, api: ApiServer, node: str, metrics: Metrics, clock: Callable[[], float]
+        self,
+        api: ApiServer,
+        node: str,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        wall: Callable[[], float] | None = None,
     ) -> None:
         self._api, self._node, self._metrics, self._clock = api, node, metrics, clock
+        self._wall = wall or clock
         self._notes, self._once, self._log = Notes(), Once(), get_logger()
         self._calling = False
 
@@ -226,7 +232,7 @@ class NodeEvents:
     async def send_due(self, now: float) -> None:
         """Sends what may be sent now, one try each. A failure is told once, then counted."""
         for note in self._notes.take(now):
-            trouble = await self._send(event_of(note, self._node))
+            trouble = await self._send(event_of(note, self._node, self._wall() - self._clock()))
             self._metrics.node_events.labels("failed" if trouble else "sent").inc()
             if trouble is None:
                 if self._once.over("node-events"):

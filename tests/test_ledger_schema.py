@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from reconciler.clock import Reading
 from reconciler.domain.demand import uses_per_hour
 from reconciler.domain.ledger import (
@@ -118,7 +120,7 @@ def test_everything_that_is_saved_is_loaded_again(tmp_path: Path) -> None:
     )
 
 
-def filled(folder: Path, reading: Reading) -> Remembered:
+def filled(folder: Path, reading: Reading | None) -> Remembered:
     """A ledger with a time of every kind, written at a reading of the clocks; what it says."""
     record = ImageRecord(T0, T0 + 9, T0 + 5, 7, (1.0, 2.0, 0.5, 0.1, 0.0), T0 + 5)
     told = Remembered(
@@ -165,19 +167,60 @@ def test_a_clock_set_forward_by_a_day_moves_every_time_in_the_ledger_along(tmp_p
         ledger.close()
 
 
-def test_times_stay_where_nobody_knows_what_was_set(tmp_path: Path) -> None:
-    """The machine was started anew, or the ledger was written by a version without clocks: a guess
-    would make images older than they are."""
+def test_times_stay_where_there_is_no_second_clock(tmp_path: Path) -> None:
+    """The machine has none, or the ledger was written by a version without: a guess would make
+    images older than they are."""
     told = filled(tmp_path, Reading(T0 + 50, "boot", 1000.0))
-    anew = Reading(T0 + 86400, "another boot", 10.0)
-    ledger = Ledger.open(tmp_path, lambda: anew)
-    assert ledger.load(anew.at) == told
-    ledger.close()
     unknown = Ledger.open(tmp_path)
-    assert unknown.load(anew.at) == told
+    assert unknown.load(T0 + 86400) == told
     unknown.save(Changes({}, {}, {}, []))
     unknown.close()
-    assert Ledger.read(tmp_path, anew.at, lambda: Reading(T0 + 90, "boot", 1000.0)) == told
+    assert Ledger.read(tmp_path, T0 + 86400, lambda: Reading(T0 + 90, "boot", 1000.0)) == told
+
+
+@pytest.mark.parametrize("at", [T0 + 86400, T0 + 51, T0 - 86400])
+def test_after_a_start_of_the_machine_everything_is_older_by_what_it_has_been_up(
+    at: float, tmp_path: Path
+) -> None:
+    """Nobody knows how long it was off, nor how right its clock is now."""
+    filled(tmp_path, Reading(T0 + 50, "boot", 1000.0))
+    anew = Reading(at, "another boot", 10.0)
+    for _ in range(2):
+        ledger = Ledger.open(tmp_path, lambda: anew)
+        told = ledger.load(at)
+        ledger.close()
+    assert at - told.images["bare"].first_seen == 60
+    assert at - (told.images["k"].last_used or 0.0) == 51
+    assert at - told.ghosts["g"].gone_at == 40
+    assert at - told.removals["r"].begun_at == 60
+
+
+def test_on_another_machine_every_image_is_new_and_what_was_used_is_known(tmp_path: Path) -> None:
+    """How old its images are was noted where they were baked; which version was used last, and how
+    much an image is used, holds here as well."""
+    filled(tmp_path, Reading(T0 + 50, "boot", 1000.0, "the builder"))
+    here = Reading(T0 + 86400, "another boot", 10.0, "this one")
+    for _ in range(2):
+        ledger = Ledger.open(tmp_path, lambda: here)
+        record = ledger.load(here.at).images["k"]
+        ledger.close()
+    assert record.first_seen == here.at
+    assert record.uses == 7
+    assert here.at - (record.last_used or 0.0) == 51
+
+
+def test_times_that_lie_ahead_grow_old_over_restarts(tmp_path: Path) -> None:
+    """Written by a version that let them in: new with every start, they would be so for ever."""
+    filled(tmp_path, None)
+
+    def hours_seen(hour: int) -> float:
+        now = Reading(T0 - 1e8 + hour * 3600, "boot", 1000.0 + hour * 3600)
+        ledger = Ledger.open(tmp_path, lambda: now)
+        seen = ledger.load(now.at).images["bare"].first_seen
+        ledger.close()
+        return (now.at - seen) / 3600
+
+    assert [hours_seen(hour) for hour in range(4)] == [0, 1, 2, 3]
 
 
 def test_two_clocks_that_do_not_run_quite_alike_are_no_step(tmp_path: Path) -> None:

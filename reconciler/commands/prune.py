@@ -153,7 +153,9 @@ def _room(
 ) -> Room:
     clock = client.clock
     mailbox: Mailbox[Fact] = Mailbox()
-    policies = PolicySource(settings.policy, settings.policy_named, mailbox, clock, wish.over)
+    policies = PolicySource(
+        settings.policy, settings.policy_named, mailbox, clock, wish.over, wall=time.time
+    )
     probe = UsageProbe(client, clock, measure)
 
     async def measured() -> UsageSample:
@@ -163,8 +165,18 @@ def _room(
     async def save(state: State) -> None:
         await saving.save(state, ledger, history, told.evidence.take(), clock())
 
-    monotonic = time.monotonic
-    return Room(client, mailbox, policies, measured, save, told, clock, monotonic, claim.renew)
+    return Room(
+        client,
+        mailbox,
+        policies,
+        measured,
+        save,
+        told,
+        clock,
+        time.monotonic,
+        claim.renew,
+        time.time,
+    )
 
 
 def _verdict(told: Told, state: State, wish: Wish) -> int:

@@ -103,10 +103,11 @@ class CriClient:
         answer = await self._ask("ContainerStatus", request)
         return translate.volumes(answer.status)
 
-    async def pause_of(self, sandbox_id: str) -> tuple[str, ...]:
+    async def pause_of(self, sandbox_id: str) -> tuple[str, ...] | None:
         request = pb.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id, verbose=True)
         answer = await self._ask("PodSandboxStatus", request)
-        return translate.pause_names(answer.info.get("info", ""))
+        info = answer.info.get("info", "")
+        return None if translate.is_pauseless(info) else translate.pause_names(info)
 
     async def layers_of(self, image_id: str) -> tuple[str, ...]:
         request = pb.ImageStatusRequest(image=pb.ImageSpec(image=image_id), verbose=True)

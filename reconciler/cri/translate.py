@@ -134,6 +134,16 @@ def pause_names(info: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(shared(name) for name in map(_name, told_names) if name))
 
 
+def is_pauseless(info: str) -> bool:
+    """Whether PodSandboxStatus(verbose) info["info"] says that a sandbox runs on no image, as
+    containerd 2.x does for one of a sandboxer of its own (`sandboxer = "shim"`): the image's name
+    is there, and empty. It is so for a sandbox too that containerd lost, which it calls deleted
+    (containerd, internal/cri/server/sandbox_status.go and podsandbox/sandbox_status.go)."""
+    told = _object(info)
+    lives = isinstance(told.get("processStatus"), str) and told["processStatus"] != "deleted"
+    return lives and told.get("image") == "" and not pause_names(info)
+
+
 def layers(info: str) -> tuple[str, ...]:
     """The layers of an image, base first, from ImageStatus(verbose) info["info"]. A layer lies on
     disk under its own digest and all those below it, so each is named by the chain up to it

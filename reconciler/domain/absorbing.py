@@ -77,6 +77,7 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
         if number % SLICE == 0:
             yield
     yield from note_templates(state, listing)
+    _settle_unanswered(state, listing)
     # What this listing shows to be unused, and the one before did not, was used until now for all
     # that is known: no event may have told when its last container went.
     for key in used.union(state.graph.used_keys()):
@@ -95,10 +96,12 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
 @absorb.register
 def _(fact: facts.ListingFailed, state: State) -> None:
     state.listing_spent, state.listing_trouble = True, fact.reason
+    state.unanswered.forgive(fact.at)
 
 
 @absorb.register
 def _(fact: facts.VolumesTold, state: State) -> None:
+    state.unanswered.forget(fact.container_id)
     state.graph.put_volumes(fact.container_id, fact.volumes, fact.at)
     container = state.graph.containers.get(fact.container_id)
     if container is not None and fact.volumes:
@@ -108,8 +111,14 @@ def _(fact: facts.VolumesTold, state: State) -> None:
 @absorb.register
 def _(fact: facts.PauseTold, state: State) -> None:
     sandbox = state.graph.sandboxes.get(fact.sandbox_id)
-    if sandbox is not None:
-        state.graph.put_sandbox(replace(sandbox, pause=fact.pause))
+    if sandbox is None:
+        return
+    pauseless = fact.pause is None
+    state.graph.put_sandbox(replace(sandbox, pause=fact.pause or (), pauseless=pauseless))
+    if fact.pause or pauseless:
+        state.unanswered.forget(fact.sandbox_id)
+    else:
+        state.unanswered.note(fact.sandbox_id, fact.at)
 
 
 @absorb.register
@@ -119,7 +128,17 @@ def _(fact: facts.LayersTold, state: State) -> None:
 
 @absorb.register
 def _(fact: facts.AskFailed, state: State) -> None:
-    state.ask_trouble = f"{fact.subject_id[:13]}: {fact.reason}"
+    if state.listing_trouble is None:  # else it is the runtime that is away
+        state.unanswered.note(fact.subject_id, fact.at)
+    if fact.denied:
+        state.graph.ambiguous = True
+    elif not state.unanswered.narrowed(fact.subject_id, fact.at):
+        state.ask_trouble = f"{fact.subject_id[:13]}: {fact.reason}"
+
+
+@absorb.register
+def _(fact: facts.WallClockRead, state: State) -> None:
+    state.wall_ahead = fact.ahead
 
 
 @absorb.register
@@ -243,11 +262,38 @@ def _meet_images(state: State, now: float) -> None:
     def first_made(key: str) -> float | None:
         return _oldest(state, key)
 
+    _note_arrivals(state)
     gone = sorted(state.ledger.keys() - state.graph.images.keys())
     fresh = state.memory.meet(state.graph.images, first_made, now)
     state.came_back = tuple(key for key in fresh if removals.notice_return(state, key, now))
     removals.settle(state, now)
     state.gone_by_others = tuple(key for key in gone if not removals.removed_by_us(state, key))
+
+
+def _note_arrivals(state: State) -> None:
+    """Which images were not here when what is known by now was made: those that the list before
+    lacked. One that is remembered may have been here before that."""
+    listed, memory = state.graph.images.keys(), state.memory
+    if state.listed_at is not None:
+        fresh = listed - memory.images.keys() - memory.ghosts.keys()
+        state.unanswered.arrived(fresh, state.listed_at)
+    state.unanswered.keep(listed)
+
+
+def _settle_unanswered(state: State, listing: Listing) -> None:
+    """A doubt ends with what it was about. Which image that used nobody knows, so each that it may
+    have been counts as seen just now, where it could have gone in the meantime."""
+    graph, unanswered, now = state.graph, state.unanswered, listing.ended_at
+    for sandbox_id in graph.unnamed_sandboxes - unanswered.since.keys():
+        unanswered.note(sandbox_id, listing.began_at)
+    over = unanswered.since.keys() - state.unasked - graph.unnamed_sandboxes
+    gone = over - graph.containers.keys() - graph.sandboxes.keys()
+    narrowed = [unanswered.since[one] for one in gone if unanswered.narrowed(one, now)]
+    for one in over:
+        unanswered.forget(one)
+    for key in state.memory.images if narrowed else ():
+        if not graph.is_used(key) and not unanswered.came_later(key, max(narrowed)):
+            state.memory.seen_anew(key, now)
 
 
 def _note_unplaced(state: State, container: Container, at: float) -> None:

@@ -88,10 +88,10 @@ class RuleIndex(Generic[R]):
 class Exclusions(RuleIndex[Exclusion]):
     """The exclusions of one policy."""
 
-    def protecting(self, image: Image, now: float) -> tuple[Exclusion, str] | None:
+    def protecting(self, image: Image, wall: float) -> tuple[Exclusion, str] | None:
         """The first rule in force, in the order of the file, that matches an image, and the name
-        (or id) that it matches."""
+        (or id) that it matches. `wall`: what the wall clock says."""
         found = self.matching(image)
         if not found:
             return None
-        return next(((rule, name) for rule, name in found if rule.in_force(now)), None)
+        return next(((rule, name) for rule, name in found if rule.in_force(wall)), None)

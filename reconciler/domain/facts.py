@@ -69,6 +69,15 @@ class ListingFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class WallClockRead:
+    """By how many seconds the wall clock is ahead of the clock that ages and facts count by, which
+    never steps; less than 0: behind. Not 0 once somebody has set it since the start."""
+
+    at: float
+    ahead: float
+
+
+@dataclass(frozen=True, slots=True)
 class UsageSampled:
     """The image filesystems were measured, or one of them could not be."""
 
@@ -132,11 +141,11 @@ class VolumesTold:
 
 @dataclass(frozen=True, slots=True)
 class PauseTold:
-    """PodSandboxStatus told the names of a sandbox's pause image, maybe none."""
+    """PodSandboxStatus told the names of a sandbox's pause image, maybe none; None: it has none."""
 
     at: float
     sandbox_id: str
-    pause: tuple[str, ...]
+    pause: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +160,13 @@ class LayersTold:
 
 @dataclass(frozen=True, slots=True)
 class AskFailed:
-    """The runtime would not tell a container's volumes or a sandbox's pause image."""
+    """The runtime would not tell a container's volumes or a sandbox's pause image. `denied`: it
+    says that there is no such thing, though it is listed: gone by now, or a list will show it."""
 
     at: float
     subject_id: str
     reason: str
+    denied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +249,7 @@ Fact: TypeAlias = (
     | ListingDue
     | Listed
     | ListingFailed
+    | WallClockRead
     | UsageSampled
     | PolicyLoaded
     | PolicyRejected

@@ -53,6 +53,7 @@ class ImageGraph:
         self.untold: dict[str, float] = {}  # container id -> since when its image can't be told
         self.unasked_containers: set[str] = set()  # volumes not known yet
         self.unasked_sandboxes: set[str] = set()  # pause image not known yet
+        self.unnamed_sandboxes: set[str] = set()  # asked, and their status names none
         self.touched: set[str] = set()  # image keys that events named since the last listing
         self.ambiguous = False  # an event since the last listing could not be applied whole
         self.departed: dict[str, Sandbox] = {}  # by an event since the last listing, which may lie
@@ -182,6 +183,8 @@ class ImageGraph:
             self.unasked_sandboxes.add(sandbox.id)
             return
         self.unasked_sandboxes.discard(sandbox.id)
+        if not sandbox.pause and not sandbox.pauseless:
+            self.unnamed_sandboxes.add(sandbox.id)
         named = (key for name in sandbox.pause for key in self.keys_named(name))
         # Once told, for good: the tag may move, a list may lack the sandbox for a moment.
         told = _shared(self._pauses.get(sandbox.id, NOTHING).union(named))
@@ -303,6 +306,7 @@ class ImageGraph:
         self.touched.update(self._uses.get(sandbox_id, ()))
         self.sandboxes.pop(sandbox_id, None)
         self.unasked_sandboxes.discard(sandbox_id)
+        self.unnamed_sandboxes.discard(sandbox_id)
         self._set_uses(sandbox_id, frozenset())
 
     def _set_uses(self, user_id: str, keys: frozenset[str]) -> None:

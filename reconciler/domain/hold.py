@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from .policy import Policy
 from .scene import is_pause
 from .state import State
+from .unanswered import NARROW_AFTER
 from .words import and_more, duration
 
 BLANK_DOUBTED = 5.0  # seconds until lists without any container are believed
-
-
-NARROW_AFTER = 600.0  # seconds until doubt about one container narrows to what it could mean
 
 
 class HoldReason(enum.Enum):
@@ -62,9 +60,10 @@ def hold_on(state: State, policy: Policy | None, now: float) -> Hold | None:
         return Hold(HoldReason.LISTING_DUE, "no complete listing since the last change")
     return (
         _container_hold(state, now)
+        or _details_hold(state, now)
         or _filesystem_hold(state)
         or _remover_hold(state)
-        or _sandbox_hold(state)
+        or _sandbox_hold(state, now)
         or _blank_hold(state)
         or _pods_hold(state, now)
     )
@@ -79,12 +78,20 @@ def _container_hold(state: State, now: float) -> Hold | None:
             left = duration(NARROW_AFTER - (now - since))
             text += f", which no listed image answers to; narrows to its names in {left}"
             return Hold(HoldReason.CONTAINER_UNKNOWN, text)
-    waiting = len(state.asks_volumes) + len(state.graph.unasked_sandboxes)
-    if waiting:
-        text = f"image volumes or pause image of {waiting} containers and sandboxes not known yet"
-        trouble = f" ({state.ask_trouble})" if state.ask_trouble else ""
-        return Hold(HoldReason.DETAILS_PENDING, text + trouble)
     return None
+
+
+def _details_hold(state: State, now: float) -> Hold | None:
+    pending = state.pending(now)
+    if not pending:
+        return None
+    text = f"image volumes or pause image of {len(pending)} containers and sandboxes not known yet"
+    text += f" ({state.ask_trouble})" if state.ask_trouble else ""
+    refused = [state.unanswered.since[one] for one in pending if one in state.unanswered.since]
+    if refused:
+        left = duration(NARROW_AFTER - (now - min(refused)))
+        text += f"; narrows to the images that it can concern in {left}"
+    return Hold(HoldReason.DETAILS_PENDING, text)
 
 
 def _filesystem_hold(state: State) -> Hold | None:
@@ -142,13 +149,17 @@ def _pods_hold(state: State, now: float) -> Hold | None:
     return Hold(HoldReason.POD_STARTING, text, until)
 
 
-def _sandbox_hold(state: State) -> Hold | None:
-    """Sandboxes run, and none of the ways to know a sandbox image names one: not even a pin."""
-    told = state.configured_pause or any(box.pause for box in state.graph.sandboxes.values())
-    if not state.graph.sandboxes or told:
+def _sandbox_hold(state: State, now: float) -> Hold | None:
+    """Sandboxes run on an image, and none of the ways to know one names it: not even a pin."""
+    boxes = [box for box in state.graph.sandboxes.values() if not box.pauseless]
+    told = state.configured_pause or any(box.pause for box in boxes)
+    asked = [state.unanswered.since.get(box.id, now) for box in boxes]
+    if not boxes or told or now - min(asked) >= NARROW_AFTER:
         return None
     images = state.graph.images.values()
     if any(image.pinned or any(map(is_pause, image.names)) for image in images):
         return None
+    left = duration(NARROW_AFTER - (now - min(asked)))
     text = "sandboxes run, but no runtime answer, pin or name tells their pause image; "
-    return Hold(HoldReason.SANDBOX_IMAGE_UNKNOWN, text + "pin it in the runtime's configuration")
+    text += f"narrows to the images that may be one in {left}"
+    return Hold(HoldReason.SANDBOX_IMAGE_UNKNOWN, text)

@@ -97,7 +97,8 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """One pod sandbox; `pause` are the names its own status gives for its pause image."""
+    """One pod sandbox; `pause` are the names its own status gives for its pause image, maybe none;
+    `pauseless`: that status says that it runs on no image at all."""
 
     id: str
     name: str  # namespace/pod; for people
@@ -106,6 +107,7 @@ class Sandbox:
     uid: str = ""  # its pod's; empty: not told
     ready: bool = True  # kubelet stops the sandbox of a pod that is complete
     template: Template | None = None
+    pauseless: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,8 +68,9 @@ class Exclusion:
     reason: str | None = None
     until: dt.date | None = None  # protects through that UTC day
 
-    def in_force(self, now: float) -> bool:
-        return self.until is None or dt.datetime.fromtimestamp(now, dt.UTC).date() <= self.until
+    def in_force(self, wall: float) -> bool:
+        """At a time of the wall clock: a date is what the calendar says, however that was set."""
+        return self.until is None or dt.datetime.fromtimestamp(wall, dt.UTC).date() <= self.until
 
 
 class Tier(enum.Enum):

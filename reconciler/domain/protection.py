@@ -27,9 +27,10 @@ import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from .doubts import MOUNT, PAUSE, Doubt, repository_of
 from .inventory import Image, is_full_id
 from .policy import Exclusion
-from .scene import Scene, as_sandbox_image, describe, repository_of, system_repositories
+from .scene import Scene, as_sandbox_image, describe, system_repositories
 from .words import and_more, duration
 
 
@@ -134,7 +135,7 @@ def _system(image: Image, scene: Scene) -> str | None:
 
 
 def _excluded(image: Image, scene: Scene) -> tuple[str, Exclusion] | None:
-    found = scene.exclusions.protecting(image, scene.now)
+    found = scene.exclusions.protecting(image, scene.state.wall(scene.now))
     if found is None:
         return None
     rule, name = found
@@ -190,11 +191,21 @@ def _came_back(image: Image, scene: Scene) -> str | None:
 def _uncertain(image: Image, scene: Scene) -> str | None:
     if image.key in scene.graph.touched:
         return "an event named it since the last listing"
-    container_id = scene.doubtful.get(image.key)
-    if container_id is not None:
-        one = describe(scene.graph.containers[container_id], scene)
-        return f"may be the image of {one}, whose image can not be told"
+    doubt = scene.doubtful.get(image.key)
+    if doubt is not None:
+        return _told_of(doubt, scene)
     return None if is_full_id(image.id) else "listed under an id that is none"
+
+
+def _told_of(doubt: Doubt, scene: Scene) -> str:
+    if doubt.way == PAUSE:
+        name = scene.graph.sandboxes[doubt.subject_id].name
+        one = f"sandbox {name} ({doubt.subject_id[:13]})"
+        return f"may be the pause image of {one}, which the runtime does not tell"
+    one = describe(scene.graph.containers[doubt.subject_id], scene)
+    if doubt.way == MOUNT:
+        return f"may be mounted by {one}: the runtime does not tell what it mounts"
+    return f"may be the image of {one}, whose image can not be told"
 
 
 # In the order in which people want to hear them.

@@ -84,9 +84,9 @@ class ImageRuntime(Protocol):
         """The images a container mounts. Raises NoSuchObject."""
         ...
 
-    async def pause_of(self, sandbox_id: str) -> tuple[str, ...]:
-        """The names a sandbox's status gives for its pause image, maybe none. Raises
-        NoSuchObject."""
+    async def pause_of(self, sandbox_id: str) -> tuple[str, ...] | None:
+        """The names a sandbox's status gives for its pause image, maybe none; None: it says that
+        the sandbox has no image. Raises NoSuchObject."""
         ...
 
     async def layers_of(self, image_id: str) -> tuple[str, ...]:

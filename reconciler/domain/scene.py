@@ -6,9 +6,10 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from .doubts import Doubt, doubts_about, repository_of
 from .exclusion import Exclusions
 from .importance import Wishes, wishes_of
-from .inventory import Container, Image, Sandbox, Template, is_full_id
+from .inventory import Container, Sandbox, Template, is_full_id
 from .ledger import ImageRecord
 from .pods import MAIN, Need, Pod
 from .policy import Policy
@@ -118,15 +119,9 @@ class Scene:
         return {repository_of(name) for names in told for name in names if not is_full_id(name)}
 
     @functools.cached_property
-    def doubtful(self) -> dict[str, str]:
-        """Keys of images that a container of unknown image could mean, and that container."""
-        found: dict[str, str] = {}
-        for container_id in self.graph.untold:
-            container = self.graph.containers[container_id]
-            for image in self.graph.images.values():
-                if could_mean(container, image):
-                    found.setdefault(image.key, container_id)
-        return found
+    def doubtful(self) -> dict[str, Doubt]:
+        """Keys of images that something of unknown image could use."""
+        return doubts_about(self.state, self.now)
 
 
 def _keep_latest(
@@ -145,32 +140,6 @@ def _keep_latest(
 def exclusions_of(policy: Policy) -> Exclusions:
     """The policy's exclusions, indexed; built once for each policy."""
     return Exclusions(policy.exclusions)
-
-
-def could_mean(container: Container, image: Image) -> bool:
-    """Whether any name of a container whose image can not be told could mean an image: the same
-    repository under any tag or digest, a prefix of the id; an image without names could be any.
-    What is mounted is told by its manifest, if the image is listed under that digest: so it could
-    be any that is listed under none."""
-    if not image.names or (container.volumes and not image.digests):
-        return True
-    texts = [container.image, container.image_ref, container.image_id]
-    texts += [volume.image for volume in container.volumes or ()]
-    plain = {text.removeprefix("sha256:") for text in texts if text}
-    if any(len(text) >= 3 and image.key.startswith(text) for text in plain):
-        return True
-    return not {repository_of(text) for text in texts if text}.isdisjoint(
-        repository_of(name) for name in image.names
-    )
-
-
-@functools.lru_cache(maxsize=8192)
-def repository_of(name: str) -> str:
-    """The repository of a listed name; a text that is no name stands for itself."""
-    try:
-        return parse_reference(name).repository
-    except InvalidReference:
-        return name
 
 
 @functools.lru_cache(maxsize=8192)

@@ -19,6 +19,7 @@ from .policy import Policy, Watermarks
 from .runtime import RuntimeVersion
 from .starting import Start, Starts
 from .templates import Templates
+from .unanswered import Unanswered
 from .watermark import FilesystemState, Pressure
 
 REST_FIRST = 60.0  # seconds of rest when removals free nothing, doubled by each one more
@@ -42,6 +43,7 @@ class State:
     memory: Memory = field(default_factory=Memory)
     removals: dict[str, RemovalRecord] = field(default_factory=dict)
     refusals: dict[str, Refusal] = field(default_factory=dict)
+    wall_ahead: float = 0.0  # seconds that the wall clock is ahead of ours (facts.WallClockRead)
     policy: Policy | None = None
     policy_problems: tuple[str, ...] = ()
     sample: UsageSample | None = None
@@ -54,6 +56,7 @@ class State:
     listing_trouble: str | None = None
     blank_since: float | None = None  # when the lists began to lack all that used an image
     ask_trouble: str | None = None  # why something no listing tells is still not known
+    unanswered: Unanswered = field(default_factory=Unanswered)
     events: str | None = None  # None: a stream is open; else why there is none
     paused_at: float | None = None  # the operator's own pause, since when
     remover: facts.RemoverTold | None = None  # None: nobody else could be one
@@ -120,6 +123,10 @@ class State:
         """Whether another process is the remover, until it ends."""
         return self.remover is not None and self.remover.other is not None
 
+    def wall(self, now: float) -> float:
+        """What the wall clock says: dates are by it, and times that are told to others."""
+        return now + self.wall_ahead
+
     @property
     def pressure(self) -> Pressure:
         """Reclaiming while any filesystem is."""
@@ -130,6 +137,20 @@ class State:
     def asks_volumes(self) -> set[str]:
         """Containers whose image volumes must be asked for before anything may be removed."""
         return self.graph.unasked_containers if self.has_image_volumes else set()
+
+    @property
+    def unasked(self) -> set[str]:
+        """Containers and sandboxes of which something that no list tells is not known."""
+        return self.asks_volumes | self.graph.unasked_sandboxes
+
+    def pending(self, now: float) -> list[str]:
+        """Those of them that hold all removal."""
+        return sorted(one for one in self.unasked if not self.unanswered.narrowed(one, now))
+
+    def narrowed(self, now: float) -> list[str]:
+        """Those whose doubt has narrowed; the one that was asked about longest ago comes first."""
+        unasked, unanswered = self.unasked, self.unanswered
+        return [one for one in unanswered.since if one in unasked and unanswered.narrowed(one, now)]
 
     @property
     def has_image_volumes(self) -> bool:

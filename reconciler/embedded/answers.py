@@ -49,10 +49,13 @@ def sandbox_status(one: Sandbox) -> pb.PodSandboxStatus:
 
 def sandbox_info(node: Node, one: Sandbox) -> dict[str, str]:
     """Where the pause image's name stands: CRI-O keeps it in an annotation alone, since its pods
-    have no infra container by default; containerd from 2.1 annotates the configured one."""
-    if node.habits.crio:
+    have no infra container by default; containerd from 2.1 annotates the configured one. A
+    sandboxer of its own has none, and containerd tells an empty one."""
+    if node.habits.pauseless:
+        told: dict[str, object] = {"image": "", "processStatus": "", "runtimeSpec": None}
+    elif node.habits.crio:
         annotations = {"io.kubernetes.cri-o.ImageName": one.pause_name}
-        told: dict[str, object] = {"runtimeSpec": {"annotations": annotations}}
+        told = {"runtimeSpec": {"annotations": annotations}}
     else:
         configured = {"io.kubernetes.cri.podsandbox.image-name": node.pause_name}
         spec = {"annotations": configured if node.habits.annotates_pause else {}}

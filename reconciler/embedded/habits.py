@@ -30,6 +30,7 @@ class Habits:
     image_volumes: bool = False
     streams: bool = False  # StreamImages and its like
     annotates_pause: bool = False  # a sandbox's verbose status names the configured pause image too
+    pauseless: bool = False  # the status of a sandbox says that it runs on no image (a VM's)
     tells_pod_before_removal: bool = False  # a pod's DELETED is sent while it is still listed
 
     def id_text(self, hex_id: str) -> str:

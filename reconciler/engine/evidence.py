@@ -78,14 +78,15 @@ class Evidence:
         return why
 
     def finished(self, fact: RemovalFinished, state: State) -> Entry | None:
-        """The removal as the history keeps it; None for one that was not begun here."""
+        """The removal as the history keeps it, for people: its times are the wall clock's. None
+        for one that was not begun here."""
         begun, self._begun = self._begun, None
         if begun is None or begun.candidate.image.id != fact.image_id:
             return None
         before, record = begun.filesystem, begun.candidate.record
         after = state.filesystems.get(before.usage.mountpoint) if before else None
         entry = Entry(
-            at=fact.at,
+            at=state.wall(fact.at),
             image_id=fact.image_id,
             names=fact.names,
             outcome="removed" if fact.gone else "refused",
@@ -96,11 +97,11 @@ class Evidence:
             size=begun.candidate.image.size,
             expected=fact.expected,
             freed=fact.freed,
-            first_seen=record.first_seen,
-            last_used=record.last_used,
+            first_seen=state.wall(record.first_seen),
+            last_used=None if record.last_used is None else state.wall(record.last_used),
             last_user=self.last_users.of(image_key(fact.image_id)),
             uses=record.uses,
-            listed_at=begun.listed_at,
+            listed_at=None if begun.listed_at is None else state.wall(begun.listed_at),
             mountpoint=before.usage.mountpoint if before else "",
             used_before=before.usage.used if before else 0,
             used_after=after.usage.used if after else 0,

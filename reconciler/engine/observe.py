@@ -14,7 +14,7 @@ import anyio
 
 from ..aiokit import give_way
 from ..domain.absorbing import absorb
-from ..domain.facts import AskFailed, Fact, LayersTold, Listed, ListingDue, PauseTold, VolumesTold
+from ..domain.facts import AskFailed, Fact, LayersTold, Listed, PauseTold, VolumesTold
 from ..domain.runtime import (
     ImageRuntime,
     NoSuchObject,
@@ -50,20 +50,38 @@ async def observe(
 async def ask(
     runtime: ImageRuntime, state: State, clock: Callable[[], float], arrived: Arrived = nobody
 ) -> bool:
-    """Asks for image volumes and pause images not known yet, a slice of them, straight into the
-    state; whether any are left. A question that fails stays open, and so does the hold on it."""
+    """Asks for image volumes and pause images that hold all removal, a slice of them, straight into
+    the state; whether any are left. A question that fails stays open, and so does the hold on it,
+    for as long as it does not narrow."""
+    await _ask_about(state.pending(clock())[:SLICE], runtime, state, clock, arrived)
+    return bool(state.pending(clock()))
 
+
+async def ask_again(
+    runtime: ImageRuntime, state: State, clock: Callable[[], float], arrived: Arrived = nobody
+) -> None:
+    """Asks a few of those questions once more whose doubt has narrowed."""
+    await _ask_about(state.narrowed(clock())[:AT_ONCE], runtime, state, clock, arrived)
+
+
+async def _ask_about(
+    subjects: list[str],
+    runtime: ImageRuntime,
+    state: State,
+    clock: Callable[[], float],
+    arrived: Arrived,
+) -> None:
     async def volumes(container_id: str) -> Fact:
         return VolumesTold(clock(), container_id, await runtime.volumes_of(container_id))
 
     async def pause(sandbox_id: str) -> Fact:
         return PauseTold(clock(), sandbox_id, await runtime.pause_of(sandbox_id))
 
-    questions = [partial(_tell, state, volumes, one, clock) for one in sorted(state.asks_volumes)]
-    sandboxes = sorted(state.graph.unasked_sandboxes)
-    questions += [partial(_tell, state, pause, one, clock) for one in sandboxes]
-    await _few_at_once(questions[:SLICE], arrived)
-    return bool(state.asks_volumes or state.graph.unasked_sandboxes)
+    boxes = state.graph.unasked_sandboxes
+    await _few_at_once(
+        [partial(_tell, state, pause if one in boxes else volumes, one, clock) for one in subjects],
+        arrived,
+    )
 
 
 async def ask_layers(
@@ -111,8 +129,8 @@ async def _tell(
 ) -> None:
     try:
         fact = await question(subject)
-    except NoSuchObject:
-        fact = ListingDue(clock())  # it went away meanwhile; a new listing will not have it
+    except NoSuchObject as denial:
+        fact = AskFailed(clock(), subject, str(denial), denied=True)
     except RuntimeFailure as failure:
         fact = AskFailed(clock(), subject, str(failure))
     absorb(fact, state)

@@ -29,6 +29,7 @@ from ..domain.facts import (
     RemoverTold,
     Resumed,
     UsageSampled,
+    WallClockRead,
 )
 from ..domain.inventory import UsageSample
 from ..domain.policy import Mode
@@ -36,8 +37,8 @@ from ..domain.runtime import ImageRuntime, RuntimeFailure
 from ..domain.slices import SLICE, Slices
 from ..domain.state import State
 from ..domain.watermark import Pressure
-from .observe import ask, ask_layers, observe
-from .pace import ASK_AGAIN, CALM_SPACING, LAST_WORD, LAYERS_AGAIN, Pace
+from .observe import ask, ask_again, ask_layers, observe
+from .pace import ASK_AGAIN, ASK_NARROWED, CALM_SPACING, LAST_WORD, LAYERS_AGAIN, Pace
 from .reclaim import Attempt, begin, send
 
 T = TypeVar("T")
@@ -77,6 +78,7 @@ class Room:
     # Takes the right to remove, makes sure of it, or, where it is not wanted, gives it back. None:
     # nobody else could have it.
     claim: Callable[[bool], Awaitable[RemoverTold]] | None = None
+    wall: Callable[[], float] | None = None  # the wall clock, which steps; None: `clock` is it
 
 
 class Reconciler:
@@ -97,6 +99,7 @@ class Reconciler:
 
     async def turn(self, facts: Iterable[Fact]) -> None:
         """One turn of the loop: everything but the waiting."""
+        self._read_wall_clock()
         await self._in_slices(self._absorbing(facts))
         if self._pace.claim_due(self.room.clock()):
             await self._removes_here()
@@ -109,6 +112,7 @@ class Reconciler:
             await self._reclaim()
         elif listed:
             await self._decide()
+        await self._ask_again()
         await self._ask_layers()
         if self._pace.saving_due(self.state, self.room.clock()):
             await self.save()
@@ -214,16 +218,21 @@ class Reconciler:
         now = self.room.clock()
         if now < self._pace.ask_not_before:
             return
-        before = self._unasked()
+        before = len(self.state.pending(now))
         await ask(self.room.runtime, self.state, self.room.clock, self._arrived)
+        now = self.room.clock()  # answers may take their whole deadline to fail
         if self.state.ask_trouble is not None:
             self._pace.ask_not_before = now + ASK_AGAIN
-        elif self._unasked() >= before > 0:
+        elif len(self.state.pending(now)) >= before > 0:
             # All are gone meanwhile, says the runtime: a listing settles it, asking does not.
             self._pace.ask_not_before = now + CALM_SPACING
 
-    def _unasked(self) -> int:
-        return len(self.state.asks_volumes) + len(self.state.graph.unasked_sandboxes)
+    async def _ask_again(self) -> None:
+        """What nothing waits for any more."""
+        now = self.room.clock()
+        if self.state.narrowed(now) and now >= self._pace.ask_again_not_before:
+            await ask_again(self.room.runtime, self.state, self.room.clock, self._arrived)
+            self._pace.ask_again_not_before = self.room.clock() + ASK_NARROWED
 
     async def _ask_layers(self) -> None:
         """What the order of removal would like to know, and nothing waits for."""
@@ -235,7 +244,14 @@ class Reconciler:
         ):
             self._pace.layers_not_before = now + LAYERS_AGAIN
 
+    def _read_wall_clock(self) -> None:
+        """Right before whatever goes by a date: somebody may just have set it."""
+        if self.room.wall is not None:
+            now = self.room.clock()
+            absorb(WallClockRead(now, self.room.wall() - now), self.state)
+
     async def _decide(self) -> Plan:
+        self._read_wall_clock()
         now = self.room.clock()
         steps = deciding(self.state, self.state.policy, now, command=self._command)
         plan = await self._in_slices(steps)
@@ -317,8 +333,7 @@ class Reconciler:
         return False
 
     def _has_questions(self, now: float) -> bool:
-        waiting = self.state.asks_volumes or self.state.graph.unasked_sandboxes
-        return bool(waiting) and now >= self._pace.ask_not_before
+        return now >= self._pace.ask_not_before and bool(self.state.pending(now))
 
     async def _evict(self, candidate: Candidate) -> bool:
         """Has one image removed; False if a last look found a reason against it."""
@@ -333,6 +348,7 @@ class Reconciler:
                 break
             await room.policies.refresh()  # last of all: what is saved now protects this image
         self._absorb(room.mailbox.drain())  # the rest; from here on nothing is awaited
+        self._read_wall_clock()
         state.forget_removal(begun.image_id, before)  # what this last look asks is what was before
         against = objection(candidate.image, state, state.policy, room.clock(), self._command)
         if against is not None or not self._enforcing():

@@ -217,7 +217,7 @@ def policy(view: View) -> Json:
             "column": rule.place.column,
             "reason": rule.reason,
             "until": rule.until.isoformat() if rule.until else None,
-            "inForce": rule.in_force(now),
+            "inForce": rule.in_force(state.wall(now)),
         }
         for rule in (found.exclusions if found else ())
     ]

@@ -68,9 +68,11 @@ class PolicySource:
         clock: Callable[[], float],
         adapt: Callable[[Policy], Policy] = as_it_is,
         advise: Callable[[Policy], Sequence[str]] = no_advice,
+        wall: Callable[[], float] | None = None,
     ) -> None:
         self._path, self._named, self._mailbox = path, named, mailbox
         self._clock, self._adapt, self._advise = clock, adapt, advise
+        self._wall = wall or clock
         self._signature: Signature | None = None  # None: look whatever it says
         self._text: Text | None = None  # what was parsed last
         self._day: dt.date | None = None  # the UTC day of that
@@ -86,7 +88,7 @@ class PolicySource:
         where nothing changed. Facts of one kind have one key: a good policy that was not absorbed
         yet is never lost to a bad one that came later."""
         async with self._reading:
-            today = dt.datetime.fromtimestamp(self._clock(), dt.UTC).date()
+            today = dt.datetime.fromtimestamp(self._wall(), dt.UTC).date()
             if today == self._day and _signature(self._path) == self._signature:
                 return
             self._signature = None

@@ -277,6 +277,34 @@ def test_the_pause_image_is_found_wherever_a_runtime_names_it(
 
 
 @pytest.mark.parametrize(
+    ("told", "pauseless"),
+    [
+        pytest.param({"image": "", "processStatus": ""}, True, id="a sandboxer that tells little"),
+        pytest.param({"image": "", "processStatus": "SANDBOX_READY", "pid": 7}, True, id="a VM"),
+        pytest.param({"image": "", "processStatus": "deleted"}, False, id="containerd lost it"),
+        pytest.param({"image": PAUSE, "processStatus": "running"}, False, id="containerd"),
+        pytest.param({"processStatus": ""}, False, id="no word of an image"),
+        pytest.param({"image": ""}, False, id="nobody knows whose answer"),
+        pytest.param({}, False, id="nothing"),
+        pytest.param(
+            {
+                "image": "",
+                "processStatus": "",
+                "runtimeSpec": {"annotations": {"io.kubernetes.cri-o.ImageName": PAUSE}},
+            },
+            False,
+            id="it is named all the same",
+        ),
+    ],
+)
+def test_only_a_sandbox_whose_status_says_so_runs_on_no_image(
+    told: dict[str, Any], pauseless: bool
+) -> None:
+    """What a runtime does not tell is unknown; that there is nothing, it has to say."""
+    assert translate.is_pauseless(json.dumps(told)) is pauseless
+
+
+@pytest.mark.parametrize(
     "text",
     [
         pytest.param("", id="no info at all"),
@@ -296,6 +324,7 @@ def test_the_pause_image_is_found_wherever_a_runtime_names_it(
 def test_senseless_verbose_answers_tell_nothing(text: str) -> None:
     """Debug JSON is a promise of nobody: what does not make sense is not known, never an error."""
     assert translate.pause_names(text) == ()
+    assert not translate.is_pauseless(text)
     assert translate.configured_pause(text.replace("image", "sandboxImage")) is None
 
 

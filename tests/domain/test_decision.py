@@ -336,12 +336,22 @@ def test_details_no_list_tells_must_be_known_first() -> None:
     assert plan.hold.reason is HoldReason.DETAILS_PENDING
 
 
-def test_sandboxes_whose_image_nothing_tells_hold() -> None:
-    """Pods run, but no status, pin or name tells on what: any image might be it."""
-    state = state_of([image("a:v1", BIG)], sandboxes=[sandbox(pause=())])
-    plan = decide(state, state.policy, LATER)
+def test_sandboxes_whose_image_nothing_tells_hold_and_later_what_may_be_it() -> None:
+    """Pods run, but no status, pin or name tells on what: any image might be it, and after 10
+    minutes any that a pause image could be. A big one from which containers were made is none."""
+    never_ran, small, ran = image("a:v1", BIG), image("b:v1", 5 * MIB), image("c:v1", BIG)
+    used = [container(one.names[0], one, "gone") for one in (small, ran)]
+    state = state_of([never_ran, small, ran], used, [sandbox(pause=())])
+    other = container("other", image("other:v1"))
+    absorb(listed([never_ran, small, ran], [other], [sandbox(pause=())], at=T0 + 1), state)
+    plan = decide(state, state.policy, T0 + 599)
     assert plan.hold is not None
     assert plan.hold.reason is HoldReason.SANDBOX_IMAGE_UNKNOWN
+    plan = decide(state, state.policy, T0 + 601)
+    assert plan.hold is None
+    assert [one.image for one in plan.candidates] == [ran]
+    assert kind_that_keeps(state, never_ran, LATER) is Kind.UNCERTAIN
+    assert kind_that_keeps(state, small, LATER) is Kind.UNCERTAIN
 
 
 def test_what_can_not_reach_the_low_mark_is_not_thrown_away_for_nothing() -> None:

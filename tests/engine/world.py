@@ -42,11 +42,15 @@ StreamPart = ContainerEvent | RuntimeFailure | None
 
 @dataclass(slots=True)
 class Clock:
-    """Seconds since 1970, moved by hand; `was_set` of them are no time that passed."""
+    """Seconds since 1970, moved by hand; `was_set` of them are no time that passed. `ahead`: of
+    the wall clock, which somebody sets while the daemon runs."""
 
     now: float = T0
     was_set: float = 0.0
-    boot: str = "first"
+    ahead: float = 0.0
+    machine: str = "this one"
+    boots: int = 1
+    booted_at: float = 0.0  # by a clock that nobody sets
 
     def __call__(self) -> float:
         return self.now
@@ -59,8 +63,20 @@ class Clock:
         self.now += seconds
         self.was_set += seconds
 
+    def reboot(self, off: float = 0.0, set_forward: float = 0.0, machine: str = "") -> None:
+        """The machine is off for so long, and comes up with its clock set by so much; or it is
+        another one that has the same disk."""
+        self.advance(off)
+        self.set_forward(set_forward)
+        self.machine, self.boots = machine or self.machine, self.boots + 1
+        self.booted_at = self.now - self.was_set
+
+    def wall(self) -> float:
+        return self.now + self.ahead
+
     def reading(self) -> Reading:
-        return Reading(self.now, self.boot, self.now - self.was_set)
+        up = self.now - self.was_set - self.booted_at
+        return Reading(self.now, f"start {self.boots}", up, self.machine)
 
 
 @dataclass
@@ -225,6 +241,7 @@ class World:
                 self.journal,
                 self.clock,
                 self.clock,
+                wall=self.clock.wall,
             ),
             self.state,
         )

@@ -47,7 +47,12 @@ class Machine:
             state_dir=self.state_dir,
         )
         self.daemon = assemble(
-            settings, runtime, self.clock, self._measured, clocks=lambda: runtime.clock.reading()
+            settings,
+            runtime,
+            self.clock,
+            self._measured,
+            clocks=lambda: runtime.clock.reading(),
+            wall=runtime.clock.wall,
         )
         self.journal = self.daemon.journal
 

@@ -21,7 +21,7 @@ from reconciler.embedded.habits import CONTAINERD_2
 from reconciler.ledger import Ledger
 from tests.acceptance.test_run import POLICY as ENFORCING
 from tests.acceptance.test_run import made
-from tests.builders import DAY, GIB, container
+from tests.builders import DAY, GIB, T0, container
 from tests.engine.world import Clock, FakeRuntime
 from tests.faults.machine import LINE, POLICY, Machine
 
@@ -125,23 +125,87 @@ async def test_a_clock_set_back_over_a_restart_makes_no_image_young(tmp_path: Pa
     assert len(runtime.images) == 6
 
 
-async def test_a_machine_started_anew_with_its_clock_set_back_makes_no_image_old(
-    tmp_path: Path,
+YEAR = 365 * DAY
+WRONG = [0.0, 2 * DAY, -2 * DAY, 20 * YEAR, -57 * YEAR]  # the last: a clock that begins in 1970
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+async def test_a_machine_started_anew_with_a_wrong_clock_makes_no_image_old(
+    wrong: float, tmp_path: Path
 ) -> None:
-    """No clock tells across a start of the machine by how much; ages of tomorrow can't be true, so
-    such an image counts as seen just now."""
+    """What was pulled right before the machine went down is as old as it has been up, whatever its
+    clock says, and for however long it was off."""
+    runtime = FakeRuntime(Clock())
+    before = Machine(tmp_path, runtime)
+    runtime.have(*LINE)
+    await before.turns(60)
+    before.close()
+    runtime.clock.reboot(off=30 * DAY, set_forward=wrong)
+    runtime.other_bytes = 60 * GIB
+    after = Machine(tmp_path, runtime)
+    await after.turns(59, 60)
+    assert len(runtime.images) == len(LINE)
+    await after.turns(3, 60)
+    after.close()
+    assert len(runtime.images) == 6
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+async def test_a_machine_started_anew_with_a_wrong_clock_makes_no_image_young(
+    wrong: float, tmp_path: Path
+) -> None:
+    """The disk is full, and what is a day old would look new for another hour."""
     runtime = FakeRuntime(Clock())
     before = Machine(tmp_path, runtime)
     await before.settle()
     before.close()
-    runtime.clock.set_forward(-2 * DAY)
-    runtime.clock.boot = "second"
+    runtime.clock.reboot(set_forward=wrong)
     after = Machine(tmp_path, runtime)
     await after.turns(60)
-    assert len(runtime.images) == len(LINE)
-    await after.turns(100, 60)
     after.close()
     assert len(runtime.images) == 6
+
+
+async def unused_for(
+    folder: Path, runtime: FakeRuntime, hours: int, reboot_every: int, *, comes_up_at: float
+) -> int:
+    """How many images are left after so many hours under `maximumUnusedAge: 10h`, on a machine
+    that comes up at the same wrong time again and again, and is set right by the network."""
+    (folder / "policy.yaml").write_text(POLICY + "maximumUnusedAge: 10h\n")
+    for first in range(0, hours, reboot_every):
+        runtime.clock.reboot(set_forward=comes_up_at - runtime.clock.now)
+        runtime.clock.ahead = T0 + first * 3600 - comes_up_at
+        machine = Machine(folder, runtime)
+        await machine.turns(min(reboot_every, hours - first) * 60, 60)
+        machine.close()
+    return len(runtime.images)
+
+
+@pytest.mark.parametrize("comes_up_at", [T0 - 5 * YEAR, T0 + 5 * YEAR])
+async def test_reboots_with_a_wrong_clock_do_not_keep_images_young_for_ever(
+    comes_up_at: float, tmp_path: Path
+) -> None:
+    """Each start found all times in the future, or long past; nothing grew old between two."""
+    runtime = FakeRuntime(Clock())
+    runtime.have(*LINE)
+    assert await unused_for(tmp_path, runtime, 9, 3, comes_up_at=comes_up_at) == len(LINE)
+    assert await unused_for(tmp_path, runtime, 3, 3, comes_up_at=comes_up_at) == 0
+
+
+@pytest.mark.parametrize("baked", [0.0, -5 * YEAR, 5 * YEAR])
+async def test_a_state_directory_baked_into_a_machine_image_begins_anew(
+    baked: float, tmp_path: Path
+) -> None:
+    """Thousands of nodes start with the ledger of the machine that built their disk, by a clock of
+    its own: each image is as old as this node has seen it unused, no more, and no less."""
+    runtime = FakeRuntime(Clock(T0 + baked))
+    builder = Machine(tmp_path, runtime)
+    await builder.settle()
+    builder.close()
+    runtime.other_bytes = 0
+    runtime.clock.reboot(set_forward=-baked, off=90 * DAY, machine="another one")
+    assert await unused_for(tmp_path, runtime, 9, 9, comes_up_at=T0 + 91 * DAY) == len(LINE)
+    assert await unused_for(tmp_path, runtime, 3, 3, comes_up_at=T0 + 91 * DAY) == 0
 
 
 async def test_a_process_stopped_for_an_hour_decides_on_nothing_it_knew(tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ def verbose(data: bytes) -> None:
     names = translate.pause_names(text)
     assert all(names)
     assert len(set(names)) == len(names)
+    assert not (names and translate.is_pauseless(text))
     configured = translate.configured_pause(text)
     assert configured != ""
     layers = translate.layers(text)

@@ -89,9 +89,7 @@ def state(mode: Mode = Mode.ENFORCE) -> State:
     rules = (exclusion("reg.example/keep/**", reason="cold start"),)
     required = (Required(parse_pattern("reg.example/gone"), Place("policy.yaml", 9, 3)),)
     in_force = policy(mode=mode, exclusions=rules, required=required)
-    return state_of(
-        [USED, FREE, EXCLUDED], [container("c", USED)], [sandbox(pause=())], in_force=in_force
-    )
+    return state_of([USED, FREE, EXCLUDED], [container("c", USED)], [sandbox()], in_force=in_force)
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ async def test_a_container_that_is_listed_and_never_found_holds_and_does_not_han
     ghost, other = unasked("a"), unasked("b")
     state = await looked(Node([ghost, other], gone={ghost.id}, ghosts={ghost.id}))
     assert state.asks_volumes == {ghost.id}
-    hold = decide(state, state.policy, T0 + DAY).hold
+    hold = decide(state, state.policy, T0 + 599).hold
     assert hold is not None
     assert hold.reason is HoldReason.DETAILS_PENDING
 

@@ -1,0 +1,126 @@
+"""Which images something could use of which the runtime does not tell what it uses. Each of them is
+kept; why these are all is reasoned in docs/safety.md."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .inventory import Container, Image
+from .pods import VOLUME
+from .reference import InvalidReference, parse_reference
+from .state import State
+
+# Bytes as listed. Pause images have under 1 MiB; what is larger, and containers were made from it,
+# is none.
+LARGEST_PAUSE = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Something that could use an image: which container or sandbox, and in which way."""
+
+    subject_id: str
+    way: str  # IMAGE, MOUNT or PAUSE
+
+
+IMAGE, MOUNT, PAUSE = "image", "mount", "pause"
+
+
+def doubts_about(state: State, now: float) -> dict[str, Doubt]:
+    """By image key, the first doubt found about it."""
+    found: dict[str, Doubt] = {}
+    for finder in (_of_unknown_image, _of_unknown_mounts, _of_unknown_pause):
+        for key, doubt in finder(state, now):
+            found.setdefault(key, doubt)
+    return found
+
+
+Found = Iterator[tuple[str, Doubt]]
+
+
+def _of_unknown_image(state: State, now: float) -> Found:
+    for container_id in state.graph.untold:
+        container = state.graph.containers[container_id]
+        for image in state.graph.images.values():
+            if could_mean(container, image):
+                yield image.key, Doubt(container_id, IMAGE)
+
+
+def _of_unknown_mounts(state: State, now: float) -> Found:
+    """What a container mounts that its status does not tell: what its pod's spec names, where a
+    source tells that; else any image that was here when it was made."""
+    since: dict[str, float] = {}
+    for one in state.narrowed(now):
+        container = state.graph.containers.get(one)
+        if container is None:
+            continue
+        mounted = _mounted(state, container, now)
+        if mounted is None:
+            since[one] = state.unanswered.since[one]
+            continue
+        for image in state.graph.images.values() if mounted else ():
+            if not image.names or not mounted.isdisjoint(map(repository_of, image.names)):
+                yield image.key, Doubt(one, MOUNT)
+    yield from _here_by_then(state, since, MOUNT)
+
+
+def _mounted(state: State, container: Container, now: float) -> set[str] | None:
+    """The repositories of the images that a container's pod mounts; None: nobody tells."""
+    sandbox = state.graph.sandboxes.get(container.sandbox_id)
+    if sandbox is None or not state.awaited.tells_of(sandbox.uid, now):
+        return None
+    needs = state.awaited.pods[sandbox.uid].needs
+    return {repository_of(need.image) for need in needs if need.kind == VOLUME}
+
+
+def _of_unknown_pause(state: State, now: float) -> Found:
+    boxes = [one for one in state.narrowed(now) if one in state.graph.sandboxes]
+    boxes += [one for one in state.graph.unnamed_sandboxes if one in state.unanswered.since]
+    since = {one: state.unanswered.since[one] for one in boxes}
+    for key, doubt in _here_by_then(state, since, PAUSE):
+        if may_be_pause(state, state.graph.images[key]):
+            yield key, doubt
+
+
+def _here_by_then(state: State, since: dict[str, float], way: str) -> Found:
+    """All images but those that came later than the newest of some containers or sandboxes."""
+    if not since:
+        return
+    newest = max(since, key=lambda one: (since[one], one))
+    for key in state.graph.images:
+        if not state.unanswered.came_later(key, since[newest]):
+            yield key, Doubt(newest, way)
+
+
+def may_be_pause(state: State, image: Image) -> bool:
+    """Whether a sandbox could run on an image, for all that the image itself tells."""
+    record = state.memory.images.get(image.key)
+    return image.size <= LARGEST_PAUSE or record is None or not record.uses
+
+
+def could_mean(container: Container, image: Image) -> bool:
+    """Whether any name of a container whose image can not be told could mean an image: the same
+    repository under any tag or digest, a prefix of the id; an image without names could be any.
+    What is mounted is told by its manifest, if the image is listed under that digest: so it could
+    be any that is listed under none."""
+    if not image.names or (container.volumes and not image.digests):
+        return True
+    texts = [container.image, container.image_ref, container.image_id]
+    texts += [volume.image for volume in container.volumes or ()]
+    plain = {text.removeprefix("sha256:") for text in texts if text}
+    if any(len(text) >= 3 and image.key.startswith(text) for text in plain):
+        return True
+    return not {repository_of(text) for text in texts if text}.isdisjoint(
+        repository_of(name) for name in image.names
+    )
+
+
+@functools.lru_cache(maxsize=8192)
+def repository_of(name: str) -> str:
+    """The repository of a listed name; a text that is no name stands for itself."""
+    try:
+        return parse_reference(name).repository
+    except InvalidReference:
+        return name
