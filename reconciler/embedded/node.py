@@ -57,10 +57,13 @@ class Node(ImageStore):
         attempt: int = 0,
     ) -> Sandbox:
         """A sandbox, its pause image pulled if it is not there. Asked for one that is there, CRI-O
-        gives that one (measured)."""
+        gives that one, and containerd refuses (measured)."""
         again = self._same_pod(name, namespace, uid, attempt)
         if again is not None and self.habits.crio:
             return again
+        if again is not None:
+            text = f"failed to reserve sandbox name {name!r}: it is reserved for {again.id}"
+            raise Refused(self.habits.pod_exists, text)
         pause = self.find(self.pause_name) or self.pull(self.pause_name, now)
         sandbox_id = self._new_id("sandbox")
         sandbox = Sandbox(
