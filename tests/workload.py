@@ -68,6 +68,11 @@ class Workload:
         self._configs[pod] = config
         return pod
 
+    def run_pod_again(self, pod: str) -> str:
+        """Asks once more for a pod that is there; the id that is told."""
+        config = self._configs[pod]
+        return str(self.driver.call("RunPodSandbox", config=config).pod_sandbox_id)
+
     def create(
         self,
         pod: str,

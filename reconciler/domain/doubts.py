@@ -102,9 +102,10 @@ def may_be_pause(state: State, image: Image) -> bool:
 
 def could_mean(container: Container, image: Image) -> bool:
     """Whether any name of a container whose image can not be told could mean an image: the same
-    repository under any tag or digest, a prefix of the id; an image without names could be any.
-    What is mounted is told by its manifest, if the image is listed under that digest: so it could
-    be any that is listed under none."""
+    repository under any tag or digest, or cut at its first ':' as CRI-O lists what has lost its
+    tags; a prefix of the id; an image without names could be any. What is mounted is told by its
+    manifest, if the image is listed under that digest: so it could be any that is listed under
+    none."""
     if not image.names or (container.volumes and not image.digests):
         return True
     texts = [container.image, container.image_ref, container.image_id]
@@ -112,9 +113,8 @@ def could_mean(container: Container, image: Image) -> bool:
     plain = {text.removeprefix("sha256:") for text in texts if text}
     if any(len(text) >= 3 and image.key.startswith(text) for text in plain):
         return True
-    return not {repository_of(text) for text in texts if text}.isdisjoint(
-        repository_of(name) for name in image.names
-    )
+    whole_and_cut = {one for text in texts for one in (text, text.partition(":")[0]) if one}
+    return not set(map(repository_of, whole_and_cut)).isdisjoint(map(repository_of, image.names))
 
 
 @functools.lru_cache(maxsize=8192)

@@ -27,23 +27,36 @@ def image(node: Node, stored: Stored, *, listed: bool = False) -> pb.Image:
     )
 
 
-def sandbox(one: Sandbox) -> pb.PodSandbox:
+def sandbox_labels(node: Node, one: Sandbox) -> dict[str, str]:
+    """As the creator gave them; CRI-O adds its own (measured)."""
+    if not node.habits.crio:
+        return one.labels
+    return {
+        **one.labels,
+        "io.kubernetes.container.name": "POD",
+        "io.kubernetes.pod.name": one.name,
+        "io.kubernetes.pod.namespace": one.namespace,
+        "io.kubernetes.pod.uid": one.uid,
+    }
+
+
+def sandbox(node: Node, one: Sandbox) -> pb.PodSandbox:
     return pb.PodSandbox(
         id=one.id,
         metadata=_metadata(one),
         state=pb.SANDBOX_READY if one.ready else pb.SANDBOX_NOTREADY,
         created_at=_ns(one.created_at),
-        labels=one.labels,
+        labels=sandbox_labels(node, one),
     )
 
 
-def sandbox_status(one: Sandbox) -> pb.PodSandboxStatus:
+def sandbox_status(node: Node, one: Sandbox) -> pb.PodSandboxStatus:
     return pb.PodSandboxStatus(
         id=one.id,
         metadata=_metadata(one),
         state=pb.SANDBOX_READY if one.ready else pb.SANDBOX_NOTREADY,
         created_at=_ns(one.created_at),
-        labels=one.labels,
+        labels=sandbox_labels(node, one),
     )
 
 
@@ -81,7 +94,7 @@ def container(node: Node, one: Container) -> pb.Container:
 
 def container_status(node: Node, one: Container) -> pb.ContainerStatus:
     """As status and events tell it: containerd gives names that the image has now, CRI-O names it
-    had when the container was made."""
+    had when the container was made, of an image that had none nothing."""
     here = one.image.hex_id in node.images
     hex_id = node.habits.id_text(one.image.hex_id)
     if node.habits.crio:
@@ -118,7 +131,7 @@ def event(
         container_id=subject_id,
         container_event_type=int(kind),  # type: ignore[arg-type] # same numbers, held by a test
         created_at=_ns(at),
-        pod_sandbox_status=sandbox_status(told) if told else None,
+        pod_sandbox_status=sandbox_status(node, told) if told else None,
         containers_statuses=[container_status(node, one) for one in inside],
     )
 
@@ -160,7 +173,9 @@ def _mount(node: Node, one: Container, number: int) -> pb.Mount:
 
 
 def _metadata(one: Sandbox) -> pb.PodSandboxMetadata:
-    return pb.PodSandboxMetadata(name=one.name, uid=one.uid, namespace=one.namespace)
+    return pb.PodSandboxMetadata(
+        name=one.name, uid=one.uid, namespace=one.namespace, attempt=one.attempt
+    )
 
 
 def _state(one: Container) -> str:

@@ -70,7 +70,7 @@ class Calls:
     def images(self, request: Any) -> Iterable[pb.Image]:
         wanted = request.filter.image.image
         if wanted and self.node.habits.crio:
-            found = self.node.find(wanted)
+            found = self.node.look_up(wanted)
             return [answers.image(self.node, found, listed=True)] if found else []
         return [answers.image(self.node, one, listed=True) for one in self.node.images.values()]
 
@@ -87,10 +87,10 @@ class Calls:
     def sandboxes(self, request: Any) -> Iterable[pb.PodSandbox]:
         asked = request.filter
         for one in self.node.sandboxes.values():
-            told = answers.sandbox(one)
+            told = answers.sandbox(self.node, one)
             state = not asked.HasField("state") or asked.state.state == told.state
             wanted = state and one.id.startswith(asked.id)
-            if wanted and _labelled(one.labels, asked.label_selector):
+            if wanted and _labelled(told.labels, asked.label_selector):
                 yield told
 
     def container_status(self, request: pb.ContainerStatusRequest) -> pb.ContainerStatusResponse:
@@ -105,10 +105,18 @@ class Calls:
     ) -> pb.PodSandboxStatusResponse:
         one = _by_prefix(self.node.sandboxes, request.pod_sandbox_id, "sandbox")
         info = answers.sandbox_info(self.node, one) if request.verbose else {}
-        return pb.PodSandboxStatusResponse(status=answers.sandbox_status(one), info=info)
+        status = answers.sandbox_status(self.node, one)
+        told = pb.PodSandboxStatusResponse(status=status, info=info)
+        if self.node.habits.events is Events.PLAIN:  # CRI-O, with events on (measured)
+            inside = self.node.in_pod(one.id)
+            told.containers_statuses.extend(
+                answers.container_status(self.node, container) for container in inside
+            )
+            told.timestamp = int(self._clock() * 1e9)
+        return told
 
     def image_status(self, request: pb.ImageStatusRequest) -> pb.ImageStatusResponse:
-        found = self.node.find(request.image.image)
+        found = self.node.look_up(request.image.image)
         if found is None:
             return pb.ImageStatusResponse()
         info = answers.image_info(self.node, found) if request.verbose else {}
@@ -154,7 +162,12 @@ class Calls:
     def run_pod_sandbox(self, request: pb.RunPodSandboxRequest) -> pb.RunPodSandboxResponse:
         told = request.config.metadata
         made = self.node.run_pod(
-            told.name, self._clock(), told.namespace, told.uid, dict(request.config.labels)
+            told.name,
+            self._clock(),
+            told.namespace,
+            told.uid,
+            dict(request.config.labels),
+            told.attempt,
         )
         return pb.RunPodSandboxResponse(pod_sandbox_id=made.id)
 

@@ -32,6 +32,7 @@ class Habits:
     annotates_pause: bool = False  # a sandbox's verbose status names the configured pause image too
     pauseless: bool = False  # the status of a sandbox says that it runs on no image (a VM's)
     tells_pod_before_removal: bool = False  # a pod's DELETED is sent while it is still listed
+    pod_exists: str = "UNKNOWN"  # containerd's code for a pod that is asked for again
 
     def id_text(self, hex_id: str) -> str:
         """An image id as this runtime lists it."""
@@ -53,6 +54,7 @@ CONTAINERD_2 = Habits(
     image_volumes=True,
     annotates_pause=True,
     tells_pod_before_removal=True,
+    pod_exists="FAILED_PRECONDITION",
 )
 CONTAINERD_2_4 = replace(CONTAINERD_2, version="2.4.0", tells_image_id=True, streams=True)
 CRIO = Habits(

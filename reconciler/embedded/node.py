@@ -4,56 +4,14 @@ comes in as an argument. What runtimes do differently is asked of `Habits`."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from ..domain.inventory import ContainerState, EventKind, FilesystemUsage
 from .habits import Habits
-from .images import ImageStore, Layer, Refused, Stored, digest_of, layer
+from .images import ImageStore, Refused
+from .pods import Container, Mounted, Sandbox
+from .stored import Layer, Stored, digest_of, layer
 
 __all__ = ["Container", "Layer", "Mounted", "Node", "Refused", "Sandbox", "Stored", "layer"]
-
-
-@dataclass(slots=True)
-class Sandbox:
-    id: str
-    name: str
-    namespace: str
-    uid: str
-    labels: dict[str, str]
-    created_at: float
-    pause_name: str
-    pause: Stored
-    ready: bool = True
-    leased: list[Stored] = field(default_factory=list)  # mounted by containers, some gone by now
-
-
-@dataclass(slots=True)
-class Mounted:
-    """An image volume: the text it was asked for by, and the image and manifest it meant then."""
-
-    path: str
-    text: str
-    image: Stored
-    manifest: str
-
-
-@dataclass(slots=True)
-class Container:
-    id: str
-    sandbox_id: str
-    name: str
-    asked: str  # the image as the creator named it
-    image: Stored
-    made_from: str  # repository@digest of the image at creation; CRI-O remembers it
-    named: str  # a name the image had at creation; CRI-O remembers it
-    labels: dict[str, str]
-    created_at: float
-    volumes: list[Mounted]
-    state: ContainerState = ContainerState.CREATED
-    started_at: float = 0.0
-    finished_at: float = 0.0
-    exit_code: int = 0
-    writable: int = 0  # bytes
 
 
 Listener = Callable[[EventKind, str, str, float], None]  # kind, subject, its sandbox, when
@@ -96,12 +54,20 @@ class Node(ImageStore):
         namespace: str = "default",
         uid: str = "",
         labels: dict[str, str] | None = None,
+        attempt: int = 0,
     ) -> Sandbox:
-        """A sandbox, its pause image pulled if it is not there."""
+        """A sandbox, its pause image pulled if it is not there. Asked for one that is there, CRI-O
+        gives that one, and containerd refuses (measured)."""
+        again = self._same_pod(name, namespace, uid, attempt)
+        if again is not None and self.habits.crio:
+            return again
+        if again is not None:
+            text = f"failed to reserve sandbox name {name!r}: it is reserved for {again.id}"
+            raise Refused(self.habits.pod_exists, text)
         pause = self.find(self.pause_name) or self.pull(self.pause_name, now)
         sandbox_id = self._new_id("sandbox")
         sandbox = Sandbox(
-            sandbox_id, name, namespace, uid, labels or {}, now, self.pause_name, pause
+            sandbox_id, name, namespace, uid, labels or {}, now, self.pause_name, pause, attempt
         )
         self.sandboxes[sandbox_id] = sandbox
         if not self.habits.crio:
@@ -121,21 +87,21 @@ class Node(ImageStore):
         """A container from an image that must be here; `volumes` are images by mount path."""
         sandbox = self.sandboxes.get(sandbox_id)
         if sandbox is None:
-            raise Refused("NOT_FOUND", f"sandbox {sandbox_id} not found")
+            raise self._missing(f"specified sandbox not found: {sandbox_id}")
         if volumes and not self.habits.image_volumes:
             raise Refused("UNKNOWN", 'failed to mkdir ""')
         stored = self._present(image)
         mounted = [self._mounted(path, text) for path, text in (volumes or {}).items()]
         sandbox.leased += [volume.image for volume in mounted]
-        made_from = (sorted(stored.digests) or [stored.hex_id])[0]
+        digests = stored.digests
         container = Container(
             self._new_id("container"),
             sandbox_id,
             name,
             image,
             stored,
-            made_from,
-            (stored.tags or [made_from])[0],
+            image if image in digests else next(iter(digests), ""),
+            stored.some_name,
             labels or {},
             now,
             mounted,
@@ -145,7 +111,11 @@ class Node(ImageStore):
         return container
 
     def start(self, container_id: str, now: float) -> None:
+        """Starts a container that was made and not started yet, no other."""
         container = self._container(container_id)
+        if container.state is not ContainerState.CREATED:
+            state = "running" if container.state is ContainerState.RUNNING else "stopped"
+            raise Refused("UNKNOWN", f"container {container_id} is not in created state: {state}")
         container.state, container.started_at = ContainerState.RUNNING, now
         self._tell(EventKind.STARTED, container_id, container.sandbox_id, now)
 
@@ -229,15 +199,23 @@ class Node(ImageStore):
     def _present(self, text: str) -> Stored:
         image = self.find(text)
         if image is None:
-            raise Refused("NOT_FOUND", f"failed to resolve image {text!r}: not found")
+            raise self._missing(f"failed to resolve image {text!r}: not found")
         return image
+
+    def _missing(self, text: str) -> Refused:
+        """What CreateContainer needs is not here: no code of CRI-O's tells it (measured)."""
+        return Refused("UNKNOWN" if self.habits.crio else "NOT_FOUND", text)
+
+    def _same_pod(self, name: str, namespace: str, uid: str, attempt: int) -> Sandbox | None:
+        wanted = (name, namespace, uid, attempt)
+        for one in self.sandboxes.values():
+            if (one.name, one.namespace, one.uid, one.attempt) == wanted:
+                return one
+        return None
 
     def _mounted(self, path: str, text: str) -> Mounted:
         image = self._present(text)
-        # One that was imported has a manifest too, but no name by it.
-        listed = image.digests or [f"@sha256:{digest_of('manifest', image.hex_id)}"]
-        manifest = listed[0].partition("@sha256:")[2]
-        return Mounted(path, text, image, manifest)
+        return Mounted(path, text, image, image.manifest)
 
     def _container(self, container_id: str) -> Container:
         if container_id not in self.containers:

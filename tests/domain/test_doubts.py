@@ -237,3 +237,13 @@ def test_a_refusal_is_remembered_over_a_restart_from_its_answer_on() -> None:
     absorb(facts.PolicyLoaded(answered + 1, policy()), again)
     absorb(listed([app], at=answered + 1), again)
     assert again.refusals[app.key].until >= answered + 300
+
+
+def test_a_doubt_narrows_to_what_cri_o_lists_under_a_cut_name_as_well() -> None:
+    """An image whose tag moved on CRI-O is listed under that tag, cut at its first colon. A
+    container that asked for the tag, and whose image nobody can tell, may well run on it."""
+    asked = "localhost:5000/keep/app:v1"
+    cut = replace(image("cut:v1", BIG), tags=(), digests=(f"localhost@sha256:{digest('cut')}",))
+    state = state_of([cut, OTHER], [container("odd", asked)])
+    plan = decide(state, state.policy, T0 + 601, command=Command(all_unused=True))
+    assert [one.image.names[0] for one in plan.candidates] == [OTHER.names[0]]

@@ -166,6 +166,17 @@ async def test_rmi_removes_an_image_by_its_name(habits: Habits, cri: Path, tmp_p
 
 
 @EVERY
+async def test_pull_takes_a_short_name(habits: Habits, cri: Path, tmp_path: Path) -> None:
+    """`crictl pull busybox`, where the registry has it and the node does not."""
+    async with serving(habits, tmp_path) as runtime:
+        runtime.node.publish("busybox:latest", [layer("busybox", 1000)])
+        (pulled,) = await told(cri, runtime, "pull", "busybox")
+        (found,) = await told(cri, runtime, "inspecti", "busybox")
+    assert found["image"]["id"] == pulled["imageRef"]
+    assert found["image"]["repoTags"] == ["docker.io/library/busybox:latest"]
+
+
+@EVERY
 async def test_version_and_info_tell_who_answers(habits: Habits, cri: Path, tmp_path: Path) -> None:
     """The library refuses a runtime that names no version or lacks a condition."""
     async with serving(habits, tmp_path) as runtime:

@@ -265,7 +265,7 @@ def test_a_missing_image_makes_no_container_and_an_unknown_one_no_pull(habits: H
     pod = node.run_pod("web", T0)
     with pytest.raises(Refused, match="failed to resolve image") as refused:
         node.create(pod.id, "localhost:5000/other:v1", T0)
-    assert refused.value.code == "NOT_FOUND"
+    assert refused.value.code == ("UNKNOWN" if habits.crio else "NOT_FOUND")
     with pytest.raises(Refused, match="manifest unknown") as refused:
         node.pull("localhost:5000/other:v1", T0)
     assert refused.value.code == ("UNKNOWN" if habits.crio else "NOT_FOUND")
@@ -290,6 +290,38 @@ def test_a_containers_life_leaves_its_marks(habits: Habits) -> None:
     )
     assert told.state == pb.CONTAINER_EXITED
     assert info(answer)["sandboxID"] == made.sandbox_id
+
+
+@EVERY
+def test_a_container_is_started_once(habits: Habits) -> None:
+    """One that has exited is made anew, under another id."""
+    node = a_node(habits)
+    made = node.create(node.run_pod("web", T0).id, APP, T0)
+    node.start(made.id, T0)
+    node.exit(made.id, T0)
+    with pytest.raises(Refused, match="not in created state") as refused:
+        node.start(made.id, T0)
+    assert refused.value.code == "UNKNOWN"
+
+
+@pytest.mark.parametrize(
+    ("habits", "code"),
+    [
+        (CONTAINERD_1_6, "UNKNOWN"),
+        (CONTAINERD_1_7, "UNKNOWN"),
+        (CONTAINERD_2, "FAILED_PRECONDITION"),
+    ],
+    ids=["containerd-1.6", "containerd-1.7", "containerd-2"],
+)
+def test_containerd_makes_no_pod_twice(habits: Habits, code: str) -> None:
+    """It has taken the name; of another attempt it is another one."""
+    node = a_node(habits)
+    node.run_pod("web", T0, "shop", "u")
+    with pytest.raises(Refused, match="failed to reserve sandbox name") as refused:
+        node.run_pod("web", T0, "shop", "u")
+    assert refused.value.code == code
+    node.run_pod("web", T0, "shop", "u", attempt=1)
+    assert len(node.sandboxes) == 2
 
 
 def test_the_pause_image_is_pulled_for_a_pod_that_needs_it() -> None:

@@ -147,7 +147,7 @@ def pull_by_digest(world: World, dice: Dice) -> None:
 
 
 def load(world: World, dice: Dice) -> None:
-    """Imported, without a registry: no digest."""
+    """Imported, without a registry: only CRI-O lists a digest for it."""
     name = dice.pick(NAMES)
     image = world.node.import_image(name, [layer(f"import {name}", dice.pick(SIZES))])
     world.note(f"imported {name}:", image.hex_id)
@@ -164,7 +164,8 @@ def retag(world: World, dice: Dice) -> None:
 def untag(world: World, dice: Dice) -> None:
     image = _image(world, dice)
     if image is not None and image.tags and (len(image.tags) > 1 or image.digests):
-        name = image.tags.pop(dice.number(0, len(image.tags) - 1))
+        name = image.tags[dice.number(0, len(image.tags) - 1)]
+        world.node.untag(image, name)
         world.note(f"untagged {name}:", image.hex_id)
 
 

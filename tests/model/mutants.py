@@ -287,7 +287,7 @@ def _one_container_stands_for_all(patch: Patch) -> None:
 
 MUTANTS = (
     Mutant("images in use are free", ("S1",), _without(Kind.IN_USE)),
-    Mutant("exited containers are no users", ("S1",), _exited_are_no_users),
+    Mutant("exited containers are no users", ("S1", "S6"), _exited_are_no_users),
     Mutant(
         "image volumes are not asked for", ("S1", "S3", "S5", "S10"), _volumes_are_not_asked_for
     ),

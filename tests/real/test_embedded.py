@@ -61,6 +61,15 @@ class Transcript:
             self.write(name, error.code().name)
             return None
 
+    def attempt(self, what: str, action: Callable[[], object]) -> None:
+        """Whether something is done, or the error's code."""
+        try:
+            action()
+        except grpc.RpcError as error:
+            self.write(what, error.code().name)
+        else:
+            self.write(what, "done")
+
     def images(self, what: str) -> None:
         """All images with their names, but the pause image; a runtime's own order is arbitrary."""
         listed = [
@@ -142,6 +151,8 @@ def tell(workload: Workload, address: str, push: Push, alias: Alias, pause: str)
     tell.call("RemoveImage", image=pb.ImageSpec(image=app))
     tell.images("removed while mounted")
 
+    refusals(tell, workload, pod, container)
+    names(tell, workload, f"{address}/bare", push)
     verbose(tell, pod, pause)
     tell.call("ContainerStatus", container_id="0" * 64)
     tell.call("PodSandboxStatus", pod_sandbox_id="0" * 64)
@@ -153,6 +164,44 @@ def tell(workload: Workload, address: str, push: Push, alias: Alias, pause: str)
 
 def digest_of(workload: Workload, name: str) -> str:
     return str(workload.image(name).repo_digests[0].partition("@")[2])
+
+
+def refusals(tell: Transcript, workload: Workload, pod: str, exited: str) -> None:
+    """What can not be made, and what is made already."""
+    tell.attempt("started again", lambda: workload.start(exited))
+    tell.attempt("of no image", lambda: workload.create(pod, "example.com/no/image:v1"))
+    tell.attempt("of an id of none", lambda: workload.create(pod, f"sha256:{'0' * 64}"))
+    config = pb.ContainerConfig(
+        metadata=pb.ContainerMetadata(name="nowhere"), image=pb.ImageSpec(image="example.com/a:1")
+    )
+    tell.call("CreateContainer", pod_sandbox_id="0" * 64, config=config)
+    tell.attempt("the same pod", lambda: workload.run_pod_again(pod))
+    answer = tell.call("PodSandboxStatus", pod_sandbox_id=pod)
+    told = (len(answer.containers_statuses), answer.timestamp, sorted(answer.status.labels))
+    tell.write("a pod's status", told)
+
+
+def names(tell: Transcript, workload: Workload, bare: str, push: Push) -> None:
+    """What a name without a tag means, one with tag and digest, and a text that is none."""
+    push(f"{bare}:latest")
+    tell.attempt("pulled without a tag", lambda: workload.pull(bare))
+    tell.know(f"{bare}:latest", "bare")
+    tell.images("pulled without a tag")
+    by_both = f"{bare}:v9@{digest_of(workload, bare)}"
+    tell.attempt("pulled by tag and digest", lambda: workload.pull(by_both))
+    tell.images("pulled by tag and digest")
+    for what, text in (
+        ("without a tag", bare),
+        ("without its tag", f"{bare}:"),
+        ("in capitals", "Bare"),
+        ("twelve digits of none", "0123456789ab"),
+        ("a short name", "bare"),
+    ):
+        tell.status(what, text)
+        tell.call("RemoveImage", image=pb.ImageSpec(image=text if text != bare else "bare:v0"))
+    for text in (f"{bare}:", "Bare"):
+        tell.call("PullImage", image=pb.ImageSpec(image=text))
+    tell.images("removed by what is none")
 
 
 def verbose(tell: Transcript, pod: str, pause: str) -> None:

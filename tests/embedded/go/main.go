@@ -2,7 +2,7 @@
 // (k8s.io/cri-client), and printed as JSON. For tests of the embedded runtime.
 //
 //	cri [-stream] ENDPOINT images|ps|pods|info|version|imagefsinfo
-//	cri ENDPOINT inspecti|rmi IMAGE
+//	cri ENDPOINT inspecti|pull|rmi IMAGE
 //	cri ENDPOINT events COUNT
 package main
 
@@ -71,6 +71,9 @@ func run(ctx context.Context, stream bool, args []string) error {
 		return show(images.ImageFsInfo(ctx))
 	case "inspecti":
 		return show(images.ImageStatus(ctx, &pb.ImageSpec{Image: argument}, true))
+	case "pull":
+		ref, err := images.PullImage(ctx, &pb.ImageSpec{Image: argument}, nil, nil)
+		return show(&pb.PullImageResponse{ImageRef: ref}, err)
 	case "rmi":
 		return remove(ctx, images, argument)
 	}
