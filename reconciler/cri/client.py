@@ -155,7 +155,7 @@ class CriClient:
 
         images = await self._sliced("Images", pb.Image, one)
         self._known_images = {image.id: image for image in images}
-        return images
+        return translate.united(images)
 
     async def _list_containers(self) -> tuple[Container, ...]:
         def one(message: pb.Container) -> Container:

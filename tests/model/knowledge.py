@@ -33,6 +33,12 @@ class ImageTold:
     def names(self) -> tuple[str, ...]:
         return self.tags + self.digests
 
+    def beside(self, other: ImageTold) -> ImageTold:
+        """What two entries of one image tell: all that either does."""
+        tags, digests = self.tags + other.tags, self.digests + other.digests
+        pinned, size = self.pinned or other.pinned, max(self.size, other.size)
+        return ImageTold(self.text, tags, digests, pinned, size)
+
 
 @dataclass
 class Look:
@@ -147,12 +153,13 @@ class Knowledge:
     # --- answers -------------------------------------------------------------------------------
 
     def images(self, answer: list[Any], asked_at: float, order: int, at: float) -> None:
-        told = {
-            one.id.removeprefix("sha256:"): ImageTold(
+        told: dict[str, ImageTold] = {}
+        for one in answer:
+            key = one.id.removeprefix("sha256:")
+            new = ImageTold(
                 one.id, tuple(one.repo_tags), tuple(one.repo_digests), one.pinned, one.size
             )
-            for one in answer
-        }
+            told[key] = told[key].beside(new) if key in told else new
         self._next = Look(asked_at, order, told, at)
 
     def containers(self, answer: list[Any], at: float) -> None:

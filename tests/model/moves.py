@@ -15,6 +15,8 @@ from reconciler.embedded.habits import ALL
 from reconciler.embedded.node import Refused, Stored, layer
 
 from . import policies
+from .early import make_expendable
+from .marks import write_marks_otherwise
 from .pod_moves import (
     Dice,
     bind_for,
@@ -28,6 +30,7 @@ from .pod_moves import (
 )
 from .policies import Rule
 from .stream import rpc_error
+from .twice import list_twice
 from .wire import LISTS, Fault
 from .world import CAPACITY, MIB, World
 
@@ -417,7 +420,9 @@ def ambush(world: World, dice: Dice) -> None:
             world.book.change(in_place=True, rules=(policies.by_id(image.hex_id),))
         elif kind == 1:
             today = dt.datetime.fromtimestamp(world.clock(), dt.UTC).date()
-            world.book.change(rules=(policies.by_id(image.hex_id, until=today),))
+            ended = policies.by_id(image.hex_id, until=today - dt.timedelta(days=1))
+            lasting = policies.by_id(image.hex_id, until=today)
+            world.book.change(rules=(ended, lasting)[dice.number(0, 1) :])
         elif kind == 2:
             world.book.change(minimum_size=1 << 30)
         elif kind == 3:
@@ -546,6 +551,9 @@ MOVES: dict[Move, int] = {
     pin: 1,
     fill: 4,
     edit: 4,
+    write_marks_otherwise: 1,
+    make_expendable: 2,
+    list_twice: 1,
     spoil: 1,
     mend: 3,
     restart: 1,

@@ -98,18 +98,17 @@ class Oracle:
     def wanted(self, policy: Version | None) -> None:
         """The operator wants space back, down to the low mark."""
         if policy is not None and self._used is not None:
-            self._crossed = self._crossed or self._used > self._low(policy)
-
-    def _low(self, policy: Version) -> int:
-        return int(self.node.capacity * policy.low / 100)
+            low, _ = policy.marks(self.node.capacity)
+            self._crossed = self._crossed or self._used > low
 
     def weigh(self, policy: Version | None) -> None:
         """Where the last measurement lies between a policy's marks."""
         if policy is None or self._used is None:
             return
-        if self._used >= int(self.node.capacity * policy.high / 100):
+        low, high = policy.marks(self.node.capacity)
+        if self._used >= high:
             self._crossed = True
-        if self._used <= self._low(policy):
+        if self._used <= low:
             self._crossed = False
 
     def policy(self) -> Version | None:
@@ -190,7 +189,7 @@ class Oracle:
             self._blame("S7", "the operator's pause is not over")
         if not policy.enforce:
             self._blame("S7", "the mode is observe")
-        self._judge_need(key, policy, now)
+        self._judge_need(key, told, policy, now)
 
     def _judge_use(self, key: str, told: ImageTold, look: Look) -> None:
         """S1: by containers, their volumes, the names they asked for, sandboxes, late events."""
@@ -285,11 +284,13 @@ class Oracle:
         if keep and gap <= keep - EPSILON and now - back < keep - EPSILON:
             self._blame("S9", f"came back {gap:.1f} s after its removal, {now - back:.1f} s ago")
 
-    def _judge_need(self, key: str, policy: Version, now: float) -> None:
-        """S7: above the mark and not yet back at the low one, or unused for too long."""
+    def _judge_need(self, key: str, told: ImageTold, policy: Version, now: float) -> None:
+        """S7: above the mark and not yet back at the low one, unused for too long, expendable."""
         self.weigh(policy)
         unused = self.knows.ages.unused_for(key, now)
         if policy.maximum_unused_age and unused >= policy.maximum_unused_age - EPSILON:
+            return
+        if policy.goes_early(key, told.names, unused + EPSILON):
             return
         if not self._crossed:
             self._blame("S7", f"{self._used} bytes in use are not too many, unused {unused:.3f} s")

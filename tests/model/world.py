@@ -33,6 +33,7 @@ from reconciler.settings import Settings
 from reconciler.sources.policy_file import PolicySource, Signature
 
 from .clockwork import Livelock, VirtualLoop
+from .marks import CAPACITY as CAPACITY
 from .oracle import Oracle
 from .pods import Kubelet
 from .policies import Book
@@ -42,7 +43,6 @@ from .wire import Channel, Service
 
 T0 = 1_800_000_000.0  # the wall clock when every story begins
 MIB = 1 << 20
-CAPACITY = 10 << 30
 Save = Callable[[State], Awaitable[None]]
 CIRCUIT = "unix:///in-process"
 
@@ -321,6 +321,7 @@ class World:
         service.streams.fates.clear()
         service.streams.go_on()
         service.streams.odd.clear()
+        service.twice.clear()
         self.slow_saves.clear()
         self.recover()
         if self.source is not None:
