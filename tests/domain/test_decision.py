@@ -209,6 +209,19 @@ def test_of_system_images_that_ran_the_one_before_goes() -> None:
     assert kept == {first: None, second: None, third: Kind.SYSTEM}
 
 
+def test_inodes_back_at_their_low_mark_are_short_no_more() -> None:
+    """Once short is not short for ever: at the low mark removal ends, and does not begin again
+    until the high one is reached."""
+    state = state_of([image("app:v1", BIG)], full=50)
+    told = []
+    for number, used in enumerate((84, 85, 84, 83, 84, 85)):
+        sample = usage(50, T0 + number).sample
+        disk = replace(sample.filesystems[0], total_inodes=100, used_inodes=used)
+        absorb(facts.UsageSampled(replace(sample, filesystems=(disk,))), state)
+        told.append(state.pressure is Pressure.RECLAIMING)
+    assert told == [False, True, True, False, False, True]
+
+
 def test_excluded_images_stay_by_any_of_their_names() -> None:
     """S4: one excluded name among many protects the image, and the rule is named."""
     app = replace(image("app:v1"), tags=("reg.example/app:v1", "keep.example/app:v1"))

@@ -105,13 +105,14 @@ class Knowledge:
         self.pods = PodsKnown(self)
         self._order = 0
         self._set = self._set_on_disk = 0.0  # how far the clock was set, by whose time they tell
+        self.clock_set = 0.0  # and by now, by whose time the runtime tells
         self.begin(0.0, ledger=False)
         node.listeners.append(lambda *_: self.note_users())
 
     def begin(self, now: float, ledger: bool, clock_set: float = 0.0) -> None:
         """A new process of the daemon, with or without its ledger. Its clock may have been set
         since: an image is as old as it is all the same."""
-        self._set = clock_set
+        self._set = self.clock_set = clock_set
         self.pods.begin(ledger, clock_set - self._set_on_disk)
         self.ages = self.on_disk.moved(clock_set - self._set_on_disk) if ledger else Ages()
         if not ledger:
@@ -141,7 +142,7 @@ class Knowledge:
             if one.id not in self.users:
                 volumes = frozenset(volume.image.hex_id for volume in one.volumes)
                 self.users[one.id] = (one.image.hex_id, volumes)
-                self.clocks[one.id] = self._set
+                self.clocks[one.id] = self.clock_set
         for box in self._node.sandboxes.values():
             self.pauses.setdefault(box.id, (box.pause.hex_id, box.pause_name))
 

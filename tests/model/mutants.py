@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from reconciler import app
 from reconciler.cri import client, translate
 from reconciler.cri._pb import runtime_pb2 as pb
 from reconciler.domain import decision, hold, protection, starting, watermark
@@ -19,7 +20,7 @@ from reconciler.domain.exclusion import Exclusions
 from reconciler.domain.facts import PolicyLoaded
 from reconciler.domain.graph import ImageGraph
 from reconciler.domain.importance import Wishes
-from reconciler.domain.inventory import ContainerState, Image, Template, image_key
+from reconciler.domain.inventory import ContainerState, Image, Listing, Template, image_key
 from reconciler.domain.memory import Memory
 from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Policy
 from reconciler.domain.protection import Kind
@@ -132,6 +133,33 @@ def _new_images_are_a_day_old(patch: Patch) -> None:
 
 def _uses_are_not_remembered(patch: Patch) -> None:
     patch.setattr(Memory, "touch", lambda self, key, at: None)
+
+
+def _wall_of(clock: Any) -> Callable[[], float]:
+    """The wall clock of the world whose steady one that is."""
+    wall: Callable[[], float] = clock.__self__.wall
+    return wall
+
+
+def _ages_begin_by_the_wall_clock(patch: Patch) -> None:
+    """A listing stamped by the clock that somebody may set."""
+    list_all = client.CriClient.list_all
+
+    async def stamped(self: client.CriClient) -> Listing:
+        listing = await list_all(self)
+        return replace(listing, ended_at=_wall_of(self.clock)())
+
+    patch.setattr(client.CriClient, "list_all", stamped)
+
+
+def _the_daemon_has_the_wall_clock_alone(patch: Patch) -> None:
+    assemble = app.assemble
+
+    def stepping(settings: Any, runtime: Any, clock: Any, *rest: Any, **more: Any) -> Any:
+        runtime.clock = _wall_of(clock)
+        return assemble(settings, runtime, runtime.clock, *rest, **more)
+
+    patch.setattr(app, "assemble", stepping)
 
 
 # --- S6 -------------------------------------------------------------------------------------------
@@ -365,6 +393,12 @@ MUTANTS = (
     Mutant("what can not be pulled goes", ("S4",), _without(Kind.UNPULLABLE)),
     Mutant("young images go", ("S5",), _without(Kind.YOUNG)),
     Mutant("new images are a day old", ("S3", "S5", "S7"), _new_images_are_a_day_old),
+    Mutant("ages begin by the wall clock", ("S3", "S5", "S7"), _ages_begin_by_the_wall_clock),
+    Mutant(
+        "the daemon has the wall clock alone",
+        ("S3", "S4", "S5", "S6", "S7", "S9", "S10"),
+        _the_daemon_has_the_wall_clock_alone,
+    ),
     Mutant("uses are not remembered", ("S5",), _uses_are_not_remembered),
     Mutant("a bad policy means defaults", ("S4", "S5", "S6", "S7"), _bad_policy_means_defaults),
     Mutant("odd containers hold nothing", ("S6",), _odd_containers_hold_nothing),

@@ -74,6 +74,7 @@ class Oracle:
         self.violations: list[Violation] = []
         self.unknowable: Counter[str] = Counter()
         self.removals = 0
+        self.dates = clock  # the clock that the dates of exclusions are by
         self.saved_at: float | None = None  # when the last save that worked began
         self.paused = False  # by the operator
         self._in_flight = 0
@@ -181,7 +182,7 @@ class Oracle:
     def _judge(self, key: str, told: ImageTold, look: Look, policy: Version, now: float) -> None:
         self._judge_use(key, told, look)
         self._judge_pods(key, told, now)
-        self._judge_names(key, told, policy, now)
+        self._judge_names(key, told, policy)
         if policy.system:
             self._judge_system(key, told, look, policy, now)
         self._judge_ages(key, policy, now)
@@ -231,7 +232,7 @@ class Oracle:
         elif uses and any(_path(asked) == _path(name) for name in told.names):
             self._blame("S6", f"container {one[:8]} of unknown image asked for {asked}")
 
-    def _judge_names(self, key: str, told: ImageTold, policy: Version, now: float) -> None:
+    def _judge_names(self, key: str, told: ImageTold, policy: Version) -> None:
         if told.pinned:
             self._blame("S2", "the listing said that it is pinned")
         if any(_path(name).rpartition("/")[2] == "pause" for name in told.names):
@@ -242,7 +243,7 @@ class Oracle:
         if told.size < policy.minimum_size:
             self._blame("S3", f"{told.size} bytes are under the minimum size")
         for rule in policy.rules:
-            if rule.protects(key, told.names, now):
+            if rule.protects(key, told.names, self.dates()):
                 self._blame("S4", f"{rule.text} protects {told.names}")
         if policy.protect_unpullable and told.tags and not told.digests:
             self._blame("S4", "it has no digest, so that it can not be pulled again")

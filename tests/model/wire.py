@@ -56,8 +56,9 @@ class Fault:
 
 
 class Service:
-    """The runtime. `during` are surprises: things that happen while a call of that name is under
-    way, "before" it is answered or "after"."""
+    """The runtime; its own clock is the `wall`, the other one is the daemon's. `during` are
+    surprises: things that happen while a call of that name is under way, "before" it is answered
+    or "after"."""
 
     def __init__(
         self,
@@ -65,10 +66,11 @@ class Service:
         oracle: Oracle,
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
+        wall: Callable[[], float],
     ) -> None:
         self.node, self.oracle, self.clock, self.loop = node, oracle, clock, loop
-        self.calls = Calls(node, clock)
-        self.streams = Streams(node, clock, loop)
+        self.calls = Calls(node, wall)
+        self.streams = Streams(node, wall, loop)
         self.faults: defaultdict[str, list[Fault]] = defaultdict(list)
         self.during: defaultdict[tuple[str, str], list[Callable[[], None]]] = defaultdict(list)
         self.twice: dict[str, bool] = {}  # images that are listed in two entries (twice.py)

@@ -69,6 +69,16 @@ async def test_a_wall_clock_set_back_by_a_day_does_not_age_new_images(
     assert (listing.began_at, listing.ended_at) == (steady, steady)
 
 
+async def test_a_client_that_is_given_no_clock_does_not_take_the_wall_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever forgets to hand a clock on must not bring back the one that steps."""
+    async with CriClient("/none.sock", "/none.sock") as client:
+        before = client.clock()
+        monkeypatch.setattr(time, "time", lambda: before - DAY)
+        assert before <= client.clock() < before + DAY / 2
+
+
 def event(kind: EventKind, of: Container, payload: tuple[Container, ...], at: float) -> Fact:
     told = ContainerEvent(of.id, kind, at, sandbox("box"), payload)
     return ContainerChanged(told, received_at=at)
