@@ -74,9 +74,11 @@ async def test_a_client_that_is_given_no_clock_does_not_take_the_wall_clock(
 ) -> None:
     """Whoever forgets to hand a clock on must not bring back the one that steps."""
     async with CriClient("/none.sock", "/none.sock") as client:
-        before = client.clock()
-        monkeypatch.setattr(time, "time", lambda: before - DAY)
-        assert before <= client.clock() < before + DAY / 2
+        before, hour = client.clock(), time.monotonic() + 3600.0
+        with monkeypatch.context() as an_hour_later:  # by the clock that nobody sets
+            an_hour_later.setattr(time, "monotonic", lambda: hour)
+            after = client.clock()
+    assert after - before == pytest.approx(3600.0, abs=60.0)
 
 
 def event(kind: EventKind, of: Container, payload: tuple[Container, ...], at: float) -> Fact:
