@@ -8,7 +8,6 @@ Deadlines are gRPC's own: a cancel scope around a unary call of grpc.aio leaks a
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from dataclasses import replace
 from types import TracebackType
@@ -20,6 +19,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from ..aiokit import both, in_slices
+from ..clock import SteadyClock
 from ..domain.inventory import (
     Container,
     ContainerEvent,
@@ -53,13 +53,13 @@ class CriClient:
         runtime_path: str,
         image_path: str,
         patience: float | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         connect: Callable[[str], grpc.aio.Channel] = open_channel,
     ) -> None:
         self._path, self._image_path = runtime_path, image_path
         self._deadline = patience or STATUS_DEADLINE
         self._list_deadline = patience or LIST_DEADLINE
-        self.clock = clock
+        self.clock = clock or SteadyClock()
         self._channels = [connect(path) for path in dict.fromkeys((runtime_path, image_path))]
         self._runtime = Methods(self._channels[0], "RuntimeService")
         self._images = Methods(self._channels[-1], "ImageService")
@@ -156,7 +156,7 @@ class CriClient:
 
         images = await self._sliced("Images", pb.Image, one)
         self._known_images = {image.id: image for image in images}
-        return images
+        return translate.united(images)
 
     async def _list_containers(self) -> tuple[Container, ...]:
         def one(message: pb.Container) -> Container:
@@ -309,7 +309,7 @@ def open_client(
     runtime_endpoint: str,
     image_endpoint: str | None = None,
     patience: float | None = None,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
 ) -> CriClient:
     """A client for endpoints as crictl takes them. `patience`: seconds that any question may
     take, for commands that run once; else minutes for lists. Raises ValueError for a bad one."""

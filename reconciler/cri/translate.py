@@ -48,6 +48,26 @@ def image(message: pb.Image) -> Image:
     )
 
 
+def united(images: tuple[Image, ...]) -> tuple[Image, ...]:
+    """Images as listed, each once. What is listed in several entries has all of their names, is
+    pinned if one of them is, and is as big as the biggest: any may hold the reason to keep it."""
+    found: dict[str, Image] = {}
+    for one in images:
+        other = found.get(one.key)
+        found[one.key] = one if other is None else _united(other, one)
+    return images if len(found) == len(images) else tuple(found.values())
+
+
+def _united(one: Image, other: Image) -> Image:
+    return Image(
+        one.id,
+        tuple(dict.fromkeys(one.tags + other.tags)),
+        tuple(dict.fromkeys(one.digests + other.digests)),
+        max(one.size, other.size),
+        one.pinned or other.pinned,
+    )
+
+
 def container(message: pb.Container) -> Container:
     """From ListContainers: `volumes` are not told there."""
     return Container(

@@ -4,6 +4,7 @@ The rules that look at it are in `protection.py`."""
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from .doubts import Doubt, doubts_about, repository_of
@@ -41,21 +42,12 @@ class Scene:
 
     @functools.cached_property
     def current(self) -> dict[str, set[str]]:
-        """For each system repository, the keys of its current version: the last used, where none
-        was used the last seen; and the one that a container was last made from, since a use may be
-        told by a name alone, and a name must take no protection away. Equals are all current."""
-        latest: dict[str, tuple[tuple[bool, float], set[str]]] = {}
-        made: dict[str, tuple[tuple[bool, float], set[str]]] = {}
+        """For each system repository, the keys of its current version (`current_of`)."""
+        versions: dict[str, dict[str, ImageRecord]] = {}
         for key, image in self.graph.images.items():
-            record = self.record(key)
-            used, started = record.last_used, record.last_started
-            when = (used is not None, used if used is not None else record.first_seen)
             for repository in system_repositories(image.names):
-                _keep_latest(latest, repository, when, key)
-                if started is not None:
-                    _keep_latest(made, repository, (True, started), key)
-        nothing: tuple[tuple[bool, float], set[str]] = ((False, 0.0), set())
-        return {name: keys | made.get(name, nothing)[1] for name, (_, keys) in latest.items()}
+                versions.setdefault(repository, {})[key] = self.record(key)
+        return {repository: current_of(known) for repository, known in versions.items()}
 
     @functools.cached_property
     def asked(self) -> set[str]:
@@ -124,16 +116,19 @@ class Scene:
         return doubts_about(self.state, self.now)
 
 
-def _keep_latest(
-    found: dict[str, tuple[tuple[bool, float], set[str]]],
-    repository: str,
-    when: tuple[bool, float],
-    key: str,
-) -> None:
-    """Notes an image that is no older than the best of its repository so far."""
-    best, keys = found.get(repository, (when, set()))
-    if when >= best:
-        found[repository] = (when, keys | {key} if when == best else {key})
+def current_of(versions: Mapping[str, ImageRecord]) -> set[str]:
+    """The keys of the current version among all of one image: what a container was made from last,
+    and whatever was used no less late. All that were used, where none made a container: they were
+    mounted, or used by name alone, which may mean another image by now. A name must take no
+    protection away. Where none was used, the last seen. Equals are all current."""
+    used = {key: one.last_used for key, one in versions.items() if one.last_used is not None}
+    if not used:
+        latest = max(one.first_seen for one in versions.values())
+        return {key for key, one in versions.items() if one.first_seen == latest}
+    made = {key: at for key in used if (at := versions[key].last_started) is not None}
+    last = max(made.values(), default=None)
+    since = min((used[key] for key, at in made.items() if at == last), default=0.0)
+    return {key for key, at in used.items() if at >= since}
 
 
 @functools.lru_cache(maxsize=4)

@@ -110,6 +110,35 @@ async def test_a_listing_is_the_node(habits: Habits, tmp_path: Path) -> None:
     assert {sandbox.id for sandbox in listing.sandboxes} == node.sandboxes.keys()
 
 
+@pytest.mark.parametrize("habits", [CONTAINERD_2, CONTAINERD_2_4], ids=["unary", "streamed"])
+@pytest.mark.parametrize("poorer_last", [True, False])
+async def test_an_image_in_two_entries_loses_neither_its_pin_nor_a_name(
+    habits: Habits, poorer_last: bool, tmp_path: Path
+) -> None:
+    """The entry that is read last must not stand for the whole image: the other may be pinned, or
+    have the name that an exclusion or a container means."""
+    node = a_node(habits)
+    (app,) = (one for one in node.images.values() if APP in one.tags)
+    app.pinned = True
+    node.tag(app, DATA)
+    async with served(node, tmp_path) as (runtime, client):
+        told = runtime.calls.images
+
+        def twice(request: Any) -> Any:
+            for one in told(request):
+                rich = pb.Image(id=one.id, repo_tags=one.repo_tags[:1], size=one.size, pinned=True)
+                poor = pb.Image(id=one.id, repo_tags=one.repo_tags, repo_digests=one.repo_digests)
+                yield from (rich, poor) if poorer_last else (poor, rich)
+
+        runtime.calls.images = twice  # type: ignore[method-assign] # for as long as this lasts
+        listed = (await client.list_all()).images
+    assert len(listed) == len(node.images)
+    (found,) = (one for one in listed if one.key == app.hex_id)
+    assert sorted(found.tags) == [APP, DATA]
+    assert found.digests == tuple(app.digests)
+    assert (found.size, found.pinned) == (app.compressed, True)
+
+
 @pytest.mark.parametrize("habits", ALL.values(), ids=ALL.keys())
 async def test_the_rule_of_identity_finds_the_true_image_on_every_runtime(
     habits: Habits, tmp_path: Path

@@ -25,6 +25,7 @@ from reconciler.domain.protection import Kind
 from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
 from tests.builders import (
+    CONTAINERD_2,
     DAY,
     GIB,
     MIB,
@@ -39,6 +40,7 @@ from tests.builders import (
     sandbox,
     state_of,
     usage,
+    volume,
 )
 
 LATER = T0 + DAY
@@ -138,8 +140,9 @@ def test_only_the_current_version_of_a_system_image_stays() -> None:
     )
     with_system = policy(system_enabled=True)
     state = state_of([old, new], in_force=with_system)
-    state.ledger[old.key] = replace(state.ledger[old.key], last_used=T0 + 1)
-    state.ledger[new.key] = replace(state.ledger[new.key], last_used=T0 + 2)
+    for one, at in ((old, T0 + 1), (new, T0 + 2)):
+        ran = replace(state.ledger[one.key], last_started=at, last_used=at)
+        state.ledger[one.key] = ran
     soon, late = T0 + 29 * DAY, T0 + 31 * DAY
     assert kind_that_keeps(state, old, soon) is Kind.SYSTEM
     assert kind_that_keeps(state, old, late) is None
@@ -161,6 +164,62 @@ def test_a_pause_name_that_means_a_system_image_by_now_ends_nobodys_being_curren
     assert kind_that_keeps(state, ran, late + DAY) is Kind.SYSTEM
     absorb(listed([ran, never], [container("d", image("x:v1"))], at=late + 1), state)
     assert kind_that_keeps(state, ran, late + 40 * DAY) is Kind.SYSTEM
+
+
+def test_a_pause_name_ends_no_system_images_being_current_that_was_only_mounted() -> None:
+    """A kube-proxy that pods mount makes no container. Sandboxes seem to use another one, which
+    somebody tagged as the pause image: by name alone, which takes no protection away."""
+    mounted, never = (
+        Image(f"sha256:{digest(v)}", (f"registry.k8s.io/kube-proxy:{v}",), (f"a@sha256:{n * 64}",))
+        for v, n in (("v1", "1"), ("v2", "2"))
+    )
+    mounted, never = replace(mounted, size=BIG), replace(never, size=BIG)
+    app = image("app:v1")
+    mounting = container("c", app, volumes=(volume(mounted.id),))
+    state = state_of(
+        [app, mounted, never],
+        [mounting],
+        in_force=policy(system_enabled=True),
+        version=CONTAINERD_2,
+    )
+    tagged = replace(never, tags=(*never.tags, "reg.example/pause:3.10"))
+    late = T0 + 40 * DAY
+    absorb(listed([app, mounted, tagged], [], [sandbox()], at=late), state)
+    assert kind_that_keeps(state, mounted, late + 40 * DAY) is Kind.SYSTEM
+    absorb(listed([app, mounted, never], [container("d", app)], at=late + DAY), state)
+    assert kind_that_keeps(state, mounted, late + 80 * DAY) is Kind.SYSTEM
+
+
+def test_of_system_images_that_ran_the_one_before_goes() -> None:
+    """Keeping what was used by name alone must not keep every version there ever was."""
+    versions = [
+        Image(f"sha256:{digest(v)}", (f"registry.k8s.io/kube-proxy:{v}",), (f"a@sha256:{n * 64}",))
+        for v, n in (("v1", "1"), ("v2", "2"), ("v3", "3"))
+    ]
+    first, second, third = (replace(one, size=BIG) for one in versions)
+    state = state_of(
+        [first, second, third], [container("a", first)], in_force=policy(system_enabled=True)
+    )
+    for day, ran in ((1, second), (2, third)):
+        one = replace(container(f"of {day}", ran), created_at=T0 + day * DAY)
+        absorb(listed([first, second, third], [one], at=T0 + day * DAY + 1), state)
+    late = T0 + 60 * DAY
+    absorb(listed([first, second, third], [container("d", image("x:v1"))], at=late), state)
+    kept = {one: kind_that_keeps(state, one, late + 40 * DAY) for one in (first, second, third)}
+    assert kept == {first: None, second: None, third: Kind.SYSTEM}
+
+
+def test_inodes_back_at_their_low_mark_are_short_no_more() -> None:
+    """Once short is not short for ever: at the low mark removal ends, and does not begin again
+    until the high one is reached."""
+    state = state_of([image("app:v1", BIG)], full=50)
+    told = []
+    for number, used in enumerate((84, 85, 84, 83, 84, 85)):
+        sample = usage(50, T0 + number).sample
+        disk = replace(sample.filesystems[0], total_inodes=100, used_inodes=used)
+        absorb(facts.UsageSampled(replace(sample, filesystems=(disk,))), state)
+        told.append(state.pressure is Pressure.RECLAIMING)
+    assert told == [False, True, True, False, False, True]
 
 
 def test_excluded_images_stay_by_any_of_their_names() -> None:

@@ -33,6 +33,12 @@ class ImageTold:
     def names(self) -> tuple[str, ...]:
         return self.tags + self.digests
 
+    def beside(self, other: ImageTold) -> ImageTold:
+        """What two entries of one image tell: all that either does."""
+        tags, digests = self.tags + other.tags, self.digests + other.digests
+        pinned, size = self.pinned or other.pinned, max(self.size, other.size)
+        return ImageTold(self.text, tags, digests, pinned, size)
+
 
 @dataclass
 class Look:
@@ -99,13 +105,14 @@ class Knowledge:
         self.pods = PodsKnown(self)
         self._order = 0
         self._set = self._set_on_disk = 0.0  # how far the clock was set, by whose time they tell
+        self.clock_set = 0.0  # and by now, by whose time the runtime tells
         self.begin(0.0, ledger=False)
         node.listeners.append(lambda *_: self.note_users())
 
     def begin(self, now: float, ledger: bool, clock_set: float = 0.0) -> None:
         """A new process of the daemon, with or without its ledger. Its clock may have been set
         since: an image is as old as it is all the same."""
-        self._set = clock_set
+        self._set = self.clock_set = clock_set
         self.pods.begin(ledger, clock_set - self._set_on_disk)
         self.ages = self.on_disk.moved(clock_set - self._set_on_disk) if ledger else Ages()
         if not ledger:
@@ -135,7 +142,7 @@ class Knowledge:
             if one.id not in self.users:
                 volumes = frozenset(volume.image.hex_id for volume in one.volumes)
                 self.users[one.id] = (one.image.hex_id, volumes)
-                self.clocks[one.id] = self._set
+                self.clocks[one.id] = self.clock_set
         for box in self._node.sandboxes.values():
             self.pauses.setdefault(box.id, (box.pause.hex_id, box.pause_name))
 
@@ -147,12 +154,13 @@ class Knowledge:
     # --- answers -------------------------------------------------------------------------------
 
     def images(self, answer: list[Any], asked_at: float, order: int, at: float) -> None:
-        told = {
-            one.id.removeprefix("sha256:"): ImageTold(
+        told: dict[str, ImageTold] = {}
+        for one in answer:
+            key = one.id.removeprefix("sha256:")
+            new = ImageTold(
                 one.id, tuple(one.repo_tags), tuple(one.repo_digests), one.pinned, one.size
             )
-            for one in answer
-        }
+            told[key] = told[key].beside(new) if key in told else new
         self._next = Look(asked_at, order, told, at)
 
     def containers(self, answer: list[Any], at: float) -> None:

@@ -15,6 +15,8 @@ from reconciler.embedded.habits import ALL
 from reconciler.embedded.node import Refused, Stored, layer
 
 from . import policies
+from .early import make_expendable
+from .marks import write_marks_otherwise
 from .pod_moves import (
     Dice,
     bind_for,
@@ -28,6 +30,8 @@ from .pod_moves import (
 )
 from .policies import Rule
 from .stream import rpc_error
+from .twice import list_twice
+from .wallclock import set_wall_clock
 from .wire import LISTS, Fault
 from .world import CAPACITY, MIB, World
 
@@ -117,7 +121,7 @@ def pull(world: World, dice: Dice) -> None:
     name = dice.pick(NAMES)
     if name not in world.node.registry:
         publish_as(world, name, dice)
-    image = world.node.pull(name, world.clock())
+    image = world.node.pull(name, world.wall())
     world.note(f"pulled {name}:", image.hex_id)
 
 
@@ -133,7 +137,7 @@ def move_tag(world: World, dice: Dice) -> None:
         name = dice.pick(asked)
         number = dice.number(4, 9)
         world.node.publish(name, [layer(f"{name} {number}", dice.pick(SIZES))])
-        image = world.node.pull(name, world.clock())
+        image = world.node.pull(name, world.wall())
         world.note(f"moved {name}:", image.hex_id)
 
 
@@ -142,7 +146,7 @@ def pull_by_digest(world: World, dice: Dice) -> None:
     if name not in world.node.registry:
         publish_as(world, name, dice)
     path = name.rpartition(":")[0]
-    image = world.node.pull(f"{path}@sha256:{world.node.registry[name].manifest}", world.clock())
+    image = world.node.pull(f"{path}@sha256:{world.node.registry[name].manifest}", world.wall())
     world.note(f"pulled {path} by digest:", image.hex_id)
 
 
@@ -192,7 +196,7 @@ def pin(world: World, dice: Dice) -> None:
 
 def run_pod(world: World, dice: Dice) -> None:
     """A pod with a container or two, all of them started or not."""
-    node, now = world.node, world.clock()
+    node, now = world.node, world.wall()
     if len(node.sandboxes) >= 4:
         remove_pod(world, dice)
     uid = str(dice.number(0, 10**9))
@@ -221,21 +225,21 @@ def _container(world: World, dice: Dice, pod: str) -> None:
     text = _text(world, image, dice)
     world.service.streams.next_is_odd = dice.number(0, 29) == 0
     try:
-        made = node.create(pod, text, world.clock(), volumes=volumes, labels=labels)
+        made = node.create(pod, text, world.wall(), volumes=volumes, labels=labels)
     except Refused as refused:
         world.note("not created:", refused)
         return
     odd = "its image is not told" if made.id in world.service.streams.odd else ""
     world.note(f"container {made.id[:8]} of {text} {volumes} {odd}:", made.image.hex_id)
     if dice.number(0, 3):
-        node.start(made.id, world.clock())
+        node.start(made.id, world.wall())
 
 
 def exit_container(world: World, dice: Dice) -> None:
     running = list(world.node.containers)
     if running:
         one = dice.pick(running)
-        world.node.exit(one, world.clock())
+        world.node.exit(one, world.wall())
         world.note("exited", one[:8])
 
 
@@ -243,7 +247,7 @@ def remove_container(world: World, dice: Dice) -> None:
     containers = list(world.node.containers)
     if containers:
         one = dice.pick(containers)
-        world.node.remove(one, world.clock(), tell=dice.number(0, 3) > 0)
+        world.node.remove(one, world.wall(), tell=dice.number(0, 3) > 0)
         world.note("removed container", one[:8])
 
 
@@ -251,7 +255,7 @@ def remove_pod(world: World, dice: Dice) -> None:
     pods = list(world.node.sandboxes)
     if pods:
         one = dice.pick(pods)
-        world.node.remove_pod(one, world.clock())
+        world.node.remove_pod(one, world.wall())
         world.note("removed pod", one[:8])
 
 
@@ -300,7 +304,7 @@ def _rules(world: World, dice: Dice) -> tuple[Rule, ...]:
 def a_rule(world: World, dice: Dice) -> Rule:
     name = dice.pick(NAMES)
     path = name.rpartition(":")[0]
-    today = dt.datetime.fromtimestamp(world.clock(), dt.UTC).date()
+    today = dt.datetime.fromtimestamp(world.dates(), dt.UTC).date()
     image = _image(world, dice)
     choices = [
         policies.exact(name),
@@ -343,8 +347,7 @@ def restart(world: World, dice: Dice) -> None:
         world.stop(kill=dice.number(0, 1) > 0)
     world.advance(dice.pick((0.0, 1.0, 1.0, 60.0)))
     if dice.number(0, 5) == 0:
-        world.shift += dice.pick((-86400.0, -60.0, 60.0, 86400.0))
-        world.note("the wall clock was set; in all, by seconds:", world.shift)
+        world.set_clock(world.shift + dice.pick((-86400.0, -60.0, 60.0, 86400.0)))
     world.start(ledger=dice.number(0, 4) > 0)
 
 
@@ -357,7 +360,7 @@ def runtime_restart(world: World, dice: Dice) -> None:
     habits = dice.pick(same_ids) if dice.number(0, 1) else node.habits
     if not habits.image_volumes:
         for one in [c for c in node.containers.values() if c.volumes]:
-            node.remove(one.id, world.clock(), tell=False)
+            node.remove(one.id, world.wall(), tell=False)
     if node.habits.crio and dice.number(0, 3) == 0:
         node.containers.clear()
         node.sandboxes.clear()
@@ -417,8 +420,10 @@ def ambush(world: World, dice: Dice) -> None:
         if kind == 0:
             world.book.change(in_place=True, rules=(policies.by_id(image.hex_id),))
         elif kind == 1:
-            today = dt.datetime.fromtimestamp(world.clock(), dt.UTC).date()
-            world.book.change(rules=(policies.by_id(image.hex_id, until=today),))
+            today = dt.datetime.fromtimestamp(world.dates(), dt.UTC).date()
+            ended = policies.by_id(image.hex_id, until=today - dt.timedelta(days=1))
+            lasting = policies.by_id(image.hex_id, until=today)
+            world.book.change(rules=(ended, lasting)[dice.number(0, 1) :])
         elif kind == 2:
             world.book.change(minimum_size=1 << 30)
         elif kind == 3:
@@ -433,7 +438,7 @@ def ambush(world: World, dice: Dice) -> None:
 
 def _use(world: World, image: Stored) -> None:
     """A container of that very image, in a pod that is there or a new one."""
-    node, now = world.node, world.clock()
+    node, now = world.node, world.wall()
     pod = next(iter(node.sandboxes.values()), None) or node.run_pod("ambush", now)
     made = node.create(pod.id, node.habits.id_text(image.hex_id), now, labels=dict(pod.labels))
     node.start(made.id, now)
@@ -476,6 +481,7 @@ SURPRISING: tuple[Move, ...] = (
     exit_container,
     fill,
     publish,
+    set_wall_clock,
 )
 
 
@@ -547,6 +553,10 @@ MOVES: dict[Move, int] = {
     pin: 1,
     fill: 4,
     edit: 4,
+    write_marks_otherwise: 1,
+    make_expendable: 2,
+    list_twice: 1,
+    set_wall_clock: 1,
     spoil: 1,
     mend: 3,
     restart: 1,

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
 
+from reconciler import app
 from reconciler.cri import client, translate
 from reconciler.cri._pb import runtime_pb2 as pb
 from reconciler.domain import decision, hold, protection, starting, watermark
 from reconciler.domain.awaited import Awaited
+from reconciler.domain.exclusion import Exclusions
 from reconciler.domain.facts import PolicyLoaded
 from reconciler.domain.graph import ImageGraph
-from reconciler.domain.inventory import ContainerState, Template, image_key
+from reconciler.domain.importance import Wishes
+from reconciler.domain.inventory import ContainerState, Image, Listing, Template, image_key
 from reconciler.domain.memory import Memory
-from reconciler.domain.policy import Exclusion, Mode, Policy
+from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Policy
 from reconciler.domain.protection import Kind
 from reconciler.domain.scene import Scene
 from reconciler.domain.starting import Starts
@@ -27,9 +30,11 @@ from reconciler.domain.state import State
 from reconciler.domain.templates import Templates
 from reconciler.engine import reclaim, reconcile
 from reconciler.engine.reconcile import Reconciler
+from reconciler.policy import values
 from reconciler.sources.policy_file import PolicySource
 
 Patch = pytest.MonkeyPatch
+expendable_rule = Wishes.expendable_rule
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,19 @@ def _rules_end_a_day_early(patch: Patch) -> None:
     patch.setattr(Exclusion, "in_force", lambda self, now: in_force(self, now + 86400))
 
 
+def _the_first_rule_is_asked_alone(patch: Patch) -> None:
+    """An ended exclusion that comes first hides those behind it."""
+
+    def protecting(self: Exclusions, image: Image, now: float) -> Any:
+        return next((pair for pair in self.matching(image)[:1] if pair[0].in_force(now)), None)
+
+    patch.setattr(Exclusions, "protecting", protecting)
+
+
+def _the_last_entry_of_an_id_counts(patch: Patch) -> None:
+    patch.setattr(translate, "united", lambda images: images)
+
+
 # --- S5 -------------------------------------------------------------------------------------------
 
 
@@ -115,6 +133,33 @@ def _new_images_are_a_day_old(patch: Patch) -> None:
 
 def _uses_are_not_remembered(patch: Patch) -> None:
     patch.setattr(Memory, "touch", lambda self, key, at: None)
+
+
+def _wall_of(clock: Any) -> Callable[[], float]:
+    """The wall clock of the world whose steady one that is."""
+    wall: Callable[[], float] = clock.__self__.wall
+    return wall
+
+
+def _ages_begin_by_the_wall_clock(patch: Patch) -> None:
+    """A listing stamped by the clock that somebody may set."""
+    list_all = client.CriClient.list_all
+
+    async def stamped(self: client.CriClient) -> Listing:
+        listing = await list_all(self)
+        return replace(listing, ended_at=_wall_of(self.clock)())
+
+    patch.setattr(client.CriClient, "list_all", stamped)
+
+
+def _the_daemon_has_the_wall_clock_alone(patch: Patch) -> None:
+    assemble = app.assemble
+
+    def stepping(settings: Any, runtime: Any, clock: Any, *rest: Any, **more: Any) -> Any:
+        runtime.clock = _wall_of(clock)
+        return assemble(settings, runtime, runtime.clock, *rest, **more)
+
+    patch.setattr(app, "assemble", stepping)
 
 
 # --- S6 -------------------------------------------------------------------------------------------
@@ -162,6 +207,40 @@ def _once_too_full_always_too_full(patch: Patch) -> None:
 
 def _everything_is_due(patch: Patch) -> None:
     patch.setattr(decision, "_due", lambda image, record, scene: decision.Cause.UNUSED_AGE)
+
+
+def _units_are_decimal(patch: Patch) -> None:
+    for number, unit in enumerate(("Ki", "Mi", "Gi", "Ti"), 1):
+        patch.setitem(values._FACTORS, unit, 1000**number)
+
+
+def _marks_are_bytes_that_are_free(patch: Patch) -> None:
+    of = Mark.of
+
+    def free(self: Mark, capacity: int) -> int:
+        return of(self, capacity) if self.bytes is None else capacity - self.bytes
+
+    patch.setattr(Mark, "of", free)
+
+
+def _expendable(choose: Callable[[Wishes, Image], Expendable | None]) -> Callable[[Patch], None]:
+    return lambda patch: patch.setattr(Wishes, "expendable_rule", choose)
+
+
+def _at_once(wishes: Wishes, image: Image) -> Expendable | None:
+    rule = expendable_rule(wishes, image)
+    return replace(rule, unused_for=0.0) if rule else None
+
+
+def _the_shortest_wait(wishes: Wishes, image: Image) -> Expendable | None:
+    rules = [rule for rule, _ in wishes._expendable.matching(image)]
+    known = expendable_rule(wishes, image)
+    return min(rules, key=lambda rule: rule.unused_for) if known else None
+
+
+def _whatever_its_tier(wishes: Wishes, image: Image) -> Expendable | None:
+    rules = [rule for rule, _ in wishes._expendable.matching(image)]
+    return max(rules, key=lambda rule: rule.unused_for, default=None)
 
 
 # --- S8 -------------------------------------------------------------------------------------------
@@ -305,9 +384,21 @@ MUTANTS = (
         "policy not looked at again", ("S3", "S4", "S5", "S6", "S7"), _policy_is_not_looked_at_again
     ),
     Mutant("rules end a day early", ("S4",), _rules_end_a_day_early),
+    Mutant("the first rule is asked alone", ("S4",), _the_first_rule_is_asked_alone),
+    Mutant(
+        "the last entry of an id counts",
+        ("S1", "S2", "S3", "S4", "S10"),
+        _the_last_entry_of_an_id_counts,
+    ),
     Mutant("what can not be pulled goes", ("S4",), _without(Kind.UNPULLABLE)),
     Mutant("young images go", ("S5",), _without(Kind.YOUNG)),
     Mutant("new images are a day old", ("S3", "S5", "S7"), _new_images_are_a_day_old),
+    Mutant("ages begin by the wall clock", ("S3", "S5", "S7"), _ages_begin_by_the_wall_clock),
+    Mutant(
+        "the daemon has the wall clock alone",
+        ("S3", "S4", "S5", "S6", "S7", "S9", "S10"),
+        _the_daemon_has_the_wall_clock_alone,
+    ),
     Mutant("uses are not remembered", ("S5",), _uses_are_not_remembered),
     Mutant("a bad policy means defaults", ("S4", "S5", "S6", "S7"), _bad_policy_means_defaults),
     Mutant("odd containers hold nothing", ("S6",), _odd_containers_hold_nothing),
@@ -315,6 +406,11 @@ MUTANTS = (
     Mutant("observe is enforce", ("S7",), _observe_is_enforce),
     Mutant("once too full, always too full", ("S7",), _once_too_full_always_too_full),
     Mutant("everything is due", ("S7",), _everything_is_due),
+    Mutant("units of bytes are decimal", ("S7",), _units_are_decimal),
+    Mutant("marks are bytes that are free", ("S7",), _marks_are_bytes_that_are_free),
+    Mutant("what is expendable goes at once", ("S7",), _expendable(_at_once)),
+    Mutant("the rule that waits least wins", ("S7",), _expendable(_the_shortest_wait)),
+    Mutant("tier high is expendable", ("S7",), _expendable(_whatever_its_tier)),
     Mutant("short ids are sent", ("S8",), _short_ids_are_sent),
     Mutant("normalised ids are sent", ("S8",), _normalised_ids_are_sent),
     Mutant("removals are not waited for", ("S6", "S8"), _removals_are_not_waited_for),

@@ -74,6 +74,7 @@ class Oracle:
         self.violations: list[Violation] = []
         self.unknowable: Counter[str] = Counter()
         self.removals = 0
+        self.dates = clock  # the clock that the dates of exclusions are by
         self.saved_at: float | None = None  # when the last save that worked began
         self.paused = False  # by the operator
         self._in_flight = 0
@@ -98,18 +99,17 @@ class Oracle:
     def wanted(self, policy: Version | None) -> None:
         """The operator wants space back, down to the low mark."""
         if policy is not None and self._used is not None:
-            self._crossed = self._crossed or self._used > self._low(policy)
-
-    def _low(self, policy: Version) -> int:
-        return int(self.node.capacity * policy.low / 100)
+            low, _ = policy.marks(self.node.capacity)
+            self._crossed = self._crossed or self._used > low
 
     def weigh(self, policy: Version | None) -> None:
         """Where the last measurement lies between a policy's marks."""
         if policy is None or self._used is None:
             return
-        if self._used >= int(self.node.capacity * policy.high / 100):
+        low, high = policy.marks(self.node.capacity)
+        if self._used >= high:
             self._crossed = True
-        if self._used <= self._low(policy):
+        if self._used <= low:
             self._crossed = False
 
     def policy(self) -> Version | None:
@@ -182,7 +182,7 @@ class Oracle:
     def _judge(self, key: str, told: ImageTold, look: Look, policy: Version, now: float) -> None:
         self._judge_use(key, told, look)
         self._judge_pods(key, told, now)
-        self._judge_names(key, told, policy, now)
+        self._judge_names(key, told, policy)
         if policy.system:
             self._judge_system(key, told, look, policy, now)
         self._judge_ages(key, policy, now)
@@ -190,7 +190,7 @@ class Oracle:
             self._blame("S7", "the operator's pause is not over")
         if not policy.enforce:
             self._blame("S7", "the mode is observe")
-        self._judge_need(key, policy, now)
+        self._judge_need(key, told, policy, now)
 
     def _judge_use(self, key: str, told: ImageTold, look: Look) -> None:
         """S1: by containers, their volumes, the names they asked for, sandboxes, late events."""
@@ -232,7 +232,7 @@ class Oracle:
         elif uses and any(_path(asked) == _path(name) for name in told.names):
             self._blame("S6", f"container {one[:8]} of unknown image asked for {asked}")
 
-    def _judge_names(self, key: str, told: ImageTold, policy: Version, now: float) -> None:
+    def _judge_names(self, key: str, told: ImageTold, policy: Version) -> None:
         if told.pinned:
             self._blame("S2", "the listing said that it is pinned")
         if any(_path(name).rpartition("/")[2] == "pause" for name in told.names):
@@ -243,7 +243,7 @@ class Oracle:
         if told.size < policy.minimum_size:
             self._blame("S3", f"{told.size} bytes are under the minimum size")
         for rule in policy.rules:
-            if rule.protects(key, told.names, now):
+            if rule.protects(key, told.names, self.dates()):
                 self._blame("S4", f"{rule.text} protects {told.names}")
         if policy.protect_unpullable and told.tags and not told.digests:
             self._blame("S4", "it has no digest, so that it can not be pulled again")
@@ -285,11 +285,13 @@ class Oracle:
         if keep and gap <= keep - EPSILON and now - back < keep - EPSILON:
             self._blame("S9", f"came back {gap:.1f} s after its removal, {now - back:.1f} s ago")
 
-    def _judge_need(self, key: str, policy: Version, now: float) -> None:
-        """S7: above the mark and not yet back at the low one, or unused for too long."""
+    def _judge_need(self, key: str, told: ImageTold, policy: Version, now: float) -> None:
+        """S7: above the mark and not yet back at the low one, unused for too long, expendable."""
         self.weigh(policy)
         unused = self.knows.ages.unused_for(key, now)
         if policy.maximum_unused_age and unused >= policy.maximum_unused_age - EPSILON:
+            return
+        if policy.goes_early(key, told.names, unused + EPSILON):
             return
         if not self._crossed:
             self._blame("S7", f"{self._used} bytes in use are not too many, unused {unused:.3f} s")

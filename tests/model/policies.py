@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .marks import SHARE, meant, written
+
 Matches = Callable[[str, tuple[str, ...]], bool]  # an image's hex id and its listed names
 
 
@@ -61,8 +63,17 @@ def by_id(hex_id: str, until: dt.date | None = None) -> Rule:
 
 
 @dataclass(frozen=True)
+class Early:
+    """One `expendable` rule: whom it matches goes once it was unused for so many seconds."""
+
+    rule: Rule
+    unused_for: int
+
+
+@dataclass(frozen=True)
 class Version:
-    """One policy, whole. Durations are seconds, marks percent."""
+    """One policy, whole. Durations are seconds, marks percent; they are written as bytes of the
+    model's disk where the unit is another."""
 
     enforce: bool = True
     high: int = 80
@@ -75,6 +86,21 @@ class Version:
     system: bool = True
     keep_for: int = 3600
     rules: tuple[Rule, ...] = ()
+    unit: str = SHARE
+    early: tuple[Early, ...] = ()
+    precious: tuple[Rule, ...] = ()  # of tier high
+
+    def marks(self, capacity: int) -> tuple[int, int]:
+        """The low mark and the high one, in bytes."""
+        return meant(self.low, self.unit, capacity), meant(self.high, self.unit, capacity)
+
+    def goes_early(self, hex_id: str, names: tuple[str, ...], unused: float) -> bool:
+        """Whether an image goes though there is room: not while one rule that matches it waits,
+        nor where it is of tier high."""
+        waits = [one.unused_for for one in self.early if one.rule.matches(hex_id, names)]
+        if not waits or any(rule.matches(hex_id, names) for rule in self.precious):
+            return False
+        return unused >= max(waits)
 
     def text(self) -> str:
         """The file. The kind comes last, so that no beginning of the file is a valid policy."""
@@ -82,10 +108,18 @@ class Version:
             f'  - images: ["{rule.text}"]\n' + (f"    until: {rule.until}\n" if rule.until else "")
             for rule in self.rules
         )
+        early = "".join(
+            f'  - images: ["{one.rule.text}"]\n    unusedFor: {one.unused_for}s\n'
+            for one in self.early
+        )
+        precious = "".join(
+            f'  - images: ["{rule.text}"]\n    tier: high\n' for rule in self.precious
+        )
         return (
             "apiVersion: reconciler/v1\n"
             f"mode: {'enforce' if self.enforce else 'observe'}\n"
-            f"watermarks: {{high: {self.high}%, low: {self.low}%}}\n"
+            f"watermarks: {{high: {written(self.high, self.unit)}, "
+            f"low: {written(self.low, self.unit)}}}\n"
             f"minimumAge: {self.minimum_age}s\n"
             f"maximumUnusedAge: {self.maximum_unused_age}s\n"
             f"minimumSize: {self.minimum_size}\n"
@@ -93,6 +127,8 @@ class Version:
             f"protectUnpullable: {str(self.protect_unpullable).lower()}\n"
             f"system: {{enabled: {str(self.system).lower()}, keepFor: {self.keep_for}s}}\n"
             + (f"exclusions:\n{rules}" if rules else "")
+            + (f"expendable:\n{early}" if early else "")
+            + (f"importance:\n{precious}" if precious else "")
             + "kind: ImagePolicy\n"
         )
 

@@ -101,7 +101,7 @@ def settle(seed: int, habits: Habits, folder: Path, churn: bool = False) -> None
         for number in range(6):
             name = f"registry.example.com/new/{number}:v1"
             world.node.publish(name, [layer(name, 100 * MIB)])
-            world.node.pull(name, world.clock())
+            world.node.pull(name, world.wall())
         world.book.write(Version(minimum_age=3, high=62, low=61, come_back_for=0))
         world.nudge()
         full = CAPACITY * 625 // 1000
@@ -112,8 +112,8 @@ def settle(seed: int, habits: Habits, folder: Path, churn: bool = False) -> None
             pods_go_on(world, dice)
             for box in list(world.node.sandboxes.values())[:-3]:
                 if box.uid not in world.kubelet.pods:
-                    world.node.remove_pod(box.id, world.clock())
-            world.node.run_pod(f"new-{dice.number(0, 10**9)}", world.clock())
+                    world.node.remove_pod(box.id, world.wall())
+            world.node.run_pod(f"new-{dice.number(0, 10**9)}", world.wall())
             world.node.base += full - world.node.used()
             world.advance(2.0)
         if not churn:

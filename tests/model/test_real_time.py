@@ -165,6 +165,8 @@ async def _lively(node: Node, book: Book, oracle: Blinking) -> None:
             node=node,
             book=book,
             clock=time.time,
+            wall=time.time,
+            dates=time.time,
             nudge=lambda: None,
             note=oracle.history.note,
             service=SimpleNamespace(streams=streams),

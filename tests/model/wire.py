@@ -25,6 +25,7 @@ from reconciler.embedded.wire import methods
 
 from .oracle import Oracle
 from .stream import Streams, blank, rpc_error
+from .twice import in_two_entries
 
 LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 BATCH = 3  # items of one message of a streamed list: small, so that there are several
@@ -55,8 +56,9 @@ class Fault:
 
 
 class Service:
-    """The runtime. `during` are surprises: things that happen while a call of that name is under
-    way, "before" it is answered or "after"."""
+    """The runtime; its own clock is the `wall`, the other one is the daemon's. `during` are
+    surprises: things that happen while a call of that name is under way, "before" it is answered
+    or "after"."""
 
     def __init__(
         self,
@@ -64,12 +66,14 @@ class Service:
         oracle: Oracle,
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
+        wall: Callable[[], float],
     ) -> None:
         self.node, self.oracle, self.clock, self.loop = node, oracle, clock, loop
-        self.calls = Calls(node, clock)
-        self.streams = Streams(node, clock, loop)
+        self.calls = Calls(node, wall)
+        self.streams = Streams(node, wall, loop)
         self.faults: defaultdict[str, list[Fault]] = defaultdict(list)
         self.during: defaultdict[tuple[str, str], list[Callable[[], None]]] = defaultdict(list)
+        self.twice: dict[str, bool] = {}  # images that are listed in two entries (twice.py)
         self.down = False  # not there: no socket, or nobody behind it
         self._stale: dict[str, Any] = {}  # list -> an earlier answer
 
@@ -103,6 +107,8 @@ class Service:
             for one in told.containers:
                 if one.id in self.streams.odd:
                     blank(one)
+        elif name == "ListImages" and self.twice:
+            in_two_entries(told.images, self.twice)
         if lie == "empty":
             told = type(told)()
         elif lie == "partial" and len(getattr(told, field)) > 1:

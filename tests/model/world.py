@@ -32,7 +32,9 @@ from reconciler.policy.files import Text
 from reconciler.settings import Settings
 from reconciler.sources.policy_file import PolicySource, Signature
 
+from . import wallclock
 from .clockwork import Livelock, VirtualLoop
+from .marks import CAPACITY as CAPACITY
 from .oracle import Oracle
 from .pods import Kubelet
 from .policies import Book
@@ -42,7 +44,6 @@ from .wire import Channel, Service
 
 T0 = 1_800_000_000.0  # the wall clock when every story begins
 MIB = 1 << 20
-CAPACITY = 10 << 30
 Save = Callable[[State], Awaitable[None]]
 CIRCUIT = "unix:///in-process"
 
@@ -103,10 +104,11 @@ class World:
         self.node = Node(habits, CAPACITY, mountpoint="/images")
         self.node.publish(self.node.pause_name, [layer("pause", 40 * MIB)])
         self.book = Book(folder / "policy.yaml")
-        self.kubelet = Kubelet(self.node, self.clock)
+        self.kubelet = Kubelet(self.node, self.wall)
         self.source = Source(source, self.kubelet, self.clock, self.loop) if source else None
         self.oracle = Oracle(self.node, self.book, self.clock, self.kubelet.needed)
-        self.service = Service(self.node, self.oracle, self.clock, self.loop)
+        self.oracle.dates = self.dates
+        self.service = Service(self.node, self.oracle, self.clock, self.loop, self.wall)
         self.ledger_broken = False
         self.slow_saves: list[float] = []  # seconds that the next ones take
         self.channel: Channel | None = None
@@ -128,6 +130,16 @@ class World:
 
     def wall(self) -> float:
         return T0 + self.loop.time() + self.shift
+
+    def dates(self) -> float:
+        """What dates are by."""
+        return self.wall() if wallclock.DATES_FOLLOW_THE_WALL else self.clock()
+
+    def set_clock(self, shift: float) -> None:
+        """The wall clock is set, so many seconds ahead of what it was at the beginning."""
+        self.shift = shift
+        self.oracle.knows.clock_set = shift
+        self.note("the wall clock was set; in all, by seconds:", shift)
 
     def clock(self) -> float:
         """What the daemon's clock says."""
@@ -321,6 +333,7 @@ class World:
         service.streams.fates.clear()
         service.streams.go_on()
         service.streams.odd.clear()
+        service.twice.clear()
         self.slow_saves.clear()
         self.recover()
         if self.source is not None:

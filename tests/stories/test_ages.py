@@ -69,6 +69,18 @@ async def test_a_wall_clock_set_back_by_a_day_does_not_age_new_images(
     assert (listing.began_at, listing.ended_at) == (steady, steady)
 
 
+async def test_a_client_that_is_given_no_clock_does_not_take_the_wall_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever forgets to hand a clock on must not bring back the one that steps."""
+    async with CriClient("/none.sock", "/none.sock") as client:
+        before, hour = client.clock(), time.monotonic() + 3600.0
+        with monkeypatch.context() as an_hour_later:  # by the clock that nobody sets
+            an_hour_later.setattr(time, "monotonic", lambda: hour)
+            after = client.clock()
+    assert after - before == pytest.approx(3600.0, abs=60.0)
+
+
 def event(kind: EventKind, of: Container, payload: tuple[Container, ...], at: float) -> Fact:
     told = ContainerEvent(of.id, kind, at, sandbox("box"), payload)
     return ContainerChanged(told, received_at=at)

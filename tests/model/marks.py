@@ -1,0 +1,47 @@
+"""Marks in bytes, in all units that an operator may write, and what each means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .pod_moves import Dice
+    from .world import World
+
+CAPACITY = 10 << 30  # bytes of the model's disk
+SHARE = "%"
+UNITS = {
+    "": 1,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+}
+
+
+def written(percent: int, unit: str) -> str:
+    """A mark as the operator writes it: a share, or about as many bytes of the model's disk."""
+    if unit == SHARE:
+        return f"{percent}%"
+    return f"{CAPACITY * percent / 100 / UNITS[unit]:.{6 if unit else 0}f}{unit}"
+
+
+def meant(percent: int, unit: str, capacity: int) -> int:
+    """The bytes in use that it means on a disk."""
+    if unit == SHARE:
+        return int(capacity * percent / 100)
+    number = written(percent, unit).removesuffix(unit)
+    return int(float(number) * UNITS[unit])
+
+
+def write_marks_otherwise(world: World, dice: Dice) -> None:
+    """The same marks as bytes in another unit, or as shares again."""
+    unit = dice.pick((SHARE, *UNITS))
+    world.book.change(in_place=dice.number(0, 1) > 0, unit=unit)
+    world.note("marks in:", unit or "bytes")
+    if dice.number(0, 2):
+        world.nudge()
