@@ -163,23 +163,20 @@ class Api:
 
     async def _reclaim(self, request: Request) -> Response:
         policy = self._view.state.policy
-        if policy is not None and policy.mode is Mode.OBSERVE and await self._may(request):
+        refusal = await self._refusal(request)
+        if refusal is None and policy is not None and policy.mode is Mode.OBSERVE:
             sentence = "the policy's mode is observe: set mode: enforce, or run `reconciler prune`"
             return trouble(409, sentence)
-        return await self._ask(ReclaimAsked)(request)
+        return refusal or await self._ask(ReclaimAsked)(request)
 
     async def _refusal(self, request: Request) -> Response | None:
-        if self._token.file is None:
-            sentence = "this daemon takes no commands: it was started without --token-file"
-            return trouble(403, sentence)
-        if not await self._may(request):
-            return trouble(401, "expected Authorization: Bearer and the token of --token-file")
-        return None
-
-    async def _may(self, request: Request) -> bool:
-        """Whether the request brings the token in a way that no strange page can make a browser
-        do: a password that the browser remembers does not count here."""
-        return await self._token.in_header(request.headers.get("authorization", ""), basic=False)
+        """The answer to who does not bring the token in a way that no strange page can make a
+        browser do: a password that the browser remembers does not count here."""
+        brought = request.headers.get("authorization", "")
+        refusal = await self._token.refusal(brought, basic=False)
+        if refusal is None:
+            return None
+        return trouble(403 if self._token.file is None else 401, refusal)
 
 
 def read(answer: Answer) -> Answer:

@@ -75,10 +75,11 @@ class Guard:
                 "port-forward`, or start the daemon with --api token\n"
             )
             return PlainTextResponse(text, 403)
-        if await self._token.in_header(headers.get("authorization", "")):
+        refusal = await self._token.refusal(headers.get("authorization", ""))
+        if refusal is None:
             return None
-        text = "expected the token of --token-file, as Bearer token or as a password\n"
-        return PlainTextResponse(text, 401, {"WWW-Authenticate": 'Basic realm="reconciler"'})
+        asked = {"WWW-Authenticate": 'Basic realm="reconciler"'}
+        return PlainTextResponse(f"{refusal}\n", 401, asked)
 
 
 def came_by_loopback(scope: Scope) -> bool:

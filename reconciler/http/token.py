@@ -16,25 +16,29 @@ class Token:
     def __init__(self, file: Path | None) -> None:
         self.file = file
 
-    async def in_header(self, authorization: str, basic: bool = True) -> bool:
-        """Whether an Authorization header brings it: as Bearer token or, if `basic`, as the
-        password of any user, which is how a browser asks a person for it."""
-        scheme, _, brought = authorization.strip().partition(" ")
-        brought = brought.strip()
-        if scheme.lower() == "basic" and basic:
-            brought = _password(brought)
-        elif scheme.lower() != "bearer":
-            return False
-        token = await self._read()
-        return bool(token) and hmac.compare_digest(brought.encode(), token.encode())
-
-    async def _read(self) -> str:
+    async def refusal(self, authorization: str, basic: bool = True) -> str | None:
+        """What to answer unless an Authorization header brings it: as Bearer token or, if `basic`,
+        as the password of any user, which is how a browser asks a person for it."""
         if self.file is None:
-            return ""
+            return "this daemon takes no commands: it was started without --token-file"
         try:
-            return (await anyio.Path(self.file).read_text()).strip()
-        except (OSError, UnicodeDecodeError):
-            return ""
+            token = (await anyio.Path(self.file).read_text()).strip()
+        except OSError as error:
+            return f"the daemon can not read its --token-file: {error.strerror}"
+        except UnicodeDecodeError:
+            return "the daemon's --token-file is no text"
+        brought = _brought(authorization, basic)
+        if token and hmac.compare_digest(brought.encode(), token.encode()):
+            return None
+        also = " or, as a password," if basic else ""
+        return f"expected Authorization: Bearer{also} and the token of --token-file"
+
+
+def _brought(authorization: str, basic: bool) -> str:
+    scheme, _, brought = authorization.strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return brought.strip()
+    return _password(brought.strip()) if basic and scheme.lower() == "basic" else ""
 
 
 def _password(text: str) -> str:

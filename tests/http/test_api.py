@@ -266,6 +266,16 @@ async def test_a_wrong_token_commands_nothing(tmp_path: Path, brought: str) -> N
         assert tried.told == []
 
 
+async def test_a_token_that_the_daemon_can_not_read_is_told_as_that(tmp_path: Path) -> None:
+    """The operator who brings the right token is not told that it is the wrong one."""
+    seen = Face(tmp_path, state(), "s3cret")
+    assert seen.token_file is not None
+    seen.token_file.unlink()
+    answered = await ask(seen.app, "/api/v1/pause", "POST", {"Authorization": "Bearer s3cret"})
+    assert answered.code == 401
+    assert "No such file" in answered.json["error"]
+
+
 async def test_the_token_commands_and_may_be_rotated(tmp_path: Path) -> None:
     """Pause, resume and space now reach the loop as facts; a new token counts at once."""
     seen = Face(tmp_path, state(), "first")
