@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+CORES  ?= 2
 
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' $(MAKEFILE_LIST))
 help:            ## this list
@@ -25,10 +26,10 @@ check: $(STAMP)  ## types and style
 	$(BIN)/mypy
 
 unit: $(STAMP)   ## all tests that need no runtime
-	$(BIN)/python -m pytest -q -m "not real"
+	$(BIN)/python -m pytest -q -m "not real" -n $(CORES) --dist worksteal
 
 real: $(STAMP)   ## the tests on real containerds (root on Debian; else skipped with one line)
-	$(BIN)/python -m pytest -q -rfE -m real
+	$(BIN)/python -m pytest -q -rfE -m real -n 4 --dist loadgroup
 
 chaos: $(STAMP)  ## MINUTES=10 on each of MAJORS=1.6,1.7,2.x: pods, moving tags, kill -9 (root on Debian); SEED=n
 	$(BIN)/python -m tests.real.chaos $(if $(MINUTES),--minutes $(MINUTES)) \

@@ -8,10 +8,14 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from tests.real.debs import what_is_missing
+
 # How long an example takes is a matter of the machine's other work, and no failure of ours:
 # benchmarks time things. Every test has a timeout all the same.
 settings.register_profile("reconciler", deadline=None)
 settings.load_profile("reconciler")
+
+ON_CONTAINERD = ("on", "containerd")  # what the report of a story tells, from whichever process
 
 
 @pytest.fixture(autouse=True)
@@ -19,3 +23,18 @@ def own_log() -> Iterator[None]:
     """What one test did to the log's configuration ends with it."""
     yield
     structlog.reset_defaults()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line that `.ci/run` looks for: how many stories ran on a real containerd, or why none."""
+    stories = [
+        report
+        for outcome in ("passed", "failed", "skipped")
+        for report in terminalreporter.getreports(outcome)
+        if ON_CONTAINERD in report.user_properties
+    ]
+    if stories:
+        ran = {report.nodeid for report in stories if report.when == "call"}
+        missing = what_is_missing()
+        why = f"; {missing}" if missing else ""
+        terminalreporter.write_line(f"real containerd tests: {len(ran)} ran{why}")

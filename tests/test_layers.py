@@ -11,6 +11,7 @@ domain, aiokit         domain: the standard library only
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -94,15 +95,23 @@ NOT_FOR_THE_DAEMON = (
 )
 
 
-def sources() -> Iterator[tuple[str, Path]]:
+@functools.cache
+def sources() -> tuple[tuple[str, Path], ...]:
     """Every module with its dotted name below the package; generated code left out."""
-    for path in sorted(ROOT.rglob("*.py")):
-        if "_pb" not in path.parts:
-            yield ".".join(path.relative_to(ROOT).with_suffix("").parts), path
+    return tuple(
+        (".".join(path.relative_to(ROOT).with_suffix("").parts), path)
+        for path in sorted(ROOT.rglob("*.py"))
+        if "_pb" not in path.parts
+    )
 
 
-def imported(name: str, path: Path) -> Iterator[tuple[int, str]]:
+@functools.cache
+def imported(name: str, path: Path) -> tuple[tuple[int, str], ...]:
     """What a module imports anywhere in it, with the line; our own start with `reconciler.`."""
+    return tuple(_imported(name, path))
+
+
+def _imported(name: str, path: Path) -> Iterator[tuple[int, str]]:
     package = ["reconciler", *name.split(".")][:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

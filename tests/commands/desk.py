@@ -60,7 +60,7 @@ class Desk:
         flags += ["--state-dir", str(self.folder / "state")]
         typed = [*arguments, *(flags if node else ())]
         self._capsys.readouterr()
-        code = await anyio.to_thread.run_sync(_exit_code, typed)
+        code = await anyio.to_thread.run_sync(exit_code, typed)
         out, err = self._capsys.readouterr()
         assert "Traceback" not in err
         return Done(code, out, err)
@@ -84,7 +84,8 @@ class Desk:
         return sorted(t.removeprefix("reg.example/") for t in tags if "pause" not in t)
 
 
-def _exit_code(arguments: list[str]) -> int:
+def exit_code(arguments: list[str]) -> int:
+    """What a command as typed ends with."""
     try:
         return cli.main(arguments)
     except SystemExit as end:  # argparse's way to end

@@ -6,22 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from .clockwork import virtual
 from .mutants import MUTANTS, Mutant
-from .soak import Tally, episode
-from .world import Broken
-
-WORLDS = 100  # of 300 steps each, at most
-
-
-def survived(seed: int, folder: Path) -> str | None:
-    """The violations of one world, None if there were none."""
-    folder.mkdir()
-    try:
-        episode(seed, folder, Tally())
-    except Broken as broken:
-        return str(broken).partition("\n\n")[0]
-    return None
+from .witnesses import WORLDS, seen
 
 
 @pytest.mark.timeout(300)
@@ -31,11 +17,8 @@ def test_the_oracle_sees_a_seeded_bug(
 ) -> None:
     """An oracle that no bug can wake proves nothing."""
     mutant.plant(monkeypatch)
-    with virtual():
-        for seed in range(WORLDS):
-            found = survived(seed, tmp_path / str(seed))
-            if found is not None:
-                print(f"world {seed}: {found}")
-                assert found.split(maxsplit=1)[0] in mutant.breaks, found
-                return
-    pytest.fail(f"{mutant.name}: nothing was seen in {WORLDS} worlds")
+    sight = seen(mutant, tmp_path)
+    assert sight is not None, f"{mutant.name}: nothing was seen in {WORLDS} worlds"
+    world, how = sight
+    print(f"world {world}: {how}")
+    assert how.split(maxsplit=1)[0] in mutant.breaks, how

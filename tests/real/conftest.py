@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ON_CONTAINERD
+
 from .containerd import SUITES, Containerd
 from .daemon import Daemon
 from .debs import install_tools, what_is_missing
 from .images import Registry
 
 MISSING = what_is_missing()
-ON_CONTAINERD: set[str] = set()  # the ids of the selected tests that need one
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here is real; where it can not be had, all of it is skipped for one reason."""
+    """Everything here is real; where it can not be had, all of it is skipped for one reason. The
+    stories of one containerd are told by one process, one after another."""
     here = Path(__file__).parent
     for item in items:
         if here not in item.path.parents:
@@ -26,22 +29,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.timeout(240))
         if MISSING is not None:
             item.add_marker(pytest.mark.skip(reason=MISSING))
-        if "running" in getattr(item, "fixturenames", ()):
-            ON_CONTAINERD.add(item.nodeid)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line that `.ci/run` looks for: how many stories ran on a real containerd, or why none."""
-    reports = [
-        report
-        for outcome in ("passed", "failed", "skipped")
-        for report in terminalreporter.getreports(outcome)
-        if report.nodeid in ON_CONTAINERD
-    ]
-    if reports:
-        ran = {report.nodeid for report in reports if report.when == "call"}
-        why = f"; {MISSING}" if MISSING else ""
-        terminalreporter.write_line(f"real containerd tests: {len(ran)} ran{why}")
+        if isinstance(item, pytest.Function) and "running" in item.fixturenames:
+            item.user_properties.append(ON_CONTAINERD)
+            item.add_marker(pytest.mark.xdist_group(item.callspec.params["running"]))
+        elif item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="session")

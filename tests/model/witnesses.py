@@ -1,0 +1,68 @@
+"""The world in which each seeded bug is seen: looked at first, so that the others need not be.
+
+A number that is missing, or wrong since the moves have changed, costs time and nothing else: all
+worlds are looked at then. `python -m tests.model.witnesses` finds the numbers anew.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .clockwork import virtual
+from .mutants import MUTANTS, Mutant
+from .soak import Tally, episode
+from .world import Broken
+
+WORLDS = 100  # of 300 steps each, at most
+FILE = Path(__file__).with_suffix(".json")
+KNOWN: dict[str, int] = json.loads(FILE.read_text()) if FILE.exists() else {}
+
+
+def seen(mutant: Mutant, folder: Path) -> tuple[int, str] | None:
+    """The world in which a planted bug breaks a promise, and how; None if there is none."""
+    with virtual():
+        for seed in worlds(mutant):
+            how = broken(seed, folder / str(seed))
+            if how is not None:
+                return seed, how
+    return None
+
+
+def worlds(mutant: Mutant) -> Iterator[int]:
+    """All of them, each once; the one that is known to show the bug comes first."""
+    known = KNOWN.get(mutant.name)
+    if known is not None:
+        yield known
+    yield from (seed for seed in range(WORLDS) if seed != known)
+
+
+def broken(seed: int, folder: Path) -> str | None:
+    """The violations of one world, None if there were none."""
+    folder.mkdir()
+    try:
+        episode(seed, folder, Tally())
+    except Broken as found:
+        return str(found).partition("\n\n")[0]
+    return None
+
+
+def main() -> None:
+    """Writes the file."""
+    found = {}
+    for mutant in MUTANTS:
+        with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+            mutant.plant(patch)
+            sight = seen(mutant, Path(folder))
+        print(f"{mutant.name}: {sight}", flush=True)
+        if sight is not None:
+            found[mutant.name] = sight[0]
+    FILE.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
