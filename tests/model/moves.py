@@ -304,7 +304,7 @@ def _rules(world: World, dice: Dice) -> tuple[Rule, ...]:
 def a_rule(world: World, dice: Dice) -> Rule:
     name = dice.pick(NAMES)
     path = name.rpartition(":")[0]
-    today = dt.datetime.fromtimestamp(world.dates(), dt.UTC).date()
+    today = dt.datetime.fromtimestamp(world.wall(), dt.UTC).date()
     image = _image(world, dice)
     choices = [
         policies.exact(name),
@@ -420,7 +420,7 @@ def ambush(world: World, dice: Dice) -> None:
         if kind == 0:
             world.book.change(in_place=True, rules=(policies.by_id(image.hex_id),))
         elif kind == 1:
-            today = dt.datetime.fromtimestamp(world.dates(), dt.UTC).date()
+            today = dt.datetime.fromtimestamp(world.wall(), dt.UTC).date()
             ended = policies.by_id(image.hex_id, until=today - dt.timedelta(days=1))
             lasting = policies.by_id(image.hex_id, until=today)
             world.book.change(rules=(ended, lasting)[dice.number(0, 1) :])

@@ -120,6 +120,10 @@ def _the_last_entry_of_an_id_counts(patch: Patch) -> None:
     patch.setattr(translate, "united", lambda images: images)
 
 
+def _dates_are_by_the_clock_that_never_steps(patch: Patch) -> None:
+    patch.setattr(State, "wall", lambda self, now: now)
+
+
 # --- S5 -------------------------------------------------------------------------------------------
 
 
@@ -384,6 +388,7 @@ MUTANTS = (
         "policy not looked at again", ("S3", "S4", "S5", "S6", "S7"), _policy_is_not_looked_at_again
     ),
     Mutant("rules end a day early", ("S4",), _rules_end_a_day_early),
+    Mutant("dates ignore the wall clock", ("S4",), _dates_are_by_the_clock_that_never_steps),
     Mutant("the first rule is asked alone", ("S4",), _the_first_rule_is_asked_alone),
     Mutant(
         "the last entry of an id counts",

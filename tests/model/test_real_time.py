@@ -166,7 +166,6 @@ async def _lively(node: Node, book: Book, oracle: Blinking) -> None:
             book=book,
             clock=time.time,
             wall=time.time,
-            dates=time.time,
             nudge=lambda: None,
             note=oracle.history.note,
             service=SimpleNamespace(streams=streams),

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 DAY = 86400.0
 STEPS = (-2 * DAY, -DAY, -3600.0, -60.0, -0.5, 0.5, 60.0, 3600.0, DAY, 2 * DAY)  # seconds
-DATES_FOLLOW_THE_WALL = False  # whether the daemon's do, too
 
 
 def set_wall_clock(world: World, dice: Dice) -> None:

@@ -32,7 +32,6 @@ from reconciler.policy.files import Text
 from reconciler.settings import Settings
 from reconciler.sources.policy_file import PolicySource, Signature
 
-from . import wallclock
 from .clockwork import Livelock, VirtualLoop
 from .marks import CAPACITY as CAPACITY
 from .oracle import Oracle
@@ -107,7 +106,7 @@ class World:
         self.kubelet = Kubelet(self.node, self.wall)
         self.source = Source(source, self.kubelet, self.clock, self.loop) if source else None
         self.oracle = Oracle(self.node, self.book, self.clock, self.kubelet.needed)
-        self.oracle.dates = self.dates
+        self.oracle.dates = self.wall
         self.service = Service(self.node, self.oracle, self.clock, self.loop, self.wall)
         self.ledger_broken = False
         self.slow_saves: list[float] = []  # seconds that the next ones take
@@ -130,10 +129,6 @@ class World:
 
     def wall(self) -> float:
         return T0 + self.loop.time() + self.shift
-
-    def dates(self) -> float:
-        """What dates are by."""
-        return self.wall() if wallclock.DATES_FOLLOW_THE_WALL else self.clock()
 
     def set_clock(self, shift: float) -> None:
         """The wall clock is set, so many seconds ahead of what it was at the beginning."""
@@ -233,11 +228,11 @@ class World:
         )
         journal = Mute(Metrics()) if self.mute else None
         daemon = app.assemble(
-            settings, client, self.clock, self.measure, journal, clocks=self.clocks
+            settings, client, self.clock, self.measure, journal, clocks=self.clocks, wall=self.wall
         )
         self._daemon = daemon
         mailbox, room = Noting(self), daemon.reconciler.room
-        policies = Nudged(self.book.path, True, mailbox, self.clock)
+        policies = Nudged(self.book.path, True, mailbox, self.clock, wall=self.wall)
         policies.world, policies.nudge = self, self._nudge
         daemon.mailbox = room.mailbox = mailbox
         daemon.policies = room.policies = policies
