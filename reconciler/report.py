@@ -71,24 +71,23 @@ def image_json(image: Image) -> Json:
 
 
 def candidate_json(candidate: Candidate, state: State, now: float) -> Json:
-    used = candidate.record.last_used
     return (
         {"rank": candidate.rank}
         | image_json(candidate.image)
         | {
             "goes": candidate.goes,
             "cause": candidate.cause.value if candidate.cause else None,
-            "firstSeen": timestamp(candidate.record.first_seen),
-            "lastUsed": None if used is None else timestamp(used),
-            "score": score_json(candidate.score),
+            "firstSeen": moment(candidate.record.first_seen, state),
+            "lastUsed": moment(candidate.record.last_used, state),
+            "score": score_json(candidate.score, state.wall_ahead),
             "account": account(candidate, state, now),
         }
     )
 
 
-def score_json(score: Score) -> Json:
+def score_json(score: Score, ahead: float = 0.0) -> Json:
     """The factors of a score; `keep` is the product of tierWeight, standing, usesPerHour and
-    sizeFactor."""
+    sizeFactor. The wall clock is so many seconds `ahead` of the score's times."""
     rule, newer = score.rule, score.newer
     return {
         "keep": score.keep,
@@ -98,7 +97,7 @@ def score_json(score: Score) -> Json:
         "standing": score.standing,
         "supersededBy": None
         if newer is None
-        else {"name": newer.name, "firstSeen": timestamp(newer.at)},
+        else {"name": newer.name, "firstSeen": timestamp(newer.at + ahead)},
         "usesPerHour": score.rate,
         "sizeFactor": score.bulk,
         "pullBytes": int(score.pull),
@@ -131,15 +130,14 @@ def image_row_json(
 ) -> Json:
     """One image of a list: its verdict, what keeps it, and what is known of its use."""
     record = state.record(image.key, now)
-    used = record.last_used
     return image_json(image) | {
         "pinned": image.pinned,
         "verdict": "kept" if protections else "candidate",
         "protections": [protection_json(one) for one in protections],
         "users": len(state.graph.users_of(image.key)),
         "usedBy": user_names(image.key, state)[:NAMED],
-        "firstSeen": timestamp(record.first_seen),
-        "lastUsed": None if used is None else timestamp(used),
+        "firstSeen": moment(record.first_seen, state),
+        "lastUsed": moment(record.last_used, state),
         "uses": record.uses,
     }
 
@@ -201,6 +199,11 @@ def explanation_json(
         "score": score_json(score),
         "account": told,
     }
+
+
+def moment(at: float | None, state: State) -> str | None:
+    """A time of the state's as the wall clock has it, which may have been set since."""
+    return None if at is None else timestamp(state.wall(at))
 
 
 def timestamp(seconds: float) -> str:

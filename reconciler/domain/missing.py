@@ -70,7 +70,7 @@ def _names(state: State, key: str) -> list[str]:
 
 def _by_whom(state: State, key: str) -> str:
     if removed_by_us(state, key):
-        began = state.removals[key].begun_at
+        began = state.wall(state.removals[key].begun_at)
         at = dt.datetime.fromtimestamp(began, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return (
             f"this daemon removed it at {at}, before anything told it of that use: "

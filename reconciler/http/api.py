@@ -108,13 +108,14 @@ class Api:
 
     async def _events(self, request: Request) -> Response:
         after = whole(request, "after", 0)
-        return JSONResponse(documents.events(self._view.recent.after(after), self._view.clock()))
+        now = self._view.state.wall(self._view.clock())
+        return JSONResponse(documents.events(self._view.recent.after(after), now))
 
     async def _history(self, request: Request) -> Response:
         view, count = self._view, whole(request, "count", 100, MOST)
         since = float(whole(request, "since", 0))
         entries = await view.history(count, since, text(request, "image"))
-        return JSONResponse(documents.history(entries, view.clock()))
+        return JSONResponse(documents.history(entries, view.state.wall(view.clock())))
 
     async def _policy(self, request: Request) -> Response:
         return JSONResponse(documents.policy(self._view))

@@ -28,8 +28,8 @@ from ..report import (
     hold_json,
     image_json,
     image_row_json,
+    moment,
     protection_json,
-    timestamp,
 )
 from .health import missing
 from .stock import Listing
@@ -54,13 +54,13 @@ def status(view: View) -> Json:
     state, now = view.state, view.clock()
     plan = plan_now(view, now)
     policy = state.policy
-    return document("Status", now) | {
+    return document("Status", state.wall(now)) | {
         "version": __version__,
         "node": view.node or None,
-        "startedAt": timestamp(view.began_at),
+        "startedAt": moment(view.began_at, state),
         "mode": policy.mode.value if policy else None,
         "pressure": state.pressure.value,
-        "paused": None if state.paused_at is None else {"since": timestamp(state.paused_at)},
+        "paused": None if state.paused_at is None else {"since": moment(state.paused_at, state)},
         "hold": hold_json(plan.hold),
         "remover": _remover(state),
         "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
@@ -92,7 +92,7 @@ def _runtime(state: State) -> Json:
         "name": version.name if version else None,
         "version": version.version if version else None,
         "events": "open" if state.events is None else state.events,
-        "listedAt": None if state.listed_at is None else timestamp(state.listed_at),
+        "listedAt": moment(state.listed_at, state),
         "trouble": state.listing_trouble,
     }
 
@@ -102,7 +102,7 @@ def _pods(state: State, now: float) -> Json:
     awaited = state.awaited
     return {
         "source": awaited.source,
-        "since": None if awaited.since is None else timestamp(awaited.since),
+        "since": moment(awaited.since, state),
         "count": sum(1 for _ in awaited.starting(now)),
         "trouble": awaited.trouble,
         "missing": missing_awaited(state, now)[:20],
@@ -145,7 +145,9 @@ def images(view: View) -> Slices[Listing]:
     )
     ids = [image.id for image in found]
     return Listing(
-        document("ImageList", now) | {"metadata": {"continue": ""}}, {"items": rows}, ids
+        document("ImageList", state.wall(now)) | {"metadata": {"continue": ""}},
+        {"items": rows},
+        ids,
     )
 
 
@@ -165,7 +167,7 @@ def image(view: View, one: Image) -> Json:
     verdicts = explain(one, state, state.policy or Policy(), now)
     row = image_row_json(one, tuple(v for v in verdicts if v.holds), state, now)
     row["protections"] = [protection_json(verdict) for verdict in verdicts]
-    return document("Image", now) | {"image": row, "usedBy": _users(one, state)}
+    return document("Image", state.wall(now)) | {"image": row, "usedBy": _users(one, state)}
 
 
 def _users(one: Image, state: State) -> list[Json]:
@@ -192,7 +194,7 @@ def plan(view: View) -> Slices[Listing]:
     scene = Scene(state, state.policy or Policy(), now)
     candidates = yield from encoded(candidate_json(one, state, now) for one in made.candidates)
     kept = yield from encoded(_kept(one, scene) for one in made.kept)
-    head = document("Plan", now) | {
+    head = document("Plan", state.wall(now)) | {
         "mode": state.policy.mode.value if state.policy else "observe",
         "hold": hold_json(made.hold),
         "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
@@ -222,7 +224,11 @@ def policy(view: View) -> Json:
         for rule in (found.exclusions if found else ())
     ]
     values = {} if found is None else _values(found)
-    return document("Policy", now) | _policy_health(state) | {"values": values, "rules": rules}
+    return (
+        document("Policy", state.wall(now))
+        | _policy_health(state)
+        | {"values": values, "rules": rules}
+    )
 
 
 def _values(policy: Policy) -> Json:
@@ -256,12 +262,15 @@ def events(lines: Iterable[Line], now: float) -> Json:
 
 def usage(view: View) -> Json:
     """Usage over time, for each filesystem: [seconds since 1970, used, high, low, inodes]."""
-    series = {mountpoint: list(map(_point, seen)) for mountpoint, seen in view.recent.usage.items()}
-    return document("Usage", view.clock()) | {"filesystems": series}
+    series = {
+        mountpoint: [_point(one, view.state.wall_ahead) for one in seen]
+        for mountpoint, seen in view.recent.usage.items()
+    }
+    return document("Usage", view.state.wall(view.clock())) | {"filesystems": series}
 
 
-def _point(point: Point) -> list[float]:
-    return [round(point.at, 1), point.used, point.high, point.low, point.used_inodes]
+def _point(point: Point, ahead: float) -> list[float]:
+    return [round(point.at + ahead, 1), point.used, point.high, point.low, point.used_inodes]
 
 
 def _named(candidate: Json) -> Json:

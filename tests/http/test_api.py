@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,19 @@ async def test_a_big_nodes_status_is_the_loops_own_plan(tmp_path: Path) -> None:
     small = Face(tmp_path, state())
     small.latest = seen.latest
     assert (await ask(small.app, "/api/v1/status")).json["counts"]["candidates"] == 1
+
+
+async def test_times_are_told_by_the_clock_that_people_have(seen: Face, tmp_path: Path) -> None:
+    """NTP set the clock an hour on while the daemon ran: log and answers agree on the time."""
+    before = (await ask(seen.app, "/api/v1/images/free:v1")).json
+    (tmp_path / "set").mkdir()
+    later = state()
+    later.wall_ahead = 3600.0
+    after = (await ask(Face(tmp_path / "set", later).app, "/api/v1/images/free:v1")).json
+    for then, now in ((before, after), (before["image"], after["image"])):
+        at = "firstSeen" if "firstSeen" in then else "at"
+        gap = datetime.fromisoformat(now[at]) - datetime.fromisoformat(then[at])
+        assert gap.total_seconds() == 3600
 
 
 async def test_every_image_is_told_with_its_verdict_and_what_keeps_it(seen: Face) -> None:
