@@ -21,8 +21,10 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from reconciler.domain.inventory import UsageSample
 from reconciler.embedded.node import Node, Stored
 
+from .disks import Shortage
 from .knowledge import ImageTold, Knowledge, Look
 from .meaning import means
 from .policies import Book, Version
@@ -78,39 +80,32 @@ class Oracle:
         self.paused = False  # by the operator
         self._in_flight = 0
         self._ended = -1  # order of the last removal's answer, among listings and events
-        self._used: int | None = None  # bytes, as last measured
-        self._crossed = False  # above the high mark, and not yet back at the low one
+        self.shortage = Shortage()
         self._blamed = False
+        self._last = "", 0.0  # the removal answered last, and when
 
     def process_begins(self, ledger: bool, clock_set: float = 0.0) -> None:
         """A new process of the daemon; what was said to the old one is forgotten. `clock_set`:
         seconds by which the wall clock was set forward by now, in all."""
         self.knows.begin(self.clock(), ledger, clock_set)
-        self.book.read, self._used, self._crossed = None, None, False
+        self.book.read, self.shortage, self._last = None, Shortage(), ("", 0.0)
         self._in_flight, self._ended, self.paused = 0, -1, False
 
     # --- usage ---------------------------------------------------------------------------------
 
-    def measured(self, used: int) -> None:
-        """The daemon's loop got a measurement of the filesystem."""
-        self._used = used
+    def measured(self, sample: UsageSample) -> None:
+        """The daemon's loop got a measurement of the filesystems."""
+        self.shortage.measured(sample)
 
     def wanted(self, policy: Version | None) -> None:
         """The operator wants space back, down to the low mark."""
-        if policy is not None and self._used is not None:
-            self._crossed = self._crossed or self._used > self._low(policy)
-
-    def _low(self, policy: Version) -> int:
-        return int(self.node.capacity * policy.low / 100)
+        if policy is not None:
+            self.shortage.wanted(policy)
 
     def weigh(self, policy: Version | None) -> None:
         """Where the last measurement lies between a policy's marks."""
-        if policy is None or self._used is None:
-            return
-        if self._used >= int(self.node.capacity * policy.high / 100):
-            self._crossed = True
-        if self._used <= self._low(policy):
-            self._crossed = False
+        if policy is not None:
+            self.shortage.weigh(policy)
 
     def policy(self) -> Version | None:
         """The policy in force for a removal sent now."""
@@ -134,6 +129,9 @@ class Oracle:
         else:
             if look.order < self._ended:
                 self._blame("S6", "the listing is older than the removal before")
+            if (unseen := self.shortage.unseen) is not None:
+                self._blame("S6", f"filesystem {unseen} was not measured")
+            self.shortage.ended(self._last[0] not in (look.images or {}), self._last[1])
             told = (look.images or {}).get(key)
             if told is None or told.text != text:
                 self._blame("S8", f"{text} is no id as listed")
@@ -141,6 +139,7 @@ class Oracle:
                 self._judge(key, told, look, policy, now)
         self._blamed = len(self.violations) > count
         self._in_flight += 1
+        self.shortage.sent()
         self.knows.removal_sent(key, now, self.saved_at)
 
     def arrived(self, text: str) -> None:
@@ -159,6 +158,7 @@ class Oracle:
         """The call is over; lost: the runtime went away under it, which refuses nothing."""
         self.knows.removal_answered(text.removeprefix("sha256:"), lost)
         self._in_flight -= 1
+        self._last = text.removeprefix("sha256:"), self.clock()
         self._ended = self.knows.next_order()
 
     def cut_off(self) -> None:
@@ -291,8 +291,10 @@ class Oracle:
         unused = self.knows.ages.unused_for(key, now)
         if policy.maximum_unused_age and unused >= policy.maximum_unused_age - EPSILON:
             return
-        if not self._crossed:
-            self._blame("S7", f"{self._used} bytes in use are not too many, unused {unused:.3f} s")
+        if not self.shortage.short:
+            self._blame("S7", f"{self.shortage} are not too many, unused {unused:.3f} s")
+        elif self.shortage.rests(now):
+            self._blame("S7", "removals in a row freed nothing of what is short")
 
 
 SYSTEM = ("registry.k8s.io/kube-proxy", "registry.k8s.io/coredns/coredns")

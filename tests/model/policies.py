@@ -67,6 +67,8 @@ class Version:
     enforce: bool = True
     high: int = 80
     low: int = 76
+    inodes_high: int = 85
+    inodes_low: int = 80
     minimum_age: int = 120
     maximum_unused_age: int = 0
     minimum_size: int = 1 << 20
@@ -85,7 +87,8 @@ class Version:
         return (
             "apiVersion: reconciler/v1\n"
             f"mode: {'enforce' if self.enforce else 'observe'}\n"
-            f"watermarks: {{high: {self.high}%, low: {self.low}%}}\n"
+            f"watermarks: {{high: {self.high}%, low: {self.low}%, "
+            f"inodes: {{high: {self.inodes_high}%, low: {self.inodes_low}%}}}}\n"
             f"minimumAge: {self.minimum_age}s\n"
             f"maximumUnusedAge: {self.maximum_unused_age}s\n"
             f"minimumSize: {self.minimum_size}\n"

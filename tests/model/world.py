@@ -33,6 +33,7 @@ from reconciler.settings import Settings
 from reconciler.sources.policy_file import PolicySource, Signature
 
 from .clockwork import Livelock, VirtualLoop
+from .disks import DiskCalls, Disks
 from .oracle import Oracle
 from .pods import Kubelet
 from .policies import Book
@@ -107,6 +108,8 @@ class World:
         self.source = Source(source, self.kubelet, self.clock, self.loop) if source else None
         self.oracle = Oracle(self.node, self.book, self.clock, self.kubelet.needed)
         self.service = Service(self.node, self.oracle, self.clock, self.loop)
+        self.disks = Disks(self.node)
+        self.service.calls = DiskCalls(self.node, self.clock, self.disks)
         self.ledger_broken = False
         self.slow_saves: list[float] = []  # seconds that the next ones take
         self.channel: Channel | None = None
@@ -265,9 +268,7 @@ class World:
         return saving
 
     def measure(self, mountpoint: str) -> FilesystemUsage:
-        if mountpoint != self.node.mountpoint:
-            raise FileNotFoundError(2, "No such file or directory", mountpoint)
-        return self.node.usage(mountpoint)
+        return self.disks.measure(mountpoint)
 
     def drained(self, facts: Iterable[Fact]) -> None:
         self.oracle.knows.drained()
@@ -285,8 +286,7 @@ class World:
         self.oracle.weigh(self.book.read)
 
     def _measured(self, sample: UsageSample) -> None:
-        for one in sample.filesystems:
-            self.oracle.measured(one.used)
+        self.oracle.measured(sample)
         self.oracle.weigh(self.book.read)
 
     def about_to_go(self) -> Stored | None:
@@ -322,6 +322,7 @@ class World:
         service.streams.go_on()
         service.streams.odd.clear()
         self.slow_saves.clear()
+        self.disks.calm()
         self.recover()
         if self.source is not None:
             self.source.fates.clear()
