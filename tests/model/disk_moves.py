@@ -10,7 +10,7 @@ from .pod_moves import Dice
 from .world import CAPACITY, MIB, World
 
 AROUND = (-20, -2, 0, 0, 1, 2, 4, 9)  # percent, of the high mark
-FLOOD = 14  # images
+FLOOD = 12  # images
 
 
 def with_disks(world: World, dice: Dice) -> None:

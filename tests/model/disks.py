@@ -162,7 +162,9 @@ class Shortage:
         return next((one.mountpoint for one in self.sample.invisible), None)
 
     def __str__(self) -> str:
-        return ", ".join(f"{used} of {thing[1]} on {thing[0]}" for thing, used, _ in self._counted())
+        return ", ".join(
+            f"{used} of {thing[1]} on {thing[0]}" for thing, used, _ in self._counted()
+        )
 
     # --- removals that help nobody -------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.domain.inventory import UsageSample
 from reconciler.embedded.node import Node, Stored
@@ -32,6 +32,30 @@ from .policies import Book, Version
 EPSILON = 1e-6  # seconds
 NARROWS = 600.0  # seconds that one container of unknown image holds everything
 SHORTEST_DEADLINE = 120.0  # seconds
+
+
+@dataclass(frozen=True)
+class Command:
+    """`reconciler prune`, as the operator means it: down to the low mark, or to `to`, whatever the
+    mode; or all that nothing keeps."""
+
+    to: int | None = None  # percent
+    all_unused: bool = False
+    minimum_age: int | None = None
+
+    def over(self, policy: Version) -> Version:
+        """The policy for this one pass."""
+        low = policy.low if self.to is None else self.to
+        age = policy.minimum_age if self.minimum_age is None else self.minimum_age
+        return replace(
+            policy,
+            enforce=True,
+            high=low,
+            low=low,
+            inodes_high=policy.inodes_low,
+            minimum_age=age,
+            maximum_unused_age=0,
+        )
 
 
 @dataclass(frozen=True)
@@ -81,6 +105,8 @@ class Oracle:
         self._in_flight = 0
         self._ended = -1  # order of the last removal's answer, among listings and events
         self.shortage = Shortage()
+        self.command: Command | None = None  # what the operator asks of this one process
+        self.rival_since: float | None = None  # another remover holds the lock
         self._blamed = False
         self._last = "", 0.0  # the removal answered last, and when
 
@@ -89,6 +115,7 @@ class Oracle:
         seconds by which the wall clock was set forward by now, in all."""
         self.knows.begin(self.clock(), ledger, clock_set)
         self.book.read, self.shortage, self._last = None, Shortage(), ("", 0.0)
+        self.command = None
         self._in_flight, self._ended, self.paused = 0, -1, False
 
     # --- usage ---------------------------------------------------------------------------------
@@ -100,16 +127,20 @@ class Oracle:
     def wanted(self, policy: Version | None) -> None:
         """The operator wants space back, down to the low mark."""
         if policy is not None:
-            self.shortage.wanted(policy)
+            self.shortage.wanted(self._meant(policy))
 
     def weigh(self, policy: Version | None) -> None:
         """Where the last measurement lies between a policy's marks."""
         if policy is not None:
-            self.shortage.weigh(policy)
+            self.shortage.weigh(self._meant(policy))
 
     def policy(self) -> Version | None:
         """The policy in force for a removal sent now."""
-        return self.book.on_disk or self.book.read
+        policy = self.book.on_disk or self.book.read
+        return self._meant(policy) if policy is not None else None
+
+    def _meant(self, policy: Version) -> Version:
+        return self.command.over(policy) if self.command is not None else policy
 
     # --- removals ------------------------------------------------------------------------------
 
@@ -121,6 +152,8 @@ class Oracle:
         self.history.note("RemoveImage", text)
         count = len(self.violations)
         self._judge_call(text, deadline)
+        if self.rival_since is not None and (self.saved_at or 0.0) > self.rival_since:
+            self._blame("S8", "another remover holds the lock")
         look, policy = self.knows.look, self.policy()
         if look is None or self.knows.failed:
             self._blame("S6", "no complete listing, or the last one failed")
@@ -161,6 +194,10 @@ class Oracle:
         self._last = text.removeprefix("sha256:"), self.clock()
         self._ended = self.knows.next_order()
 
+    def wrong_socket(self, call: str) -> None:
+        """The operator named another endpoint for images."""
+        self._blame("S8", f"{call} was asked of the endpoint for containers")
+
     def cut_off(self) -> None:
         """The daemon gave up a removal in flight, and lives on."""
         self._blame("S8", "a removal in flight was cancelled")
@@ -180,17 +217,38 @@ class Oracle:
             self._blame("S8", f"a deadline of {deadline} s")
 
     def _judge(self, key: str, told: ImageTold, look: Look, policy: Version, now: float) -> None:
+        self._judge_image(key, told, look, policy, now)
+        self._judge_events(key, look)
+        self._judge_starts(now)
+        if self.paused:
+            self._blame("S7", "the operator's pause is not over")
+        if not policy.enforce:
+            self._blame("S7", "the mode is observe")
+        self._judge_need(key, policy, now)
+
+    def _judge_image(
+        self, key: str, told: ImageTold, look: Look, policy: Version, now: float
+    ) -> None:
+        """What speaks for one image, whatever holds all of them now."""
         self._judge_use(key, told, look)
         self._judge_pods(key, told, now)
         self._judge_names(key, told, policy, now)
         if policy.system:
             self._judge_system(key, told, look, policy, now)
         self._judge_ages(key, policy, now)
-        if self.paused:
-            self._blame("S7", "the operator's pause is not over")
-        if not policy.enforce:
-            self._blame("S7", "the mode is observe")
-        self._judge_need(key, policy, now)
+
+    def objections(self, key: str) -> list[Violation]:
+        """What would speak against the removal of one image, if nothing held all of them, by the
+        policy that the daemon read last."""
+        look, policy, found = self.knows.look, self.book.read, list[Violation]()
+        told = (look.images or {}).get(key) if look is not None else None
+        if look is None or policy is None or told is None:
+            return found
+        kept, self.violations = self.violations, found
+        history, self.history = self.history, History(self.clock, 0)
+        self._judge_image(key, told, look, policy, self.clock())
+        self.violations, self.history = kept, history
+        return [one for one in found if one.invariant != "S6"]  # a doubt that holds all of them
 
     def _judge_use(self, key: str, told: ImageTold, look: Look) -> None:
         """S1: by containers, their volumes, the names they asked for, sandboxes, late events."""
@@ -209,7 +267,10 @@ class Oracle:
             image, name = knows.pauses.get(box, ("", ""))
             if image == key and (name in told.tags or box in knows.pause_told):
                 self._blame("S1", f"sandbox {box[:8]} runs on it")
-        if any(one == key and order > look.order for one, order, _, _ in knows.named):
+
+    def _judge_events(self, key: str, look: Look) -> None:
+        """S1, by what came in since the listing."""
+        if any(one == key and order > look.order for one, order, _, _ in self.knows.named):
             self._blame("S1", "an event named it after the listing began")
 
     def _judge_pods(self, key: str, told: ImageTold, now: float) -> None:
@@ -220,7 +281,10 @@ class Oracle:
                 self._blame("S10", f"pod {pod} was told, and needs {text}")
         for twin in pods.twins_of(key):
             self._blame("S10", twin)
-        for start in pods.starts(now):
+
+    def _judge_starts(self, now: float) -> None:
+        """S10: pods that are about to start, and nothing tells what they need."""
+        for start in self.knows.pods.starts(now):
             self._blame("S10", start)
 
     def _judge_odd(self, one: str, asked: str, uses: bool, told: ImageTold, look: Look) -> None:
@@ -288,12 +352,14 @@ class Oracle:
     def _judge_need(self, key: str, policy: Version, now: float) -> None:
         """S7: above the mark and not yet back at the low one, or unused for too long."""
         self.weigh(policy)
+        if self.command is not None and self.command.all_unused:
+            return
         unused = self.knows.ages.unused_for(key, now)
         if policy.maximum_unused_age and unused >= policy.maximum_unused_age - EPSILON:
             return
         if not self.shortage.short:
             self._blame("S7", f"{self.shortage} are not too many, unused {unused:.3f} s")
-        elif self.shortage.rests(now):
+        elif self.shortage.rests(now) and self.command is None:
             self._blame("S7", "removals in a row freed nothing of what is short")
 
 
