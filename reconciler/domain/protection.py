@@ -121,7 +121,7 @@ def _system(image: Image, scene: Scene) -> str | None:
         return None
     repositories = system_repositories(image.names)
     for repository in repositories:
-        if image.key in scene.current[repository]:
+        if image.key in scene.current.get(repository, {image.key}):
             return f"current version of the Kubernetes system image {repository}"
     if not repositories:
         return None
@@ -190,9 +190,9 @@ def _came_back(image: Image, scene: Scene) -> str | None:
 def _uncertain(image: Image, scene: Scene) -> str | None:
     if image.key in scene.graph.touched:
         return "an event named it since the last listing"
-    container_id = scene.doubtful.get(image.key)
-    if container_id is not None:
-        one = describe(scene.graph.containers[container_id], scene)
+    container = scene.doubtful.get(image.key)
+    if container is not None:
+        one = describe(container, scene)
         return f"may be the image of {one}, whose image can not be told"
     return None if is_full_id(image.id) else "listed under an id that is none"
 

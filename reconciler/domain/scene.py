@@ -18,7 +18,9 @@ from .system import is_sandbox_name, system_repository
 
 
 class Scene:
-    """State, policy and time of one decision, and what all images of it share."""
+    """State, policy and time of one decision, and what all images of it share. One that is kept
+    while the state changes (a page built in slices) says of an image what was so then or is now,
+    and never fails."""
 
     def __init__(self, state: State, policy: Policy, now: float) -> None:
         self.state, self.policy, self.now = state, policy, now
@@ -118,14 +120,14 @@ class Scene:
         return {repository_of(name) for names in told for name in names if not is_full_id(name)}
 
     @functools.cached_property
-    def doubtful(self) -> dict[str, str]:
+    def doubtful(self) -> dict[str, Container]:
         """Keys of images that a container of unknown image could mean, and that container."""
-        found: dict[str, str] = {}
+        found: dict[str, Container] = {}
         for container_id in self.graph.untold:
             container = self.graph.containers[container_id]
             for image in self.graph.images.values():
                 if could_mean(container, image):
-                    found.setdefault(image.key, container_id)
+                    found.setdefault(image.key, container)
         return found
 
 

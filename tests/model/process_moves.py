@@ -4,6 +4,7 @@ daemon over HTTP."""
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable
 
 from reconciler import app
@@ -106,7 +107,7 @@ def look_by_http(world: World, dice: Dice, others: tuple[Move, ...]) -> None:
         world.advance(dice.pick((0.0, 0.01, 0.1)))
     world.advance(QUIET)
     if reading.done() and not reading.cancelled() and (error := reading.exception()) is not None:
-        _blame(world, f"{error!r}")
+        _blame(world, "".join(traceback.format_exception(error)[-3:]))
     elif dice.number(0, 1) and face is face_of(world):
         compare(world, face)
     world.check()
