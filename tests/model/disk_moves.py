@@ -18,7 +18,7 @@ def with_disks(world: World, dice: Dice) -> None:
     world.disks.first.inodes = dice.pick((0, INODES))
     kind = dice.pick(("one", "one", "one", "holds", "others'"))
     if kind != "one":
-        capacity = dice.pick((CAPACITY // 2, CAPACITY))
+        capacity = dice.pick((CAPACITY // 2, CAPACITY, CAPACITY, 0))  # 0: a tmpfs without a size
         inodes = dice.pick((0, INODES))
         second = Disk("/images2", 2, capacity, kind == "holds", inodes=inodes)
         world.disks.second = second

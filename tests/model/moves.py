@@ -525,6 +525,8 @@ def freeze(world: World, dice: Dice) -> None:
 
 
 def prune(world: World, dice: Dice) -> None:
+    for _ in range(dice.number(0, 3)):
+        pull(world, dice)
     process_moves.prune(world, dice, SURPRISING)
 
 

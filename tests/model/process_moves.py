@@ -18,7 +18,7 @@ from .world import World
 
 Move = Callable[[World, Dice], None]
 QUIET = 3.0  # seconds in which nothing happens
-WORDS = ("pause", "resume", "resume", "resume", "reclaim", "reclaim")
+WORDS = ("pause", "resume", "resume", "reclaim")
 
 
 def prune(world: World, dice: Dice, others: tuple[Move, ...]) -> None:
@@ -28,10 +28,10 @@ def prune(world: World, dice: Dice, others: tuple[Move, ...]) -> None:
     command = Command(
         to=dice.pick((None, None, 40, 60, 70)),
         all_unused=dice.number(0, 3) == 0,
-        minimum_age=dice.pick((None, None, 0, 60)),
+        minimum_age=dice.pick((None, 0, 0, 60)),
     )
     world.note("the operator prunes:", command)
-    if dice.number(0, 2) == 0:
+    if dice.number(0, 1):
         world.disks.fill(world.disks.first, command.over(world.book.wanted).low)
     pruning.begin(world, command)
     for _ in range(dice.number(1, 6)):
@@ -93,6 +93,11 @@ def ask_by_http(world: World, dice: Dice) -> None:
             world.oracle.paused = word == "pause"
 
     world.loop.run_until_complete(asks())
+    if word == "pause":  # the disk does not wait for it
+        world.disks.fill(world.disks.first, world.book.wanted.high + 2)
+        world.advance(QUIET)
+        compare(world, face)
+        world.check()
 
 
 def look_by_http(world: World, dice: Dice, others: tuple[Move, ...]) -> None:

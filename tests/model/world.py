@@ -254,6 +254,8 @@ class World:
         if self.daemon is not None:
             fact = make(self.clock())
             self.daemon.mailbox.put(("operator", type(fact).__name__), fact)
+            if isinstance(fact, Paused | Resumed):  # said is said
+                self.oracle.paused = isinstance(fact, Paused)
 
     def lose_state(self) -> None:
         """The state directory is removed under the daemon; what is on disk is what it writes from
@@ -350,8 +352,6 @@ class World:
                 self.measured(fact.sample)
             elif isinstance(fact, PolicyLoaded):
                 self.oracle.weigh(self.book.read)  # by what was measured last
-            elif isinstance(fact, Paused | Resumed):
-                self.oracle.paused = isinstance(fact, Paused)
             elif isinstance(fact, ReclaimAsked):
                 self.oracle.wanted(self.book.read)
         self.oracle.weigh(self.book.read)
