@@ -10,8 +10,8 @@
 4. A candidate goes for a cause: an `expendable` rule; it was unused for longer than the maximum;
    a filesystem is above its mark and not yet back at the low one; the operator's own command.
 5. A plan evicts at most one image. Then everything is asked and decided anew.
-6. When all candidates together can not bring usage to the low mark, none goes: the space is not
-   the images', and an empty cache would help nobody.
+6. When all candidates together can not bring any filesystem to its low mark, none goes: the space
+   is not the images', and an empty cache would help nobody.
 """
 
 from __future__ import annotations
