@@ -146,9 +146,7 @@ class World:
             if self.running:
                 self.stop(kill=True)
         finally:
-            self.rival.goes()
-            for errand in self._errands:
-                errand.cancel()
+            self._send_home()
             if self._errands:
                 self.loop.run_until_complete(asyncio.wait(self._errands))
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
@@ -160,6 +158,12 @@ class World:
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
         return task
+
+    def _send_home(self) -> None:
+        """Whoever goes about something beside the daemon leaves it."""
+        self.rival.goes()
+        for errand in self._errands:
+            errand.cancel()
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -398,7 +402,7 @@ class World:
         self.slow_saves.clear()
         self.disks.calm()
         self.recover()
-        self.rival.goes()
+        self._send_home()
         if self.source is not None:
             self.source.fates.clear()
             self.source.tell_all()
