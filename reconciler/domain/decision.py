@@ -10,8 +10,8 @@
 4. A candidate goes for a cause: an `expendable` rule; it was unused for longer than the maximum;
    a filesystem is above its mark and not yet back at the low one; the operator's own command.
 5. A plan evicts at most one image. Then everything is asked and decided anew.
-6. When all candidates together can not bring usage to the low mark, none goes: the space is not
-   the images', and an empty cache would help nobody.
+6. When all candidates together can not bring any filesystem to its low mark, none goes: the space
+   is not the images', and an empty cache would help nobody.
 """
 
 from __future__ import annotations
@@ -300,11 +300,12 @@ def _rest(
         return None
     if now < state.rest_until:
         left = duration(state.rest_until - now)
-        return Hold(HoldReason.RESTING, f"the last removals freed nothing; next try in {left}")
+        text = f"the last removals freed nothing of what is short; next try in {left}"
+        return Hold(HoldReason.RESTING, text)
     most = sum(candidate.image.size for candidate in candidates) * _yield(state, GREATEST_YIELD)
     short = [fs for fs in state.filesystems.values() if fs.bytes_over_low]
-    if candidates and all(most >= fs.bytes_over_low for fs in short):
-        return None
+    if candidates and (not short or any(most >= fs.bytes_over_low for fs in short)):
+        return None  # one that they can't help does not keep them from helping another
     return Hold(HoldReason.EXHAUSTED, _exhausted(state, candidates))
 
 

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .inventory import Container, Image
+from .inventory import Container, Image, Sandbox
 from .pods import VOLUME
 from .reference import InvalidReference, parse_reference
 from .state import State
@@ -19,9 +19,10 @@ LARGEST_PAUSE = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Something that could use an image: which container or sandbox, and in which way."""
+    """Something that could use an image: which container or sandbox, as it was when the doubt was
+    found, and in which way."""
 
-    subject_id: str
+    subject: Container | Sandbox
     way: str  # IMAGE, MOUNT or PAUSE
 
 
@@ -45,7 +46,7 @@ def _of_unknown_image(state: State, now: float) -> Found:
         container = state.graph.containers[container_id]
         for image in state.graph.images.values():
             if could_mean(container, image):
-                yield image.key, Doubt(container_id, IMAGE)
+                yield image.key, Doubt(container, IMAGE)
 
 
 def _of_unknown_mounts(state: State, now: float) -> Found:
@@ -62,7 +63,7 @@ def _of_unknown_mounts(state: State, now: float) -> Found:
             continue
         for image in state.graph.images.values() if mounted else ():
             if not image.names or not mounted.isdisjoint(map(repository_of, image.names)):
-                yield image.key, Doubt(one, MOUNT)
+                yield image.key, Doubt(container, MOUNT)
     yield from _here_by_then(state, since, MOUNT)
 
 
@@ -89,9 +90,10 @@ def _here_by_then(state: State, since: dict[str, float], way: str) -> Found:
     if not since:
         return
     newest = max(since, key=lambda one: (since[one], one))
+    subject = state.graph.containers.get(newest) or state.graph.sandboxes[newest]
     for key in state.graph.images:
         if not state.unanswered.came_later(key, since[newest]):
-            yield key, Doubt(newest, way)
+            yield key, Doubt(subject, way)
 
 
 def may_be_pause(state: State, image: Image) -> bool:

@@ -128,6 +128,7 @@ class RemovalFinished:
     expected: int  # bytes, as estimated from the listed size
     freed: int | None  # bytes less in use than before; None: not measured
     lost: bool = False  # the runtime went away before it answered: it refused nothing
+    eased: bool | None = None  # whether there is more of what was short; None: not known
 
 
 @dataclass(frozen=True, slots=True)

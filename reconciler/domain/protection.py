@@ -27,8 +27,8 @@ import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from .doubts import MOUNT, PAUSE, Doubt, repository_of
-from .inventory import Image, is_full_id
+from .doubts import MOUNT, Doubt, repository_of
+from .inventory import Image, Sandbox, is_full_id
 from .policy import Exclusion
 from .scene import Scene, as_sandbox_image, describe, system_repositories
 from .words import and_more, duration
@@ -122,7 +122,7 @@ def _system(image: Image, scene: Scene) -> str | None:
         return None
     repositories = system_repositories(image.names)
     for repository in repositories:
-        if image.key in scene.current[repository]:
+        if image.key in scene.current.get(repository, {image.key}):
             return f"current version of the Kubernetes system image {repository}"
     if not repositories:
         return None
@@ -198,11 +198,11 @@ def _uncertain(image: Image, scene: Scene) -> str | None:
 
 
 def _told_of(doubt: Doubt, scene: Scene) -> str:
-    if doubt.way == PAUSE:
-        name = scene.graph.sandboxes[doubt.subject_id].name
-        one = f"sandbox {name} ({doubt.subject_id[:13]})"
+    subject = doubt.subject
+    if isinstance(subject, Sandbox):
+        one = f"sandbox {subject.name} ({subject.id[:13]})"
         return f"may be the pause image of {one}, which the runtime does not tell"
-    one = describe(scene.graph.containers[doubt.subject_id], scene)
+    one = describe(subject, scene)
     if doubt.way == MOUNT:
         return f"may be mounted by {one}: the runtime does not tell what it mounts"
     return f"may be the image of {one}, whose image can not be told"

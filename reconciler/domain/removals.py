@@ -18,8 +18,8 @@ REFUSAL_LAST = 3600.0
 NOTED_BEFORE = 60.0  # seconds that a removal may be noted before it is sent: the disk is slow
 LOST_FIRST = 10.0  # seconds the first time that the runtime went away instead of an answer
 HUNG = 60.0  # seconds after which no answer is no restart: that image is what it hangs on
-REST_LAST = 3600.0  # seconds: the longest rest when removals free nothing
-FUTILE_REMOVALS = 10  # so many in a row that freed nothing: the space is not the images'
+REST_LAST = 3600.0  # seconds: the longest rest when removals free nothing of it
+FUTILE_REMOVALS = 10  # so many in a row that freed nothing of what is short: it is not theirs
 LATE = 120.0  # seconds after its answer in which a removal may still be carried out
 RECORDS_KEPT = 7 * 86400.0  # seconds a removal is remembered
 
@@ -36,7 +36,7 @@ def finish(state: State, fact: RemovalFinished) -> None:
     state.refusals.pop(key, None)
     state.removals[key] = replace(state.removals[key], answered_at=fact.at)
     state.changed_removals.add(key)
-    state.futile = 0 if fact.freed is None or fact.freed > 0 else state.futile + 1
+    state.futile = state.futile + 1 if fact.eased is False else 0
     if state.futile >= FUTILE_REMOVALS:
         state.rest_until = fact.at + state.rest
         state.futile, state.rest = 0, min(2 * state.rest, REST_LAST)

@@ -20,7 +20,9 @@ from .system import is_sandbox_name, system_repository
 
 
 class Scene:
-    """State, policy and time of one decision, and what all images of it share."""
+    """State, policy and time of one decision, and what all images of it share. One that is kept
+    while the state changes (a page built in slices) says of an image what was so then or is now,
+    and never fails."""
 
     def __init__(self, state: State, policy: Policy, now: float) -> None:
         self.state, self.policy, self.now = state, policy, now

@@ -61,7 +61,7 @@ class State:
     paused_at: float | None = None  # the operator's own pause, since when
     remover: facts.RemoverTold | None = None  # None: nobody else could be one
     removing: facts.RemovalBegun | None = None  # sent, and not yet confirmed by a listing
-    futile: int = 0  # removals in a row that freed nothing
+    futile: int = 0  # removals in a row that freed nothing of what is short
     rest_until: float = 0.0
     rest: float = REST_FIRST
     # Containers that events told before a listing told their images; they may be gone by then, but

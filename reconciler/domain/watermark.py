@@ -1,8 +1,8 @@
 """When a filesystem is too full, when it is not any more, and how many bytes lie between.
 
     pressure     sample            becomes
+    (any)        used <= low       CALM: also where both marks are one (`prune`)
     CALM         used >= high      RECLAIMING
-    RECLAIMING   used <= low       CALM
     CALM         the operator asks for space, used > low: RECLAIMING (`pressed`)
     (anything else stays as it is)
 
@@ -25,10 +25,10 @@ class Pressure(enum.Enum):
 
 def next_pressure(pressure: Pressure, used: int, high: int, low: int) -> Pressure:
     """The table above, one row at a time."""
-    if pressure is Pressure.CALM and used >= high:
-        return Pressure.RECLAIMING
-    if pressure is Pressure.RECLAIMING and used <= low:
+    if used <= low:
         return Pressure.CALM
+    if used >= high:
+        return Pressure.RECLAIMING
     return pressure
 
 
@@ -98,6 +98,13 @@ def told_late(fs: FilesystemState, older: FilesystemUsage) -> FilesystemState:
         by_bytes=Pressure.CALM if low else fs.by_bytes,
         by_inodes=Pressure.CALM if low_inodes else fs.by_inodes,
     )
+
+
+def eased(fs: FilesystemState, after: FilesystemUsage) -> bool:
+    """Whether less is in use of what a filesystem was short of."""
+    fewer_bytes = after.used < fs.usage.used and fs.by_bytes is Pressure.RECLAIMING
+    fewer_inodes = after.used_inodes < fs.usage.used_inodes and fs.by_inodes is Pressure.RECLAIMING
+    return fewer_bytes or fewer_inodes
 
 
 def pressed(fs: FilesystemState) -> FilesystemState:

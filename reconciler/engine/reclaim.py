@@ -18,6 +18,7 @@ from ..domain.facts import RemovalBegun, RemovalFinished
 from ..domain.inventory import UsageSample, image_key
 from ..domain.runtime import ImageRuntime, RuntimeFailure, RuntimeTooLate, RuntimeUnavailable
 from ..domain.state import State
+from ..domain.watermark import FilesystemState, Pressure, eased
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Attempt:
     cause: str
     expected: int  # bytes
     before: UsageSample | None
+    short: tuple[FilesystemState, ...]  # filesystems that it was to give room
     error: str | None
     lost: bool  # the runtime went away before it answered
     took: float  # seconds
@@ -45,6 +47,7 @@ class Attempt:
             took=self.took,
             expected=self.expected,
             freed=_freed(self.before, after),
+            eased=_eased(self.short, after),
             lost=self.lost,
         )
 
@@ -63,6 +66,7 @@ async def send(
 ) -> Attempt:
     """Sends RemoveImage by full id and waits for the answer, also through a cancellation."""
     before, error, lost, start = state.sample, None, False, monotonic()
+    short = tuple(fs for fs in state.filesystems.values() if fs.pressure is Pressure.RECLAIMING)
     with anyio.CancelScope(shield=True):
         try:
             await runtime.remove_image(begun.image_id)
@@ -74,7 +78,7 @@ async def send(
             )
     cause = candidate.cause.value if candidate.cause else ""
     expected = expected_bytes(candidate.image, state)
-    return Attempt(begun, cause, expected, before, error, lost, monotonic() - start)
+    return Attempt(begun, cause, expected, before, short, error, lost, monotonic() - start)
 
 
 def _freed(before: UsageSample | None, after: UsageSample | None) -> int | None:
@@ -85,3 +89,12 @@ def _freed(before: UsageSample | None, after: UsageSample | None) -> int | None:
     if used.keys() != {fs.mountpoint for fs in after.filesystems}:
         return None
     return sum(used[fs.mountpoint] - fs.used for fs in after.filesystems)
+
+
+def _eased(short: tuple[FilesystemState, ...], after: UsageSample | None) -> bool | None:
+    """Whether any filesystem has more of what it was short of; None where nothing was short, or
+    one was not measured again."""
+    usages = {usage.mountpoint: usage for usage in after.filesystems} if after else {}
+    if not short or any(fs.usage.mountpoint not in usages for fs in short):
+        return None
+    return any(eased(fs, usages[fs.usage.mountpoint]) for fs in short)

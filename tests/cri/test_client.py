@@ -295,7 +295,7 @@ async def test_volumes_and_pause_images_are_told_for_each_id(tmp_path: Path) -> 
 async def test_a_sandbox_that_runs_on_no_image_is_told_apart(tmp_path: Path) -> None:
     """A VM's: held back for want of its pause image, no image would ever go."""
     node = a_node(replace(CONTAINERD_2_4, pauseless=True))
-    pod = node.run_pod("web", T0)
+    pod = node.run_pod("vm", T0)
     async with served(node, tmp_path) as (_, client):
         assert await client.pause_of(pod.id) is None
 

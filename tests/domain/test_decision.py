@@ -432,7 +432,7 @@ def test_removals_that_free_nothing_come_to_rest() -> None:
         absorb(facts.RemovalBegun(LATER, images[number].id, ()), state)
         absorb(listed(left, at=LATER), state)
         gone = facts.RemovalFinished(
-            LATER, images[number].id, (), "watermark", True, None, 0.1, BIG, 0
+            LATER, images[number].id, (), "watermark", True, None, 0.1, BIG, 0, eased=False
         )
         absorb(gone, state)
     plan = decide(state, state.policy, LATER + 1)

@@ -12,7 +12,8 @@ from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import Command, HoldReason, decide
 from reconciler.domain.inventory import ContainerEvent, EventKind, Image, Sandbox
 from reconciler.domain.ledger import ImageRecord, RemovalRecord
-from reconciler.domain.protection import Kind
+from reconciler.domain.protection import Kind, holding
+from reconciler.domain.scene import Scene
 from reconciler.domain.state import Refusal, State
 from reconciler.domain.watermark import Pressure
 from tests.builders import (
@@ -47,6 +48,20 @@ def goes(state: State, now: float) -> str | None:
 def hold(state: State, now: float) -> HoldReason | None:
     found = decide(state, state.policy, now).hold
     return found.reason if found else None
+
+
+def test_a_page_that_is_built_while_the_node_changes_does_not_fail() -> None:
+    """The list of images goes through a node in slices, and remembers what it began with: a
+    container of unknown image, and which system images there were. Both change before its end."""
+    state = state_of(
+        [APP], [container("c", "reg.example/app:old")], in_force=policy(system_enabled=True)
+    )
+    scene = Scene(state, state.policy or policy(), LATER)
+    assert [one.kind for one in holding(APP, scene)] == [Kind.UNCERTAIN]
+    proxy = replace(APP, tags=("registry.k8s.io/kube-proxy:v1",))
+    absorb(listed([proxy], at=LATER), state)
+    assert Kind.SYSTEM in [one.kind for one in holding(proxy, scene)]
+    assert Kind.UNCERTAIN not in [one.kind for one in holding(proxy, Scene(state, policy(), LATER))]
 
 
 @pytest.mark.parametrize("left", [(), (sandbox(),)], ids=["no sandboxes either", "sandboxes"])

@@ -14,7 +14,7 @@ from structlog.typing import EventDict
 
 from reconciler.domain import facts
 from reconciler.domain.decision import HoldReason, decide
-from reconciler.domain.inventory import Image
+from reconciler.domain.inventory import FilesystemUsage, Image, UsageSample
 from reconciler.domain.policy import Mode
 from reconciler.domain.runtime import RuntimeRefused, RuntimeUnavailable, RuntimeVersion
 from reconciler.domain.watermark import Pressure
@@ -241,6 +241,26 @@ async def test_removals_that_free_nothing_come_to_a_rest_that_is_said_once() -> 
         await world.turns(30)
     assert len(world.runtime.removed) == 10
     assert [line["reason"] for line in told(log, "hold")] == ["resting"]
+
+
+async def test_removals_that_free_another_disk_than_the_full_one_come_to_a_rest() -> None:
+    """Images lie on one filesystem, others fill the second: ten tries, then a rest, though every
+    one of them freed bytes."""
+    many = [image(f"app{n:02}:v1", 2 * GIB) for n in range(30)]
+    world = await full_world(*many, base=0)
+
+    async def both() -> UsageSample:
+        usages = (
+            FilesystemUsage("/images", 1, 200 * GIB, world.runtime.used()),
+            FilesystemUsage("/layers", 2, 100 * GIB, 81 * GIB),
+        )
+        return UsageSample(world.clock(), usages)
+
+    world.sample = both  # type: ignore[method-assign] # what the probe would say
+    world.loop = world.restarted()
+    await world.turns(30)
+    assert len(world.runtime.removed) == 10
+    assert hold(world) is HoldReason.RESTING
 
 
 async def test_a_slow_removal_gets_the_disk_a_rest_as_long() -> None:

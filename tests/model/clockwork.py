@@ -15,6 +15,7 @@ import anyio.to_thread
 import structlog
 
 from reconciler import app
+from reconciler.http import documents
 
 T = TypeVar("T")
 
@@ -91,6 +92,7 @@ def virtual() -> Iterator[None]:
     names["gc"] = SimpleNamespace(
         collect=lambda: 0, freeze=lambda: None, set_threshold=lambda *_: None
     )
+    rows, vars(documents)["ROWS"] = documents.ROWS, 1  # every turn may be somebody else's
     logs = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     anyio.to_thread.run_sync = run_sync  # type: ignore[assignment] # for as long as this lasts
@@ -98,4 +100,5 @@ def virtual() -> Iterator[None]:
         yield
     finally:
         anyio.to_thread.run_sync, names["gc"] = before, collector
+        vars(documents)["ROWS"] = rows
         structlog.configure(**logs)

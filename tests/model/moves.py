@@ -14,8 +14,10 @@ from reconciler.domain.inventory import EventKind
 from reconciler.embedded.habits import ALL
 from reconciler.embedded.node import Refused, Stored, layer
 
-from . import policies
+from . import policies, process_moves
+from .disk_moves import fill_a_disk, flood, hide_a_disk, use_inodes, with_disks
 from .early import make_expendable
+from .endpoint_moves import endpoint_goes, endpoint_lags, with_endpoints
 from .marks import write_marks_otherwise
 from .pod_moves import (
     Dice,
@@ -29,6 +31,7 @@ from .pod_moves import (
     source_fault,
 )
 from .policies import Rule
+from .process_moves import ask_by_http, kubelet_collects
 from .stream import rpc_error
 from .twice import list_twice
 from .wallclock import set_wall_clock
@@ -277,6 +280,7 @@ def edit(world: World, dice: Dice) -> None:
         (
             {"enforce": dice.number(0, 3) > 0},
             {"low": low, "high": low + dice.number(1, 9)},
+            {"inodes_low": low, "inodes_high": low + dice.number(1, 9)},
             {"minimum_age": dice.pick((0, 3, 20, 120))},
             {"maximum_unused_age": dice.pick((0, 0, 0, 60, 900))},
             {"come_back_for": dice.pick((0, 60, 3600))},
@@ -472,6 +476,7 @@ SURPRISING: tuple[Move, ...] = (
     retag,
     untag,
     vanish,
+    kubelet_collects,
     pin,
     edit,
     spoil,
@@ -480,6 +485,8 @@ SURPRISING: tuple[Move, ...] = (
     remove_pod,
     exit_container,
     fill,
+    fill_a_disk,
+    use_inodes,
     publish,
     set_wall_clock,
 )
@@ -524,6 +531,26 @@ def freeze(world: World, dice: Dice) -> None:
     world.advance(0.01)
 
 
+def prune(world: World, dice: Dice) -> None:
+    for _ in range(dice.number(0, 3)):
+        pull(world, dice)
+    process_moves.prune(world, dice, SURPRISING)
+
+
+def rival(world: World, dice: Dice) -> None:
+    process_moves.rival(world, dice, SURPRISING)
+
+
+def look_by_http(world: World, dice: Dice) -> None:
+    process_moves.look_by_http(world, dice, SURPRISING)
+
+
+def vary(world: World, dice: Dice) -> None:
+    """What a node is like from its beginning on."""
+    with_disks(world, dice)
+    with_endpoints(world, dice)
+
+
 MOVES: dict[Move, int] = {
     wait: 30,
     wait_long: 1,
@@ -550,8 +577,19 @@ MOVES: dict[Move, int] = {
     retag: 3,
     untag: 2,
     vanish: 1,
+    kubelet_collects: 2,
     pin: 1,
     fill: 4,
+    fill_a_disk: 3,
+    use_inodes: 3,
+    hide_a_disk: 1,
+    flood: 1,
+    endpoint_goes: 1,
+    endpoint_lags: 1,
+    prune: 1,
+    rival: 1,
+    ask_by_http: 2,
+    look_by_http: 2,
     edit: 4,
     write_marks_otherwise: 1,
     make_expendable: 2,

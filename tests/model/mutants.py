@@ -33,6 +33,8 @@ from reconciler.engine.reconcile import Reconciler
 from reconciler.policy import values
 from reconciler.sources.policy_file import PolicySource
 
+from . import mutants_around as around
+
 Patch = pytest.MonkeyPatch
 expendable_rule = Wishes.expendable_rule
 
@@ -272,7 +274,7 @@ def _removals_are_not_waited_for(patch: Patch) -> None:
 
     async def at_once(runtime: Any, candidate: Any, begun: Any, *more: Any) -> Any:
         running.add(asyncio.ensure_future(send(runtime, candidate, begun, *more)))
-        return reclaim.Attempt(begun, "", 0, None, None, False, 0.0)
+        return reclaim.Attempt(begun, "", 0, None, (), None, False, 0.0)
 
     patch.setattr(reconcile, "send", at_once)
 
@@ -445,4 +447,14 @@ MUTANTS = (
     Mutant("every pod is of its own kind", ("S10",), _every_pod_is_of_its_own_kind),
     Mutant("the first of a template tells", ("S10",), _the_first_of_a_template_tells),
     Mutant("one container stands for all", ("S10",), _one_container_stands_for_all),
+    Mutant("inodes once short stay short", ("S7", "face"), around.inodes_once_short_stay_short),
+    Mutant("removals that help nobody go on", ("S7",), around.removals_that_help_nobody_go_on),
+    Mutant("unseen disks hold nothing", ("S6",), around.a_disk_that_is_not_seen_holds_nothing),
+    Mutant("one socket for everything", ("S8",), around.one_socket_for_everything),
+    Mutant("prune takes all that is unused", ("S7",), around.prune_takes_all_that_is_unused),
+    Mutant("the same mark starts and stops", ("S7", "face"), around.nothing_is_too_little),
+    Mutant("the lock is taken once", ("S8",), around.the_lock_is_taken_once),
+    Mutant("pause means resume", ("S7", "face"), around.pause_means_resume),
+    Mutant("the list shows no reason to keep", ("face",), around.the_list_shows_no_reason_to_keep),
+    Mutant("the face reads what changes", ("face",), around.the_face_reads_while_the_state_changes),
 )

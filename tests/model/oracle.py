@@ -19,10 +19,12 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from reconciler.domain.inventory import UsageSample
 from reconciler.embedded.node import Node, Stored
 
+from .disks import Shortage
 from .knowledge import ImageTold, Knowledge, Look
 from .meaning import means
 from .policies import Book, Version
@@ -30,6 +32,30 @@ from .policies import Book, Version
 EPSILON = 1e-6  # seconds
 NARROWS = 600.0  # seconds that one container of unknown image holds everything
 SHORTEST_DEADLINE = 120.0  # seconds
+
+
+@dataclass(frozen=True)
+class Command:
+    """`reconciler prune`, as the operator means it: down to the low mark, or to `to`, whatever the
+    mode; or all that nothing keeps."""
+
+    to: int | None = None  # percent
+    all_unused: bool = False
+    minimum_age: int | None = None
+
+    def over(self, policy: Version) -> Version:
+        """The policy for this one pass."""
+        low = policy.low if self.to is None else self.to
+        age = policy.minimum_age if self.minimum_age is None else self.minimum_age
+        return replace(
+            policy,
+            enforce=True,
+            high=low,
+            low=low,
+            inodes_high=policy.inodes_low,
+            minimum_age=age,
+            maximum_unused_age=0,
+        )
 
 
 @dataclass(frozen=True)
@@ -79,42 +105,49 @@ class Oracle:
         self.paused = False  # by the operator
         self._in_flight = 0
         self._ended = -1  # order of the last removal's answer, among listings and events
-        self._used: int | None = None  # bytes, as last measured
-        self._crossed = False  # above the high mark, and not yet back at the low one
+        self.shortage = Shortage()
+        self.command: Command | None = None  # what the operator asks of this one process
+        self.rival_holds = False  # the lock: another remover has it
         self._blamed = False
+        self._last = "", 0.0  # the removal answered last, and when
+        self._gone: bool | None = False  # by the first listing after it
 
     def process_begins(self, ledger: bool, clock_set: float = 0.0) -> None:
         """A new process of the daemon; what was said to the old one is forgotten. `clock_set`:
         seconds by which the wall clock was set forward by now, in all."""
         self.knows.begin(self.clock(), ledger, clock_set)
-        self.book.read, self._used, self._crossed = None, None, False
+        self.book.read, self.shortage = None, Shortage()
+        self._last, self._gone = ("", 0.0), False
+        self.command = None
         self._in_flight, self._ended, self.paused = 0, -1, False
 
     # --- usage ---------------------------------------------------------------------------------
 
-    def measured(self, used: int) -> None:
-        """The daemon's loop got a measurement of the filesystem."""
-        self._used = used
+    def measured(self, sample: UsageSample) -> None:
+        """The daemon's loop got a measurement of the filesystems. The first one after a listing
+        tells what the last removal came to; it may be pulled again before the next one."""
+        self.shortage.measured(sample)
+        look = self.knows.look
+        if self._gone is None and look is not None and look.order > self._ended:
+            self._gone = self._last[0] not in (look.images or {})
 
     def wanted(self, policy: Version | None) -> None:
         """The operator wants space back, down to the low mark."""
-        if policy is not None and self._used is not None:
-            low, _ = policy.marks(self.node.capacity)
-            self._crossed = self._crossed or self._used > low
+        if policy is not None:
+            self.shortage.wanted(self._meant(policy))
 
     def weigh(self, policy: Version | None) -> None:
         """Where the last measurement lies between a policy's marks."""
-        if policy is None or self._used is None:
-            return
-        low, high = policy.marks(self.node.capacity)
-        if self._used >= high:
-            self._crossed = True
-        if self._used <= low:
-            self._crossed = False
+        if policy is not None:
+            self.shortage.weigh(self._meant(policy))
 
     def policy(self) -> Version | None:
         """The policy in force for a removal sent now."""
-        return self.book.on_disk or self.book.read
+        policy = self.book.on_disk or self.book.read
+        return self._meant(policy) if policy is not None else None
+
+    def _meant(self, policy: Version) -> Version:
+        return self.command.over(policy) if self.command is not None else policy
 
     # --- removals ------------------------------------------------------------------------------
 
@@ -126,6 +159,8 @@ class Oracle:
         self.history.note("RemoveImage", text)
         count = len(self.violations)
         self._judge_call(text, deadline)
+        if self.rival_holds:
+            self._blame("S8", "another remover holds the lock")
         look, policy = self.knows.look, self.policy()
         if look is None or self.knows.failed:
             self._blame("S6", "no complete listing, or the last one failed")
@@ -134,6 +169,9 @@ class Oracle:
         else:
             if look.order < self._ended:
                 self._blame("S6", "the listing is older than the removal before")
+            if (unseen := self.shortage.unseen) is not None:
+                self._blame("S6", f"filesystem {unseen} was not measured")
+            self.shortage.ended(bool(self._gone), self._last[1])
             told = (look.images or {}).get(key)
             if told is None or told.text != text:
                 self._blame("S8", f"{text} is no id as listed")
@@ -141,6 +179,7 @@ class Oracle:
                 self._judge(key, told, look, policy, now)
         self._blamed = len(self.violations) > count
         self._in_flight += 1
+        self.shortage.sent()
         self.knows.removal_sent(key, now, self.saved_at)
 
     def arrived(self, text: str) -> None:
@@ -159,7 +198,12 @@ class Oracle:
         """The call is over; lost: the runtime went away under it, which refuses nothing."""
         self.knows.removal_answered(text.removeprefix("sha256:"), lost)
         self._in_flight -= 1
+        self._last, self._gone = (text.removeprefix("sha256:"), self.clock()), None
         self._ended = self.knows.next_order()
+
+    def wrong_socket(self, call: str) -> None:
+        """The operator named another endpoint for images."""
+        self._blame("S8", f"{call} was asked of the endpoint for containers")
 
     def cut_off(self) -> None:
         """The daemon gave up a removal in flight, and lives on."""
@@ -180,17 +224,38 @@ class Oracle:
             self._blame("S8", f"a deadline of {deadline} s")
 
     def _judge(self, key: str, told: ImageTold, look: Look, policy: Version, now: float) -> None:
+        self._judge_image(key, told, look, policy, now)
+        self._judge_events(key, look)
+        self._judge_starts(now)
+        if self.paused:
+            self._blame("S7", "the operator's pause is not over")
+        if not policy.enforce:
+            self._blame("S7", "the mode is observe")
+        self._judge_need(key, told, policy, now)
+
+    def _judge_image(
+        self, key: str, told: ImageTold, look: Look, policy: Version, now: float
+    ) -> None:
+        """What speaks for one image, whatever holds all of them now."""
         self._judge_use(key, told, look)
         self._judge_pods(key, told, now)
         self._judge_names(key, told, policy)
         if policy.system:
             self._judge_system(key, told, look, policy, now)
         self._judge_ages(key, policy, now)
-        if self.paused:
-            self._blame("S7", "the operator's pause is not over")
-        if not policy.enforce:
-            self._blame("S7", "the mode is observe")
-        self._judge_need(key, told, policy, now)
+
+    def objections(self, key: str) -> list[Violation]:
+        """What would speak against the removal of one image, if nothing held all of them, by the
+        policy that the daemon read last."""
+        look, policy, found = self.knows.look, self.book.read, list[Violation]()
+        told = (look.images or {}).get(key) if look is not None else None
+        if look is None or policy is None or told is None:
+            return found
+        kept, self.violations = self.violations, found
+        history, self.history = self.history, History(self.clock, 0)
+        self._judge_image(key, told, look, policy, self.clock())
+        self.violations, self.history = kept, history
+        return [one for one in found if one.invariant != "S6"]  # a doubt that holds all of them
 
     def _judge_use(self, key: str, told: ImageTold, look: Look) -> None:
         """S1: by containers, their volumes, the names they asked for, sandboxes, late events."""
@@ -209,7 +274,10 @@ class Oracle:
             image, name = knows.pauses.get(box, ("", ""))
             if image == key and (name in told.tags or box in knows.pause_told):
                 self._blame("S1", f"sandbox {box[:8]} runs on it")
-        if any(one == key and order > look.order for one, order, _, _ in knows.named):
+
+    def _judge_events(self, key: str, look: Look) -> None:
+        """S1, by what came in since the listing."""
+        if any(one == key and order > look.order for one, order, _, _ in self.knows.named):
             self._blame("S1", "an event named it after the listing began")
 
     def _judge_pods(self, key: str, told: ImageTold, now: float) -> None:
@@ -220,7 +288,10 @@ class Oracle:
                 self._blame("S10", f"pod {pod} was told, and needs {text}")
         for twin in pods.twins_of(key):
             self._blame("S10", twin)
-        for start in pods.starts(now):
+
+    def _judge_starts(self, now: float) -> None:
+        """S10: pods that are about to start, and nothing tells what they need."""
+        for start in self.knows.pods.starts(now):
             self._blame("S10", start)
 
     def _judge_odd(self, one: str, asked: str, uses: bool, told: ImageTold, look: Look) -> None:
@@ -288,13 +359,17 @@ class Oracle:
     def _judge_need(self, key: str, told: ImageTold, policy: Version, now: float) -> None:
         """S7: above the mark and not yet back at the low one, unused for too long, expendable."""
         self.weigh(policy)
+        if self.command is not None and self.command.all_unused:
+            return
         unused = self.knows.ages.unused_for(key, now)
         if policy.maximum_unused_age and unused >= policy.maximum_unused_age - EPSILON:
             return
         if policy.goes_early(key, told.names, unused + EPSILON):
             return
-        if not self._crossed:
-            self._blame("S7", f"{self._used} bytes in use are not too many, unused {unused:.3f} s")
+        if not self.shortage.short:
+            self._blame("S7", f"{self.shortage} are not too many, unused {unused:.3f} s")
+        elif self.shortage.rests(now) and self.command is None:
+            self._blame("S7", "removals in a row freed nothing of what is short")
 
 
 SYSTEM = ("registry.k8s.io/kube-proxy", "registry.k8s.io/coredns/coredns")

@@ -54,6 +54,7 @@ class PodsKnown:
         self._busy: set[str] = set()  # sandboxes in which a container was told
         self._gone: set[str] = set()
         self._events: list[tuple[Any, float]] = []  # not drained yet
+        self._unplaced: dict[str, tuple[Inside, Box]] = {}  # told before their image was
 
     # --- a source ------------------------------------------------------------------------------
 
@@ -95,6 +96,7 @@ class PodsKnown:
         self._listed = {one.id: one for one in self._next_inside}
         for inside in self._next_inside:
             self._learn(inside, self._boxes.get(inside.sandbox), at)
+        self._place()
 
     def event(self, message: Any, at: float) -> None:
         """An event reached the daemon's reader."""
@@ -137,6 +139,8 @@ class PodsKnown:
             inside = inside_of(one, told.id)
             if self._resolves(inside):
                 self._learn(inside, known, at)
+            elif known is not None:
+                self._unplaced[inside.id] = inside, known
 
     def _note(self, sandbox: str, at: float) -> None:
         self._first_told.setdefault(sandbox, at)
@@ -172,6 +176,18 @@ class PodsKnown:
             self.twins.used[place] = replace(new, clear=False)
         elif new.made > known.made:
             self.twins.used[place] = replace(new, clear=known.clear)
+
+    def _place(self) -> None:
+        """Containers whose images only this listing told may be gone by now, and their pods: what
+        they and those before them used is certain, no more."""
+        knows, waiting = self._knows, self._unplaced
+        self._unplaced = {}
+        for inside, box in waiting.values():
+            known = self.twins.used.get((box.template or "", inside.name))
+            if known is None or inside.made <= known.made or inside.id not in knows.users:
+                continue
+            both = known.images & knows.images_of(inside.id)
+            self.twins.used[box.template or "", inside.name] = replace(known, images=both)
 
     # --- what speaks against a removal ---------------------------------------------------------
 

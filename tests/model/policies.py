@@ -78,6 +78,8 @@ class Version:
     enforce: bool = True
     high: int = 80
     low: int = 76
+    inodes_high: int = 85
+    inodes_low: int = 80
     minimum_age: int = 120
     maximum_unused_age: int = 0
     minimum_size: int = 1 << 20
@@ -119,7 +121,8 @@ class Version:
             "apiVersion: reconciler/v1\n"
             f"mode: {'enforce' if self.enforce else 'observe'}\n"
             f"watermarks: {{high: {written(self.high, self.unit)}, "
-            f"low: {written(self.low, self.unit)}}}\n"
+            f"low: {written(self.low, self.unit)}, "
+            f"inodes: {{high: {self.inodes_high}%, low: {self.inodes_low}%}}}}\n"
             f"minimumAge: {self.minimum_age}s\n"
             f"maximumUnusedAge: {self.maximum_unused_age}s\n"
             f"minimumSize: {self.minimum_size}\n"

@@ -23,7 +23,7 @@ from reconciler.embedded.habits import ALL, Habits
 from reconciler.embedded.node import layer
 
 from .clockwork import virtual
-from .moves import MOVES, fill, pull, run_pod
+from .moves import MOVES, fill, pull, run_pod, vary
 from .pod_moves import pods_go_on
 from .policies import Version
 from .world import CAPACITY, MIB, Broken, World
@@ -66,6 +66,7 @@ def episode(seed: int, folder: Path, tally: Tally, steps: int = EPISODE) -> None
     source = dice.pick(("", "", "", "socket", "kubelet", "api"))
     world = World(dice.pick(list(ALL.values())), folder, seed % 4 > 0, source)
     try:
+        vary(world, dice)
         for _ in range(4):
             pull(world, dice)
         run_pod(world, dice)
@@ -89,6 +90,7 @@ def settle(seed: int, habits: Habits, folder: Path, churn: bool = False) -> None
     dice = Random(seed)
     world = World(habits, folder, source=("", "socket")[seed % 2])
     try:
+        vary(world, dice)
         world.book.change(minimum_age=3, protect_unpullable=False)
         world.start()
         moves, weights = list(MOVES), list(MOVES.values())

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from reconciler.embedded.habits import ALL
 
 from .clockwork import virtual
-from .moves import MOVES, Move, fill, pull, run_pod
+from .moves import MOVES, Move, fill, pull, run_pod, vary
 from .soak import Tally, episode, settle
 from .world import World
 
@@ -85,6 +85,7 @@ class Node(RuleBasedStateMachine):
     @initialize(habits=st.sampled_from(list(ALL.values())), data=st.data())
     def begin(self, habits: object, data: st.DataObject) -> None:
         self._world = world = World(habits, Path(self._folder.name), mute=True)  # type: ignore[arg-type] # Habits
+        vary(world, Drawn(data))
         pull(world, Drawn(data))
         run_pod(world, Drawn(data))
         fill(world, Drawn(data))

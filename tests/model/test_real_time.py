@@ -18,7 +18,7 @@ import pytest
 
 from reconciler.app import assemble, live
 from reconciler.cri.client import open_client
-from reconciler.domain.inventory import FilesystemUsage
+from reconciler.domain.inventory import FilesystemUsage, UsageSample
 from reconciler.embedded._pb import workload_pb2 as pb
 from reconciler.embedded.calls import Calls
 from reconciler.embedded.habits import CONTAINERD_2, CRIO, Habits
@@ -138,7 +138,7 @@ async def test_no_promise_is_broken_in_real_time(
 
     def measure(mountpoint: str) -> FilesystemUsage:
         found = node.usage(mountpoint)
-        oracle.measured(found.used)
+        oracle.measured(UsageSample(time.time(), (found,)))
         oracle.weigh(book.read)
         return found
 

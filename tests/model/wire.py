@@ -27,6 +27,8 @@ from .oracle import Oracle
 from .stream import Streams, blank, rpc_error
 from .twice import in_two_entries
 
+RUNTIME, IMAGES = "/c", "/i"  # the sockets of the two services, where they are two
+OF_IMAGES = {"ListImages", "ImageStatus", "ImageFsInfo", "RemoveImage", "PullImage"}
 LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 BATCH = 3  # items of one message of a streamed list: small, so that there are several
 LISTS = {"ListImages": "images", "ListContainers": "containers", "ListPodSandbox": "items"}
@@ -75,7 +77,13 @@ class Service:
         self.during: defaultdict[tuple[str, str], list[Callable[[], None]]] = defaultdict(list)
         self.twice: dict[str, bool] = {}  # images that are listed in two entries (twice.py)
         self.down = False  # not there: no socket, or nobody behind it
+        self.away: set[str] = set()  # sockets of which that is so, of two
+        self.lags: dict[str, float] = {}  # seconds that every answer of a socket takes
+        self.image_socket = RUNTIME  # where images are to be asked for
         self._stale: dict[str, Any] = {}  # list -> an earlier answer
+
+    def unreachable(self, socket: str) -> bool:
+        return self.down or socket in self.away
 
     def surprise(self, name: str, when: str) -> None:
         """Lets the next thing happen that was prepared for this moment."""
@@ -146,10 +154,10 @@ class Call:
 
 
 class Channel:
-    """One process's connection; `cut` ends it as the process's death does."""
+    """One process's connection to one socket; `cut` ends it as the process's death does."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, service: Service, socket: str = RUNTIME) -> None:
+        self._service, self._socket = service, socket
         self._dead: asyncio.Future[None] = service.loop.create_future()
 
     def cut(self) -> None:
@@ -217,6 +225,8 @@ class Channel:
         asked, order, lost = service.clock(), oracle.knows.next_order(), False
         if removes:
             oracle.sent(request.image.image, timeout)
+        if name in OF_IMAGES and self._socket != service.image_socket:
+            oracle.wrong_socket(name)
         try:
             answer, at = await self._carried(name, request, timeout, service.fault(name))
         except asyncio.CancelledError:
@@ -236,13 +246,14 @@ class Channel:
         self, name: str, request: Any, timeout: float | None, fault: Fault
     ) -> tuple[Any, float]:
         service, left = self._service, timeout if timeout is not None else float("inf")
-        if service.down or self._dead.done():
+        if service.unreachable(self._socket) or self._dead.done():
             await asyncio.sleep(0)
             raise rpc_error("UNAVAILABLE", "connect failed")
         service.surprise(name, "before")
-        if fault.late >= left and name == "RemoveImage":  # it gets there after all, much later
-            service.loop.call_later(fault.late, self._do_anyway, name, request, fault)
-        await self._pass(fault.late, left)
+        late = fault.late + service.lags.get(self._socket, 0.0)
+        if late >= left and name == "RemoveImage":  # it gets there after all, much later
+            service.loop.call_later(late, self._do_anyway, name, request, fault)
+        await self._pass(late, left)
         if fault.code and not fault.done:
             raise rpc_error(fault.code, "as the test wants it")
         try:
@@ -251,7 +262,7 @@ class Channel:
             raise rpc_error(refused.code, str(refused)) from None
         at = service.clock()
         service.surprise(name, "after")
-        await self._pass(fault.slow, left - fault.late)
+        await self._pass(fault.slow, left - late)
         if fault.code:
             raise rpc_error(fault.code, "as the test wants it, though it was done")
         return answer, at
@@ -289,7 +300,7 @@ class Channel:
 
     async def _events(self, parse: Any) -> AsyncIterator[Any]:
         service = self._service
-        if service.down or self._dead.done():
+        if service.unreachable(self._socket) or self._dead.done():
             await asyncio.sleep(0)
             raise rpc_error("UNAVAILABLE", "connect failed")
         stream = service.streams.subscribe()

@@ -10,39 +10,59 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
+from typing import Protocol
 
 import anyio
 
 from reconciler import app
 from reconciler.aiokit import Mailbox
+from reconciler.app import unchanged
 from reconciler.clock import Reading
 from reconciler.cri.client import CriClient
 from reconciler.domain.awaited import WAITED_FOR, Awaited
 from reconciler.domain.decision import Plan
 from reconciler.domain.facts import Fact, Paused, PolicyLoaded, ReclaimAsked, Resumed, UsageSampled
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
+from reconciler.domain.policy import Policy
 from reconciler.domain.state import State
 from reconciler.embedded.habits import Habits
 from reconciler.embedded.node import Node, Stored, layer
 from reconciler.engine.journal import LogAndMetrics
+from reconciler.engine.reconcile import Reconciler
+from reconciler.ledger import Ledger
 from reconciler.metrics import Metrics
 from reconciler.policy.files import Text
 from reconciler.settings import Settings
 from reconciler.sources.policy_file import PolicySource, Signature
 
 from .clockwork import Livelock, VirtualLoop
+from .disks import DiskCalls, Disks
+from .face import Face
 from .marks import CAPACITY as CAPACITY
 from .oracle import Oracle
 from .pods import Kubelet
 from .policies import Book
+from .rival import Rival
 from .source import Source
 from .stream import rpc_error
-from .wire import Channel, Service
+from .wire import RUNTIME, Channel, Service
 
 T0 = 1_800_000_000.0  # the wall clock when every story begins
 MIB = 1 << 20
+
+
+class Process(Protocol):
+    """A daemon, or a command that removes."""
+
+    @property
+    def reconciler(self) -> Reconciler: ...
+    @property
+    def mailbox(self) -> Mailbox[Fact]: ...
+    def close(self) -> None: ...
+
+
 Save = Callable[[State], Awaitable[None]]
 CIRCUIT = "unix:///in-process"
 
@@ -108,12 +128,17 @@ class World:
         self.oracle = Oracle(self.node, self.book, self.clock, self.kubelet.needed)
         self.oracle.dates = self.wall
         self.service = Service(self.node, self.oracle, self.clock, self.loop, self.wall)
+        self.disks = Disks(self.node)
+        self.service.calls = DiskCalls(self.node, self.clock, self.disks)
         self.ledger_broken = False
         self.slow_saves: list[float] = []  # seconds that the next ones take
-        self.channel: Channel | None = None
+        self.channels: dict[str, Channel] = {}
+        self.rival = Rival(self)
+        self._errands: set[asyncio.Task[None]] = set()
         self._process: asyncio.Task[None] | None = None
-        self._daemon: app.Daemon | None = None
-        self._scope: anyio.CancelScope | None = None
+        self.daemon: Process | None = None
+        self.face: Face | None = None  # of this process, once somebody asked it
+        self.scope: anyio.CancelScope | None = None
         self._nudge = asyncio.Event()
 
     def close(self) -> None:
@@ -122,8 +147,24 @@ class World:
             if self.running:
                 self.stop(kill=True)
         finally:
+            self._send_home()
+            if self._errands:
+                self.loop.run_until_complete(asyncio.wait(self._errands))
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()
+
+    def beside(self, errand: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Something that goes on beside the daemon, until the world's end if it takes so long."""
+        task = self.loop.create_task(errand)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+        return task
+
+    def _send_home(self) -> None:
+        """Whoever goes about something beside the daemon leaves it."""
+        self.rival.goes()
+        for errand in self._errands:
+            errand.cancel()
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -159,6 +200,8 @@ class World:
             raise Broken(f"{found}\n\n{self.oracle.history}")
         if self._process is not None and self._process.done():
             error = self._process.exception()
+            if error is None and self.oracle.command is not None:
+                return
             raise Broken(f"the daemon ended: {error!r}\n\n{self.oracle.history}") from error
 
     # --- the daemon ----------------------------------------------------------------------------
@@ -167,15 +210,23 @@ class World:
     def running(self) -> bool:
         return self._process is not None
 
-    def start(self, ledger: bool = True) -> None:
-        """A new process of the daemon; without its ledger, if that is lost."""
+    @property
+    def ended(self) -> bool:
+        """Whether the process has come to its end by itself."""
+        return self._process is not None and self._process.done()
+
+    def start(
+        self, ledger: bool = True, live: Callable[[], Coroutine[None, None, None]] | None = None
+    ) -> None:
+        """A new process of the daemon; without its ledger, if that is lost. `live`: what else is to
+        run in its place."""
         if not ledger:
             shutil.rmtree(self.folder / "state", ignore_errors=True)
         self._offset = self.wall() - self.loop.time()
         self.oracle.process_begins(ledger, self.shift)
         self.oracle.saved_at = None
         self._nudge = asyncio.Event()
-        self._process = self.loop.create_task(self._live())
+        self._process = self.loop.create_task((live or self._live)())
         self.loop.run_until_complete(asyncio.sleep(0))  # it has read its ledger now
         self.note("the daemon starts" if ledger else "the daemon starts without its ledger")
 
@@ -185,30 +236,35 @@ class World:
         if self.source is not None:
             self.source.ends()
         self.note("the daemon is killed" if kill else "the daemon is stopped")
-        if kill and self.channel is not None and self._daemon is not None:
-            self._daemon.reconciler.room.save = _saves_nothing
-            self.channel.cut()
+        if kill and self.daemon is not None:
+            self.daemon.reconciler.room.save = _saves_nothing
+            for channel in self.channels.values():
+                channel.cut()
         process, self._process = self._process, None
         self.loop.run_until_complete(self._ended(process))
-        if self._daemon is not None:
-            self._daemon.close()
-        self._daemon = self._scope = None
-        if not process.cancelled() and (error := process.exception()) is not None:
+        if self.daemon is not None:
+            self.daemon.close()
+        self.daemon = self.scope = self.face = None
+        self.rival.release()  # the kernel's lock ends with its process
+        error = None if process.cancelled() else process.exception()
+        if error is not None:
             raise error
         self.check()
 
     async def _ended(self, process: asyncio.Task[None]) -> None:
-        if self._scope is None:  # it did not even begin
+        if self.scope is None:  # it did not even begin
             process.cancel()
         else:
-            self._scope.cancel()
+            self.scope.cancel()
         await asyncio.wait([process])
 
     def command(self, make: Callable[[float], Fact]) -> None:
         """The operator's word, as the HTTP face passes it on."""
-        if self._daemon is not None:
+        if self.daemon is not None:
             fact = make(self.clock())
-            self._daemon.mailbox.put(("operator", type(fact).__name__), fact)
+            self.daemon.mailbox.put(("operator", type(fact).__name__), fact)
+            if isinstance(fact, Paused | Resumed):  # said is said
+                self.oracle.paused = isinstance(fact, Paused)
 
     def lose_state(self) -> None:
         """The state directory is removed under the daemon; what is on disk is what it writes from
@@ -221,28 +277,51 @@ class World:
         self._nudge.set()
 
     async def _live(self) -> None:
-        self.channel = channel = Channel(self.service)
-        client = CriClient("/c", "/c", None, self.clock, lambda path: channel)  # type: ignore[arg-type, return-value] # as much of a channel as is used
-        settings = Settings(
-            CIRCUIT, "model", policy=self.book.path, state_dir=self.folder / "state"
-        )
+        client = self.client()
+        settings = self.settings()
         journal = Mute(Metrics()) if self.mute else None
         daemon = app.assemble(
-            settings, client, self.clock, self.measure, journal, clocks=self.clocks, wall=self.wall
+            settings,
+            client,
+            self.clock,
+            self.measure,
+            journal,
+            self.rival,
+            clocks=self.clocks,
+            wall=self.wall,
         )
-        self._daemon = daemon
-        mailbox, room = Noting(self), daemon.reconciler.room
-        policies = Nudged(self.book.path, True, mailbox, self.clock, wall=self.wall)
-        policies.world, policies.nudge = self, self._nudge
-        daemon.mailbox = room.mailbox = mailbox
-        daemon.policies = room.policies = policies
-        room.monotonic = self.loop.time
-        room.sample, room.save = self._told(room.sample), self._saving(daemon, room.save)
-        if self.source is not None:
-            daemon.reconciler.state.awaited = Awaited(self.clock() + WAITED_FOR)
-            self.source.begins(mailbox)
-        with anyio.CancelScope() as self._scope:
+        self.daemon = daemon
+        daemon.policies = self.furnish(daemon.reconciler, daemon.ledger, unchanged)
+        daemon.mailbox = daemon.reconciler.room.mailbox
+        with anyio.CancelScope() as self.scope:
             await app.live(daemon)
+
+    def settings(self) -> Settings:
+        return Settings(CIRCUIT, "model", policy=self.book.path, state_dir=self.folder / "state")
+
+    def furnish(
+        self, reconciler: Reconciler, ledger: Ledger, adapt: Callable[[Policy], Policy]
+    ) -> Nudged:
+        """Puts the world's own things into the room of a process, each of which tells the judge;
+        gives its policy source."""
+        mailbox, room = Noting(self), reconciler.room
+        policies = Nudged(self.book.path, True, mailbox, self.clock, adapt, wall=self.wall)
+        policies.world, policies.nudge = self, self._nudge
+        room.mailbox, room.policies, room.monotonic = mailbox, policies, self.loop.time
+        room.sample, room.save = self._told(room.sample), self._saving(ledger, room.save)
+        if self.source is not None:
+            reconciler.state.awaited = Awaited(self.clock() + WAITED_FOR)
+            self.source.begins(mailbox)
+        return policies
+
+    def client(self, patience: float | None = None) -> CriClient:
+        """A process's connections, to one socket or to two."""
+        self.channels.clear()
+
+        def connect(path: str) -> Channel:
+            return self.channels.setdefault(path, Channel(self.service, path))
+
+        return CriClient(RUNTIME, self.service.image_socket, patience, self.clock, connect)  # type: ignore[arg-type] # as much of a channel as is used
 
     def _told(
         self, sample: Callable[[], Awaitable[UsageSample]]
@@ -251,12 +330,12 @@ class World:
 
         async def told() -> UsageSample:
             found = await sample()
-            self._measured(found)
+            self.measured(found)
             return found
 
         return told
 
-    def _saving(self, daemon: app.Daemon, save: Save) -> Save:
+    def _saving(self, ledger: Ledger, save: Save) -> Save:
         async def saving(state: State) -> None:
             began = self.clock()
             self.service.surprise("save", "before")
@@ -264,7 +343,7 @@ class World:
                 await asyncio.sleep(self.slow_saves.pop())
             await save(state)
             self.service.surprise("save", "after")
-            works = daemon.ledger.trouble is None
+            works = ledger.trouble is None
             self.oracle.saved_at = began if works else None
             if works:
                 self.oracle.knows.saved()
@@ -272,9 +351,7 @@ class World:
         return saving
 
     def measure(self, mountpoint: str) -> FilesystemUsage:
-        if mountpoint != self.node.mountpoint:
-            raise FileNotFoundError(2, "No such file or directory", mountpoint)
-        return self.node.usage(mountpoint)
+        return self.disks.measure(mountpoint)
 
     def drained(self, facts: Iterable[Fact]) -> None:
         self.oracle.knows.drained()
@@ -282,23 +359,21 @@ class World:
         for fact in facts:
             self.oracle.knows.pods.told(fact)
             if isinstance(fact, UsageSampled):
-                self._measured(fact.sample)
+                self.measured(fact.sample)
             elif isinstance(fact, PolicyLoaded):
                 self.oracle.weigh(self.book.read)  # by what was measured last
-            elif isinstance(fact, Paused | Resumed):
-                self.oracle.paused = isinstance(fact, Paused)
             elif isinstance(fact, ReclaimAsked):
                 self.oracle.wanted(self.book.read)
         self.oracle.weigh(self.book.read)
 
-    def _measured(self, sample: UsageSample) -> None:
-        for one in sample.filesystems:
-            self.oracle.measured(one.used)
+    def measured(self, sample: UsageSample) -> None:
+        """The loop has that measurement now."""
+        self.oracle.measured(sample)
         self.oracle.weigh(self.book.read)
 
     def about_to_go(self) -> Stored | None:
         """The image whose removal the daemon is about to ask for, while it writes that down."""
-        state = self._daemon.reconciler.state if self._daemon is not None else None
+        state = self.daemon.reconciler.state if self.daemon is not None else None
         for key, removal in state.removals.items() if state is not None else ():
             if removal.begun_at == self.clock() and removal.answered_at is None:
                 return self.node.images.get(key)
@@ -319,6 +394,7 @@ class World:
         if habits is not None:
             self.node.habits = habits
         self.service.down = False
+        self.service.away.clear()
 
     def calm(self) -> None:
         """All troubles are over; what they left behind stays."""
@@ -329,8 +405,11 @@ class World:
         service.streams.go_on()
         service.streams.odd.clear()
         service.twice.clear()
+        service.lags.clear()
         self.slow_saves.clear()
+        self.disks.calm()
         self.recover()
+        self._send_home()
         if self.source is not None:
             self.source.fates.clear()
             self.source.tell_all()

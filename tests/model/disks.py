@@ -1,0 +1,211 @@
+"""The disks under the images: several filesystems, inodes, and others who use both up.
+
+`Disks` is the node's truth and what ImageFsInfo tells of it; `Shortage` is the judge's own account
+of what the daemon measured. Nothing here asks the product's arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.domain.inventory import FilesystemUsage, UsageSample
+from reconciler.embedded._pb import workload_pb2 as pb
+from reconciler.embedded.calls import Calls
+from reconciler.embedded.node import Node
+
+from .policies import Version
+
+INODES = 100_000
+INODES_OF_A_LAYER = 800
+FUTILE = 10  # removals in a row that freed nothing of what is short
+REST = 60.0  # seconds, the first time
+EPSILON = 1e-6  # seconds
+
+Thing = tuple[str, str]  # a mountpoint, and "bytes" or "inodes"
+
+
+@dataclass
+class Disk:
+    """One filesystem that the runtime names. `holds`: images lie on it, in whole or in part."""
+
+    mountpoint: str
+    device: int
+    capacity: int
+    holds: bool = True
+    others: int = 0  # bytes; of the first disk they are the node's `base`
+    inodes: int = 0  # 0: no fixed number
+    others_inodes: int = 0
+    seen: bool = True  # from where the daemon runs
+
+
+class Disks:
+    """The first one is the node's own; there may be a second."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.first = Disk(node.mountpoint, 1, node.capacity)
+        self.second: Disk | None = None
+
+    def __iter__(self) -> Iterator[Disk]:
+        yield self.first
+        if self.second is not None:
+            yield self.second
+
+    def measure(self, mountpoint: str) -> FilesystemUsage:
+        """What statvfs says. Raises FileNotFoundError."""
+        for disk in self:
+            if disk.mountpoint == mountpoint and disk.seen:
+                used = self.used(disk)
+                return FilesystemUsage(
+                    mountpoint,
+                    disk.device,
+                    disk.capacity,
+                    min(used, disk.capacity),
+                    disk.inodes,
+                    min(self.used_inodes(disk), disk.inodes),
+                )
+        raise FileNotFoundError(2, "No such file or directory", mountpoint)
+
+    def used(self, disk: Disk) -> int:
+        """Bytes in use on it, by images and by others."""
+        if disk is self.first:
+            return self._node.used()
+        return disk.others + (self._node.used() - self._node.base if disk.holds else 0)
+
+    def used_inodes(self, disk: Disk) -> int:
+        layers = sum(len(image.layers) for image in self._node.images.values())
+        return disk.others_inodes + (INODES_OF_A_LAYER * layers if disk.holds else 0)
+
+    def fill(self, disk: Disk, percent: float) -> None:
+        """Others use so much that it is so full, whatever the images take."""
+        wanted = int(disk.capacity * percent / 100)
+        if disk is self.first:
+            self._node.base = max(0, wanted - (self._node.used() - self._node.base))
+        else:
+            disk.others = max(0, wanted - (self.used(disk) - disk.others))
+
+    def fill_inodes(self, disk: Disk, percent: float) -> None:
+        images = self.used_inodes(disk) - disk.others_inodes
+        disk.others_inodes = max(0, int(disk.inodes * percent / 100) - images)
+
+    def calm(self) -> None:
+        """All can be seen, and nobody uses up the inodes."""
+        for disk in self:
+            disk.seen, disk.others_inodes = True, 0
+
+
+class DiskCalls(Calls):
+    """ImageFsInfo names every disk."""
+
+    def __init__(self, node: Node, clock: Callable[[], float], disks: Disks) -> None:
+        super().__init__(node, clock)
+        self._disks = disks
+
+    def image_fs_info(self, request: Any) -> pb.ImageFsInfoResponse:
+        told = super().image_fs_info(request)
+        if self._disks.second is not None:
+            more = told.image_filesystems.add()
+            more.CopyFrom(told.image_filesystems[0])
+            more.fs_id.mountpoint = self._disks.second.mountpoint
+        return told
+
+
+class Shortage:
+    """What is short, by the measurements that the daemon's loop took and the operator's marks: from
+    the high mark on, until the low one."""
+
+    def __init__(self) -> None:
+        self.sample: UsageSample | None = None
+        self.short: set[Thing] = set()
+        self._before: dict[Thing, int] = {}  # of what was short when the last removal was sent
+        self._least: dict[Thing, int] = {}  # in use since
+        self._futile, self._rests_until = 0, 0.0
+
+    def measured(self, sample: UsageSample) -> None:
+        """The loop took a measurement."""
+        self.sample = sample
+        used = {thing: count for thing, count, _ in self._counted()}
+        for thing in list(self._least):
+            if thing in used:
+                self._least[thing] = min(self._least[thing], used[thing])
+            else:
+                self._forget()  # who knows what became of it
+                return
+
+    def weigh(self, policy: Version) -> None:
+        """Where the last measurement lies between a policy's marks."""
+        things = {thing for thing, _, _ in self._counted()}
+        self.short &= things
+        for thing, used, whole in self._counted():
+            high, low = marks(policy, thing[1], whole)
+            if used >= high:
+                self.short.add(thing)
+            if used <= low:
+                self.short.discard(thing)
+        if not self.short:
+            self.forgiven()
+
+    def wanted(self, policy: Version) -> None:
+        """The operator wants space back, down to the low mark."""
+        for thing, used, whole in self._counted():
+            if used > marks(policy, thing[1], whole)[1]:
+                self.short.add(thing)
+        self.forgiven()
+
+    @property
+    def unseen(self) -> str | None:
+        """A filesystem that could not be measured."""
+        if self.sample is None or not self.sample.filesystems:
+            return "no filesystem at all"
+        return next((one.mountpoint for one in self.sample.invisible), None)
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{used} of {thing[1]} on {thing[0]}" for thing, used, _ in self._counted()
+        )
+
+    # --- removals that help nobody -------------------------------------------------------------
+
+    def sent(self) -> None:
+        """A removal leaves."""
+        used = {thing: count for thing, count, _ in self._counted()}
+        self._before = {thing: used[thing] for thing in self.short}
+        self._least = dict(self._before)
+
+    def ended(self, gone: bool, now: float) -> None:
+        """A listing and a measurement after it tell what the removal came to."""
+        before, self._before = self._before, {}
+        if not before or not gone:
+            return
+        helped = any(self._least.get(thing, 0) < count for thing, count in before.items())
+        self._futile = 0 if helped else self._futile + 1
+        if self._futile == FUTILE:
+            self._futile, self._rests_until = 0, now + REST
+
+    def rests(self, now: float) -> bool:
+        """Whether removals in a row freed nothing of what is short, a moment ago."""
+        return now < self._rests_until - EPSILON
+
+    def forgiven(self) -> None:
+        """Nothing is short any more, or the operator says so."""
+        self._futile, self._rests_until = 0, 0.0
+
+    def _forget(self) -> None:
+        self._before, self._least = {}, {}
+
+    def _counted(self) -> Iterator[tuple[Thing, int, int]]:
+        """Of each thing measured: how much is in use, of how much."""
+        for one in self.sample.filesystems if self.sample else ():
+            yield (one.mountpoint, "bytes"), one.used, one.capacity
+            if one.total_inodes:
+                yield (one.mountpoint, "inodes"), one.used_inodes, one.total_inodes
+
+
+def marks(policy: Version, what: str, whole: int) -> tuple[int, int]:
+    """The high and the low mark of bytes or inodes in use, of so many."""
+    if what == "inodes":
+        return int(whole * policy.inodes_high / 100), int(whole * policy.inodes_low / 100)
+    low, high = policy.marks(whole)
+    return high, low

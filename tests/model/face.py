@@ -1,0 +1,176 @@
+"""The HTTP face of the daemon in the model: documents built while everything changes, and what they
+say held against what the judge knows.
+
+`Face` is all that knows how documents are made; whoever changes that changes it here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from reconciler import app
+from reconciler.aiokit import in_slices
+from reconciler.domain.slices import Slices
+from reconciler.http import documents
+from reconciler.http.stock import Listing
+from reconciler.http.view import View
+
+from .oracle import Oracle
+
+TOKEN = "the operator's"
+Json = dict[str, Any]
+
+
+class Face:
+    """Asked as a stranger or the operator would, without sockets."""
+
+    def __init__(self, daemon: app.Daemon, token_file: Path) -> None:
+        token_file.write_text(TOKEN)
+        daemon.settings = _with_token(daemon, token_file)
+        self._application = app.web(daemon)
+        self.view = _view(daemon)
+
+    def status(self) -> Json:
+        return documents.status(self.view)
+
+    def image(self, key: str) -> Json:
+        return documents.image(self.view, self.view.state.graph.images[key])
+
+    async def images(self) -> Json:
+        return await self._whole(documents.images(self.view))
+
+    async def plan(self) -> Json:
+        return await self._whole(documents.plan(self.view))
+
+    async def _whole(self, steps: Slices[Listing]) -> Json:
+        """As a client reads it, with everything going on between two slices."""
+        listing = await in_slices(steps, self.view.arrived)
+        return dict(json.loads(b"".join(listing.pieces())))
+
+    async def everything(self) -> None:
+        """All documents, one after the other, as JSON. Raises what is wrong with them."""
+        for told in (self.status(), documents.policy(self.view)):
+            json.dumps(told)
+        for key in list(self.view.state.graph.images):
+            if key in self.view.state.graph.images:
+                json.dumps(self.image(key))
+            await asyncio.sleep(0)
+        images, plan = await self.images(), await self.plan()
+        json.dumps([images, plan])
+        ids = [one["id"] for one in images["items"]]
+        assert len(ids) == len(set(ids)), "an image is in the list twice"
+        ids = [one["id"] for one in (*plan["candidates"], *plan["kept"])]
+        assert len(ids) == len(set(ids)), "an image is in the plan twice"
+
+    async def ask(self, word: str) -> int:
+        """POST /api/v1/pause, resume or reclaim, with the token; the status."""
+        answers: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            answers.append(message)
+
+        headers = [(b"host", b"localhost"), (b"authorization", f"Bearer {TOKEN}".encode())]
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": f"/api/v1/{word}",
+            "raw_path": f"/api/v1/{word}".encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": headers,
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 9723),
+        }
+        await self._application(scope, receive, send)
+        return int(answers[0]["status"])
+
+
+def _with_token(daemon: app.Daemon, token_file: Path) -> Any:
+    return replace(daemon.settings, token_file=token_file)
+
+
+def _view(daemon: app.Daemon) -> View:
+    """What the face may look at, as the daemon gives it to its application."""
+    names = vars(app)
+    before, names["face"] = names["face"], SimpleNamespace(application=lambda view: view)
+    try:
+        return app.web(daemon)  # type: ignore[return-value] # the stand-in gives back what it got
+    finally:
+        names["face"] = before
+
+
+def is_settled(view: View) -> bool:
+    """Whether the state is whole: no listing due or under way, no removal, no doubt."""
+    state = view.state
+    spent = state.listing_spent or state.graph.ambiguous or state.listing_trouble is not None
+    return not spent and state.removing is None
+
+
+def disagreements(face: Face, oracle: Oracle, images: Json, plan: Json) -> Iterator[str]:
+    """Where what is told is not so, in a quiet moment."""
+    look = oracle.knows.look
+    assert look is not None
+    assert look.images is not None
+    listed = {one.text for one in look.images.values()}
+    yield from _of_status(face.status(), oracle, len(listed))
+    for name, told in (
+        ("images", images["items"]),
+        ("plan", [*plan["candidates"], *plan["kept"]]),
+    ):
+        ids = {one["id"] for one in told}
+        if ids != listed:
+            yield f"the {name} are {sorted(ids)}, not {sorted(listed)}"
+    for row in images["items"]:
+        key = row["id"].removeprefix("sha256:")
+        against = oracle.objections(key) if row["verdict"] == "candidate" else []
+        if against:
+            yield f"the images say that {row['id']} may go; {against[0]}"
+        yield from _of_image(key, row, face.image(key), oracle)
+    for one in plan["candidates"]:
+        against = oracle.objections(one["id"].removeprefix("sha256:"))
+        if against:
+            yield f"the plan says that {one['id']} may go; {against[0]}"
+
+
+def _of_status(told: Json, oracle: Oracle, images: int) -> Iterator[str]:
+    if (told["paused"] is not None) != oracle.paused:
+        yield f"the status says paused: {told['paused']}; it is {oracle.paused}"
+    if told["counts"]["images"] != images:
+        yield f"the status counts {told['counts']['images']} images of {images}"
+    policy = oracle.book.read
+    mode = policy and ("enforce" if policy.enforce else "observe")
+    if told["mode"] != mode:
+        yield f"the status says mode {told['mode']}, which is {mode}"
+    sample = oracle.shortage.sample
+    used = {one.mountpoint: one.used for one in sample.filesystems} if sample else {}
+    shown = {one["mountpoint"]: one["usedBytes"] for one in told["filesystems"]}
+    if shown != used:
+        yield f"the status shows {shown} in use; measured was {used}"
+    if policy is not None and told["pressure"] == "reclaiming" and not oracle.shortage.short:
+        yield f"the status says reclaiming; {oracle.shortage}"
+
+
+def _of_image(key: str, row: Json, told: Json, oracle: Oracle) -> Iterator[str]:
+    """One image's page: its users, and the same verdict as in the list."""
+    knows = oracle.knows
+    assert knows.look is not None
+    users = {one["id"] for one in told["usedBy"]}
+    told_of = (knows.look.containers or {}).keys() - knows.odd.keys() - knows.deleted
+    known = {one for one in told_of if knows.users.get(one, ("",))[0] == key}
+    if not known <= users:
+        yield f"image {key[:12]} is used by {sorted(known - users)}, and its page does not say so"
+    holding = [one["kind"] for one in told["image"]["protections"] if one["holds"]]
+    if (row["verdict"] == "kept") != bool(holding):
+        yield f"image {key[:12]}: the list says {row['verdict']}, its page {holding}"

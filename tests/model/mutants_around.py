@@ -1,0 +1,122 @@
+"""Seeded bugs around the core, each seen by one kind of thing that the model plays: several disks
+and inodes, two sockets, `prune`, a second remover, the HTTP face."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import anyio.lowlevel
+import pytest
+
+from reconciler import app
+from reconciler.cri import client
+from reconciler.cri.rpc import Methods
+from reconciler.domain import decision, hold, removals, watermark
+from reconciler.domain.facts import Resumed
+from reconciler.http import api, documents
+
+Patch = pytest.MonkeyPatch
+
+
+# --- disks ----------------------------------------------------------------------------------------
+
+
+def inodes_once_short_stay_short(patch: Patch) -> None:
+    measured = watermark.measured
+
+    def never_calm(usage: Any, marks: Any, before: Any = None) -> watermark.FilesystemState:
+        found = measured(usage, marks, before)
+        if before is None or before.by_inodes is watermark.Pressure.CALM:
+            return found
+        return replace(found, by_inodes=before.by_inodes)
+
+    patch.setattr("reconciler.domain.absorbing.measured", never_calm)
+
+
+def removals_that_help_nobody_go_on(patch: Patch) -> None:
+    """As it was: a byte freed anywhere counts, also where nothing is short."""
+    finish = removals.finish
+
+    def helped(state: Any, fact: Any) -> None:
+        eased = None if fact.freed is None else fact.freed > 0
+        finish(state, replace(fact, eased=eased))
+
+    patch.setattr(removals, "finish", helped)
+
+
+def a_disk_that_is_not_seen_holds_nothing(patch: Patch) -> None:
+    patch.setattr(hold, "_filesystem_hold", lambda state: None)
+
+
+# --- two sockets ----------------------------------------------------------------------------------
+
+
+def one_socket_for_everything(patch: Patch) -> None:
+    """The image endpoint is connected to, and the other one asked."""
+    begin = client.CriClient.__init__
+
+    def begins(self: client.CriClient, *rest: Any, **more: Any) -> None:
+        begin(self, *rest, **more)
+        self._images = Methods(self._channels[0], "ImageService")
+
+    patch.setattr(client.CriClient, "__init__", begins)
+
+
+# --- prune ----------------------------------------------------------------------------------------
+
+
+def prune_takes_all_that_is_unused(patch: Patch) -> None:
+    """What `crictl rmi --prune` does."""
+    cause = decision._cause
+
+    def all_unused(due: Any, missing: bool, command: Any) -> Any:
+        return cause(due, missing or command is not None, command)
+
+    patch.setattr(decision, "_cause", all_unused)
+
+
+def nothing_is_too_little(patch: Patch) -> None:
+    """At a mark that is both the high and the low one it begins."""
+
+    def next_pressure(pressure: watermark.Pressure, used: int, high: int, low: int) -> Any:
+        if pressure is watermark.Pressure.CALM and used >= high:
+            return watermark.Pressure.RECLAIMING
+        return watermark.Pressure.CALM if used <= low else pressure
+
+    patch.setattr(watermark, "next_pressure", next_pressure)
+
+
+# --- a second remover -----------------------------------------------------------------------------
+
+
+def the_lock_is_taken_once(patch: Patch) -> None:
+    assemble = app.assemble
+
+    def without(settings: Any, runtime: Any, clock: Any, *rest: Any, **more: Any) -> Any:
+        measured, journal, _, clocks = rest
+        return assemble(settings, runtime, clock, measured, journal, None, clocks)
+
+    patch.setattr(app, "assemble", without)
+
+
+# --- the HTTP face --------------------------------------------------------------------------------
+
+
+def pause_means_resume(patch: Patch) -> None:
+    patch.setattr(api, "Paused", Resumed)
+
+
+def the_list_shows_no_reason_to_keep(patch: Patch) -> None:
+    patch.setattr(documents, "holding", lambda image, scene: ())
+
+
+def the_face_reads_while_the_state_changes(patch: Patch) -> None:
+    """No copy of what is gone through in slices."""
+
+    async def sliced(items: Any) -> Any:
+        for item in items:
+            yield item
+            await anyio.lowlevel.checkpoint()
+
+    patch.setattr(documents, "sliced", sliced)

@@ -1,0 +1,145 @@
+"""What other processes do on the node: the operator's prune, other removers, and whoever asks the
+daemon over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable
+
+from reconciler import app
+
+from . import pruning
+from .face import Face, disagreements, is_settled
+from .oracle import Command, Violation
+from .pod_moves import Dice
+from .rival import remove, unused_images
+from .world import World
+
+Move = Callable[[World, Dice], None]
+QUIET = 3.0  # seconds in which nothing happens
+WORDS = ("pause", "resume", "resume", "reclaim")
+
+
+def prune(world: World, dice: Dice, others: tuple[Move, ...]) -> None:
+    """The operator stops the daemon, prunes by hand while things go on, and starts it again."""
+    if world.running:
+        world.stop(kill=dice.number(0, 1) > 0)
+    command = Command(
+        to=dice.pick((None, None, 40, 60, 70)),
+        all_unused=dice.number(0, 3) == 0,
+        minimum_age=dice.pick((None, 0, 0, 60)),
+    )
+    world.note("the operator prunes:", command)
+    if dice.number(0, 1):
+        world.disks.fill(world.disks.first, command.over(world.book.wanted).low)
+    pruning.begin(world, command)
+    for _ in range(dice.number(1, 6)):
+        if world.ended:
+            break
+        world.advance(dice.pick((0.0, 0.01, 0.1, 1.0, 5.0)))
+        if dice.number(0, 1):
+            dice.pick(others)(world, dice)
+    if world.running:
+        world.stop(kill=dice.number(0, 2) == 0)
+    world.start()
+
+
+def rival(world: World, dice: Dice, others: tuple[Move, ...]) -> None:
+    """Another reconciler takes the lock: while the daemon is away for a moment, or, where that one
+    does not remove, beside it. The daemon stands by, and takes over when it ends."""
+    if world.running and dice.number(0, 3):
+        world.stop(kill=dice.number(0, 1) > 0)
+    world.rival.comes()
+    if not world.running:
+        world.start()
+    for _ in range(dice.number(1, 4)):
+        world.advance(dice.pick((0.1, 1.0, 6.0)))
+        dice.pick(others)(world, dice)
+    world.rival.goes()
+    if not world.running:
+        world.start()
+
+
+def kubelet_collects(world: World, dice: Dice) -> None:
+    """Kubelet's own collector removes what is unused, at once or one after the other; at times
+    somebody pulls an image again that is gone."""
+    count, pause = dice.number(1, 3), dice.pick((0.0, 0.0, 0.05, 0.3))
+
+    async def collects() -> None:
+        for _ in range(count):
+            unused = unused_images(world)
+            if unused:
+                remove(world, unused[0], "kubelet")
+            await asyncio.sleep(pause)
+
+    world.beside(collects())
+
+
+def ask_by_http(world: World, dice: Dice) -> None:
+    """The operator's word over HTTP: once it is answered, it counts."""
+    face, word = face_of(world), dice.pick(WORDS)
+    if face is None:
+        return
+
+    async def asks() -> None:
+        code = await face.ask(word)
+        world.note(f"POST {word}:", code)
+        if code == 202 and word != "reclaim":
+            world.oracle.paused = word == "pause"
+
+    world.loop.run_until_complete(asks())
+    if word == "pause":  # the disk does not wait for it
+        world.disks.fill(world.disks.first, world.book.wanted.high + 2)
+        world.advance(QUIET)
+        compare(world, face)
+        world.check()
+
+
+def look_by_http(world: World, dice: Dice, others: tuple[Move, ...]) -> None:
+    """Somebody reads all there is while things change; then in a quiet moment, in which it must be
+    so."""
+    face = face_of(world)
+    if face is None:
+        return
+    reading = world.beside(face.everything())
+    for _ in range(dice.number(0, 3)):
+        dice.pick(others)(world, dice)
+        world.advance(dice.pick((0.0, 0.01, 0.1)))
+    world.advance(QUIET)
+    if reading.done() and not reading.cancelled() and (error := reading.exception()) is not None:
+        _blame(world, "".join(traceback.format_exception(error)[-3:]))
+    elif dice.number(0, 1) and face is face_of(world):
+        compare(world, face)
+    world.check()
+
+
+def compare(world: World, face: Face) -> None:
+    """Holds every document against what the judge knows, if nothing is under way."""
+    oracle, removals = world.oracle, world.oracle.removals
+
+    async def read() -> None:
+        waiting = world.daemon is None or len(world.daemon.mailbox)
+        if waiting or not is_settled(face.view) or oracle.knows.look is None or oracle.knows.failed:
+            return
+        images, plan = await face.images(), await face.plan()
+        if not is_settled(face.view) or oracle.removals > removals:
+            return
+        for text in disagreements(face, oracle, images, plan):
+            _blame(world, text)
+
+    world.loop.run_until_complete(read())
+
+
+def _blame(world: World, text: str) -> None:
+    world.oracle.violations.append(Violation("face", text, world.clock()))
+    world.note("  VIOLATION of face:", text)
+
+
+def face_of(world: World) -> Face | None:
+    """The face of the daemon that runs now."""
+    if not isinstance(world.daemon, app.Daemon) or world.ended:
+        return None
+    if world.face is None:
+        world.face = Face(world.daemon, world.folder / "token")
+    return world.face

@@ -1,0 +1,118 @@
+"""`reconciler prune` in the middle of a node's life: the command's own room and loop, on the same
+runtime, the same ledger and the same policy as the daemon that was stopped for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from reconciler.aiokit import Mailbox
+from reconciler.commands import prune, survey
+from reconciler.domain.decision import Candidate
+from reconciler.domain.decision import Command as Asked
+from reconciler.domain.facts import Fact, RemovalFinished
+from reconciler.domain.inventory import UsageSample
+from reconciler.domain.policy import Mark
+from reconciler.domain.runtime import RuntimeFailure
+from reconciler.domain.state import State
+from reconciler.engine.reconcile import Reconciler
+from reconciler.history import History
+from reconciler.ledger import Ledger
+from reconciler.sources import usage_probe
+from reconciler.sources.claim import Claim
+
+from .oracle import Command
+from .world import World
+
+
+class Quiet(prune.Told):
+    """Tells no terminal."""
+
+    def absorbed(self, fact: Fact, state: State, at: float) -> None:
+        self.evidence.last_users.absorbed(fact, state)
+        if isinstance(fact, RemovalFinished):
+            self.evidence.finished(fact, state)
+
+    def removing(self, candidate: Candidate, state: State, at: float) -> None:
+        self.evidence.began(candidate, state, at)
+
+    def spared(self, candidate: Candidate, why: str) -> None:
+        pass
+
+
+@dataclass
+class Pruning:
+    """The process, as far as the world needs it."""
+
+    reconciler: Reconciler
+    mailbox: Mailbox[Fact]
+    ledger: Ledger
+    history: History
+
+    def close(self) -> None:
+        self.ledger.close()
+        self.history.close()
+
+
+def begin(world: World, command: Command) -> None:
+    """The operator starts the command; the daemon does not run."""
+    world.start(live=lambda: _prune(world, command))
+    if world.running:
+        world.oracle.command = command
+
+
+async def _prune(world: World, command: Command) -> None:
+    settings, told = world.settings(), Quiet()
+    to = Mark(percent=command.to) if command.to is not None else None
+    wish = prune.Wish(to, command.all_unused, command.minimum_age)
+    with anyio.CancelScope() as world.scope, _as_this_machine(world):
+        client = world.client(survey.PATIENCE)
+        ledger = Ledger.open(settings.state_dir, world.clocks)
+        history = History(settings.state_dir)
+        try:
+            mountpoints = await client.image_mountpoints()
+            claim = Claim(world.rival, lambda: mountpoints, world.clock)
+            world.book.looked()  # without an await before it reads the policy
+            found = await survey.look(client, settings, wish.over)
+            room = prune._room(settings, wish, client, ledger, history, claim, told)
+            reconciler = Reconciler(room, found.state, Asked(wish.all_unused))
+            world.furnish(reconciler, ledger, wish.over)
+            world.daemon = Pruning(reconciler, room.mailbox, ledger, history)
+            await reconciler.prune()
+            world.note("prune has ended")
+        except RuntimeFailure as failure:
+            world.note("prune gives up:", failure)
+        finally:
+            if world.daemon is None:
+                ledger.close()
+                history.close()
+
+
+@contextmanager
+def _as_this_machine(world: World) -> Iterator[None]:
+    """The command measures this world's disks and reads its clocks."""
+
+    async def sample(
+        mountpoints: Iterable[str], measure: usage_probe.Measure, clock: Callable[[], float]
+    ) -> UsageSample:
+        found = await usage_probe.sample(mountpoints, world.measure, clock)
+        world.measured(found)
+        return found
+
+    own: list[tuple[Any, str, Any]] = [
+        (survey, "sample", sample),
+        (survey, "clocks_of_this_machine", lambda clock: world.clocks()),
+        (prune, "measure", world.measure),
+    ]
+    before = [(module, name, getattr(module, name)) for module, name, _ in own]
+    for module, name, value in own:
+        setattr(module, name, value)
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
