@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .pod_moves import Dice
     from .world import World
 
-WAITS = ((0,), (20,), (900,), (3, 900), (900, 3), (60, 3600), (3600, 3))  # seconds, of each rule
+WAITS = ((20,), (0, 60), (3, 900), (900, 3), (60, 3600), (3600, 3))  # seconds, of each rule
 
 
 def make_expendable(world: World, dice: Dice) -> None:
@@ -20,7 +20,7 @@ def make_expendable(world: World, dice: Dice) -> None:
     are of tier high, or none is expendable any more."""
     images = list(world.node.images.values())
     early, precious = list[Early](), list[Rule]()
-    for _ in range(dice.number(0, 3) if images else 0):
+    for _ in range(dice.pick((0, 2, 3, 4)) if images else 0):
         image = dice.pick(images)
         rules = [policies.by_id(image.hex_id)]
         for name in (*image.tags, *image.digests):

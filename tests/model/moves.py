@@ -413,8 +413,8 @@ def event_fault(world: World, dice: Dice) -> None:
 
 def ambush(world: World, dice: Dice) -> None:
     """In the last moment before a removal is sent, its image is excluded, used, or needed by
-    a pod."""
-    kind = dice.pick((0, 0, 0, 1, 1, 1, 2, 3, 3, 3, 4, 4, 4))
+    a pod, or the operator wants nothing removed any more."""
+    kind = dice.pick((0, 0, 0, 1, 1, 1, 2, 3, 3, 3, 4, 4, 4, 5))
 
     def strike() -> None:
         image = world.about_to_go()
@@ -430,6 +430,8 @@ def ambush(world: World, dice: Dice) -> None:
             world.book.change(rules=(ended, lasting)[dice.number(0, 1) :])
         elif kind == 2:
             world.book.change(minimum_size=1 << 30)
+        elif kind == 5:
+            world.book.change(enforce=False)
         elif kind == 3:
             _use(world, image)
         else:
@@ -592,7 +594,7 @@ MOVES: dict[Move, int] = {
     look_by_http: 2,
     edit: 4,
     write_marks_otherwise: 1,
-    make_expendable: 2,
+    make_expendable: 3,
     list_twice: 1,
     set_wall_clock: 1,
     spoil: 1,

@@ -407,7 +407,9 @@ MUTANTS = (
         _the_daemon_has_the_wall_clock_alone,
     ),
     Mutant("uses are not remembered", ("S5",), _uses_are_not_remembered),
-    Mutant("a bad policy means defaults", ("S4", "S5", "S6", "S7"), _bad_policy_means_defaults),
+    Mutant(
+        "a bad policy means defaults", ("S3", "S4", "S5", "S6", "S7"), _bad_policy_means_defaults
+    ),
     Mutant("odd containers hold nothing", ("S6",), _odd_containers_hold_nothing),
     Mutant("one listing for all removals", ("S1", "S6", "S8", "S10"), _one_listing_for_all),
     Mutant("observe is enforce", ("S7",), _observe_is_enforce),
