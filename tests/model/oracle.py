@@ -26,6 +26,7 @@ from reconciler.embedded.node import Node, Stored
 
 from .disks import Shortage
 from .knowledge import ImageTold, Knowledge, Look
+from .marks import SHARE
 from .meaning import means
 from .policies import Book, Version
 
@@ -55,6 +56,8 @@ class Command:
             inodes_high=policy.inodes_low,
             minimum_age=age,
             maximum_unused_age=0,
+            early=(),
+            unit=policy.unit if self.to is None else SHARE,
         )
 
 

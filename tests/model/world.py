@@ -129,7 +129,7 @@ class World:
         self.oracle.dates = self.wall
         self.service = Service(self.node, self.oracle, self.clock, self.loop, self.wall)
         self.disks = Disks(self.node)
-        self.service.calls = DiskCalls(self.node, self.clock, self.disks)
+        self.service.calls = DiskCalls(self.node, self.wall, self.disks)
         self.ledger_broken = False
         self.slow_saves: list[float] = []  # seconds that the next ones take
         self.channels: dict[str, Channel] = {}
