@@ -14,11 +14,11 @@ from .world import Broken
 WORLDS = 100  # of 300 steps each, at most
 
 
-def survived(seed: int, folder: Path) -> str | None:
+def survived(mutant: Mutant, seed: int, folder: Path) -> str | None:
     """The violations of one world, None if there were none."""
     folder.mkdir()
     try:
-        episode(seed, folder, Tally())
+        episode(seed, folder, Tally(), often=mutant.often)
     except Broken as broken:
         return str(broken).partition("\n\n")[0]
     return None
@@ -33,7 +33,7 @@ def test_the_oracle_sees_a_seeded_bug(
     mutant.plant(monkeypatch)
     with virtual():
         for seed in range(WORLDS):
-            found = survived(seed, tmp_path / str(seed))
+            found = survived(mutant, seed, tmp_path / str(seed))
             if found is not None:
                 print(f"world {seed}: {found}")
                 assert found.split(maxsplit=1)[0] in mutant.breaks, found
