@@ -21,7 +21,7 @@ from reconciler.http import documents
 from reconciler.http.stock import Listing
 from reconciler.http.view import View
 
-from .oracle import Oracle
+from .oracle import Oracle, Violation
 
 TOKEN = "the operator's"
 Json = dict[str, Any]
@@ -118,59 +118,66 @@ def is_settled(view: View) -> bool:
     return not spent and state.removing is None
 
 
-def disagreements(face: Face, oracle: Oracle, images: Json, plan: Json) -> Iterator[str]:
-    """Where what is told is not so, in a quiet moment."""
+def disagreements(face: Face, oracle: Oracle, images: Json, plan: Json) -> Iterator[Violation]:
+    """Where what is told is not so, in a quiet moment; by the promise that it would break."""
     look = oracle.knows.look
     assert look is not None
     assert look.images is not None
     listed = {one.text for one in look.images.values()}
-    yield from _of_status(face.status(), oracle, len(listed))
+    for invariant, text in _of_status(face.status(), oracle, len(listed)):
+        yield Violation(invariant, text, oracle.clock())
     for name, told in (
         ("images", images["items"]),
         ("plan", [*plan["candidates"], *plan["kept"]]),
     ):
         ids = {one["id"] for one in told}
         if ids != listed:
-            yield f"the {name} are {sorted(ids)}, not {sorted(listed)}"
+            yield Violation("face", f"the {name} are {sorted(ids)}", oracle.clock())
     for row in images["items"]:
-        key = row["id"].removeprefix("sha256:")
-        against = oracle.objections(key) if row["verdict"] == "candidate" else []
-        if against:
-            yield f"the images say that {row['id']} may go; {against[0]}"
-        yield from _of_image(key, row, face.image(key), oracle)
+        if row["verdict"] == "candidate":
+            yield from _of_candidate(row, oracle, "list of images")
+        for invariant, text in _of_image(row, face.image(_key(row)), oracle):
+            yield Violation(invariant, text, oracle.clock())
     for one in plan["candidates"]:
-        against = oracle.objections(one["id"].removeprefix("sha256:"))
-        if against:
-            yield f"the plan says that {one['id']} may go; {against[0]}"
+        yield from _of_candidate(one, oracle, "plan")
 
 
-def _of_status(told: Json, oracle: Oracle, images: int) -> Iterator[str]:
+def _key(row: Json) -> str:
+    return str(row["id"]).removeprefix("sha256:")
+
+
+def _of_candidate(row: Json, oracle: Oracle, where: str) -> Iterator[Violation]:
+    for one in oracle.objections(_key(row)):
+        yield Violation(one.invariant, f"{_key(row)} may go, says the {where}; {one.text}", one.at)
+
+
+def _of_status(told: Json, oracle: Oracle, images: int) -> Iterator[tuple[str, str]]:
     if (told["paused"] is not None) != oracle.paused:
-        yield f"the status says paused: {told['paused']}; it is {oracle.paused}"
+        yield "S7", f"the status says paused: {told['paused']}; it is {oracle.paused}"
     if told["counts"]["images"] != images:
-        yield f"the status counts {told['counts']['images']} images of {images}"
+        yield "face", f"the status counts {told['counts']['images']} images of {images}"
     policy = oracle.book.read
     mode = policy and ("enforce" if policy.enforce else "observe")
     if told["mode"] != mode:
-        yield f"the status says mode {told['mode']}, which is {mode}"
+        yield "S7", f"the status says mode {told['mode']}, which is {mode}"
     sample = oracle.shortage.sample
     used = {one.mountpoint: one.used for one in sample.filesystems} if sample else {}
     shown = {one["mountpoint"]: one["usedBytes"] for one in told["filesystems"]}
     if shown != used:
-        yield f"the status shows {shown} in use; measured was {used}"
+        yield "face", f"the status shows {shown} in use; measured was {used}"
     if policy is not None and told["pressure"] == "reclaiming" and not oracle.shortage.short:
-        yield f"the status says reclaiming; {oracle.shortage}"
+        yield "S7", f"the status says reclaiming; {oracle.shortage}"
 
 
-def _of_image(key: str, row: Json, told: Json, oracle: Oracle) -> Iterator[str]:
+def _of_image(row: Json, told: Json, oracle: Oracle) -> Iterator[tuple[str, str]]:
     """One image's page: its users, and the same verdict as in the list."""
-    knows = oracle.knows
+    knows, key = oracle.knows, _key(row)
     assert knows.look is not None
     users = {one["id"] for one in told["usedBy"]}
     told_of = (knows.look.containers or {}).keys() - knows.odd.keys() - knows.deleted
     known = {one for one in told_of if knows.users.get(one, ("",))[0] == key}
     if not known <= users:
-        yield f"image {key[:12]} is used by {sorted(known - users)}, and its page does not say so"
+        yield "S1", f"the page of {key} lacks its users {sorted(known - users)}"
     holding = [one["kind"] for one in told["image"]["protections"] if one["holds"]]
     if (row["verdict"] == "kept") != bool(holding):
-        yield f"image {key[:12]}: the list says {row['verdict']}, its page {holding}"
+        yield "face", f"{key}: the list says {row['verdict']}, its page {holding}"

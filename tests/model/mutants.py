@@ -33,6 +33,7 @@ from reconciler.engine.reconcile import Reconciler
 from reconciler.policy import values
 from reconciler.sources.policy_file import PolicySource
 
+from . import disk_moves, moves
 from . import mutants_around as around
 
 Patch = pytest.MonkeyPatch
@@ -41,11 +42,13 @@ expendable_rule = Wishes.expendable_rule
 
 @dataclass(frozen=True)
 class Mutant:
-    """A bug, and the promises of which it breaks one."""
+    """A bug, and the promises of which it breaks one. `often`: moves without many of which it would
+    take long to show."""
 
     name: str
     breaks: tuple[str, ...]
     plant: Callable[[Patch], None]
+    often: tuple[moves.Move, ...] = ()
 
 
 def _without(kind: Kind) -> Callable[[Patch], None]:
@@ -377,7 +380,12 @@ MUTANTS = (
         "image volumes are not asked for", ("S1", "S3", "S5", "S10"), _volumes_are_not_asked_for
     ),
     Mutant("names asked for do not count", ("S1",), _names_asked_for_do_not_count),
-    Mutant("events change nothing", ("S1", "S3", "S5", "S10"), _events_change_nothing),
+    Mutant(
+        "events change nothing",
+        ("S1", "S3", "S5", "S10"),
+        _events_change_nothing,
+        (moves.ambush,),
+    ),
     Mutant(
         "no last look before the call", ("S1", "S3", "S4", "S5", "S6", "S7", "S10"), _no_last_look
     ),
@@ -449,14 +457,28 @@ MUTANTS = (
     Mutant("every pod is of its own kind", ("S10",), _every_pod_is_of_its_own_kind),
     Mutant("the first of a template tells", ("S10",), _the_first_of_a_template_tells),
     Mutant("one container stands for all", ("S10",), _one_container_stands_for_all),
-    Mutant("inodes once short stay short", ("S7", "face"), around.inodes_once_short_stay_short),
-    Mutant("removals that help nobody go on", ("S7",), around.removals_that_help_nobody_go_on),
+    Mutant(
+        "inodes once short stay short",
+        ("S7",),
+        around.inodes_once_short_stay_short,
+        (disk_moves.use_inodes,),
+    ),
+    Mutant(
+        "removals that help nobody go on",
+        ("S7",),
+        around.removals_that_help_nobody_go_on,
+        (disk_moves.flood,),
+    ),
     Mutant("unseen disks hold nothing", ("S6",), around.a_disk_that_is_not_seen_holds_nothing),
     Mutant("one socket for everything", ("S8",), around.one_socket_for_everything),
     Mutant("prune takes all that is unused", ("S7",), around.prune_takes_all_that_is_unused),
-    Mutant("the same mark starts and stops", ("S7", "face"), around.nothing_is_too_little),
-    Mutant("the lock is taken once", ("S8",), around.the_lock_is_taken_once),
-    Mutant("pause means resume", ("S7", "face"), around.pause_means_resume),
-    Mutant("the list shows no reason to keep", ("face",), around.the_list_shows_no_reason_to_keep),
+    Mutant("the same mark starts and stops", ("S7",), around.nothing_is_too_little),
+    Mutant("the lock is taken once", ("S8",), around.the_lock_is_taken_once, (moves.rival,)),
+    Mutant("pause means resume", ("S7",), around.pause_means_resume),
+    Mutant(
+        "the list shows no reason to keep",
+        ("S1", "S2", "S3", "S4", "S5", "S9", "S10", "face"),
+        around.the_list_shows_no_reason_to_keep,
+    ),
     Mutant("the face reads what changes", ("face",), around.the_face_reads_while_the_state_changes),
 )

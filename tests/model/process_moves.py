@@ -108,7 +108,8 @@ def look_by_http(world: World, dice: Dice, others: tuple[Move, ...]) -> None:
         world.advance(dice.pick((0.0, 0.01, 0.1)))
     world.advance(QUIET)
     if reading.done() and not reading.cancelled() and (error := reading.exception()) is not None:
-        _blame(world, "".join(traceback.format_exception(error)[-3:]))
+        text = "".join(traceback.format_exception(error)[-3:])
+        _blame(world, Violation("face", text, world.clock()))
     elif dice.number(0, 1) and face is face_of(world):
         compare(world, face)
     world.check()
@@ -125,15 +126,15 @@ def compare(world: World, face: Face) -> None:
         images, plan = await face.images(), await face.plan()
         if not is_settled(face.view) or oracle.removals > removals:
             return
-        for text in disagreements(face, oracle, images, plan):
-            _blame(world, text)
+        for found in disagreements(face, oracle, images, plan):
+            _blame(world, found)
 
     world.loop.run_until_complete(read())
 
 
-def _blame(world: World, text: str) -> None:
-    world.oracle.violations.append(Violation("face", text, world.clock()))
-    world.note("  VIOLATION of face:", text)
+def _blame(world: World, found: Violation) -> None:
+    world.oracle.violations.append(found)
+    world.note("  VIOLATION of", found)
 
 
 def face_of(world: World) -> Face | None:

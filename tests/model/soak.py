@@ -23,7 +23,7 @@ from reconciler.embedded.habits import ALL, Habits
 from reconciler.embedded.node import layer
 
 from .clockwork import virtual
-from .moves import MOVES, fill, pull, run_pod, vary
+from .moves import MOVES, Move, fill, pull, run_pod, vary, wait
 from .pod_moves import pods_go_on
 from .policies import Version
 from .world import CAPACITY, MIB, Broken, World
@@ -57,12 +57,16 @@ class Tally:
     unknowable: Counter[str] = field(default_factory=Counter)
 
 
-def episode(seed: int, folder: Path, tally: Tally, steps: int = EPISODE) -> None:
-    """One world from its beginning to its end. Raises Broken."""
+def episode(
+    seed: int, folder: Path, tally: Tally, steps: int = EPISODE, often: Sequence[Move] = ()
+) -> None:
+    """One world from its beginning to its end; `often`: moves that come as often as waiting does.
+    Raises Broken."""
     random.seed(seed)  # the daemon throws dice too, for its backoff
     dice = Random(seed)
     chooser = random.Random(seed + 1)
-    moves, weights = list(MOVES), list(MOVES.values())
+    weighed = MOVES | dict.fromkeys(often, MOVES[wait])
+    moves, weights = list(weighed), list(weighed.values())
     source = dice.pick(("", "", "", "socket", "kubelet", "api"))
     world = World(dice.pick(list(ALL.values())), folder, seed % 4 > 0, source)
     try:

@@ -27,7 +27,7 @@ def seen(mutant: Mutant, folder: Path) -> tuple[int, str] | None:
     """The world in which a planted bug breaks a promise, and how; None if there is none."""
     with virtual():
         for seed in worlds(mutant):
-            how = broken(seed, folder / str(seed))
+            how = broken(mutant, seed, folder / str(seed))
             if how is not None:
                 return seed, how
     return None
@@ -41,11 +41,11 @@ def worlds(mutant: Mutant) -> Iterator[int]:
     yield from (seed for seed in range(WORLDS) if seed != known)
 
 
-def broken(seed: int, folder: Path) -> str | None:
+def broken(mutant: Mutant, seed: int, folder: Path) -> str | None:
     """The violations of one world, None if there were none."""
     folder.mkdir()
     try:
-        episode(seed, folder, Tally())
+        episode(seed, folder, Tally(), often=mutant.often)
     except Broken as found:
         return str(found).partition("\n\n")[0]
     return None
