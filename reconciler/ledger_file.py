@@ -223,6 +223,9 @@ def copied(path: Path, reading: Reading | None = None) -> sqlite3.Connection | N
             return copy
         except sqlite3.OperationalError:
             copy.close()
+        except sqlite3.DatabaseError:
+            copy.close()
+            raise
         finally:
             base.close()
     return None
