@@ -149,6 +149,7 @@ def test_a_disk_full_from_the_start_is_no_end(tmp_path: Path, opened: Opening) -
 
 READ_ONLY = """
 import os, sys
+import urllib.parse  # while Python's own files can be read: they may be root's
 from pathlib import Path
 from reconciler.domain.ledger import ImageRecord
 from reconciler.ledger import Ledger
