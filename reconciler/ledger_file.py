@@ -230,8 +230,8 @@ def copied(path: Path, reading: Reading | None = None) -> sqlite3.Connection | N
     uris = [f"{path.absolute().as_uri()}?mode=ro"]
     uris += [f"{uris[0]}&immutable=1"] if immutable else []
     for uri in uris:
-        copy = sqlite3.connect(":memory:")
         base = sqlite3.connect(uri, uri=True, timeout=PATIENCE)
+        copy = sqlite3.connect(":memory:")
         try:
             base.backup(copy)
             bring_up(copy, STEPS)
@@ -239,6 +239,9 @@ def copied(path: Path, reading: Reading | None = None) -> sqlite3.Connection | N
             return copy
         except sqlite3.OperationalError:
             copy.close()
+        except sqlite3.DatabaseError:
+            copy.close()
+            raise
         finally:
             base.close()
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,46 +43,46 @@ def test_a_removal_is_remembered_with_what_brings_the_image_back(tmp_path: Path)
 
 def test_the_newest_come_first_and_old_ones_make_room(tmp_path: Path) -> None:
     """A busy node's history stays bounded."""
-    history = History(tmp_path)
-    history.add(replace(ONE, at=float(n)) for n in range(KEPT + 50))
-    history.add([replace(ONE, at=1e9)])
-    found = read(tmp_path, KEPT * 2)
-    assert len(found) == KEPT
-    assert [one.at for one in found[:2]] == [1e9, float(KEPT + 49)]
+    with closing(History(tmp_path)) as history:
+        history.add(replace(ONE, at=float(n)) for n in range(KEPT + 50))
+        history.add([replace(ONE, at=1e9)])
+        found = read(tmp_path, KEPT * 2)
+        assert len(found) == KEPT
+        assert [one.at for one in found[:2]] == [1e9, float(KEPT + 49)]
 
 
 def test_one_image_is_found_by_part_of_its_name_or_id(tmp_path: Path) -> None:
     """Who asks for `app` or the beginning of an id gets its removals alone, and since when."""
     other = replace(ONE, at=2000.0, image_id="sha256:" + "ef" * 32, names=("reg.example/other:v1",))
-    history = History(tmp_path)
-    history.add([ONE, other])
-    assert read(tmp_path, 10, image="app") == (ONE,)
-    assert read(tmp_path, 10, image="sha256:efef") == (other,)
-    assert read(tmp_path, 10, since=1500) == (other,)
-    assert read(tmp_path, 10, image="nothing") == ()
+    with closing(History(tmp_path)) as history:
+        history.add([ONE, other])
+        assert read(tmp_path, 10, image="app") == (ONE,)
+        assert read(tmp_path, 10, image="sha256:efef") == (other,)
+        assert read(tmp_path, 10, since=1500) == (other,)
+        assert read(tmp_path, 10, image="nothing") == ()
 
 
 def test_a_disk_that_refuses_costs_nothing_and_is_tried_again(tmp_path: Path) -> None:
     """While it can not be written the entries wait, and are told all the same."""
     blocked = tmp_path / "state"
     blocked.write_text("a file where the folder should be")
-    history = History(blocked)
-    history.add([ONE])
-    assert history.trouble is not None
-    assert history.newest(10) == (ONE,)
-    blocked.unlink()
-    history.add([replace(ONE, at=2000.0)])
-    assert history.trouble is None
-    assert [one.at for one in read(blocked, 10)] == [2000.0, 1000.0]
+    with closing(History(blocked)) as history:
+        history.add([ONE])
+        assert history.trouble is not None
+        assert history.newest(10) == (ONE,)
+        blocked.unlink()
+        history.add([replace(ONE, at=2000.0)])
+        assert history.trouble is None
+        assert [one.at for one in read(blocked, 10)] == [2000.0, 1000.0]
 
 
 def test_a_file_that_can_not_be_read_is_set_aside_and_begun_anew(tmp_path: Path) -> None:
     """Rubbish where the history was: what is new is remembered from the next save on."""
     (tmp_path / FILE).write_bytes(b"rubbish" * 1000)
-    history = History(tmp_path)
-    history.add([ONE])
-    assert history.trouble is not None
-    history.add([])
-    assert history.trouble is None
-    assert read(tmp_path, 10) == (ONE,)
-    assert (tmp_path / FILE).with_suffix(".unreadable").exists()
+    with closing(History(tmp_path)) as history:
+        history.add([ONE])
+        assert history.trouble is not None
+        history.add([])
+        assert history.trouble is None
+        assert read(tmp_path, 10) == (ONE,)
+        assert (tmp_path / FILE).with_suffix(".unreadable").exists()

@@ -11,7 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -51,18 +51,34 @@ def kept(folder: Path, images: int = 200) -> None:
     ledger.close()
 
 
+Opening = Callable[[Path], Ledger]
+
+
+@pytest.fixture
+def opened() -> Iterator[Opening]:
+    """Opens ledgers, and closes them when the test is over."""
+    with contextlib.ExitStack() as stack:
+
+        def opening(folder: Path) -> Ledger:
+            ledger = Ledger.open(folder)
+            stack.callback(ledger.close)
+            return ledger
+
+        yield opening
+
+
 def set_aside(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"{FILE}.unreadable-*"))
 
 
-def test_what_was_saved_is_there_after_a_restart(tmp_path: Path) -> None:
+def test_what_was_saved_is_there_after_a_restart(tmp_path: Path, opened: Opening) -> None:
     """All fields, and what was forgotten is not."""
-    ledger = Ledger.open(tmp_path / "made" / "on the way #1?")
+    ledger = opened(tmp_path / "made" / "on the way #1?")
     ledger.save(changed({"a": IMAGE, "b": UNUSED, "c": UNUSED}, {"gone": REMOVAL, "back": REMOVAL}))
     ledger.save(changed({"b": None}, {"back": None}))
     ledger.close()
     folder = tmp_path / "made" / "on the way #1?"
-    assert loaded(Ledger.open(folder)) == ({"a": IMAGE, "c": UNUSED}, {"gone": REMOVAL})
+    assert loaded(opened(folder)) == ({"a": IMAGE, "c": UNUSED}, {"gone": REMOVAL})
     assert read(folder) == ({"a": IMAGE, "c": UNUSED}, {"gone": REMOVAL})
 
 
@@ -80,13 +96,13 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_removal_begun_is_known_after_kill_9(tmp_path: Path) -> None:
+def test_a_removal_begun_is_known_after_kill_9(tmp_path: Path, opened: Opening) -> None:
     """What was saved before the call is on disk though nobody closed anything."""
     ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     assert ended.returncode == -signal.SIGKILL
     images, removals = read(tmp_path)
     assert (len(images), removals) == (50, {"begun": RemovalRecord(T0, ("reg.example/app:v1",))})
-    images, removals = loaded(Ledger.open(tmp_path))
+    images, removals = loaded(opened(tmp_path))
     assert (len(images), list(removals)) == (50, ["begun"])
 
 
@@ -103,9 +119,9 @@ def full_disk() -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, before)
 
 
-def test_a_full_disk_is_said_and_made_good_later(tmp_path: Path) -> None:
+def test_a_full_disk_is_said_and_made_good_later(tmp_path: Path, opened: Opening) -> None:
     """It lives in memory and says so; with room again all of it is written."""
-    ledger = Ledger.open(tmp_path)
+    ledger = opened(tmp_path)
     ledger.save(changed({"a": UNUSED, "b": UNUSED}, {}))
     with full_disk():
         for number in range(3):
@@ -120,10 +136,10 @@ def test_a_full_disk_is_said_and_made_good_later(tmp_path: Path) -> None:
     assert removals == {"gone": REMOVAL}
 
 
-def test_a_disk_full_from_the_start_is_no_end(tmp_path: Path) -> None:
+def test_a_disk_full_from_the_start_is_no_end(tmp_path: Path, opened: Opening) -> None:
     """Nothing can be made, and nothing is raised."""
     with full_disk():
-        ledger = Ledger.open(tmp_path)
+        ledger = opened(tmp_path)
         assert loaded(ledger) == ({}, {})
         ledger.save(changed({"a": UNUSED}, {}))
         assert ledger.trouble is not None
@@ -134,6 +150,7 @@ def test_a_disk_full_from_the_start_is_no_end(tmp_path: Path) -> None:
 
 READ_ONLY = """
 import os, sys
+import urllib.parse  # while Python's own files can be read: they may be root's
 from pathlib import Path
 from reconciler.domain.ledger import ImageRecord
 from reconciler.ledger import Ledger
@@ -163,13 +180,15 @@ def test_a_directory_that_can_not_be_written_is_read_all_the_same(tmp_path: Path
 
 
 @pytest.mark.parametrize("at", [0, 16, 60, 100, 4096, 8192, 12000])
-def test_a_damaged_file_is_set_aside_and_begun_anew(tmp_path: Path, at: int) -> None:
+def test_a_damaged_file_is_set_aside_and_begun_anew(
+    tmp_path: Path, at: int, opened: Opening
+) -> None:
     """Wherever the damage is: no image is thought older than it is, and it is said once."""
     kept(tmp_path)
     with (tmp_path / FILE).open("r+b") as file:
         file.seek(at)
         file.write(b"\xde\xad\xbe\xef" * 64)
-    ledger = Ledger.open(tmp_path)
+    ledger = opened(tmp_path)
     images, removals = loaded(ledger)
     assert (images, removals) == ({}, {})
     assert len(set_aside(tmp_path)) == 1
@@ -183,20 +202,24 @@ def test_a_damaged_file_is_set_aside_and_begun_anew(tmp_path: Path, at: int) -> 
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all " * 500, b"\x00" * 8192])
-def test_a_file_that_is_no_ledger_is_no_end(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_ledger_is_no_end(
+    tmp_path: Path, content: bytes, opened: Opening
+) -> None:
     """Truncated, zeroed or somebody else's: begun anew."""
     (tmp_path / FILE).write_bytes(content)
-    ledger = Ledger.open(tmp_path)
+    ledger = opened(tmp_path)
     assert loaded(ledger) == ({}, {})
     ledger.save(changed({"a": UNUSED}, {}))
     assert read(tmp_path)[0] == {"a": UNUSED}
 
 
-def test_damage_that_shows_late_costs_nothing_that_is_known(tmp_path: Path) -> None:
+def test_damage_that_shows_late_costs_nothing_that_is_known(
+    tmp_path: Path, opened: Opening
+) -> None:
     """A page that breaks while the daemon runs: the file is begun anew from memory, in the very
     save that found it."""
     kept(tmp_path, images=2000)
-    ledger = Ledger.open(tmp_path)
+    ledger = opened(tmp_path)
     assert len(loaded(ledger)[0]) == 2000
     with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as other:
         with other:
@@ -216,23 +239,23 @@ def test_damage_that_shows_late_costs_nothing_that_is_known(tmp_path: Path) -> N
     assert removals == {"gone": REMOVAL, "begun": REMOVAL}
 
 
-def test_only_a_few_damaged_files_are_kept(tmp_path: Path) -> None:
+def test_only_a_few_damaged_files_are_kept(tmp_path: Path, opened: Opening) -> None:
     """A disk that breaks files all the time is not filled with them."""
     for number in range(6):
         (tmp_path / f"{FILE}.unreadable-2026010{number}T000000Z").write_bytes(b"old")
     (tmp_path / FILE).write_bytes(b"no database" * 1000)
-    Ledger.open(tmp_path)
+    opened(tmp_path)
     assert len(set_aside(tmp_path)) == SET_ASIDE_KEPT
     assert set_aside(tmp_path)[0].name.endswith("20260104T000000Z")
 
 
-def test_a_ledger_of_a_later_version_is_set_aside(tmp_path: Path) -> None:
+def test_a_ledger_of_a_later_version_is_set_aside(tmp_path: Path, opened: Opening) -> None:
     """After a downgrade nothing is read by guesswork; the later version finds its file again."""
     kept(tmp_path)
     with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as base:
         base.execute("PRAGMA user_version = 99")
     assert read(tmp_path) == ({}, {})
-    ledger = Ledger.open(tmp_path)
+    ledger = opened(tmp_path)
     assert loaded(ledger) == ({}, {})
     assert "written by a later version (schema 99" in (ledger.tell() or "")
     assert len(set_aside(tmp_path)) == 1
@@ -250,34 +273,38 @@ def test_a_ledger_of_a_later_version_is_set_aside(tmp_path: Path) -> None:
         "ALTER TABLE images DROP COLUMN uses",
     ],
 )
-def test_values_that_can_not_be_are_damage(tmp_path: Path, damage: str) -> None:
+def test_values_that_can_not_be_are_damage(tmp_path: Path, damage: str, opened: Opening) -> None:
     """SQLite holds no column to its type: a sound file can still say nonsense."""
     kept(tmp_path)
     with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as base, base:
         base.execute(damage)
     assert read(tmp_path) == ({}, {})
-    assert loaded(Ledger.open(tmp_path)) == ({}, {})
+    assert loaded(opened(tmp_path)) == ({}, {})
     assert len(set_aside(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("wrong", [T0 + DAY, 1e300, float("inf"), 0.0, -1e9, 1e-300])
-def test_a_time_that_can_not_be_true_counts_as_now(tmp_path: Path, wrong: float) -> None:
+def test_a_time_that_can_not_be_true_counts_as_now(
+    tmp_path: Path, wrong: float, opened: Opening
+) -> None:
     """A clock that was set back, or a flipped bit, makes no image old."""
-    ledger = Ledger.open(tmp_path)
+    ledger = opened(tmp_path)
     ledger.save(
         changed({"a": ImageRecord(wrong, wrong, wrong, 1)}, {"b": RemovalRecord(wrong, (), wrong)})
     )
     ledger.close()
-    images, removals = loaded(Ledger.open(tmp_path))
+    images, removals = loaded(opened(tmp_path))
     assert images == {"a": ImageRecord(T0, T0, T0, 1)}
     assert removals == {"b": RemovalRecord(T0, (), T0)}
 
 
-def test_a_state_directory_that_is_removed_comes_back_by_itself(tmp_path: Path) -> None:
+def test_a_state_directory_that_is_removed_comes_back_by_itself(
+    tmp_path: Path, opened: Opening
+) -> None:
     """Somebody cleans up /var/lib: the next save writes everything anew, not only what changed."""
     folder = tmp_path / "state"
     kept(folder)
-    ledger = Ledger.open(folder)
+    ledger = opened(folder)
     loaded(ledger)
     shutil.rmtree(folder)
     ledger.save(changed({"new": IMAGE, "image7": None}, {}))
@@ -287,12 +314,12 @@ def test_a_state_directory_that_is_removed_comes_back_by_itself(tmp_path: Path) 
     assert "image7" not in images
 
 
-def test_a_ledger_restored_from_a_backup_does_not_win(tmp_path: Path) -> None:
+def test_a_ledger_restored_from_a_backup_does_not_win(tmp_path: Path, opened: Opening) -> None:
     """Another file at the same place while the daemon runs is written over with what is known."""
     folder, backup = tmp_path / "state", tmp_path / "backup"
     kept(folder, images=3)
     shutil.copytree(folder, backup)
-    ledger = Ledger.open(folder)
+    ledger = opened(folder)
     loaded(ledger)
     ledger.save(changed({"image0": None, "image1": IMAGE}, {}))
     shutil.rmtree(folder)
@@ -301,11 +328,11 @@ def test_a_ledger_restored_from_a_backup_does_not_win(tmp_path: Path) -> None:
     assert read(folder)[0] == {"image1": IMAGE, "image2": UNUSED}
 
 
-def test_a_long_time_without_a_disk_is_made_good_in_one_go(tmp_path: Path) -> None:
+def test_a_long_time_without_a_disk_is_made_good_in_one_go(tmp_path: Path, opened: Opening) -> None:
     """50,000 changes are owed; they are written when the disk is back."""
     folder = tmp_path / "state"
     folder.write_text("a file where the directory should be")
-    ledger = Ledger.open(folder)
+    ledger = opened(folder)
     for round_ in range(10):
         ledger.save(changed({f"image{round_}-{number}": UNUSED for number in range(5000)}, {}))
         ledger.save(changed({f"image{round_}-{number}": None for number in range(2500)}, {}))
@@ -316,21 +343,21 @@ def test_a_long_time_without_a_disk_is_made_good_in_one_go(tmp_path: Path) -> No
     assert len(read(folder)[0]) == 25_000
 
 
-def test_a_command_that_reads_changes_nothing(tmp_path: Path) -> None:
+def test_a_command_that_reads_changes_nothing(tmp_path: Path, opened: Opening) -> None:
     """`plan` beside the daemon, or where there never was one, leaves no file behind."""
     assert read(tmp_path) == ({}, {})
     assert read(tmp_path / "nowhere") == ({}, {})
     assert list(tmp_path.iterdir()) == []
-    ledger = Ledger.open(tmp_path)
+    ledger = opened(tmp_path)
     ledger.save(changed({"a": UNUSED}, {}))
     assert read(tmp_path)[0] == {"a": UNUSED}
     ledger.save(changed({"b": UNUSED}, {}))
     assert len(read(tmp_path)[0]) == 2
 
 
-async def test_a_slow_disk_does_not_stop_the_loop(tmp_path: Path) -> None:
+async def test_a_slow_disk_does_not_stop_the_loop(tmp_path: Path, opened: Opening) -> None:
     """Another process holds the file: the save waits in its thread, the event loop turns."""
-    ledger = Ledger.open(tmp_path)
+    ledger = opened(tmp_path)
     with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as other:
         other.execute("BEGIN EXCLUSIVE")
         saving = asyncio.ensure_future(asyncio.to_thread(ledger.save, changed({"a": UNUSED}, {})))

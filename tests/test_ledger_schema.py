@@ -110,7 +110,9 @@ def test_everything_that_is_saved_is_loaded_again(tmp_path: Path) -> None:
     expected = Remembered(
         {"k": record}, {"g": ghost}, {}, {"reg/app:v#": arrival}, {"c2": "k"}, remembered
     )
-    assert Ledger.open(tmp_path).load(T0 + 100) == expected
+    again = Ledger.open(tmp_path)
+    assert again.load(T0 + 100) == expected
+    again.close()
     told = Ledger.read_log(tmp_path)
     assert told == Log(
         ((T0, T0 + 2, "k"), (T0 + 1, None, "k")),

@@ -13,6 +13,7 @@ import pytest
 
 from reconciler.cli import main
 from reconciler.commands.top import bar, picture
+from reconciler.domain.watermark import Pressure
 from reconciler.embedded.images import layer
 from reconciler.history import History
 from tests.test_history import ONE
@@ -67,8 +68,9 @@ async def test_a_removal_is_found_in_the_history_with_what_brings_it_back(tmp_pa
         for number in range(5):
             pull(node, f"reg.example/app{number}:v1")
         await node.until(lambda: len(node.node.images) < 5)
-        await node.until(lambda: (tmp_path / "state" / "history.db").exists())
-        await node.until(lambda: node.daemon.history.newest(1))
+        await node.until(lambda: node.daemon.state.pressure is Pressure.CALM)
+        gone = 5 - len(node.node.images)
+        await node.until(lambda: len(node.daemon.history.newest(5)) == gone)
         told = await command(node, "history", "--since", "1h")
         document = json.loads((await command(node, "history", "-o", "json")).stdout)
         top = await command(node, "top", "--count", "1")

@@ -119,10 +119,12 @@ def asked(url: str, expression: str) -> list[Any]:
         with urllib.request.urlopen(f"{url}/api/v1/query?{query}", timeout=10) as answer:
             return list(json.load(answer)["data"]["result"])
     except urllib.error.HTTPError as error:
+        if error.code == 503:  # it is still starting
+            raise
         raise AssertionError(f"{expression}: {error.read().decode()}") from error
 
 
-def answered(url: str, expression: str, seconds: float = 30) -> list[Any]:
+def answered(url: str, expression: str, seconds: float = 60) -> list[Any]:
     """The result, once there is one."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -26,7 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if here not in item.path.parents:
             continue
         item.add_marker(pytest.mark.real)
-        item.add_marker(pytest.mark.timeout(240))
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(240))
         if MISSING is not None:
             item.add_marker(pytest.mark.skip(reason=MISSING))
         if isinstance(item, pytest.Function) and "running" in item.fixturenames:

@@ -35,20 +35,21 @@ class Layer:
         return _digest(self.blob)
 
 
-def layer(files: dict[str, bytes]) -> Layer:
-    """A layer of executable files by path."""
+def layer(files: dict[str, bytes], level: int = 1) -> Layer:
+    """A layer of executable files by path; `level` of the compression, 0 for none."""
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w") as tar:
         for name, data in files.items():
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(data), 0o755
             tar.addfile(entry, io.BytesIO(data))
-    return Layer(gzip.compress(raw.getvalue(), 1, mtime=0), _digest(raw.getvalue()))
+    return Layer(gzip.compress(raw.getvalue(), level, mtime=0), _digest(raw.getvalue()))
 
 
 def noise(size: int, seed: str) -> Layer:
     """A layer of bytes that do not compress, the same for the same seed."""
-    return layer({f"data/{seed.replace('/', '-')}": random.Random(seed).randbytes(size)})
+    data = random.Random(seed).randbytes(size)
+    return layer({f"data/{seed.replace('/', '-')}": data}, level=0)
 
 
 def shell() -> Layer:

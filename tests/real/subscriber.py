@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import threading
 from types import TracebackType
 from typing import Any, Self
@@ -10,6 +12,9 @@ import grpc
 
 from reconciler.embedded._pb import workload_pb2 as pb
 from reconciler.embedded.wire import OPTIONS, methods, path_of
+from tests.workload import Workload
+
+from .images import until
 
 
 class Subscriber:
@@ -40,6 +45,22 @@ class Subscriber:
         self._call.cancel()
         self._reader.join(10)
         self._channel.close()
+
+    def begin_to_hear(self, workload: Workload) -> None:
+        """Past whatever was left from before: on 1.7 events wait for the next subscriber, and one
+        or two go to those that have left. Pods come and go until one is heard of from its
+        beginning to its end."""
+
+        def whole(pod: str) -> bool:
+            return self.unsupported or [one for one, _ in list(self.heard)].count(pod) == 4
+
+        for _ in range(10):
+            pod = workload.run_pod()
+            workload.remove_pod(pod)
+            with contextlib.suppress(AssertionError):
+                until(functools.partial(whole, pod), 2, "not heard of")
+                return
+        raise AssertionError("ten pods came and went, and none was heard of wholly")
 
     def _read(self) -> None:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -277,7 +276,7 @@ def lives(workload: Workload, socket: str) -> list[tuple[str, int]]:
     """What a subscriber hears of a pod and two containers, one removed before it and one with it;
     nothing where there are no events."""
     with Subscriber(socket) as events:
-        begin_to_hear(workload, events)
+        events.begin_to_hear(workload)
         if events.unsupported:
             return []
         words: dict[str, str] = {}
@@ -307,22 +306,6 @@ def lives(workload: Workload, socket: str) -> list[tuple[str, int]]:
                 heard(6)
         workload.remove_pod(pod)
         return heard(12)
-
-
-def begin_to_hear(workload: Workload, events: Subscriber) -> None:
-    """containerd gives an event or two to subscribers that left before us: pods come and go until
-    one is heard of from its beginning to its end."""
-
-    def whole(pod: str) -> bool:
-        return events.unsupported or [one for one, _ in list(events.heard)].count(pod) == 4
-
-    for _ in range(10):
-        pod = workload.run_pod()
-        workload.remove_pod(pod)
-        with contextlib.suppress(AssertionError):
-            until(functools.partial(whole, pod), 2, "not heard of")
-            return
-    raise AssertionError("ten pods came and went, and none was heard of wholly")
 
 
 def test_the_embedded_runtime_sends_the_events_of_the_real_one(
