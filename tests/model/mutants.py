@@ -473,7 +473,7 @@ MUTANTS = (
     Mutant("one socket for everything", ("S8",), around.one_socket_for_everything),
     Mutant("prune takes all that is unused", ("S7",), around.prune_takes_all_that_is_unused),
     Mutant("the same mark starts and stops", ("S7",), around.nothing_is_too_little),
-    Mutant("the lock is taken once", ("S8",), around.the_lock_is_taken_once, (moves.rival,)),
+    Mutant("the lock denies nothing", ("S8",), around.the_lock_denies_nothing, (moves.rival,)),
     Mutant("pause means resume", ("S7",), around.pause_means_resume),
     Mutant(
         "the list shows no reason to keep",

@@ -6,15 +6,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import anyio.lowlevel
 import pytest
 
-from reconciler import app
 from reconciler.cri import client
 from reconciler.cri.rpc import Methods
 from reconciler.domain import decision, hold, removals, watermark
-from reconciler.domain.facts import Resumed
+from reconciler.domain.facts import RemoverTold, Resumed
+from reconciler.domain.policy import Policy
+from reconciler.domain.protection import holding
+from reconciler.domain.scene import Scene
+from reconciler.domain.slices import Slices
 from reconciler.http import api, documents
+from reconciler.http.stock import Listing
+from reconciler.http.view import View
+from reconciler.report import document, image_row_json
+from reconciler.sources.claim import Claim
 
 Patch = pytest.MonkeyPatch
 
@@ -90,14 +96,14 @@ def nothing_is_too_little(patch: Patch) -> None:
 # --- a second remover -----------------------------------------------------------------------------
 
 
-def the_lock_is_taken_once(patch: Patch) -> None:
-    assemble = app.assemble
+def the_lock_denies_nothing(patch: Patch) -> None:
+    """Whoever else has it, this one removes too."""
+    renew = Claim._renew
 
-    def without(settings: Any, runtime: Any, clock: Any, *rest: Any, **more: Any) -> Any:
-        measured, journal, _, clocks = rest
-        return assemble(settings, runtime, clock, measured, journal, None, clocks)
+    def ours(self: Claim, directories: tuple[str, ...], wanted: bool) -> RemoverTold:
+        return replace(renew(self, directories, wanted), ours=wanted, other=None)
 
-    patch.setattr(app, "assemble", without)
+    patch.setattr(Claim, "_renew", ours)
 
 
 # --- the HTTP face --------------------------------------------------------------------------------
@@ -114,9 +120,13 @@ def the_list_shows_no_reason_to_keep(patch: Patch) -> None:
 def the_face_reads_while_the_state_changes(patch: Patch) -> None:
     """No copy of what is gone through in slices."""
 
-    async def sliced(items: Any) -> Any:
-        for item in items:
-            yield item
-            await anyio.lowlevel.checkpoint()
+    def images(view: View) -> Slices[Listing]:
+        state, now = view.state, view.clock()
+        scene = Scene(state, state.policy or Policy(), now)
+        rows = yield from documents.encoded(
+            image_row_json(one, tuple(holding(one, scene)), state, now)
+            for one in state.graph.images.values()
+        )
+        return Listing(document("ImageList", now), {"items": rows})
 
-    patch.setattr(documents, "sliced", sliced)
+    patch.setattr(documents, "images", images)
