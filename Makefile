@@ -26,7 +26,8 @@ check: $(STAMP)  ## types and style
 	$(BIN)/mypy
 
 unit: $(STAMP)   ## all tests that need no runtime
-	$(BIN)/python -m pytest -q -m "not real" -n $(CORES) --dist worksteal
+	$(BIN)/python -m pytest -q -m "not real and not alone" -n $(CORES) --dist worksteal
+	$(BIN)/python -m pytest -q -m alone
 
 real: $(STAMP)   ## the tests on real containerds (root on Debian; else skipped with one line)
 	$(BIN)/python -m pytest -q -rfE -m real -n 4 --dist loadgroup

@@ -35,6 +35,8 @@ from reconciler.sources.policy_file import PolicySource
 
 from . import disk_moves, moves
 from . import mutants_around as around
+from .early import make_expendable
+from .wallclock import set_wall_clock
 
 Patch = pytest.MonkeyPatch
 expendable_rule = Wishes.expendable_rule
@@ -384,7 +386,7 @@ MUTANTS = (
         "events change nothing",
         ("S1", "S3", "S5", "S10"),
         _events_change_nothing,
-        (moves.ambush,),
+        (moves.ambush, moves.fill),
     ),
     Mutant(
         "no last look before the call", ("S1", "S3", "S4", "S5", "S6", "S7", "S10"), _no_last_look
@@ -398,7 +400,12 @@ MUTANTS = (
         "policy not looked at again", ("S3", "S4", "S5", "S6", "S7"), _policy_is_not_looked_at_again
     ),
     Mutant("rules end a day early", ("S4",), _rules_end_a_day_early),
-    Mutant("dates ignore the wall clock", ("S4",), _dates_are_by_the_clock_that_never_steps),
+    Mutant(
+        "dates ignore the wall clock",
+        ("S4",),
+        _dates_are_by_the_clock_that_never_steps,
+        (set_wall_clock, moves.ambush),
+    ),
     Mutant("the first rule is asked alone", ("S4",), _the_first_rule_is_asked_alone),
     Mutant(
         "the last entry of an id counts",
@@ -411,7 +418,7 @@ MUTANTS = (
     Mutant("ages begin by the wall clock", ("S3", "S5", "S7"), _ages_begin_by_the_wall_clock),
     Mutant(
         "the daemon has the wall clock alone",
-        ("S3", "S4", "S5", "S6", "S7", "S9", "S10"),
+        ("S3", "S4", "S5", "S6", "S7", "S9", "S10", "face"),
         _the_daemon_has_the_wall_clock_alone,
     ),
     Mutant("uses are not remembered", ("S5",), _uses_are_not_remembered),
@@ -419,7 +426,7 @@ MUTANTS = (
         "a bad policy means defaults", ("S3", "S4", "S5", "S6", "S7"), _bad_policy_means_defaults
     ),
     Mutant("odd containers hold nothing", ("S6",), _odd_containers_hold_nothing),
-    Mutant("one listing for all removals", ("S1", "S6", "S8", "S10"), _one_listing_for_all),
+    Mutant("one listing for all removals", ("S1", "S6", "S8", "S10", "face"), _one_listing_for_all),
     Mutant("observe is enforce", ("S7",), _observe_is_enforce),
     Mutant("once too full, always too full", ("S7",), _once_too_full_always_too_full),
     Mutant("everything is due", ("S7",), _everything_is_due),
@@ -427,7 +434,12 @@ MUTANTS = (
     Mutant("marks are bytes that are free", ("S7",), _marks_are_bytes_that_are_free),
     Mutant("what is expendable goes at once", ("S7",), _expendable(_at_once)),
     Mutant("the rule that waits least wins", ("S7",), _expendable(_the_shortest_wait)),
-    Mutant("tier high is expendable", ("S7",), _expendable(_whatever_its_tier)),
+    Mutant(
+        "tier high is expendable",
+        ("S7",),
+        _expendable(_whatever_its_tier),
+        (make_expendable,),
+    ),
     Mutant("short ids are sent", ("S8",), _short_ids_are_sent),
     Mutant("normalised ids are sent", ("S8",), _normalised_ids_are_sent),
     Mutant("removals are not waited for", ("S6", "S8"), _removals_are_not_waited_for),
@@ -472,7 +484,7 @@ MUTANTS = (
     Mutant("unseen disks hold nothing", ("S6",), around.a_disk_that_is_not_seen_holds_nothing),
     Mutant("one socket for everything", ("S8",), around.one_socket_for_everything),
     Mutant("prune takes all that is unused", ("S7",), around.prune_takes_all_that_is_unused),
-    Mutant("the same mark starts and stops", ("S7",), around.nothing_is_too_little),
+    Mutant("the same mark starts and stops", ("S7",), around.nothing_is_too_little, (moves.prune,)),
     Mutant("the lock denies nothing", ("S8",), around.the_lock_denies_nothing, (moves.rival,)),
     Mutant("pause means resume", ("S7",), around.pause_means_resume),
     Mutant(

@@ -127,9 +127,12 @@ class Oracle:
     # --- usage ---------------------------------------------------------------------------------
 
     def measured(self, sample: UsageSample) -> None:
-        """The daemon's loop got a measurement of the filesystems. The first one after a listing
-        tells what the last removal came to; it may be pulled again before the next one."""
+        """The daemon's loop got a measurement of the filesystems."""
         self.shortage.measured(sample)
+        self._look_for_the_last()
+
+    def _look_for_the_last(self) -> None:
+        """The first listing after a removal tells whether it is gone: it may be pulled again."""
         look = self.knows.look
         if self._gone is None and look is not None and look.order > self._ended:
             self._gone = self._last[0] not in (look.images or {})
@@ -174,6 +177,7 @@ class Oracle:
                 self._blame("S6", "the listing is older than the removal before")
             if (unseen := self.shortage.unseen) is not None:
                 self._blame("S6", f"filesystem {unseen} was not measured")
+            self._look_for_the_last()
             self.shortage.ended(bool(self._gone), self._last[1])
             told = (look.images or {}).get(key)
             if told is None or told.text != text:
