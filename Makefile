@@ -30,7 +30,7 @@ unit: $(STAMP)   ## all tests that need no runtime
 	$(BIN)/python -m pytest -q -m alone
 
 real: $(STAMP)   ## the tests on real containerds (root on Debian; else skipped with one line)
-	$(BIN)/python -m pytest -q -rfE -m real -n 4 --dist loadgroup
+	$(BIN)/python -m pytest -q -rfE -m real -n 4 --dist loadfile
 
 chaos: $(STAMP)  ## MINUTES=10 on each of MAJORS=1.6,1.7,2.x: pods, moving tags, kill -9 (root on Debian); SEED=n
 	$(BIN)/python -m tests.real.chaos $(if $(MINUTES),--minutes $(MINUTES)) \

@@ -93,6 +93,7 @@ async def test_a_wall_clock_that_steps_by_a_day_makes_no_image_old(
     await machine.turns(60)
     assert len(machine.runtime.images) == len(LINE)
     assert abs(clock() - began) < DAY / 2
+    machine.close()
 
 
 async def test_a_clock_set_forth_over_a_restart_makes_no_image_old(tmp_path: Path) -> None:
@@ -219,6 +220,7 @@ async def test_a_process_stopped_for_an_hour_decides_on_nothing_it_knew(tmp_path
     await machine.turns(60)
     assert len(machine.runtime.images) == len(LINE)
     assert not machine.runtime.wrong
+    machine.close()
 
 
 async def test_a_disk_that_takes_a_minute_to_write_costs_time_and_no_image(
@@ -244,6 +246,7 @@ async def test_a_disk_that_takes_a_minute_to_write_costs_time_and_no_image(
     assert started == 4
     assert not machine.runtime.wrong
     assert len(machine.runtime.images) == 6
+    machine.close()
 
 
 async def test_no_file_descriptor_left_holds_and_is_over_when_there_are(tmp_path: Path) -> None:

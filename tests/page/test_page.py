@@ -120,7 +120,7 @@ async def test_names_from_strangers_are_text_whatever_is_in_them(
     long = "reg.example/" + "x" * 65536 + ":v1"
     async with whole(tmp_path) as node:
         for name in (script, bidi, long):
-            pull(node, name)
+            node.node.import_image(name, [layer(name, 100 * MIB)])
         async with opened(browser, node) as page:
             asked: list[str] = []
             page.on("dialog", lambda dialog: asked.append(dialog.message))

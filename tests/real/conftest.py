@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,10 +19,8 @@ from .images import Registry
 MISSING = what_is_missing()
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here is real; where it can not be had, all of it is skipped for one reason. The
-    stories of one containerd are told by one process, one after another."""
+    """Everything here is real; where it can not be had, all of it is skipped for one reason."""
     here = Path(__file__).parent
     for item in items:
         if here not in item.path.parents:
@@ -30,11 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(240))
         if MISSING is not None:
             item.add_marker(pytest.mark.skip(reason=MISSING))
-        if isinstance(item, pytest.Function) and "running" in item.fixturenames:
+        if "running" in getattr(item, "fixturenames", ()):
             item.user_properties.append(ON_CONTAINERD)
-            item.add_marker(pytest.mark.xdist_group(item.callspec.params["running"]))
-        elif item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="session")
@@ -45,11 +42,17 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         yield running
 
 
-@pytest.fixture(scope="session", params=list(SUITES))
-def running(request: pytest.FixtureRequest, registry: Registry) -> Iterator[Containerd]:
-    """One containerd for all stories of its major."""
-    with Containerd(request.param, registry) as node:
-        yield node
+@pytest.fixture(scope="session")
+def containerd(registry: Registry) -> Iterator[Callable[[str], Containerd]]:
+    """Gives the one containerd of a major, for all stories that this process tells of it."""
+    with contextlib.ExitStack() as stack:
+        yield functools.cache(lambda major: stack.enter_context(Containerd(major, registry)))
+
+
+@pytest.fixture(params=list(SUITES))
+def running(request: pytest.FixtureRequest, containerd: Callable[[str], Containerd]) -> Containerd:
+    """One of each major."""
+    return containerd(request.param)
 
 
 @pytest.fixture
