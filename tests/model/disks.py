@@ -189,8 +189,10 @@ class Shortage:
         return now < self._rests_until - EPSILON
 
     def forgiven(self) -> None:
-        """Nothing is short any more, or the operator says so."""
+        """Nothing is short any more, or the operator says so: what was removed before does not
+        count any more."""
         self._futile, self._rests_until = 0, 0.0
+        self._forget()
 
     def _forget(self) -> None:
         self._before, self._least = {}, {}

@@ -438,7 +438,7 @@ MUTANTS = (
         "tier high is expendable",
         ("S7",),
         _expendable(_whatever_its_tier),
-        (make_expendable,),
+        (make_expendable, moves.wait_long, moves.pull),
     ),
     Mutant("short ids are sent", ("S8",), _short_ids_are_sent),
     Mutant("normalised ids are sent", ("S8",), _normalised_ids_are_sent),
