@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from ..domain.inventory import is_full_id
+from ..domain.names import name_key
 from .habits import Habits
-from .names import digest_name, full_name, has_host, is_well_formed, repository
+from .names import digest_name, has_host, is_well_formed, repository
 from .stored import Layer, Published, Stored, digest_of, layer, made_from
 
 __all__ = ["ImageStore", "Layer", "Refused", "Stored", "layer"]
@@ -52,7 +53,7 @@ class ImageStore:
     def publish(self, name: str, layers: Iterable[Layer]) -> Published:
         """Makes `name` mean a new image in the registry, as a push does. One without a host is
         Docker Hub's, and the node knows the short name."""
-        whole = full_name(name)
+        whole = name_key(name)
         if not has_host(name):
             self.aliases[repository(name)] = repository(whole)
         self.registry[whole] = made_from(whole, layers)
@@ -78,7 +79,7 @@ class ImageStore:
     def import_image(self, name: str, layers: Iterable[Layer]) -> Stored:
         """Puts an image there without a registry, as a build does: containerd lists no name by its
         digest, CRI-O does."""
-        whole = full_name(name)
+        whole = name_key(name)
         image = self._stored(made_from(whole, layers))
         self.tag(image, whole)
         return image
@@ -114,7 +115,7 @@ class ImageStore:
         if self.habits.crio:
             return self._find_as_crio(text)
         plain = text.removeprefix("sha256:")
-        return self.images.get(plain) or self._named(full_name(text)) or self._by_prefix(plain)
+        return self.images.get(plain) or self._named(name_key(text)) or self._by_prefix(plain)
 
     def look_up(self, text: str) -> Stored | None:
         """`find` for ImageStatus: there CRI-O takes 12 digits for the id of an image that is not
@@ -146,7 +147,7 @@ class ImageStore:
             if short not in self.aliases:
                 raise _no_short_name(text)
             text = self.aliases[short] + text.removeprefix(short)
-        return full_name(text)
+        return name_key(text)
 
     def _named(self, whole: str) -> Stored | None:
         for image in self.images.values():

@@ -1,11 +1,8 @@
-"""Image names as container runtimes read them: checked, completed, and in CRI-O's case cut."""
+"""Image names as container runtimes read them: checked, and in CRI-O's case cut."""
 
 from __future__ import annotations
 
-import functools
 import re
-
-from ..domain.reference import InvalidReference, parse_reference
 
 _PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(?::\d+)?"
@@ -18,19 +15,6 @@ _NAME = re.compile(
 def is_well_formed(text: str) -> bool:
     """Whether a text can be an image's name (github.com/distribution/reference, regexp.go)."""
     return _NAME.fullmatch(text) is not None
-
-
-@functools.lru_cache(maxsize=4096)
-def full_name(name: str) -> str:
-    """As Docker completes a name: docker.io, library, latest. With a digest the tag says nothing
-    more. A text that is no name stays as it is."""
-    try:
-        reference = parse_reference(name)
-    except InvalidReference:
-        return name
-    if reference.digest:
-        return f"{reference.repository}@{reference.digest}"
-    return f"{reference.repository}:{reference.tag or 'latest'}"
 
 
 def repository(name: str) -> str:
