@@ -6,7 +6,6 @@ import io
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from rich.console import Console
@@ -88,13 +87,14 @@ def test_ctrl_c_ends_with_the_summary() -> None:
 
 def test_a_pipe_that_closes_is_no_traceback() -> None:
     """`reconciler demo | head -1` ends by itself, and quietly."""
-    began = time.monotonic()
-    with start("--seconds", "50") as process:
+    with start("--seconds", "600") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
+        try:
+            process.wait(50)  # far from the end of its time
+        finally:
+            process.kill()
         err = process.stderr.read()
-        process.wait(20)
     assert (process.returncode, err) == (0, "")
-    assert time.monotonic() - began < 30
