@@ -11,7 +11,6 @@ from pathlib import Path
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # the host's, in a container too
 MACHINE_ID = Path("/sys/class/dmi/id/product_uuid")  # the firmware's: /etc is baked in with disks
-LEAST_STEP = 1.0  # seconds: less is no step but two clocks that do not run quite alike
 
 
 class SteadyClock:
@@ -43,8 +42,7 @@ class Reading:
         passed = self.at - before.at
         if self.boot != before.boot:
             return passed - self.since_boot
-        step = passed - (self.since_boot - before.since_boot)
-        return step if abs(step) >= LEAST_STEP else 0.0
+        return passed - (self.since_boot - before.since_boot)
 
     def elsewhere(self, before: Reading) -> bool:
         """Whether an earlier reading was made on another machine, as far as both are told."""

@@ -52,16 +52,17 @@ def broken(mutant: Mutant, seed: int, folder: Path) -> str | None:
 
 
 def main() -> None:
-    """Writes the file."""
-    found = {}
+    """Writes the file, after each bug: whoever stops it keeps what was found."""
+    found = dict(KNOWN)
     for mutant in MUTANTS:
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
             mutant.plant(patch)
             sight = seen(mutant, Path(folder))
         print(f"{mutant.name}: {sight}", flush=True)
+        found.pop(mutant.name, None)
         if sight is not None:
             found[mutant.name] = sight[0]
-    FILE.write_text(json.dumps(found, indent=2) + "\n")
+        FILE.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

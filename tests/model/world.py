@@ -297,7 +297,8 @@ class World:
             await app.live(daemon)
 
     def settings(self) -> Settings:
-        return Settings(CIRCUIT, "model", policy=self.book.path, state_dir=self.folder / "state")
+        state = self.folder / "state"
+        return Settings(CIRCUIT, "model", policy=self.book.path, policy_named=True, state_dir=state)
 
     def furnish(
         self, reconciler: Reconciler, ledger: Ledger, adapt: Callable[[Policy], Policy]
