@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -229,11 +230,11 @@ def test_small_steps_of_the_clock_do_not_add_up_to_an_age(tmp_path: Path) -> Non
     """Half a second is a step as well: an image would grow by that much with every restart."""
     told = filled(tmp_path, Reading(T0 + 50, "boot", 1000.0)).images["bare"]
     for number in range(1, 11):
-        reading = Reading(T0 + 50 + number * 10.5, "boot", 1000.0 + number * 10)
-        ledger = Ledger.open(tmp_path, lambda now=reading: now)
-        seen = ledger.load(reading.at).images["bare"].first_seen
+        now = T0 + 50 + number * 10.5
+        ledger = Ledger.open(tmp_path, partial(Reading, now, "boot", 1000.0 + number * 10))
+        seen = ledger.load(now).images["bare"].first_seen
         ledger.close()
-        assert reading.at - seen == T0 + 50 + number * 10 - told.first_seen
+        assert now - seen == T0 + 50 + number * 10 - told.first_seen
 
 
 def test_what_was_forgotten_is_gone(tmp_path: Path) -> None:
