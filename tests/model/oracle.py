@@ -273,8 +273,10 @@ class Oracle:
                 self._judge_odd(one, asked, image == key, told, look)
             elif image == key:
                 self._blame("S1", f"container {one[:8]} was made from it")
-            if key in volumes:
+            if key in volumes and one in knows.mounts_told:
                 self._blame("S1", f"container {one[:8]} mounts it")
+            elif key in volumes:
+                self._blame("S6", f"container {one[:8]} mounts it, and was not asked yet")
             if one not in knows.deleted and (asked in told.names or asked == told.text):
                 self._blame("S1", f"container {one[:8]} asked for {asked}, which it is called")
         for box in look.sandboxes or ():
