@@ -34,7 +34,7 @@ class Entry:
     took: float  # seconds, the call alone
     size: int  # bytes, as listed
     expected: int  # bytes, as estimated before
-    freed: int | None  # bytes less in use afterwards; None: not measured
+    freed: int | None  # bytes less in use afterwards; None: not measured, or not shown yet
     first_seen: float
     last_used: float | None
     last_user: str  # "main of default/web-1"; empty: none was seen since the start
@@ -45,6 +45,7 @@ class Entry:
     used_after: int
     high: int  # bytes
     low: int  # bytes
+    about: bool = False  # what was freed is not exact: others wrote or freed meanwhile
 
 
 COLUMNS = tuple(field.name for field in fields(Entry))
@@ -88,7 +89,7 @@ class History:
 
     def _connected(self) -> sqlite3.Connection:
         try:
-            self._base = opened(self._path, (_TABLE,))
+            self._base = opened(self._path, _STEPS)
         except sqlite3.Error as error:
             if is_corrupt(error):  # the next try begins anew
                 self._path.replace(self._path.with_suffix(".unreadable"))
@@ -105,7 +106,7 @@ def read(folder: Path, count: int, since: float = 0.0, image: str = "") -> tuple
     except (sqlite3.Error, OSError):
         return ()
     try:
-        rows = base.execute(_SELECT, (since,))
+        rows = base.execute(_select(base), (since,))
         found = (entry for entry in map(_entry, rows) if _about(entry, image))
         return tuple(entry for entry, _ in zip(found, range(count), strict=False))
     except sqlite3.Error:
@@ -130,6 +131,7 @@ def _row(entry: Entry) -> Sequence[object]:
 def _entry(row: Sequence[object]) -> Entry:
     values = dict(zip(COLUMNS, row, strict=True))
     values["names"] = tuple(json.loads(str(values["names"])))
+    values["about"] = bool(values["about"])
     return Entry(**values)  # type: ignore[arg-type] # the columns are the fields, by name
 
 
@@ -137,11 +139,24 @@ def _kind(annotation: str) -> str:
     return {"int": "INTEGER", "float": "REAL"}.get(annotation.partition(" ")[0], "TEXT")
 
 
-_TABLE = "CREATE TABLE removals (id INTEGER PRIMARY KEY, {});".format(
-    ", ".join(f"{field.name} {_kind(str(field.type))}" for field in fields(Entry))
+def _select(base: sqlite3.Connection) -> str:
+    """Also for a file that an older daemon writes still."""
+    here = {row[1] for row in base.execute("PRAGMA table_info(removals)")}
+    wanted = [one if one in here else "0" for one in COLUMNS]
+    return f"SELECT {', '.join(wanted)} FROM removals WHERE at >= ? ORDER BY id DESC"
+
+
+_FIRST = [field for field in fields(Entry) if field.name != "about"]
+_STEPS = (
+    "CREATE TABLE removals (id INTEGER PRIMARY KEY, {});".format(
+        ", ".join(f"{field.name} {_kind(str(field.type))}" for field in _FIRST)
+    ),
+    "ALTER TABLE removals ADD COLUMN about INTEGER NOT NULL DEFAULT 0;"
+    "DELETE FROM removals WHERE id NOT IN (SELECT max(id) FROM removals GROUP BY at, image_id);"
+    "CREATE UNIQUE INDEX removal ON removals (at, image_id);",
 )
-_INSERT = "INSERT INTO removals ({}) VALUES ({})".format(
-    ", ".join(COLUMNS), ", ".join("?" for _ in COLUMNS)
-)
-_SELECT = f"SELECT {', '.join(COLUMNS)} FROM removals WHERE at >= ? ORDER BY id DESC"
+_INSERT = (
+    "INSERT INTO removals ({}) VALUES ({}) ON CONFLICT (at, image_id) DO UPDATE "
+    "SET freed = excluded.freed, about = excluded.about"
+).format(", ".join(COLUMNS), ", ".join("?" for _ in COLUMNS))
 _TRIM = "DELETE FROM removals WHERE id <= (SELECT max(id) FROM removals) - ?"

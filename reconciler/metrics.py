@@ -183,8 +183,10 @@ class Metrics:
                 self.policy_valid.set(0)
             case facts.UsageSampled():
                 self._sampled(state)
+                self.freed.inc(sum(one.freed for one in state.shown))
             case facts.RemovalFinished():
                 self._removed(fact)
+                self.freed.inc(sum(one.freed for one in state.shown))
             case facts.PodsTold() | facts.PodTold() | facts.PodGone():
                 self.told_of_pods = True
                 self._pods(state, fact.at)
@@ -249,7 +251,6 @@ class Metrics:
         self.call_seconds.observe(fact.took)
         if fact.gone:
             self.expected.inc(fact.expected)
-            self.freed.inc(max(0, fact.freed or 0))
 
     def decided(self, plan: Plan, state: State) -> None:
         """Gauges of one plan."""

@@ -166,6 +166,7 @@ def entry_json(entry: Entry) -> Json:
         "sizeBytes": entry.size,
         "expectedBytes": entry.expected,
         "freedBytes": entry.freed,
+        "freedAbout": entry.about,
         "tookSeconds": round(entry.took, 4),
         "firstSeen": timestamp(entry.first_seen),
         "lastUsed": None if entry.last_used is None else timestamp(entry.last_used),
@@ -209,6 +210,13 @@ def moment(at: float | None, state: State) -> str | None:
 def timestamp(seconds: float) -> str:
     """RFC 3339 in UTC, to the second."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def freed_text(freed: int | None, about: bool) -> str:
+    """What a removal freed, for people: "about" where others wrote or freed meanwhile."""
+    if freed is None:
+        return "unknown"
+    return f"about {size_text(freed)}" if about else size_text(freed)
 
 
 def size_text(count: float) -> str:

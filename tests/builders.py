@@ -22,6 +22,7 @@ from reconciler.domain.pods import MAIN, Need, Pod
 from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Place, Policy, Watermarks
 from reconciler.domain.reference import parse_pattern
 from reconciler.domain.runtime import RuntimeVersion
+from reconciler.domain.space import Gain
 from reconciler.domain.state import State
 from reconciler.domain.templates import template_of
 
@@ -31,6 +32,7 @@ GIB = 1 << 30
 MIB = 1 << 20
 CONTAINERD = RuntimeVersion("containerd", "1.7.24", (1, 7, 24))
 CONTAINERD_2 = RuntimeVersion("containerd", "2.1.9", (2, 1, 9))
+CRIO = RuntimeVersion("cri-o", "1.37.0", (1, 37, 0))
 
 
 def digest(seed: str) -> str:
@@ -133,3 +135,10 @@ def state_of(
     absorb(listed(images, containers, sandboxes, seen, version), state)
     absorb(usage(full), state)
     return state
+
+
+def gains_of(freed: int | None, short: bool = True) -> tuple[Gain, ...]:
+    """What the one filesystem gained, of which bytes are short or not; None: not measured."""
+    if freed is None:
+        return ()
+    return (Gain("/images", freed, 0, 80 * GIB, 2 * GIB, short, False),)

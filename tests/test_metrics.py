@@ -26,6 +26,7 @@ from tests.builders import (
     T0,
     container,
     digest,
+    gains_of,
     image,
     listed,
     pod,
@@ -64,7 +65,16 @@ class Told:
         self.journal.removing(candidate, self.state, at)
         begun = begin(candidate, at)
         finished = facts.RemovalFinished(
-            at, begun.image_id, begun.names, "watermark", gone, None, 0.2, 15 * GIB, freed
+            at,
+            begun.image_id,
+            begun.names,
+            "watermark",
+            gone,
+            None,
+            0.2,
+            15 * GIB,
+            80 * GIB,
+            gains_of(freed),
         )
         absorb(begun, self.state)
         self.hear(finished, at=at)

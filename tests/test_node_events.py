@@ -214,7 +214,7 @@ async def test_a_reclaim_is_the_same_whatever_the_api_server_does(
     if mood == "down":
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
     (tmp_path / "images").mkdir()
-    async with whole(tmp_path, node_name="node-7") as running:
+    async with whole(tmp_path, node_name="node-7", capacity=38 * GIB) as running:
         node = running.node
         for number in range(9):
             name = f"reg.example/app{number}:1"

@@ -68,11 +68,12 @@ class Seen:
         """Remembers why the image that is being removed goes."""
         self._why = case_against(candidate, at)
 
-    def removed(self, fact: RemovalFinished) -> None:
+    def removed(self, fact: RemovalFinished, freed: int) -> None:
+        """`freed` are bytes."""
         self.count += 1
-        self.freed += fact.freed or 0
+        self.freed += freed
         name = short(fact.names[0]) if fact.names else fact.image_id[:19]
-        self.gone.append(Gone(name, size_text(max(0, fact.freed or 0)), self._why))
+        self.gone.append(Gone(name, size_text(freed), self._why))
 
     def saved(self) -> None:
         """The operator saves an edit of the policy now."""

@@ -7,7 +7,7 @@ import time
 
 from ..database import refused
 from ..history import FILE, Entry, read
-from ..report import document, entry_json, size_text, timestamp, to_text
+from ..report import document, entry_json, freed_text, size_text, timestamp, to_text
 from ..settings import Settings
 from .tables import Table, emit, heading
 
@@ -46,5 +46,5 @@ def _row(entry: Entry) -> tuple[str, ...]:
     if entry.outcome != "removed":
         why = entry.error or "the runtime answered OK, but it was still listed"
         return timestamp(entry.at), name, "-", entry.cause, f"NOT removed: {why}"
-    freed = "unknown" if entry.freed is None else size_text(entry.freed)
+    freed = freed_text(entry.freed, entry.about)
     return timestamp(entry.at), name, freed, entry.cause, entry.why

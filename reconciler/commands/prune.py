@@ -20,16 +20,17 @@ from ..domain.facts import Fact, RemovalFinished, UsageSampled
 from ..domain.inventory import UsageSample
 from ..domain.policy import Mark, Policy
 from ..domain.runtime import RuntimeUnavailable
+from ..domain.space import Removed
 from ..domain.state import State
 from ..domain.watermark import Pressure
-from ..engine.evidence import Evidence
+from ..engine.evidence import Evidence, shown_of
 from ..engine.reconcile import Reconciler, Room
 from ..history import History
 from ..ledger import Ledger
 from ..lock import Lock, LockUnavailable
 from ..logs import neutralised
 from ..pods.watch import Place, PodWatch
-from ..report import size_text
+from ..report import freed_text, size_text
 from ..settings import Settings
 from ..sources.claim import Claim
 from ..sources.policy_file import PolicySource
@@ -66,6 +67,8 @@ class Told:
 
     def absorbed(self, fact: Fact, state: State, at: float) -> None:
         self.evidence.last_users.absorbed(fact, state)
+        if isinstance(fact, UsageSampled):
+            self._shown(state.shown, at)
         if not isinstance(fact, RemovalFinished):
             return
         self.evidence.finished(fact, state)
@@ -77,9 +80,21 @@ class Told:
             print(f"not removed: {name}: {neutralised(why)}", file=sys.stderr)
             return
         self.removed += 1
-        self.freed += fact.freed or 0
-        freed = "" if fact.freed is None else f", freed {size_text(fact.freed)}"
-        print(f"removed {name} ({fact.image_id}){freed}")
+        shown = shown_of(fact, state)
+        freed = f"freed {freed_text(shown.freed, shown.about)}" if shown else "its space is to show"
+        self.freed += shown.freed if shown else 0
+        print(f"removed {name} ({fact.image_id}), {freed}")
+
+    def _shown(self, late: tuple[Removed, ...], at: float) -> None:
+        progress.clear()
+        for one in late:
+            self.evidence.shown(one)
+            self.freed += one.freed
+            freed = freed_text(one.freed, one.about)
+            print(
+                f"{neutralised((one.names or (one.image_id,))[0])} freed {freed}, told "
+                f"{at - one.at:.0f} s after its removal"
+            )
 
     def decided(self, plan: Plan, state: State, at: float) -> None:
         self.last = plan

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..history import Entry, read
 from ..logs import neutralised
-from ..report import Json, size_text
+from ..report import Json, freed_text, size_text
 from ..settings import Settings
 from .daemon import NoDaemon, ask_daemon
 from .status import lines, name_of
@@ -61,7 +61,7 @@ def _removed(removed: tuple[Entry, ...]) -> list[str]:
 
 def _removal(entry: Entry) -> str:
     name = entry.names[0] if entry.names else entry.image_id[:19]
-    freed = "" if entry.freed is None else f", freed {size_text(entry.freed)}"
+    freed = "" if entry.freed is None else f", freed {freed_text(entry.freed, entry.about)}"
     when = time.strftime("%H:%M:%S", time.localtime(entry.at))
     return f"{when} {name}{freed}; {entry.why}"
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 from functools import singledispatch
 
 from . import facts, removals
-from .inventory import Container, EventKind, Listing, image_key
+from .inventory import Container, EventKind, Listing, UsageSample, image_key
 from .noting import note_starts, note_template, note_templates
 from .policy import Watermarks
 from .slices import SLICE, Slices, finished
-from .state import REST_FIRST, State
+from .state import State
 from .watermark import Pressure, measured, pressed, told_late
 
 
@@ -143,23 +143,28 @@ def _(fact: facts.WallClockRead, state: State) -> None:
 
 @absorb.register
 def _(fact: facts.UsageSampled, state: State) -> None:
+    state.shown = ()
     if state.sample is not None and fact.sample.at < state.sample.at:
         for usage in fact.sample.filesystems:
             known = state.filesystems.get(usage.mountpoint)
             if known is not None:
                 state.filesystems[usage.mountpoint] = told_late(known, usage)
         return
+    if fact.sample is not state.sample:
+        _take_stock(state, fact.sample)
     state.sample = fact.sample
     # A pressure belongs to the marks it began at: others may not have been crossed at all.
     marks = state.policy.watermarks if state.policy else Watermarks()
     before = state.filesystems if marks == state.marks else {}
     state.marks = marks
     state.filesystems = {
-        usage.mountpoint: measured(usage, marks, before.get(usage.mountpoint))
+        usage.mountpoint: measured(
+            usage, marks, before.get(usage.mountpoint), _owed(state, usage.mountpoint)
+        )
         for usage in fact.sample.filesystems
     }
     if state.pressure is Pressure.CALM:
-        state.futile, state.rest, state.rest_until = 0, REST_FIRST, 0.0
+        state.forgive()
 
 
 @absorb.register
@@ -232,7 +237,7 @@ def _(fact: facts.Resumed, state: State) -> None:
 @absorb.register
 def _(fact: facts.ReclaimAsked, state: State) -> None:
     state.filesystems = {name: pressed(fs) for name, fs in state.filesystems.items()}
-    state.futile, state.rest, state.rest_until = 0, REST_FIRST, 0.0
+    state.forgive()
 
 
 @absorb.register
@@ -244,6 +249,22 @@ def _(fact: facts.RemovalBegun, state: State) -> None:
 @absorb.register
 def _(fact: facts.RemovalFinished, state: State) -> None:
     removals.finish(state, fact)
+
+
+def _take_stock(state: State, sample: UsageSample) -> None:
+    """What shows by now of earlier removals."""
+    over = [
+        removed
+        for usage in sample.filesystems
+        if usage.mountpoint in state.accounts
+        for removed in state.accounts[usage.mountpoint].sampled(usage.taken, sample.at)
+    ]
+    state.shown = tuple(over)
+    removals.weigh(state, over, sample.at)
+
+
+def _owed(state: State, mountpoint: str) -> int:
+    return state.accounts[mountpoint].bytes_owed if mountpoint in state.accounts else 0
 
 
 def _notice_blank(state: State, listing: Listing) -> None:

@@ -10,8 +10,8 @@
 4. A candidate goes for a cause: an `expendable` rule; it was unused for longer than the maximum;
    a filesystem is above its mark and not yet back at the low one; the operator's own command.
 5. A plan evicts at most one image. Then everything is asked and decided anew.
-6. When all candidates together can not bring any filesystem to its low mark, none goes: the space
-   is not the images', and an empty cache would help nobody.
+6. How much is missing, and when nothing goes though a filesystem is above its mark, is
+   `shortage.py`: what was removed does not show yet, it helped nobody, or it could not.
 """
 
 from __future__ import annotations
@@ -31,15 +31,10 @@ from .ledger import ImageRecord
 from .policy import Policy
 from .protection import Kind, Protection, first_holding, holding, verdicts
 from .scene import Scene
+from .shortage import Reach, expected_bytes, greatest_bytes, missing, needs, pause
 from .slices import SLICE, Slices, finished
 from .state import State
-from .watermark import FilesystemState, Pressure
-from .words import duration
-
-# What a removal frees, as a multiple of the listed size (docs/runtimes.md): containerd lists
-# compressed bytes and keeps both forms, about 1 + 2.7 on python:3.12; CRI-O lists unpacked ones.
-EXPECTED_YIELD = {"containerd": 3.0}
-GREATEST_YIELD = {"containerd": 16.0}
+from .watermark import Pressure
 
 
 class Cause(enum.Enum):
@@ -144,14 +139,19 @@ def deciding(
         if number % SLICE == 0:
             yield
     ranked = yield from _ranked(free, scene, command)
-    candidates = _with_causes(ranked, scene, command)
+    size = sum(image.size for image in free)
+    reach = Reach(greatest_bytes(size, state), len(free)) if command is None else None
+    wanted = needs(state, reach)
+    candidates = _with_causes(ranked, scene, command, missing(wanted))
     yield
     hold = hold_on(state, policy, now)
     if hold is not None:
         candidates = tuple(candidate._replace(cause=None) for candidate in candidates)
-    elif rest := _rest(state, candidates, now, command):
-        candidates = tuple(_spared(candidate) for candidate in candidates)
-        hold = None if any(candidate.goes for candidate in candidates) else rest
+    elif wanted and not (command is not None and command.all_unused):
+        paused = pause(state, wanted, now, len(free), size)
+        if paused is not None and not (command and paused.reason is HoldReason.EXHAUSTED):
+            candidates = tuple(_spared(candidate) for candidate in candidates)
+            hold = None if any(candidate.goes for candidate in candidates) else paused
     over = sum(fs.bytes_over_low for fs in state.filesystems.values())
     ends = [hold.until if hold else None, *(_ends_at(one, scene) for one in kept)]
     again = min((end for end in ends if end is not None), default=None)
@@ -177,13 +177,8 @@ def objection(
     if found is not None:
         return found.detail
     record = state.record(image.key, now)
-    needed = _cause(_due(image, record, scene), _missing(state) > 0, command)
+    needed = _cause(_due(image, record, scene), missing(needs(state)) > 0, command)
     return None if needed else "it need not go any more: the marks or the usage have changed"
-
-
-def expected_bytes(image: Image, state: State) -> int:
-    """What removing an image may free, by a rough factor: layers that others share stay."""
-    return int(image.size * _yield(state, EXPECTED_YIELD))
 
 
 def account(candidate: Candidate, state: State, now: float) -> str:
@@ -193,7 +188,7 @@ def account(candidate: Candidate, state: State, now: float) -> str:
         goes=candidate.goes,
         rank=candidate.rank,
         of=candidate.of,
-        frees=expected_bytes(candidate.image, state),
+        frees=expected_bytes(candidate.image.size, state),
         missing=over,
     )
 
@@ -244,24 +239,23 @@ def _due(image: Image, record: ImageRecord, scene: Scene) -> Cause | None:
 
 
 def _with_causes(
-    ranked: list[Ranked], scene: Scene, command: Command | None
+    ranked: list[Ranked], scene: Scene, command: Command | None, left: float
 ) -> tuple[Candidate, ...]:
-    """Which candidates would go, by an estimate: removal is measured after each, so the estimate
-    decides only what is shown, never what is done."""
-    missing = _missing(scene.state)
+    """Which candidates would go until `left` bytes are free, by an estimate: removal is measured
+    after each, so the estimate decides only what is shown, never what is done."""
     candidates = []
     for rank, (image, record, score, due) in enumerate(ranked, 1):
-        cause = _cause(due, missing > 0, command)
+        cause = _cause(due, left > 0, command)
         if cause is not None:
-            missing -= expected_bytes(image, scene.state)
+            left -= expected_bytes(image.size, scene.state)
         candidates.append(Candidate(image, record, score, rank, len(ranked), cause))
     return tuple(candidates)
 
 
-def _cause(due: Cause | None, missing: bool, command: Command | None) -> Cause | None:
+def _cause(due: Cause | None, short: bool, command: Command | None) -> Cause | None:
     if command is not None:
-        return Cause.COMMAND if command.all_unused or missing else None
-    return due or (Cause.WATERMARK if missing else None)
+        return Cause.COMMAND if command.all_unused or short else None
+    return due or (Cause.WATERMARK if short else None)
 
 
 def _ends_at(kept: Kept, scene: Scene) -> float | None:
@@ -276,52 +270,6 @@ def _ends_at(kept: Kept, scene: Scene) -> float | None:
 
 
 def _spared(candidate: Candidate) -> Candidate:
-    """The candidate without the watermark as a cause: other causes stand."""
-    return candidate._replace(cause=None) if candidate.cause is Cause.WATERMARK else candidate
-
-
-def _missing(state: State) -> float:
-    """Bytes to free, over all filesystems. Short of inodes alone: one, since no image tells its
-    inodes, so that exactly the next candidate is said to go."""
-    over = sum(fs.bytes_over_low for fs in state.filesystems.values())
-    return over or (1.0 if state.pressure is Pressure.RECLAIMING else 0.0)
-
-
-def _yield(state: State, table: dict[str, float]) -> float:
-    """Bytes freed for each byte listed; 1 where the runtime lists unpacked sizes."""
-    return 1.0 if state.version and state.version.sizes_are_unpacked else table["containerd"]
-
-
-def _rest(
-    state: State, candidates: tuple[Candidate, ...], now: float, command: Command | None
-) -> Hold | None:
-    """Reasons to leave the cache alone though there is pressure."""
-    if state.pressure is Pressure.CALM or command is not None:
-        return None
-    if now < state.rest_until:
-        left = duration(state.rest_until - now)
-        text = f"the last removals freed nothing of what is short; next try in {left}"
-        return Hold(HoldReason.RESTING, text)
-    most = sum(candidate.image.size for candidate in candidates) * _yield(state, GREATEST_YIELD)
-    short = [fs for fs in state.filesystems.values() if fs.bytes_over_low]
-    if candidates and (not short or any(most >= fs.bytes_over_low for fs in short)):
-        return None  # one that they can't help does not keep them from helping another
-    return Hold(HoldReason.EXHAUSTED, _exhausted(state, candidates))
-
-
-def _exhausted(state: State, candidates: tuple[Candidate, ...]) -> str:
-    size = sum(candidate.image.size for candidate in candidates)
-    images = sum(image.size for image in state.graph.images.values())
-    parts = [_situation(fs) for fs in state.filesystems.values()]
-    return (
-        f"{len(candidates)} candidates of {size} bytes as listed can not bring it to the low mark "
-        f"(all {len(state.graph.images)} images: {images} bytes); " + "; ".join(parts)
-    )
-
-
-def _situation(fs: FilesystemState) -> str:
-    usage = fs.usage
-    text = f"{usage.mountpoint}: {usage.used} of {usage.capacity} bytes used, low mark {fs.low}"
-    if usage.total_inodes:
-        text += f", {usage.used_inodes} of {usage.total_inodes} inodes, low mark {fs.inodes_low}"
-    return text
+    """The candidate without the marks as a cause: other causes stand."""
+    by_marks = candidate.cause in (Cause.WATERMARK, Cause.COMMAND)
+    return candidate._replace(cause=None) if by_marks else candidate

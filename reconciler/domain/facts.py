@@ -10,6 +10,7 @@ from .inventory import ContainerEvent, Listing, UsageSample, Volume
 from .pods import Pod
 from .policy import Policy
 from .runtime import RuntimeVersion
+from .space import Gain
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +127,9 @@ class RemovalFinished:
     error: str | None
     took: float  # seconds, the call alone
     expected: int  # bytes, as estimated from the listed size
-    freed: int | None  # bytes less in use than before; None: not measured
+    most: int  # bytes that an image of that size can free at the very most
+    gains: tuple[Gain, ...] = ()  # of each filesystem; empty: not measured
     lost: bool = False  # the runtime went away before it answered: it refused nothing
-    eased: bool | None = None  # whether there is more of what was short; None: not known
 
 
 @dataclass(frozen=True, slots=True)

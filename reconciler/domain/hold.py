@@ -30,6 +30,7 @@ class HoldReason(enum.Enum):
     SANDBOX_IMAGE_UNKNOWN = "sandbox-image-unknown"
     POD_STARTING = "pod-starting"
     PODS_UNKNOWN = "pods-unknown"
+    SPACE_PENDING = "space-pending"
     RESTING = "resting"
     EXHAUSTED = "exhausted"
 
@@ -98,12 +99,11 @@ def _filesystem_hold(state: State) -> Hold | None:
     reason = HoldReason.FILESYSTEM_UNMEASURED
     if state.sample is None:
         return Hold(reason, "the image filesystem has not been measured yet")
-    if state.sample.invisible:
-        lost = state.sample.invisible[0]
+    if state.sample.filesystems:
+        return None  # one that can not be measured is not short, for all that is known
+    for lost in state.sample.invisible:
         return Hold(reason, f"image filesystem {lost.mountpoint}: {lost.error}")
-    if not state.sample.filesystems:
-        return Hold(reason, "the runtime names no image filesystem")
-    return None
+    return Hold(reason, "the runtime names no image filesystem")
 
 
 def blank_doubted(state: State) -> float:

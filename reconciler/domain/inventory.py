@@ -155,8 +155,9 @@ class ContainerEvent:
 class FilesystemUsage:
     """One image filesystem, measured by statvfs at a directory that ImageFsInfo names.
 
-    Used means (f_blocks - f_bavail) * f_frsize, so that root's reserve counts as used, as `df`
-    and kubelet see it. `total_inodes` is 0 where the filesystem has no fixed number of them.
+    Used means (f_blocks - f_bavail) * f_frsize, so that what only root may use counts as used, as
+    kubelet counts it (cadvisor, fs/fs.go). `df` leaves that `reserved` part out of the whole, so
+    that it tells less. `total_inodes` is 0 where the filesystem has no fixed number of them.
     """
 
     mountpoint: str
@@ -165,6 +166,19 @@ class FilesystemUsage:
     used: int  # bytes
     total_inodes: int = 0
     used_inodes: int = 0
+    reserved: int = 0  # bytes, counted as used
+
+    @property
+    def taken(self) -> int:
+        """Bytes that hold something. What is removed on a full disk goes to root's reserve first,
+        which `used` does not show."""
+        return self.used - self.reserved
+
+    @property
+    def df_percent(self) -> float:
+        """What `df` tells."""
+        whole = self.capacity - self.reserved
+        return 100 * self.taken / whole if whole > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

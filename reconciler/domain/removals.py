@@ -6,20 +6,23 @@ one that is still without an answer after a restart was sent or was not, and nob
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from .facts import RemovalFinished
 from .inventory import image_key
 from .ledger import RemovalRecord
-from .state import Refusal, State
+from .space import Removed, note
+from .state import REST_FIRST, Refusal, State
 
 REFUSAL_FIRST = 300.0  # seconds a refused image is left alone, doubling up to REFUSAL_LAST
 REFUSAL_LAST = 3600.0
 NOTED_BEFORE = 60.0  # seconds that a removal may be noted before it is sent: the disk is slow
 LOST_FIRST = 10.0  # seconds the first time that the runtime went away instead of an answer
 HUNG = 60.0  # seconds after which no answer is no restart: that image is what it hangs on
-REST_LAST = 3600.0  # seconds: the longest rest when removals free nothing of it
+REST_LAST = 6 * 3600.0  # seconds: the longest rest when removals free nothing of it
 FUTILE_REMOVALS = 10  # so many in a row that freed nothing of what is short: it is not theirs
+FUTILE_FOR_CERTAIN = 3  # so many, where that is certain, as when another filesystem gained
 LATE = 120.0  # seconds after its answer in which a removal may still be carried out
 RECORDS_KEPT = 7 * 86400.0  # seconds a removal is remembered
 
@@ -36,10 +39,31 @@ def finish(state: State, fact: RemovalFinished) -> None:
     state.refusals.pop(key, None)
     state.removals[key] = replace(state.removals[key], answered_at=fact.at)
     state.changed_removals.add(key)
-    state.futile = state.futile + 1 if fact.eased is False else 0
-    if state.futile >= FUTILE_REMOVALS:
-        state.rest_until = fact.at + state.rest
-        state.futile, state.rest = 0, min(2 * state.rest, REST_LAST)
+    removed = Removed(fact.image_id, fact.names, fact.at, fact.expected)
+    over = note(state.accounts, fact.gains, removed, fact.most) if fact.gains else []
+    state.shown = tuple(over)
+    weigh(state, over, fact.at)
+    for name, fs in state.filesystems.items():
+        if name in state.accounts:
+            state.filesystems[name] = replace(fs, owed=state.accounts[name].bytes_owed)
+
+
+def weigh(state: State, over: Iterable[Removed], now: float) -> None:
+    """Takes in whether removals helped, now that nothing more is expected of them. After some that
+    helped nobody there is a rest, and after it one try, until one helps."""
+    for removed in over:
+        if not removed.wanted:
+            continue
+        if removed.helped:
+            state.forgive()
+            continue
+        state.futile += 1
+        state.for_nothing += removed.for_nothing
+        tried = state.rest > REST_FIRST
+        if tried or state.futile >= FUTILE_REMOVALS or state.for_nothing >= FUTILE_FOR_CERTAIN:
+            state.rest_until = now + state.rest
+            state.futile, state.for_nothing = 0, 0
+            state.rest = min(2 * state.rest, REST_LAST)
 
 
 def settle(state: State, now: float) -> None:

@@ -17,6 +17,7 @@ from .ledger import Changes, ImageRecord, Remembered, RemovalRecord
 from .memory import Memory
 from .policy import Policy, Watermarks
 from .runtime import RuntimeVersion
+from .space import Account, Removed
 from .starting import Start, Starts
 from .templates import Templates
 from .unanswered import Unanswered
@@ -61,7 +62,10 @@ class State:
     paused_at: float | None = None  # the operator's own pause, since when
     remover: facts.RemoverTold | None = None  # None: nobody else could be one
     removing: facts.RemovalBegun | None = None  # sent, and not yet confirmed by a listing
+    accounts: dict[str, Account] = field(default_factory=dict)  # of filesystems, by mountpoint
+    shown: tuple[Removed, ...] = ()  # removals whose space the last fact told
     futile: int = 0  # removals in a row that freed nothing of what is short
+    for_nothing: int = 0  # those of which that is certain: another filesystem gained, say
     rest_until: float = 0.0
     rest: float = REST_FIRST
     # Containers that events told before a listing told their images; they may be gone by then, but
@@ -122,6 +126,11 @@ class State:
     def stands_by(self) -> bool:
         """Whether another process is the remover, until it ends."""
         return self.remover is not None and self.remover.other is not None
+
+    def forgive(self) -> None:
+        """What was removed for nothing does not count any more."""
+        self.futile = self.for_nothing = 0
+        self.rest, self.rest_until = REST_FIRST, 0.0
 
     def wall(self, now: float) -> float:
         """What the wall clock says: dates are by it, and times that are told to others."""

@@ -43,6 +43,7 @@ class FilesystemState:
     inodes_low: int
     by_bytes: Pressure = Pressure.CALM
     by_inodes: Pressure = Pressure.CALM
+    owed: int = 0  # bytes that removals freed and that do not show yet (space.py)
 
     @property
     def pressure(self) -> Pressure:
@@ -66,7 +67,10 @@ class FilesystemState:
 
 
 def measured(
-    usage: FilesystemUsage, marks: Watermarks, before: FilesystemState | None = None
+    usage: FilesystemUsage,
+    marks: Watermarks,
+    before: FilesystemState | None = None,
+    owed: int = 0,
 ) -> FilesystemState:
     """What a new sample makes of a filesystem, given what it was."""
     high, low = marks.high.of(usage.capacity), marks.low.of(usage.capacity)
@@ -84,6 +88,7 @@ def measured(
         inodes_low,
         next_pressure(by_bytes, usage.used, high, low),
         by_inodes,
+        owed,
     )
 
 
@@ -98,13 +103,6 @@ def told_late(fs: FilesystemState, older: FilesystemUsage) -> FilesystemState:
         by_bytes=Pressure.CALM if low else fs.by_bytes,
         by_inodes=Pressure.CALM if low_inodes else fs.by_inodes,
     )
-
-
-def eased(fs: FilesystemState, after: FilesystemUsage) -> bool:
-    """Whether less is in use of what a filesystem was short of."""
-    fewer_bytes = after.used < fs.usage.used and fs.by_bytes is Pressure.RECLAIMING
-    fewer_inodes = after.used_inodes < fs.usage.used_inodes and fs.by_inodes is Pressure.RECLAIMING
-    return fewer_bytes or fewer_inodes
 
 
 def pressed(fs: FilesystemState) -> FilesystemState:

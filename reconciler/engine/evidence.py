@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..domain.decision import Candidate, account
 from ..domain.facts import ContainerChanged, Fact, Listed, RemovalFinished
 from ..domain.inventory import Container, EventKind, image_key
+from ..domain.space import Removed
 from ..domain.state import State
 from ..domain.watermark import FilesystemState
 from ..history import Entry
@@ -65,6 +66,7 @@ class Evidence:
         self.last_users = LastUsers()
         self._begun: _Begun | None = None
         self._entries: list[Entry] = []  # until they are written
+        self._unshown: dict[str, Entry] = {}  # by image id
 
     def take(self) -> list[Entry]:
         """The removals finished since the last call, for the history."""
@@ -85,6 +87,7 @@ class Evidence:
             return None
         before, record = begun.filesystem, begun.candidate.record
         after = state.filesystems.get(before.usage.mountpoint) if before else None
+        shown = shown_of(fact, state)
         entry = Entry(
             at=state.wall(fact.at),
             image_id=fact.image_id,
@@ -96,7 +99,7 @@ class Evidence:
             took=fact.took,
             size=begun.candidate.image.size,
             expected=fact.expected,
-            freed=fact.freed,
+            freed=shown.freed if shown else None,
             first_seen=state.wall(record.first_seen),
             last_used=None if record.last_used is None else state.wall(record.last_used),
             last_user=self.last_users.of(image_key(fact.image_id)),
@@ -107,9 +110,23 @@ class Evidence:
             used_after=after.usage.used if after else 0,
             high=before.high if before else 0,
             low=before.low if before else 0,
+            about=shown.about if shown else False,
         )
         self._entries.append(entry)
+        if fact.gone and shown is None:
+            self._unshown[fact.image_id] = entry
         return entry
+
+    def shown(self, removed: Removed) -> None:
+        """What an image freed showed later; its entry is written once more."""
+        entry = self._unshown.pop(removed.image_id, None)
+        if entry is not None:
+            self._entries.append(replace(entry, freed=removed.freed, about=removed.about))
+
+
+def shown_of(fact: RemovalFinished, state: State) -> Removed | None:
+    """What a removal freed, which the state has absorbed just now; None: not known yet."""
+    return next((one for one in state.shown if one.image_id == fact.image_id), None)
 
 
 def fullest(state: State) -> FilesystemState | None:

@@ -11,13 +11,14 @@ from ..domain.decision import Candidate, Hold, HoldReason, Plan
 from ..domain.lookup import missing_required
 from ..domain.missing import missing_awaited, missing_in_use
 from ..domain.policy import Mode
+from ..domain.space import Removed
 from ..domain.state import State
 from ..domain.watermark import Pressure
 from ..domain.words import and_more, duration
 from ..logs import Once, get_logger
 from ..metrics import Metrics
 from ..recent import Recent
-from .evidence import Evidence
+from .evidence import Evidence, shown_of
 
 TOLD: dict[type, str] = {
     facts.Paused: "paused",
@@ -71,6 +72,15 @@ class LogAndMetrics:
 
     def _sampled(self, state: State, at: float) -> None:
         self.recent.sampled(state)
+        for removed in state.shown:
+            self.evidence.shown(removed)
+            self._log.info(
+                "space-shown",
+                image=removed.image_id,
+                names=list(removed.names),
+                after_seconds=round(at - removed.at, 1),
+                **_freed(removed),
+            )
         for mountpoint, fs in state.filesystems.items():
             if not fs.usage.total_inodes and mountpoint not in self._without_inodes:
                 self._without_inodes.add(mountpoint)
@@ -200,7 +210,8 @@ class LogAndMetrics:
                 "high_bytes": entry.high,
                 "low_bytes": entry.low,
             }
-        self._log.info("removed", **told, expected_bytes=fact.expected, freed_bytes=fact.freed)
+        told["expected_bytes"] = fact.expected
+        self._log.info("removed", **told, **_freed(shown_of(fact, state)))
 
     def decided(self, plan: Plan, state: State, at: float) -> None:
         self.latest = (at, plan)
@@ -249,6 +260,14 @@ class LogAndMetrics:
         if count is not None:
             again = {"times_since": count} if count else {}
             self._log.warning(topic, detail=text, **again)
+
+
+def _freed(removed: Removed | None) -> dict[str, object]:
+    """None: not measured, or it does not show yet."""
+    if removed is None:
+        return {"freed_bytes": None}
+    told: dict[str, object] = {"freed_bytes": removed.freed}
+    return told | ({"freed_about": True} if removed.about else {})
 
 
 def _name(state: State, key: str) -> str:

@@ -8,17 +8,19 @@ leave records on containerd that hold their bytes and that nothing lists by name
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import anyio
 
-from ..domain.decision import Candidate, expected_bytes
+from ..domain.decision import Candidate
 from ..domain.facts import RemovalBegun, RemovalFinished
-from ..domain.inventory import UsageSample, image_key
+from ..domain.inventory import FilesystemUsage, UsageSample, image_key
 from ..domain.runtime import ImageRuntime, RuntimeFailure, RuntimeTooLate, RuntimeUnavailable
+from ..domain.shortage import expected_bytes, greatest_bytes
+from ..domain.space import Gain, notable
 from ..domain.state import State
-from ..domain.watermark import FilesystemState, Pressure, eased
+from ..domain.watermark import FilesystemState, Pressure
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,20 @@ class Attempt:
     begun: RemovalBegun
     cause: str
     expected: int  # bytes
-    before: UsageSample | None
-    short: tuple[FilesystemState, ...]  # filesystems that it was to give room
+    most: int  # bytes
+    before: tuple[FilesystemState, ...]
     error: str | None
     lost: bool  # the runtime went away before it answered
     took: float  # seconds
 
-    def finished(self, state: State, after: UsageSample | None, at: float) -> RemovalFinished:
+    def shows_in(self, after: UsageSample) -> bool:
+        """Whether a measurement shows all that a first one can: of what is short, there is more
+        on some filesystem, or nothing is short."""
+        found = gains(self.before, after)
+        seen = any(notable(gain.bytes, self.expected) or gain.inodes > 0 for gain in found)
+        return seen or not any(gain.is_short for gain in found)
+
+    def finished(self, state: State, after: UsageSample, at: float) -> RemovalFinished:
         """What became of it, by a listing absorbed since and by the filesystems' word."""
         begun = self.begun
         return RemovalFinished(
@@ -46,8 +55,8 @@ class Attempt:
             error=self.error,
             took=self.took,
             expected=self.expected,
-            freed=_freed(self.before, after),
-            eased=_eased(self.short, after),
+            most=self.most,
+            gains=gains(self.before, after),
             lost=self.lost,
         )
 
@@ -65,8 +74,7 @@ async def send(
     monotonic: Callable[[], float],
 ) -> Attempt:
     """Sends RemoveImage by full id and waits for the answer, also through a cancellation."""
-    before, error, lost, start = state.sample, None, False, monotonic()
-    short = tuple(fs for fs in state.filesystems.values() if fs.pressure is Pressure.RECLAIMING)
+    before, error, lost, start = tuple(state.filesystems.values()), None, False, monotonic()
     with anyio.CancelScope(shield=True):
         try:
             await runtime.remove_image(begun.image_id)
@@ -77,24 +85,26 @@ async def send(
                 failure, RuntimeTooLate
             )
     cause = candidate.cause.value if candidate.cause else ""
-    expected = expected_bytes(candidate.image, state)
-    return Attempt(begun, cause, expected, before, short, error, lost, monotonic() - start)
+    size = candidate.image.size
+    expected, most = expected_bytes(size, state), greatest_bytes(size, state)
+    return Attempt(begun, cause, expected, most, before, error, lost, monotonic() - start)
 
 
-def _freed(before: UsageSample | None, after: UsageSample | None) -> int | None:
-    """Bytes less in use, over all filesystems; None where one was not measured both times."""
-    if before is None or after is None:
-        return None
-    used = {fs.mountpoint: fs.used for fs in before.filesystems}
-    if used.keys() != {fs.mountpoint for fs in after.filesystems}:
-        return None
-    return sum(used[fs.mountpoint] - fs.used for fs in after.filesystems)
+def gains(before: Iterable[FilesystemState], after: UsageSample) -> tuple[Gain, ...]:
+    """What each filesystem gained; none where one was not measured both times."""
+    usages = {usage.mountpoint: usage for usage in after.filesystems}
+    if any(fs.usage.mountpoint not in usages for fs in before):
+        return ()
+    return tuple(_gain(fs, usages[fs.usage.mountpoint]) for fs in before)
 
 
-def _eased(short: tuple[FilesystemState, ...], after: UsageSample | None) -> bool | None:
-    """Whether any filesystem has more of what it was short of; None where nothing was short, or
-    one was not measured again."""
-    usages = {usage.mountpoint: usage for usage in after.filesystems} if after else {}
-    if not short or any(fs.usage.mountpoint not in usages for fs in short):
-        return None
-    return any(eased(fs, usages[fs.usage.mountpoint]) for fs in short)
+def _gain(fs: FilesystemState, after: FilesystemUsage) -> Gain:
+    return Gain(
+        mountpoint=after.mountpoint,
+        bytes=fs.usage.taken - after.taken,
+        inodes=fs.usage.used_inodes - after.used_inodes,
+        taken=after.taken,
+        over_low=fs.bytes_over_low,
+        short_of_bytes=fs.by_bytes is Pressure.RECLAIMING,
+        short_of_inodes=fs.by_inodes is Pressure.RECLAIMING,
+    )

@@ -42,8 +42,14 @@ from .pace import ASK_AGAIN, ASK_NARROWED, CALM_SPACING, LAST_WORD, LAYERS_AGAIN
 from .reclaim import Attempt, begin, send
 
 T = TypeVar("T")
-# Doubts that end by themselves in a few seconds.
-SHORT_DOUBTS = {HoldReason.LISTING_DOUBTFUL, HoldReason.PODS_UNKNOWN, HoldReason.POD_STARTING}
+# What the operator's command waits for: it ends by itself, soon.
+SHORT_DOUBTS = {
+    HoldReason.LISTING_DOUBTFUL,
+    HoldReason.PODS_UNKNOWN,
+    HoldReason.POD_STARTING,
+    HoldReason.SPACE_PENDING,
+}
+GLANCES = (0.002, 0.01, 0.05)  # seconds between the first measurements after a removal
 LOOKS = 3  # listings before a removal, where each is old by the time the policy was looked at
 
 
@@ -157,7 +163,9 @@ class Reconciler:
             crossed = before is Pressure.CALM and self.state.pressure is Pressure.RECLAIMING
             if self.state.removes and not removed:
                 self._pace.took_over(self.room.clock())
-            if crossed or isinstance(fact, PolicyLoaded | ReclaimAsked | Resumed):
+            told = isinstance(fact, PolicyLoaded | ReclaimAsked | Resumed)
+            shows = isinstance(fact, UsageSampled) and bool(self.state.shown)
+            if crossed or told or shows:
                 self._pace.look_at_once()
 
     def _absorbing(self, facts: Iterable[Fact]) -> Slices[None]:
@@ -185,8 +193,8 @@ class Reconciler:
         try:
             if self._attempt is None:
                 listed = await look()
-            else:  # what it freed is free by now
-                listed, sample = await both(look, room.sample)
+            else:
+                listed, sample = await both(look, partial(self._measure_after, self._attempt))
         except RuntimeFailure as failure:
             self._pace.listing_failed(room.clock())
             self._asking_version = True
@@ -200,6 +208,17 @@ class Reconciler:
         if self._attempt is not None and sample is not None:
             self._confirm(self._attempt, sample)
         return True
+
+    async def _measure_after(self, attempt: Attempt) -> UsageSample:
+        """What a removal freed is free by now; XFS shows it at the second look, btrfs later than
+        anybody should wait for here."""
+        sample = await self.room.sample()
+        for pause in GLANCES:
+            if attempt.shows_in(sample):
+                break
+            await anyio.sleep(pause)
+            sample = await self.room.sample()
+        return sample
 
     def _confirm(self, attempt: Attempt, sample: UsageSample) -> None:
         """Now that a listing tells: what became of the image we asked to be removed."""

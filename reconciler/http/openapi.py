@@ -296,6 +296,7 @@ def _removal() -> Json:
         sizeBytes=_WHOLE,
         expectedBytes=_WHOLE,
         freedBytes=_MAYBE_WHOLE,
+        freedAbout=_FLAG,
         tookSeconds=_NUMBER,
         firstSeen=_TIME,
         lastUsed=_MAYBE_TIME,

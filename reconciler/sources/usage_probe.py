@@ -21,13 +21,22 @@ EVERY = 1.0  # seconds between samples
 PATIENCE = 5.0  # seconds that a filesystem has to answer
 ASK_EVERY = 60.0  # seconds between questions for the mountpoints
 
+REMEDY = "where this runs in a container, mount the path at the same place"
+
 Measure = Callable[[str], FilesystemUsage]
 
 
+class Nonsense(Exception):
+    """What a filesystem says of itself can not be true of images'; the text goes on after its
+    path."""
+
+
 def measure(mountpoint: str) -> FilesystemUsage:
-    """One filesystem, as kubelet and `df` see it: what only root may use counts as used. Raises
-    OSError where the path can not be seen from here."""
+    """One filesystem, as kubelet sees it: what only root may use counts as used. Raises OSError
+    where the path can not be seen from here, Nonsense where what it says can not be."""
     found = os.statvfs(mountpoint)
+    if _is_empty(mountpoint):
+        raise Nonsense(f"is an empty directory, and so not the runtime's; {REMEDY}")
     return FilesystemUsage(
         mountpoint=mountpoint,
         device=os.stat(mountpoint).st_dev,
@@ -35,7 +44,18 @@ def measure(mountpoint: str) -> FilesystemUsage:
         used=(found.f_blocks - found.f_bavail) * found.f_frsize,
         total_inodes=found.f_files,
         used_inodes=found.f_files - found.f_favail,
+        reserved=(found.f_bfree - found.f_bavail) * found.f_frsize,
     )
+
+
+def _is_empty(directory: str) -> bool:
+    """Every runtime keeps something where it keeps images. An empty directory is what lies under
+    a mount that this process does not see, on another filesystem than the runtime's."""
+    try:
+        with os.scandir(directory) as found:
+            return next(found, None) is None
+    except PermissionError:
+        return False
 
 
 async def sample(
@@ -63,12 +83,32 @@ def _sample(mountpoints: tuple[str, ...], measure: Measure, at: float) -> UsageS
     for mountpoint in mountpoints:
         try:
             usage = measure(mountpoint)
-        except OSError as error:
-            text = f"can not be measured ({error.strerror}); where this runs in a container, mount"
-            invisible.append(InvisibleFilesystem(mountpoint, f"{text} the path at the same place"))
+            _check(usage)
+        except (OSError, Nonsense) as error:
+            invisible.append(InvisibleFilesystem(mountpoint, _why(error)))
             continue
         seen.setdefault(usage.device, usage)
     return UsageSample(at, tuple(seen.values()), tuple(invisible))
+
+
+def _check(usage: FilesystemUsage) -> None:
+    """Raises Nonsense. A filesystem without a size has no mark that could be crossed."""
+    if usage.capacity <= 0:
+        raise Nonsense("tells no size (ramfs and tmpfs may have none): nothing to measure it by")
+    if not 0 <= usage.used <= usage.capacity:
+        raise Nonsense(f"says that {usage.used} of its {usage.capacity} bytes are in use")
+    if not 0 <= usage.used_inodes <= usage.total_inodes:
+        text = f"says that {usage.used_inodes} of its {usage.total_inodes} inodes are in use"
+        raise Nonsense(text)
+
+
+def _why(error: OSError | Nonsense) -> str:
+    """For people, to go on after the path."""
+    if isinstance(error, Nonsense):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return f"names nothing that can be seen from here; {REMEDY}"
+    return f"can not be measured ({error.strerror}); {REMEDY}"
 
 
 class UsageProbe:

@@ -15,6 +15,7 @@ from reconciler.domain.inventory import (
     Container,
     ContainerEvent,
     EventKind,
+    FilesystemUsage,
     Image,
     InvisibleFilesystem,
     UsageSample,
@@ -22,6 +23,7 @@ from reconciler.domain.inventory import (
 from reconciler.domain.ledger import RemovalRecord
 from reconciler.domain.policy import Policy
 from reconciler.domain.protection import Kind
+from reconciler.domain.space import Account
 from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
 from tests.builders import (
@@ -33,6 +35,7 @@ from tests.builders import (
     container,
     digest,
     exclusion,
+    gains_of,
     image,
     listed,
     marks,
@@ -377,14 +380,18 @@ def test_one_odd_container_holds_all_and_after_10_minutes_what_it_could_mean() -
 
 
 def test_a_filesystem_out_of_sight_holds() -> None:
-    """Usage that can not be measured is no reason to remove."""
+    """Usage that can not be measured is no reason to remove; another that can is."""
     state = state_of([image("a:v1", BIG)])
     lost = InvisibleFilesystem("/var/lib/x", "no such directory")
-    sample = replace(state.sample or UsageSample(T0), invisible=(lost,))
+    sample = UsageSample(T0 + 1, invisible=(lost,))
     absorb(facts.UsageSampled(sample), state)
     plan = decide(state, state.policy, LATER)
     assert plan.hold is not None
+    assert plan.hold.reason is HoldReason.FILESYSTEM_UNMEASURED
     assert "/var/lib/x" in plan.hold.detail
+    full = FilesystemUsage("/images", 1, 100 * GIB, 90 * GIB)
+    absorb(facts.UsageSampled(replace(sample, at=T0 + 2, filesystems=(full,))), state)
+    assert decide(state, state.policy, LATER).eviction is not None
 
 
 def test_details_no_list_tells_must_be_known_first() -> None:
@@ -424,15 +431,17 @@ def test_what_can_not_reach_the_low_mark_is_not_thrown_away_for_nothing() -> Non
 
 
 def test_removals_that_free_nothing_come_to_rest() -> None:
-    """Ten images gone and not a byte freed: something else holds the space."""
+    """Ten images gone and not a byte freed, on a disk that tells at once: something else holds
+    the space."""
     images = [image(f"a{n}:v1", BIG) for n in range(12)]
     state = state_of(images)
+    state.accounts["/images"] = Account(shows_after=0.0, proven=True)
     for number in range(10):
         left = images[number + 1 :]
         absorb(facts.RemovalBegun(LATER, images[number].id, ()), state)
         absorb(listed(left, at=LATER), state)
         gone = facts.RemovalFinished(
-            LATER, images[number].id, (), "watermark", True, None, 0.1, BIG, 0, eased=False
+            LATER, images[number].id, (), "watermark", True, None, 0.1, BIG, 9 * BIG, gains_of(0)
         )
         absorb(gone, state)
     plan = decide(state, state.policy, LATER + 1)

@@ -12,7 +12,18 @@ from reconciler.domain.state import State
 from reconciler.engine.evidence import Evidence
 from reconciler.engine.reclaim import begin
 from reconciler.history import Entry
-from tests.builders import DAY, GIB, T0, container, image, listed, sandbox, state_of, usage
+from tests.builders import (
+    DAY,
+    GIB,
+    T0,
+    container,
+    gains_of,
+    image,
+    listed,
+    sandbox,
+    state_of,
+    usage,
+)
 
 NOW = T0 + DAY
 APP, OTHER = image("app:v1", 5 * GIB), image("other:v1", pinned=True)
@@ -34,7 +45,16 @@ def removed(evidence: Evidence, state: State) -> Entry:
     absorb(usage(84), state)
     entry = evidence.finished(
         facts.RemovalFinished(
-            NOW, begun.image_id, begun.names, "watermark", True, None, 0.1, GIB, 6 * GIB
+            NOW,
+            begun.image_id,
+            begun.names,
+            "watermark",
+            True,
+            None,
+            0.1,
+            GIB,
+            16 * GIB,
+            gains_of(6 * GIB),
         ),
         state,
     )

@@ -28,7 +28,8 @@ Thing = tuple[str, str]  # a mountpoint, and "bytes" or "inodes"
 
 @dataclass
 class Disk:
-    """One filesystem that the runtime names. `holds`: images lie on it, in whole or in part."""
+    """One filesystem that the runtime names. `holds`: images lie on it, in whole or in part.
+    `commits`: seconds between the moments at which it shows what was freed; 0: at once."""
 
     mountpoint: str
     device: int
@@ -38,13 +39,16 @@ class Disk:
     inodes: int = 0  # 0: no fixed number
     others_inodes: int = 0
     seen: bool = True  # from where the daemon runs
+    commits: int = 0
+    lie: str = ""  # what it says of itself that can not be
+    last: tuple[float, int] = (0.0, 0)  # the last commit, and what was in use then
 
 
 class Disks:
     """The first one is the node's own; there may be a second."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, time: Callable[[], float]) -> None:
+        self._node, self._time = node, time
         self.first = Disk(node.mountpoint, 1, node.capacity)
         self.second: Disk | None = None
 
@@ -57,12 +61,12 @@ class Disks:
         """What statvfs says. Raises FileNotFoundError."""
         for disk in self:
             if disk.mountpoint == mountpoint and disk.seen:
-                used = self.used(disk)
+                used = min(self.shown(disk), disk.capacity)
                 return FilesystemUsage(
                     mountpoint,
                     disk.device,
-                    disk.capacity,
-                    min(used, disk.capacity),
+                    0 if disk.lie == "no size" else disk.capacity,
+                    2 * disk.capacity if disk.lie == "too much" else used,
                     disk.inodes,
                     min(self.used_inodes(disk), disk.inodes),
                 )
@@ -73,6 +77,17 @@ class Disks:
         if disk is self.first:
             return self._node.used()
         return disk.others + (self._node.used() - self._node.base if disk.holds else 0)
+
+    def shown(self, disk: Disk) -> int:
+        """Bytes in use, as it tells: what is written at once, what was freed with the next commit;
+        others' data at once either way."""
+        used = self.used(disk)
+        if not disk.commits:
+            return used
+        commit, (last, before) = self._time() // disk.commits * disk.commits, disk.last
+        if commit > last or used >= before:
+            disk.last = commit, used
+        return disk.last[1]
 
     def used_inodes(self, disk: Disk) -> int:
         layers = sum(len(image.layers) for image in self._node.images.values())
@@ -91,9 +106,9 @@ class Disks:
         disk.others_inodes = max(0, int(disk.inodes * percent / 100) - images)
 
     def calm(self) -> None:
-        """All can be seen, and nobody uses up the inodes."""
+        """All can be seen and tell the truth, at once, and nobody uses up the inodes."""
         for disk in self:
-            disk.seen, disk.others_inodes = True, 0
+            disk.seen, disk.others_inodes, disk.lie, disk.commits = True, 0, "", 0
 
 
 class DiskCalls(Calls):
@@ -155,11 +170,9 @@ class Shortage:
         self.forgiven()
 
     @property
-    def unseen(self) -> str | None:
-        """A filesystem that could not be measured."""
-        if self.sample is None or not self.sample.filesystems:
-            return "no filesystem at all"
-        return next((one.mountpoint for one in self.sample.invisible), None)
+    def unseen(self) -> bool:
+        """Whether not one filesystem could be measured."""
+        return self.sample is None or not self.sample.filesystems
 
     def __str__(self) -> str:
         return ", ".join(

@@ -175,8 +175,8 @@ class Oracle:
         else:
             if look.order < self._ended:
                 self._blame("S6", "the listing is older than the removal before")
-            if (unseen := self.shortage.unseen) is not None:
-                self._blame("S6", f"filesystem {unseen} was not measured")
+            if self.shortage.unseen:
+                self._blame("S6", "no filesystem was measured")
             self._look_for_the_last()
             self.shortage.ended(bool(self._gone), self._last[1])
             told = (look.images or {}).get(key)

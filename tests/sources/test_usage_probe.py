@@ -60,19 +60,22 @@ def absorbed(found: UsageSample) -> State:
     return state
 
 
-def test_usage_is_what_df_and_kubelet_see(tmp_path: Path) -> None:
-    """What only root may use counts as used, for bytes and inodes alike."""
+def test_usage_is_what_kubelet_sees_and_df_is_told_beside_it(tmp_path: Path) -> None:
+    """What only root may use counts as used, for bytes and inodes alike; `df` leaves it out."""
+    (tmp_path / "metadata.db").touch()
     found, real = measure(str(tmp_path)), os.statvfs(tmp_path)
     assert found.capacity == real.f_blocks * real.f_frsize
     assert found.used == pytest.approx((real.f_blocks - real.f_bavail) * real.f_frsize, rel=0.01)
     assert found.total_inodes == real.f_files
     assert found.device == os.stat(tmp_path).st_dev
+    small = FilesystemUsage("/images", 1, 1000, 808, reserved=590)  # bytes
+    assert round(small.df_percent) == 53
 
 
 async def test_two_directories_of_one_filesystem_count_once(tmp_path: Path) -> None:
     """Two snapshotters on one disk are one disk: their bytes are not to be freed twice."""
     for name in ("overlayfs", "native"):
-        (tmp_path / name).mkdir()
+        (tmp_path / name / "snapshots").mkdir(parents=True)
     paths = [str(tmp_path / name) for name in ("overlayfs", "native")]
     found = await sample(paths, measure, Clock())
     assert [fs.mountpoint for fs in found.filesystems] == paths[:1]
@@ -92,8 +95,8 @@ async def test_a_filesystem_that_can_not_be_seen_holds_all_removal() -> None:
     assert "mount the path" in found.detail
 
 
-async def test_one_filesystem_of_two_that_can_not_be_seen_holds_too() -> None:
-    """The one that is seen may be full: what is freed on the other can not be told."""
+async def test_one_filesystem_of_two_that_can_not_be_seen_does_not_leave_the_other_full() -> None:
+    """It is said which one, and the full one gets its space back."""
 
     def half(mountpoint: str) -> FilesystemUsage:
         if mountpoint == "/other":
@@ -104,7 +107,8 @@ async def test_one_filesystem_of_two_that_can_not_be_seen_holds_too() -> None:
     node.mountpoints = ("/images", "/other")
     state = absorbed(await sampled(probe_of(node, half)))
     assert state.pressure is Pressure.RECLAIMING
-    assert decide(state, state.policy, T0 + DAY).eviction is None
+    assert decide(state, state.policy, T0 + DAY).eviction is not None
+    assert [lost.mountpoint for lost in state.sample.invisible] == ["/other"]  # type: ignore[union-attr] # it was measured
 
 
 async def test_no_fixed_number_of_inodes_turns_their_marks_off_and_is_said_once() -> None:

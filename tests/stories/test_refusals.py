@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import decide, explain
 from reconciler.domain.facts import RemovalBegun, RemovalFinished
-from reconciler.domain.inventory import Image
+from reconciler.domain.inventory import Image, UsageSample
 from reconciler.domain.ledger import ImageRecord, RemovalRecord
 from reconciler.domain.protection import Kind
 from reconciler.domain.runtime import RuntimeTooLate, RuntimeUnavailable
@@ -15,7 +15,7 @@ from tests.builders import DAY, GIB, T0, image, listed, policy, state_of
 
 def gone(what: Image, really: bool, at: float) -> RemovalFinished:
     """What became of a removal, as the loop tells it."""
-    return RemovalFinished(at, what.id, what.names, "watermark", really, None, 0.1, 1, None)
+    return RemovalFinished(at, what.id, what.names, "watermark", really, None, 0.1, 1, 16)
 
 
 class Late:
@@ -38,7 +38,7 @@ async def removed_by(failure: RuntimeUnavailable) -> float:
     absorb(begun, state)
     attempt = await send(Late(failure), candidate, begun, state, lambda: 0.0)  # type: ignore[arg-type] # as much of a runtime as is used
     absorb(listed([app], at=T0 + 1), state)
-    absorb(attempt.finished(state, None, T0 + 1), state)
+    absorb(attempt.finished(state, UsageSample(T0 + 1), T0 + 1), state)
     return state.refusals[app.key].until - (T0 + 1)
 
 

@@ -1,0 +1,154 @@
+"""How much must be freed now, and when to leave the cache alone though a disk is too full.
+
+Removal aims at the low mark. Where all candidates together can not bring a filesystem there, it
+aims at the next line above that they can reach: the high mark, the line at which kubelet acts as it
+is shipped, and the one at which pulls begin to fail. Where they reach none, and above the last one
+as long as it is crossed, what may go is worth its room; else an empty cache would help nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .hold import Hold, HoldReason
+from .state import State
+from .watermark import FilesystemState, Pressure
+from .words import duration
+
+# What a removal frees, as a multiple of the listed size (docs/runtimes.md): containerd lists
+# compressed bytes and keeps both forms, about 1 + 2.7 on python:3.12; CRI-O lists unpacked ones.
+EXPECTED_YIELD = {"containerd": 3.0}
+GREATEST_YIELD = {"containerd": 16.0}
+KUBELET_ACTS = 0.84  # of the capacity: above it kubelet's image GC does, as it is shipped
+PULLS_FAIL = 0.95  # of the capacity, or
+ROOM_FOR_A_PULL = 2 << 30  # bytes less than it, if that is more
+INODES_FAIL = 0.95  # of all inodes: from there on kubelet evicts pods, as it is shipped
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What all candidates together could give back at the very most."""
+
+    bytes: float
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one filesystem that is short wants now. `waits`: what it wants is owed already."""
+
+    bytes: int
+    inodes: bool
+    waits: bool
+
+    @property
+    def is_there(self) -> bool:
+        return self.bytes > 0 or self.inodes
+
+
+def needs(state: State, reach: Reach | None = None) -> list[Need]:
+    """Of each filesystem that is short. Without a `reach` the low mark is wanted, whatever it
+    takes."""
+    short = (fs for fs in state.filesystems.values() if fs.pressure is Pressure.RECLAIMING)
+    return [_need(fs, state, reach) for fs in short]
+
+
+def missing(found: Iterable[Need]) -> float:
+    """Bytes to free, over all filesystems. Short of inodes alone: one, since no image tells its
+    inodes, so that exactly the next candidate is said to go."""
+    found = list(found)
+    return sum(need.bytes for need in found) or (1.0 if any(one.inodes for one in found) else 0.0)
+
+
+def _need(fs: FilesystemState, state: State, reach: Reach | None) -> Need:
+    usage, bytes_wanted, inodes = fs.usage, 0, False
+    if fs.by_bytes is Pressure.RECLAIMING:
+        whole = usage.capacity
+        lines = [fs.high - 1, int(whole * KUBELET_ACTS), _full(whole)]
+        most = None if reach is None else reach.bytes + fs.owed
+        bytes_wanted = usage.used - _aim(usage.used, most, fs.low, lines)
+    if fs.by_inodes is Pressure.RECLAIMING:
+        account = state.accounts.get(usage.mountpoint)
+        each = account.inodes_each if account else 0
+        most = None if reach is None or not each else 2.0 * each * reach.images
+        lines = [fs.inodes_high - 1, int(usage.total_inodes * INODES_FAIL)]
+        inodes = usage.used_inodes > _aim(usage.used_inodes, most, fs.inodes_low, lines)
+    still = max(0, bytes_wanted - fs.owed)
+    return Need(still, inodes, waits=bytes_wanted > 0 and not still)
+
+
+def _full(capacity: int) -> int:
+    return max(int(capacity * PULLS_FAIL), capacity - ROOM_FOR_A_PULL)
+
+
+def _aim(used: int, most: float | None, low: int, lines: list[int]) -> int:
+    """The lowest line that can be reached by freeing `most` (None: not known); where it is above
+    what is used, nothing is worth its removal. Beyond the last line any room is."""
+    above = sorted(line for line in lines if line > low)
+    if most is None:
+        return low
+    return next((line for line in (low, *above) if used - most <= line), (low, *above)[-1])
+
+
+def pause(state: State, found: list[Need], now: float, images: int, size: int) -> Hold | None:
+    """Why nothing goes though there is pressure, if so: after removals that helped nobody, while
+    what was removed is still to show, and where `images` candidates of `size` bytes as listed can
+    reach no line."""
+    if now < state.rest_until:
+        left = duration(state.rest_until - now)
+        text = f"the last removals freed nothing of what is short {_where(state)}: others hold it; "
+        return Hold(HoldReason.RESTING, f"{text}next try in {left}", state.rest_until)
+    if images and any(need.is_there for need in found):
+        return None  # one that they can't help does not keep them from helping another
+    if any(need.waits for need in found):
+        return _pending(state, now)
+    return Hold(HoldReason.EXHAUSTED, _exhausted(state, images, size))
+
+
+def _pending(state: State, now: float) -> Hold:
+    owing = {name: one for name, one in state.accounts.items() if one.owed}
+    until = max((one.until for one in owing.values()), default=now)
+    count = max((len(one.owed) for one in owing.values()), default=0)
+    images = "the last removal" if count == 1 else f"the last {count} removals"
+    text = f"what {images} freed does not show yet on {', '.join(owing)}; "
+    text += f"it is waited for {duration(until - now)} more at the most"
+    return Hold(HoldReason.SPACE_PENDING, text, until)
+
+
+def _where(state: State) -> str:
+    short = [name for name, fs in state.filesystems.items() if fs.pressure is Pressure.RECLAIMING]
+    return f"on {', '.join(short)}"
+
+
+def _exhausted(state: State, count: int, size: int) -> str:
+    images = sum(image.size for image in state.graph.images.values())
+    parts = [_situation(fs) for fs in state.filesystems.values()]
+    return (
+        f"{count} candidates of {size} bytes as listed can not bring it to the low mark, nor under "
+        f"a line where kubelet acts or pulls fail (all {len(state.graph.images)} images: {images} "
+        "bytes); " + "; ".join(parts)
+    )
+
+
+def _situation(fs: FilesystemState) -> str:
+    usage = fs.usage
+    text = f"{usage.mountpoint}: {usage.used} of {usage.capacity} bytes used, low mark {fs.low}"
+    if usage.total_inodes:
+        text += f", {usage.used_inodes} of {usage.total_inodes} inodes, low mark {fs.inodes_low}"
+    return text
+
+
+def greatest_bytes(size: int, state: State) -> int:
+    """What removing images of so many bytes as listed may free at the very most."""
+    return int(size * _yield(state, GREATEST_YIELD))
+
+
+def expected_bytes(size: int, state: State) -> int:
+    """What removing them may free, by a rough factor: layers that others share stay."""
+    return int(size * _yield(state, EXPECTED_YIELD))
+
+
+def _yield(state: State, table: dict[str, float]) -> float:
+    """Bytes freed for each byte listed; 1 where the runtime lists unpacked sizes."""
+    return 1.0 if state.version and state.version.sizes_are_unpacked else table["containerd"]

@@ -1,0 +1,184 @@
+"""What removals gave back, by the filesystems' own word, which may come late.
+
+ext4 shows the space of a removed image at once, XFS a moment later, btrfs up to 31 s later (our
+measurement, docs/runtimes.md). What was removed and does not show yet is owed: a decision counts it
+as free until it shows, or until it is later than it ever was on this filesystem. One that has shown
+nothing yet is waited for longest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+LONGEST = 60.0  # seconds that a filesystem is waited for whose habit is not known
+TAUGHT = 3  # shares that came late: by then the longest wait is known, or half of it
+QUIET = 2.0  # seconds without more: what was to come at once has come
+SAME_MOMENT = 1.0  # seconds: what was removed so shortly before may come with the next share
+NOTABLE = 64  # a gain is one from this part of what was expected, and
+LEAST = 4096  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """How much less is in use of one filesystem than before a removal; less than 0: others took
+    more meanwhile. `short_of_*`: what it was short of when the removal was sent."""
+
+    mountpoint: str
+    bytes: int
+    inodes: int
+    taken: int  # bytes in use after it
+    over_low: int  # bytes that were over its low mark before it
+    short_of_bytes: bool
+    short_of_inodes: bool
+
+    @property
+    def is_short(self) -> bool:
+        return self.short_of_bytes or self.short_of_inodes
+
+
+@dataclass(slots=True, eq=False)
+class Removed:
+    """An image that is gone, and what came of it so far."""
+
+    image_id: str
+    names: tuple[str, ...]
+    at: float
+    expected: int  # bytes
+    freed: int = 0  # bytes that showed, on all filesystems
+    about: bool = False  # others wrote or freed meanwhile, or several removals showed as one
+    wanted: bool = False  # something was short when it was sent
+    helped: bool = False  # there is more of what was short
+    for_nothing: bool = False  # it is certain that it did not help
+    owed_by: int = 0  # filesystems that may still show it
+
+
+@dataclass(slots=True)
+class Account:
+    """One filesystem: its habit, and what it owes."""
+
+    shows_after: float | None = None  # seconds, the longest seen; None: it has shown nothing yet
+    brings: float = 0.0  # bytes freed for each byte expected, the most seen; 0: none seen
+    owed: list[Removed] = field(default_factory=list)
+    at_least: int = 0  # bytes that all this counts as, where nothing is known
+    came: int = 0  # bytes of it that showed
+    came_at: float | None = None  # when, last
+    taken: int = 0  # bytes in use, by the last sample
+    late_shares: int = 0  # times that something came late
+    blank: bool = False  # the last removal showed nothing: is the habit what it seemed?
+    proven: bool = False  # blanks were waited for in vain: there was nothing to come
+    inodes_each: int = 0  # the most that one removal freed
+
+    @property
+    def patience(self) -> float:
+        """Seconds that it is waited for, after a removal was answered."""
+        if self.shows_after is None or self.late_shares < TAUGHT:
+            return LONGEST
+        return min(LONGEST, 2 * self.shows_after + QUIET)
+
+    @property
+    def until(self) -> float:
+        """When it is waited for no longer."""
+        return max((one.at for one in self.owed), default=0.0) + self.patience
+
+    @property
+    def bytes_owed(self) -> int:
+        """What will show, for all that can be known."""
+        if not self.owed:
+            return 0
+        expected = sum(one.expected for one in self.owed)
+        likely = max(int(expected * max(1.0, self.brings)), 0 if self.brings else self.at_least)
+        return max(0, likely - self.came)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a removal that shows nothing at first is to be waited for."""
+        if self.owed or self.shows_after is None or self.late_shares:
+            return True
+        return self.blank and not self.proven
+
+    def owe(self, removed: Removed, gain: Gain) -> None:
+        """A removal does not show yet."""
+        removed.owed_by += 1
+        self.owed.append(removed)
+        self.at_least += 0 if self.at_least else gain.over_low
+        self.taken = gain.taken
+
+    def show(self, gain: Gain, expected: int) -> None:
+        """What there is to show of a removal showed at once, if anything."""
+        self.blank = not notable(gain.bytes, expected)
+        if self.blank:
+            return
+        self.shows_after = self.shows_after or 0.0
+        self.brings = max(self.brings, gain.bytes / expected if expected else 0.0)
+
+    def sampled(self, taken: int, at: float) -> list[Removed]:
+        """A new sample; gives the removals that nothing more is expected of."""
+        step, self.taken = self.taken - taken, taken
+        if not self.owed:
+            return []
+        self.came += max(0, step)
+        if notable(step, max(one.expected for one in self.owed)):
+            self.came_at = at
+        came_at = self.came_at
+        if came_at is not None and (at >= came_at + QUIET or not self.bytes_owed):
+            covered = [one for one in self.owed if one.at <= came_at - SAME_MOMENT]
+            return self._settle(covered or self.owed, came_at)
+        return self._settle([one for one in self.owed if at >= one.at + self.patience], None)
+
+    def _settle(self, over: list[Removed], came_at: float | None) -> list[Removed]:
+        """What came is shared out by what was expected of each."""
+        if not over:
+            return []
+        expected = sum(one.expected for one in over) or 1
+        if came_at is not None:
+            lateness = came_at - min(one.at for one in over)
+            self.shows_after = max(self.shows_after or 0.0, lateness)
+            self.brings = max(self.brings, self.came / expected)
+            self.late_shares += 1
+        elif self.shows_after is not None:
+            self.proven = True
+        for one in over:
+            one.freed += self.came * one.expected // expected
+            one.about = one.about or len(over) > 1 or came_at is None
+            one.helped = one.helped or came_at is not None
+            one.for_nothing = not one.helped
+            one.owed_by -= 1
+        self.owed = [one for one in self.owed if one not in over]
+        self.came, self.came_at = 0, None
+        self.at_least = self.at_least if self.owed else 0
+        return [one for one in over if not one.owed_by]
+
+
+def notable(gain: int, expected: int) -> bool:
+    """Whether a filesystem shows a removal that was to free so many bytes."""
+    return gain >= max(LEAST, expected // NOTABLE)
+
+
+def note(
+    accounts: dict[str, Account], gains: Iterable[Gain], removed: Removed, most: int
+) -> list[Removed]:
+    """An image is gone, and the filesystems were measured again. Gives it back if nothing more is
+    expected of it. More than `most` bytes no image of its size frees: the rest others freed."""
+    gains = tuple(gains)
+    showing = [gain for gain in gains if notable(gain.bytes, removed.expected)]
+    seen = bool(showing)
+    removed.for_nothing = seen and not any(one.is_short for one in showing)
+    for gain in gains:
+        account = accounts.setdefault(gain.mountpoint, Account())
+        account.inodes_each = max(account.inodes_each, gain.inodes)
+        removed.wanted = removed.wanted or gain.is_short
+        if gain.short_of_bytes and account.is_late and (account.owed or not seen):
+            account.owe(removed, gain)
+        else:
+            account.show(gain, removed.expected)
+            removed.freed += max(0, gain.bytes)
+        removed.helped = removed.helped or (not removed.for_nothing and _helps(gain))
+    removed.about = removed.about or removed.freed > most or any(one.bytes < 0 for one in gains)
+    removed.freed = min(removed.freed, most)
+    return [] if removed.owed_by else [removed]
+
+
+def _helps(gain: Gain) -> bool:
+    fewer_bytes = gain.short_of_bytes and gain.bytes > 0
+    return fewer_bytes or (gain.short_of_inodes and gain.inodes > 0)
