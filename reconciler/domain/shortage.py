@@ -62,7 +62,7 @@ def missing(found: Iterable[Need]) -> float:
 
 
 def _need(fs: FilesystemState, state: State, reach: Reach | None) -> Need:
-    usage, bytes_wanted, inodes = fs.usage, 0, False
+    usage, bytes_wanted, inodes, waits = fs.usage, 0, False, False
     if fs.by_bytes is Pressure.RECLAIMING:
         whole = usage.capacity
         lines = [fs.high - 1, int(whole * KUBELET_ACTS), _full(whole)]
@@ -74,8 +74,10 @@ def _need(fs: FilesystemState, state: State, reach: Reach | None) -> Need:
         most = None if reach is None or not each else 2.0 * each * reach.images
         lines = [fs.inodes_high - 1, int(usage.total_inodes * INODES_FAIL)]
         inodes = usage.used_inodes > _aim(usage.used_inodes, most, fs.inodes_low, lines)
+        if account is not None and account.owed and not each:
+            waits, inodes = inodes, False  # what was removed may free some yet
     still = max(0, bytes_wanted - fs.owed)
-    return Need(still, inodes, waits=bytes_wanted > 0 and not still)
+    return Need(still, inodes, waits=waits or (bytes_wanted > 0 and not still))
 
 
 def _full(capacity: int) -> int:

@@ -17,6 +17,8 @@ QUIET = 2.0  # seconds without more: what was to come at once has come
 SAME_MOMENT = 1.0  # seconds: what was removed so shortly before may come with the next share
 NOTABLE = 64  # a gain is one from this part of what was expected, and
 LEAST = 4096  # bytes
+AT_FIRST, AT_MOST = 3, 8  # removals that may be owed at a time: more each time that some came
+ENOUGH = 1 << 62  # bytes: whatever is missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Account:
     shows_after: float | None = None  # seconds, the longest seen; None: it has shown nothing yet
     brings: float = 0.0  # bytes freed for each byte expected, the most seen; 0: none seen
     owed: list[Removed] = field(default_factory=list)
+    at_a_time: int = AT_FIRST
     at_least: int = 0  # bytes that all this counts as, where nothing is known
     came: int = 0  # bytes of it that showed
     came_at: float | None = None  # when, last
@@ -86,6 +89,8 @@ class Account:
         """What will show, for all that can be known."""
         if not self.owed:
             return 0
+        if len(self.owed) >= self.at_a_time:
+            return ENOUGH
         expected = sum(one.expected for one in self.owed)
         likely = max(int(expected * max(1.0, self.brings)), 0 if self.brings else self.at_least)
         return max(0, likely - self.came)
@@ -121,7 +126,7 @@ class Account:
         if notable(step, max(one.expected for one in self.owed)):
             self.came_at = at
         came_at = self.came_at
-        if came_at is not None and (at >= came_at + QUIET or not self.bytes_owed):
+        if came_at is not None and at >= came_at + QUIET:
             covered = [one for one in self.owed if one.at <= came_at - SAME_MOMENT]
             return self._settle(covered or self.owed, came_at)
         return self._settle([one for one in self.owed if at >= one.at + self.patience], None)
@@ -136,8 +141,10 @@ class Account:
             self.shows_after = max(self.shows_after or 0.0, lateness)
             self.brings = max(self.brings, self.came / expected)
             self.late_shares += 1
-        elif self.shows_after is not None:
-            self.proven = True
+            self.at_a_time = min(2 * self.at_a_time, AT_MOST)
+        else:
+            self.proven = self.shows_after is not None
+            self.at_a_time = AT_FIRST
         for one in over:
             one.freed += self.came * one.expected // expected
             one.about = one.about or len(over) > 1 or came_at is None

@@ -16,11 +16,13 @@ FLOOD = 12  # images
 def with_disks(world: World, dice: Dice) -> None:
     """The disks a node has: one or two, with a fixed number of inodes or not."""
     world.disks.first.inodes = dice.pick((0, INODES))
+    world.disks.first.commits = dice.pick((0, 0, 0, 30))
     kind = dice.pick(("one", "one", "one", "holds", "others'"))
     if kind != "one":
         capacity = dice.pick((CAPACITY // 2, CAPACITY, CAPACITY, 0))  # 0: a tmpfs without a size
         inodes = dice.pick((0, INODES))
         second = Disk("/images2", 2, capacity, kind == "holds", inodes=inodes)
+        second.commits = world.disks.first.commits
         world.disks.second = second
     world.note("disks:", list(world.disks))
 
@@ -54,6 +56,13 @@ def hide_a_disk(world: World, dice: Dice) -> None:
     if not disk.seen:
         world.advance(dice.pick((0.1, 1.0, 3.0)))
         disk.seen = dice.number(0, 2) > 0
+
+
+def lie_of_a_disk(world: World, dice: Dice) -> None:
+    """A filesystem says of itself what can not be, or the truth again."""
+    disk = _a_disk(world, dice)
+    disk.lie = "" if disk.lie else dice.pick(("no size", "too much"))
+    world.note(f"{disk.mountpoint} lies:", disk.lie)
 
 
 def flood(world: World, dice: Dice) -> None:

@@ -6,7 +6,7 @@ of what the daemon measured. Nothing here asks the product's arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +93,10 @@ class Disks:
         layers = sum(len(image.layers) for image in self._node.images.values())
         return disk.others_inodes + (INODES_OF_A_LAYER * layers if disk.holds else 0)
 
+    def late(self) -> set[str]:
+        """Those with images on them that show late what was freed."""
+        return {disk.mountpoint for disk in self if disk.commits and disk.holds}
+
     def fill(self, disk: Disk, percent: float) -> None:
         """Others use so much that it is so full, whatever the images take."""
         wanted = int(disk.capacity * percent / 100)
@@ -137,6 +141,8 @@ class Shortage:
         self._before: dict[Thing, int] = {}  # of what was short when the last removal was sent
         self._least: dict[Thing, int] = {}  # in use since
         self._futile, self._rests_until = 0, 0.0
+        self._ours: list[tuple[float, int]] = []  # when a removal freed bytes, and how many
+        self.superfluous = 0  # removals in a row for which the ones before had freed enough
 
     def measured(self, sample: UsageSample) -> None:
         """The loop took a measurement."""
@@ -179,6 +185,26 @@ class Shortage:
             f"{used} of {thing[1]} on {thing[0]}" for thing, used, _ in self._counted()
         )
 
+    # --- what does not show yet -----------------------------------------------------------------
+
+    def freed(self, at: float, count: int) -> None:
+        """A removal freed bytes in truth, whatever the disks show."""
+        self._ours.append((at, count))
+
+    def weigh_unshown(self, policy: Version, disks: Disks) -> None:
+        """A removal is about to be sent: did those before free enough already, on each disk?"""
+        late = {one.mountpoint: one for one in disks if one.commits}
+        enough = bool(self.short)
+        for (mountpoint, what), used, whole in self._counted():
+            if (mountpoint, what) not in self.short:
+                continue
+            disk = late.get(mountpoint)
+            shown_until = disk.last[0] if disk is not None else float("inf")
+            unshown = sum(count for at, count in self._ours if at > shown_until)
+            low = marks(policy, what, whole)[1]
+            enough = enough and what == "bytes" and unshown > 0 and used - unshown <= low
+        self.superfluous = self.superfluous + 1 if enough else 0
+
     # --- removals that help nobody -------------------------------------------------------------
 
     def sent(self) -> None:
@@ -187,12 +213,15 @@ class Shortage:
         self._before = {thing: used[thing] for thing in self.short}
         self._least = dict(self._before)
 
-    def ended(self, gone: bool, now: float) -> None:
-        """A listing and a measurement after it tell what the removal came to."""
+    def ended(self, gone: bool, now: float, late: Collection[str] = ()) -> None:
+        """A listing and a measurement after it tell what the removal came to; on `late` disks,
+        which hold images, only the truth does."""
         before, self._before = self._before, {}
         if not before or not gone:
             return
         helped = any(self._least.get(thing, 0) < count for thing, count in before.items())
+        truly = bool(self._ours) and self._ours[-1][1] > 0
+        helped = helped or (truly and any(mountpoint in late for mountpoint, _ in before))
         self._futile = 0 if helped else self._futile + 1
         if self._futile == FUTILE:
             self._futile, self._rests_until = 0, now + REST
@@ -213,6 +242,8 @@ class Shortage:
     def _counted(self) -> Iterator[tuple[Thing, int, int]]:
         """Of each thing measured: how much is in use, of how much."""
         for one in self.sample.filesystems if self.sample else ():
+            if not 0 <= one.used <= one.capacity or not one.capacity:
+                continue  # it can not be
             yield (one.mountpoint, "bytes"), one.used, one.capacity
             if one.total_inodes:
                 yield (one.mountpoint, "inodes"), one.used_inodes, one.total_inodes

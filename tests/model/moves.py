@@ -15,7 +15,14 @@ from reconciler.embedded.habits import ALL
 from reconciler.embedded.node import Refused, Stored, layer
 
 from . import policies, process_moves
-from .disk_moves import fill_a_disk, flood, hide_a_disk, use_inodes, with_disks
+from .disk_moves import (
+    fill_a_disk,
+    flood,
+    hide_a_disk,
+    lie_of_a_disk,
+    use_inodes,
+    with_disks,
+)
 from .early import make_expendable
 from .endpoint_moves import endpoint_goes, endpoint_lags, with_endpoints
 from .marks import write_marks_otherwise
@@ -585,6 +592,7 @@ MOVES: dict[Move, int] = {
     fill_a_disk: 3,
     use_inodes: 3,
     hide_a_disk: 1,
+    lie_of_a_disk: 1,
     flood: 1,
     endpoint_goes: 1,
     endpoint_lags: 1,

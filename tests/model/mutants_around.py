@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.cri import client
 from reconciler.cri.rpc import Methods
-from reconciler.domain import decision, hold, removals, watermark
+from reconciler.domain import decision, hold, removals, shortage, space, watermark
 from reconciler.domain.facts import RemoverTold, Resumed
 from reconciler.domain.policy import Policy
 from reconciler.domain.protection import holding
@@ -20,6 +20,7 @@ from reconciler.http import api, documents
 from reconciler.http.stock import Listing
 from reconciler.http.view import View
 from reconciler.report import document, image_row_json
+from reconciler.sources import usage_probe
 from reconciler.sources.claim import Claim
 
 Patch = pytest.MonkeyPatch
@@ -31,24 +32,36 @@ Patch = pytest.MonkeyPatch
 def inodes_once_short_stay_short(patch: Patch) -> None:
     measured = watermark.measured
 
-    def never_calm(usage: Any, marks: Any, before: Any = None) -> watermark.FilesystemState:
-        found = measured(usage, marks, before)
+    def never_calm(
+        usage: Any, marks: Any, before: Any = None, owed: int = 0
+    ) -> watermark.FilesystemState:
+        found = measured(usage, marks, before, owed)
         if before is None or before.by_inodes is watermark.Pressure.CALM:
             return found
         return replace(found, by_inodes=before.by_inodes)
 
+    aim = shortage._aim
+
+    def never_enough(used: int, most: float | None, low: int, lines: list[int]) -> int:
+        return 0 if used <= low else aim(used, most, low, lines)
+
+    patch.setattr(shortage, "_aim", never_enough)
     patch.setattr("reconciler.domain.absorbing.measured", never_calm)
 
 
 def removals_that_help_nobody_go_on(patch: Patch) -> None:
     """As it was: a byte freed anywhere counts, also where nothing is short."""
-    finish = removals.finish
+    patch.setattr(removals, "weigh", lambda state, over, now: None)
 
-    def helped(state: Any, fact: Any) -> None:
-        eased = None if fact.freed is None else fact.freed > 0
-        finish(state, replace(fact, eased=eased))
 
-    patch.setattr(removals, "finish", helped)
+def late_space_is_not_waited_for(patch: Patch) -> None:
+    """As it was: what a disk does not show at once was not freed."""
+    patch.setattr(space.Account, "is_late", False)
+
+
+def a_disk_that_lies_is_believed(patch: Patch) -> None:
+    """0 of 0 bytes used, or more than there are."""
+    patch.setattr(usage_probe, "_check", lambda usage: None)
 
 
 def a_disk_that_is_not_seen_holds_nothing(patch: Patch) -> None:

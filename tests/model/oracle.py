@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from reconciler.domain.inventory import UsageSample
 from reconciler.embedded.node import Node, Stored
 
-from .disks import Shortage
+from .disks import Disks, Shortage
 from .knowledge import ImageTold, Knowledge, Look
 from .marks import SHARE
 from .meaning import means
@@ -109,6 +109,7 @@ class Oracle:
         self._in_flight = 0
         self._ended = -1  # order of the last removal's answer, among listings and events
         self.shortage = Shortage()
+        self.disks: Disks | None = None  # None: one that shows at once what was freed
         self.command: Command | None = None  # what the operator asks of this one process
         self.rival_holds = False  # the lock: another remover has it
         self._blamed = False
@@ -178,7 +179,8 @@ class Oracle:
             if self.shortage.unseen:
                 self._blame("S6", "no filesystem was measured")
             self._look_for_the_last()
-            self.shortage.ended(bool(self._gone), self._last[1])
+            late = self.disks.late() if self.disks is not None else ()
+            self.shortage.ended(bool(self._gone), self._last[1], late)
             told = (look.images or {}).get(key)
             if told is None or told.text != text:
                 self._blame("S8", f"{text} is no id as listed")
@@ -379,6 +381,10 @@ class Oracle:
             self._blame("S7", f"{self.shortage} are not too many, unused {unused:.3f} s")
         elif self.shortage.rests(now) and self.command is None:
             self._blame("S7", "removals in a row freed nothing of what is short")
+        elif self.disks is not None:
+            self.shortage.weigh_unshown(policy, self.disks)
+            if self.shortage.superfluous > 1:
+                self._blame("S7", "what the removals before freed is enough, and shows late")
 
 
 SYSTEM = ("registry.k8s.io/kube-proxy", "registry.k8s.io/coredns/coredns")

@@ -80,6 +80,7 @@ class Service:
         self.away: set[str] = set()  # sockets of which that is so, of two
         self.lags: dict[str, float] = {}  # seconds that every answer of a socket takes
         self.image_socket = RUNTIME  # where images are to be asked for
+        self.freed = 0  # bytes, by the last removal that was carried out
         self._stale: dict[str, Any] = {}  # list -> an earlier answer
 
     def unreachable(self, socket: str) -> bool:
@@ -103,9 +104,13 @@ class Service:
         """What the runtime does and says. Raises Refused."""
         if name == "RemoveImage":
             self.oracle.arrived(request.image.image)
+            self.freed = 0
             if fault.lie == "nothing":
                 return pb.RemoveImageResponse()
+        used = self.node.used()
         told = getattr(self.calls, _snake(name))(request)
+        if name == "RemoveImage":
+            self.freed = used - self.node.used()
         return self._bent(name, told, fault.lie) if name in LISTS else told
 
     def _bent(self, name: str, told: Any, lie: str) -> Any:
@@ -229,6 +234,8 @@ class Channel:
             oracle.wrong_socket(name)
         try:
             answer, at = await self._carried(name, request, timeout, service.fault(name))
+            if removes:
+                oracle.shortage.freed(service.loop.time(), service.freed)
         except asyncio.CancelledError:
             if removes and not self._dead.done():
                 oracle.cut_off()

@@ -128,7 +128,7 @@ class World:
         self.oracle = Oracle(self.node, self.book, self.clock, self.kubelet.needed)
         self.oracle.dates = self.wall
         self.service = Service(self.node, self.oracle, self.clock, self.loop, self.wall)
-        self.disks = Disks(self.node, self.loop.time)
+        self.disks = self.oracle.disks = Disks(self.node, self.loop.time)
         self.service.calls = DiskCalls(self.node, self.wall, self.disks)
         self.ledger_broken = False
         self.slow_saves: list[float] = []  # seconds that the next ones take
