@@ -50,6 +50,8 @@ DOMAIN = (
     "slices",
     "words",
     "inventory",
+    "globs",
+    "legal",
     "reference",
     "names",
     "pods",

@@ -111,8 +111,8 @@ def _reference(name: str) -> None:
 
 
 def _matches_itself(parsed: Pattern, text: str) -> None:
-    """A pattern without stars is a name, and matches it."""
-    if "*" not in text and parsed.id_prefix is None:
+    """A pattern without stars is a name or an id, and matches it."""
+    if "*" not in text and parsed.scopes:
         with contextlib.suppress(InvalidReference):
             assert parsed.matches_name(parse_reference(text))
 

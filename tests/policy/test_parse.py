@@ -139,7 +139,7 @@ def test_a_mistake_is_told_where_it_is(body: str, problem: str) -> None:
         ("exclusions: [{images: ['é/ü?x', \"a??\", a?, 'x''y?']}]", [28, 35, 41, 44]),
         ("exclusions:\t[{images: [é?]}]", [25]),
         ('exclusions: [{images: [ "\\x61?" ]}]', [25]),
-        ("exclusions: [{images: [reg.example/a/b**/c]}]", [38]),
+        ("exclusions: [{images: [reg.example/a/b**:-c]}]", [42]),
         ("exclusions: [{images: [reg.example//a]}]", [35]),
         ("exclusions: [{images: [reg.example/a@sha256:12]}]", [38]),
         ("exclusions: [{images: ['sha256:xyz']}]", [32]),
