@@ -108,6 +108,10 @@ class Scope:
     tag: str | None = None  # None: any, or none
     digest: str | None = None  # None: any, or none
 
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag is not None else ""
+        return self.repository + tag + (f"@{self.digest}" if self.digest is not None else "")
+
     def matches(self, name: Reference) -> bool:
         if self.digest is not None and name.digest != self.digest:
             return False

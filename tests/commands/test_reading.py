@@ -323,6 +323,8 @@ async def test_a_runtime_that_refuses_is_3_with_its_own_words(at: Desk) -> None:
         ["plan", "-o", "yaml"],
         ["plan", "--minimum-age", "soon"],
         ["prune", "--to", "120%"],
+        ["prune", "--to", "60"],
+        ["prune", "--to", "42949672960"],
         ["plan", "-r", "tcp://127.0.0.1:1"],
         ["run", "--listen", "nowhere"],
         ["explain"],
