@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..clock import SteadyClock
+from ..cri.client import open_client
+from ..domain.graph import ImageGraph
+from ..domain.runtime import RuntimeFailure
+from ..domain.state import State
+from ..domain.unmatched import all_unmatched, in_words
 from ..policy.files import PolicyInvalid, parse_text, read_text
+from ..settings import Settings
+from .survey import relist
 from .tables import heading
 
+PATIENCE = 3.0  # seconds that the runtime has to answer: a policy is valid without it
 
-def check(files: Sequence[Path]) -> int:
+
+async def check(files: Sequence[Path], settings: Settings | None) -> int:
     """Prints `file:line:column: problem` lines, warnings, or that a file is valid; 1 on any
-    error."""
+    error. Where a runtime answers, also which rules match none of its images."""
     bad = False
+    graph = await images_here(settings) if settings is not None else None
     for file in files:
         try:
             policy, warnings = parse_text(read_text(file))
@@ -23,7 +35,25 @@ def check(files: Sequence[Path]) -> int:
             continue
         for warning in warnings:
             heading(f"{warning.place}: warning: {warning.text}")
+        for rule in all_unmatched(policy, graph) if graph is not None else ():
+            heading(in_words(rule))
         heading(
             f"{file}: valid, mode {policy.mode.value}, {len(policy.exclusions)} patterns excluded"
         )
     return 1 if bad else 0
+
+
+async def images_here(settings: Settings) -> ImageGraph | None:
+    """What the runtime lists; None where none answers, which is said if somebody named one."""
+    endpoint, images = settings.runtime_endpoint, settings.image_endpoint
+    if endpoint is None:
+        return None
+    clock = SteadyClock()
+    state = State(began_at=clock())
+    try:
+        async with open_client(endpoint, images, patience=PATIENCE, clock=clock) as client:
+            await relist(client, state, clock)
+    except RuntimeFailure as error:
+        print(f"note: not compared with the images here: {error}", file=sys.stderr)
+        return None
+    return state.graph

@@ -67,6 +67,11 @@ class RuleIndex(Generic[R]):
             found = self._found[names] = tuple(self._search(image))
         return found
 
+    def unmatched(self, images: Iterable[Image]) -> Iterator[R]:
+        """The rules that match none of these images, in the order of the file."""
+        matched = {id(rule) for image in images for rule, _ in self.matching(image)}
+        return (rule for rule in self._rules if id(rule) not in matched)
+
     def _search(self, image: Image) -> Iterator[tuple[R, str]]:
         for number in sorted(set(self._numbers(image))):
             rule = self._rules[number]

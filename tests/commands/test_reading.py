@@ -254,6 +254,43 @@ async def test_check_points_at_every_fault(at: Desk, tmp_path: Path) -> None:
     assert (await at.run("check", str(tmp_path / "absent.yaml"), node=False)).code == 1
 
 
+SLIP = "importance:\n  - {images: [reg.example/ap0], tier: high}\nrequiredImages: [reg.example/gone]\n"
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "diff"])
+async def test_a_rule_that_matches_nothing_here_is_told_of(
+    at: Desk, tmp_path: Path, command: str
+) -> None:
+    """A slip of the pen protects nothing, and looks like a rule: what matches is not told of."""
+    at.image("keep:v1")
+    at.image("app0:v1")
+    edited = at.policy if command == "plan" else tmp_path / "edited.yaml"
+    edited.write_text(at.policy.read_text() + SLIP)
+    typed = [command] if command == "plan" else [command, str(edited)]
+    node = ("-r", str(at.socket)) if command == "check" else ()
+    done = await at.run(*typed, *node, node=command != "check")
+    assert done.code == 0, done.err
+    told = [line for line in done.out.splitlines() if "matches no image here" in line]
+    assert told == [
+        f"{edited}:9:15: reg.example/ap0 matches no image here",
+        f"{edited}:10:18: reg.example/gone matches no image here",
+    ]
+    if command != "check":
+        done = await at.run(*typed, "-o", "json")
+        assert done.json["unmatchedRules"] == [
+            {"pattern": "reg.example/ap0", "place": f"{edited}:9:15"},
+            {"pattern": "reg.example/gone", "place": f"{edited}:10:18"},
+        ]
+
+
+async def test_check_without_a_runtime_says_so_and_is_content(at: Desk, tmp_path: Path) -> None:
+    """A policy is checked where no node is; a runtime that was named and does not answer is told."""
+    done = await at.run("check", str(at.policy), "-r", str(tmp_path / "none.sock"), node=False)
+    assert done.code == 0
+    assert "valid, mode observe" in done.out
+    assert "note: not compared with the images here: " in done.err
+
+
 async def test_diff_tells_which_images_change_their_fate(at: Desk, tmp_path: Path) -> None:
     """What an edit would do here, before it is rolled out; 0 also with changes."""
     edited = tmp_path / "edited.yaml"

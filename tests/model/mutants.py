@@ -244,13 +244,13 @@ def _at_once(wishes: Wishes, image: Image) -> Expendable | None:
 
 
 def _the_shortest_wait(wishes: Wishes, image: Image) -> Expendable | None:
-    rules = [rule for rule, _ in wishes._expendable.matching(image)]
+    rules = [rule for rule, _ in wishes.expendable.matching(image)]
     known = expendable_rule(wishes, image)
     return min(rules, key=lambda rule: rule.unused_for) if known else None
 
 
 def _whatever_its_tier(wishes: Wishes, image: Image) -> Expendable | None:
-    rules = [rule for rule, _ in wishes._expendable.matching(image)]
+    rules = [rule for rule, _ in wishes.expendable.matching(image)]
     return max(rules, key=lambda rule: rule.unused_for, default=None)
 
 
