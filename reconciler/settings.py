@@ -124,8 +124,9 @@ def _endpoints(
     crictl: Path,
     sockets: tuple[str, ...],
 ) -> tuple[tuple[Choice, Choice], tuple[str, ...]]:
-    """The runtime's endpoint and the images', and what is odd about crictl's file. An image endpoint from a lesser source than the
-    runtime's is left out: it may be another runtime's, on which nothing would look used."""
+    """The runtime's endpoint and the images', and what is odd about crictl's file. An image
+    endpoint from a lesser source than the runtime's is left out: it may be another runtime's, on
+    which nothing would look used."""
     runtime: list[Choice] = [
         (flags.get("runtime_endpoint"), "--runtime-endpoint"),
         (environ.get("CONTAINER_RUNTIME_ENDPOINT"), "CONTAINER_RUNTIME_ENDPOINT"),

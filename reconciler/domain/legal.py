@@ -50,7 +50,9 @@ def check_text(text: str) -> None:
     if odd := _SPACE.search(text):
         raise InvalidPattern(f"a name has no {odd[0]!r}", odd.start())
     if odd := _EXPRESSION.search(text):
-        found = f"{odd[0]!r} belongs to a regular expression: here '*' alone is any run of characters"
+        found = (
+            f"{odd[0]!r} belongs to a regular expression: here '*' alone is any run of characters"
+        )
         raise InvalidPattern(found, odd.start())
     address = _ADDRESS.match(text)
     if odd := _NO_WILDCARD.search(text, address.end() if address else 0):

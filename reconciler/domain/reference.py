@@ -148,9 +148,9 @@ class Pattern:
 
     def matches_name(self, name: Reference) -> bool:
         """Whether it matches one parsed name."""
-        if self.id_prefix is not None and name.digest is not None:
-            if name.digest.startswith(f"sha256:{self.id_prefix}"):
-                return True
+        digest = name.digest or ""
+        if self.id_prefix is not None and digest.startswith(f"sha256:{self.id_prefix}"):
+            return True
         return any(scope.matches(name) for scope in self.scopes)
 
     def matches_repository(self, repository: str) -> bool:

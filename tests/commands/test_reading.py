@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import anyio
 import pytest
 import pytest_asyncio
 
+from reconciler import cli
 from reconciler.commands import survey
 from reconciler.commands.explain import LET_GO
 from reconciler.cri.client import open_client
@@ -19,7 +21,7 @@ from reconciler.domain.hold import BLANK_DOUBTED
 from reconciler.domain.protection import Kind
 from reconciler.embedded.habits import CRIO
 from reconciler.embedded.node import Refused, layer
-from reconciler.settings import Settings
+from reconciler.settings import Settings, resolve
 from tests.builders import MIB
 from tests.engine.world import Clock
 
@@ -254,7 +256,11 @@ async def test_check_points_at_every_fault(at: Desk, tmp_path: Path) -> None:
     assert (await at.run("check", str(tmp_path / "absent.yaml"), node=False)).code == 1
 
 
-SLIP = "importance:\n  - {images: [reg.example/ap0], tier: high}\nrequiredImages: [reg.example/gone]\n"
+SLIP = """\
+importance:
+  - {images: [reg.example/ap0], tier: high}
+requiredImages: [reg.example/gone]
+"""
 
 
 @pytest.mark.parametrize("command", ["check", "plan", "diff"])
@@ -283,8 +289,27 @@ async def test_a_rule_that_matches_nothing_here_is_told_of(
         ]
 
 
+@pytest.mark.parametrize(
+    "typed", [["plan"], ["images"], ["explain", "x"], ["prune"], ["status"], ["history"], ["check"]]
+)
+async def test_a_socket_that_crictls_file_names_and_that_is_gone_is_told_by_every_command(
+    at: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str]
+) -> None:
+    """Another runtime was set up since: whatever else a command says, the file is the cause."""
+    file = tmp_path / "crictl.yaml"
+    file.write_text(f"runtime-endpoint: unix://{tmp_path}/old.sock\n")
+    monkeypatch.setattr(cli, "resolve", partial(resolve, environ={}, crictl=file))
+    more = [str(at.policy)] if typed == ["check"] else ["--state-dir", str(tmp_path)]
+    done = await at.run(*typed, *more, node=False)
+    assert f"warning: {file} names unix://{tmp_path}/old.sock, and no such socket" in done.err
+    file.write_text(f"runtime-endpoint:unix://{at.socket}\n")
+    done = await at.run(*typed, *more, node=False)
+    assert f"{file}:1:1: expected runtime-endpoint: unix:///PATH, with a blank" in done.err
+    assert done.code == (0 if typed == ["check"] else 2)
+
+
 async def test_check_without_a_runtime_says_so_and_is_content(at: Desk, tmp_path: Path) -> None:
-    """A policy is checked where no node is; a runtime that was named and does not answer is told."""
+    """A policy can be checked where no node is; a runtime that was named and is away is told."""
     done = await at.run("check", str(at.policy), "-r", str(tmp_path / "none.sock"), node=False)
     assert done.code == 0
     assert "valid, mode observe" in done.out

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.domain.legal import InvalidPattern
 from reconciler.domain.reference import (
-    InvalidPattern,
     InvalidReference,
     Reference,
     parse_pattern,

@@ -15,9 +15,9 @@ from reconciler.cri import translate
 from reconciler.cri._pb import runtime_pb2 as pb
 from reconciler.domain.exclusion import Exclusions
 from reconciler.domain.inventory import Image
+from reconciler.domain.legal import InvalidPattern
 from reconciler.domain.policy import Exclusion, Place, Policy
 from reconciler.domain.reference import (
-    InvalidPattern,
     InvalidReference,
     Pattern,
     parse_pattern,

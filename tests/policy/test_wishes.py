@@ -52,10 +52,10 @@ def test_tiers_and_expendables_are_read_pattern_by_pattern(tmp_path: Path) -> No
         ('expendable:\n  - {images: ["a?"], unusedFor: 1h}\n', "4:17", "'?' is no wildcard"),
         ('expendable:\n  - {images: ["*"], unusedFor: 1h}\n', "4:15", "expected a host and a part"),
         ('expendable:\n  - {images: ["**/**"], unusedFor: 1h}\n', "4:15", "expected a host and a"),
-        ('expendable:\n  - {images: [ghcr.io], unusedFor: 1h}\n', "4:15", "found 'ghcr.io'"),
-        ('expendable:\n  - {images: [ghcr.io/*], unusedFor: 1h}\n', "4:15", "for example"),
+        ("expendable:\n  - {images: [ghcr.io], unusedFor: 1h}\n", "4:15", "found 'ghcr.io'"),
+        ("expendable:\n  - {images: [ghcr.io/*], unusedFor: 1h}\n", "4:15", "for example"),
         ('expendable:\n  - {images: ["*/ci/*"], unusedFor: 1h}\n', "4:15", "for example"),
-        ('expendable:\n  - {images: [ci/*], unusedFor: 1h}\n', "4:15", "write docker.io/ci/*"),
+        ("expendable:\n  - {images: [ci/*], unusedFor: 1h}\n", "4:15", "write docker.io/ci/*"),
         (
             'expendable:\n  - {images: [a.io/x, "nginx:1.*"], unusedFor: 1h}\n',
             "4:23",
