@@ -126,7 +126,8 @@ def check_host(host: str, port: str | None) -> None:
         _check_address(host)
     elif odd := re.search("[^a-z0-9._*-]" if "*" in host else _IN_HOST, host):
         brackets = "; an IPv6 address stands in brackets" if odd[0] == ":" else ""
-        raise InvalidPattern(f"a host has no {odd[0]!r}{brackets}", odd.start())
+        what = "a path" if odd[0].isupper() else "a host"  # of a host the case does not matter
+        raise InvalidPattern(f"{what} has no {odd[0]!r}{brackets}", odd.start())
     elif odd := _EDGE_IN_A_HOST.search(host):
         found = f"a part of a host begins and ends with a letter or digit, not with {odd[0]!r}"
         raise InvalidPattern(found + _regex(host[odd.start() :]), odd.start())

@@ -87,6 +87,11 @@ def _with_host(segments: list[str]) -> list[str]:
     return [host, *rest]
 
 
+def names_host(text: str) -> bool:
+    """Whether a name was written with its host."""
+    return "/" in text and _is_host(text.partition("/")[0])
+
+
 def _is_host(part: str) -> bool:
     """Whether the first of several parts is a host."""
     return part.lower() == "localhost" or "." in part or ":" in part or part.startswith("[")
@@ -250,6 +255,8 @@ def _hosts(path: str, tag: str | None) -> list[str]:
         return [f"{path}:{tag}"] if tag not in (None, "*") and could_be_port(tag) else []
     if not _is_host(path.partition("*")[0]):
         return []
+    if tag is not None and path.lower() != "localhost" and re.fullmatch("0|[0-9]{6,}", tag):
+        return []  # a date or the like, and no port by mistake
     host = _host(path) if tag is None else f"{path.lower()}:{tag}"
     check_host(*_split_port(host))
     return [host]
