@@ -18,6 +18,7 @@ SOCKETS = (
     "/run/k3s/containerd/containerd.sock",
 )
 CRICTL = Path("/etc/crictl.yaml")
+FOUND = "found there"  # what named the endpoint, when nobody did
 POLICY = Path("/etc/reconciler/policy.yaml")
 STATE_DIR = Path("/var/lib/reconciler")
 LISTEN = "127.0.0.1:9723"
@@ -142,7 +143,7 @@ def _endpoints(
         except CrictlUnread as error:
             raise SettingsError(str(error)) from error
         there = next((path for path in sockets if may_be_there(Path(path))), None)
-        runtime += [(file.get("runtime-endpoint"), str(crictl)), (there, "found there")]
+        runtime += [(file.get("runtime-endpoint"), str(crictl)), (there, FOUND)]
         images += [(file.get("image-endpoint"), str(crictl)), (None, "")]
     rank, chosen = _first(runtime)
     image_rank, chosen_images = _first(images)

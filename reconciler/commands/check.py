@@ -9,11 +9,13 @@ from pathlib import Path
 from ..clock import SteadyClock
 from ..cri.client import open_client
 from ..domain.graph import ImageGraph
+from ..domain.policy import Policy
 from ..domain.runtime import RuntimeFailure
 from ..domain.state import State
 from ..domain.unmatched import all_unmatched, in_words
 from ..policy.files import PolicyInvalid, parse_text, read_text
-from ..settings import Settings
+from ..policy.nodes import Problem
+from ..settings import FOUND, Settings
 from .survey import relist
 from .tables import heading
 
@@ -23,16 +25,15 @@ PATIENCE = 3.0  # seconds that the runtime has to answer: a policy is valid with
 async def check(files: Sequence[Path], settings: Settings | None) -> int:
     """Prints `file:line:column: problem` lines, warnings, or that a file is valid; 1 on any
     error. Where a runtime answers, also which rules match none of its images."""
-    bad = False
-    graph = await images_here(settings) if settings is not None else None
-    for file in files:
-        try:
-            policy, warnings = parse_text(read_text(file))
-        except PolicyInvalid as invalid:
-            bad = True
-            for problem in invalid.problems:
+    read = [(file, _read(file)) for file in files]
+    good = any(not isinstance(found, PolicyInvalid) for _, found in read)
+    graph = await images_here(settings) if good and settings is not None else None
+    for file, found in read:
+        if isinstance(found, PolicyInvalid):
+            for problem in found.problems:
                 heading(str(problem))
             continue
+        policy, warnings = found
         for warning in warnings:
             heading(f"{warning.place}: warning: {warning.text}")
         for rule in all_unmatched(policy, graph) if graph is not None else ():
@@ -40,7 +41,14 @@ async def check(files: Sequence[Path], settings: Settings | None) -> int:
         heading(
             f"{file}: valid, mode {policy.mode.value}, {len(policy.exclusions)} patterns excluded"
         )
-    return 1 if bad else 0
+    return 1 if any(isinstance(found, PolicyInvalid) for _, found in read) else 0
+
+
+def _read(file: Path) -> tuple[Policy, tuple[Problem, ...]] | PolicyInvalid:
+    try:
+        return parse_text(read_text(file))
+    except PolicyInvalid as invalid:
+        return invalid
 
 
 async def images_here(settings: Settings) -> ImageGraph | None:
@@ -54,6 +62,7 @@ async def images_here(settings: Settings) -> ImageGraph | None:
         async with open_client(endpoint, images, patience=PATIENCE, clock=clock) as client:
             await relist(client, state, clock)
     except RuntimeFailure as error:
-        print(f"note: not compared with the images here: {error}", file=sys.stderr)
+        if settings.endpoint_from != FOUND:
+            print(f"note: not compared with the images here: {error}", file=sys.stderr)
         return None
     return state.graph

@@ -23,8 +23,8 @@ from reconciler.domain.importance import Wishes
 from reconciler.domain.inventory import ContainerState, Image, Listing, Template, image_key
 from reconciler.domain.memory import Memory
 from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Policy
-from reconciler.domain.reference import Scope
 from reconciler.domain.protection import Kind
+from reconciler.domain.reference import Scope
 from reconciler.domain.scene import Scene
 from reconciler.domain.starting import Starts
 from reconciler.domain.state import State
