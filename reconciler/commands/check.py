@@ -26,8 +26,8 @@ async def check(files: Sequence[Path], settings: Settings | None) -> int:
     """Prints `file:line:column: problem` lines, warnings, or that a file is valid; 1 on any
     error. Where a runtime answers, also which rules match none of its images."""
     read = [(file, _read(file)) for file in files]
-    good = any(not isinstance(found, PolicyInvalid) for _, found in read)
-    graph = await images_here(settings) if good and settings is not None else None
+    ruled = any(not isinstance(found, PolicyInvalid) and _has_rules(found[0]) for _, found in read)
+    graph = await images_here(settings) if ruled and settings is not None else None
     for file, found in read:
         if isinstance(found, PolicyInvalid):
             for problem in found.problems:
@@ -49,6 +49,10 @@ def _read(file: Path) -> tuple[Policy, tuple[Problem, ...]] | PolicyInvalid:
         return parse_text(read_text(file))
     except PolicyInvalid as invalid:
         return invalid
+
+
+def _has_rules(policy: Policy) -> bool:
+    return bool(policy.exclusions or policy.importance or policy.expendable or policy.required)
 
 
 async def images_here(settings: Settings) -> ImageGraph | None:

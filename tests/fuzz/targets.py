@@ -114,7 +114,9 @@ def _matches_itself(parsed: Pattern, text: str) -> None:
     """A pattern without stars is a name or an id, and matches it."""
     if "*" not in text and parsed.scopes:
         with contextlib.suppress(InvalidReference):
-            assert parsed.matches_name(parse_reference(text))
+            name = parse_reference(text)
+            legal = name.repository == name.repository.lower()  # else it is read as a host
+            assert parsed.matches_name(name) or not legal
 
 
 def verbose(data: bytes) -> None:
