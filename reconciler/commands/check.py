@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from ..clock import SteadyClock
+from ..clock import SteadyClock, clocks_of_this_machine
 from ..cri.client import open_client
-from ..domain.graph import ImageGraph
 from ..domain.policy import Policy
 from ..domain.runtime import RuntimeFailure
 from ..domain.state import State
 from ..domain.unmatched import all_unmatched, in_words
+from ..ledger import Ledger
 from ..policy.files import PolicyInvalid, parse_text, read_text
 from ..policy.nodes import Problem
 from ..settings import FOUND, Settings
@@ -27,7 +28,7 @@ async def check(files: Sequence[Path], settings: Settings | None) -> int:
     error. Where a runtime answers, also which rules match none of its images."""
     read = [(file, _read(file)) for file in files]
     ruled = any(not isinstance(found, PolicyInvalid) and _has_rules(found[0]) for _, found in read)
-    graph = await images_here(settings) if ruled and settings is not None else None
+    here = await known_here(settings) if ruled and settings is not None else None
     for file, found in read:
         if isinstance(found, PolicyInvalid):
             for problem in found.problems:
@@ -36,7 +37,7 @@ async def check(files: Sequence[Path], settings: Settings | None) -> int:
         policy, warnings = found
         for warning in warnings:
             heading(f"{warning.place}: warning: {warning.text}")
-        for rule in all_unmatched(policy, graph) if graph is not None else ():
+        for rule in all_unmatched(policy, here) if here is not None else ():
             heading(in_words(rule))
         heading(
             f"{file}: valid, mode {policy.mode.value}, {len(policy.exclusions)} patterns excluded"
@@ -55,13 +56,15 @@ def _has_rules(policy: Policy) -> bool:
     return bool(policy.exclusions or policy.importance or policy.expendable or policy.required)
 
 
-async def images_here(settings: Settings) -> ImageGraph | None:
-    """What the runtime lists; None where none answers, which is said if somebody named one."""
+async def known_here(settings: Settings) -> State | None:
+    """What the runtime lists and the ledger remembers; None where none answers, which is said if somebody named one."""
     endpoint, images = settings.runtime_endpoint, settings.image_endpoint
     if endpoint is None:
         return None
     clock = SteadyClock()
     state = State(began_at=clock())
+    clocks = partial(clocks_of_this_machine, clock)
+    state.remember(Ledger.read(settings.state_dir, clock(), clocks))
     try:
         async with open_client(endpoint, images, patience=PATIENCE, clock=clock) as client:
             await relist(client, state, clock)
@@ -69,4 +72,4 @@ async def images_here(settings: Settings) -> ImageGraph | None:
         if settings.endpoint_from != FOUND:
             print(f"note: not compared with the images here: {error}", file=sys.stderr)
         return None
-    return state.graph
+    return state

@@ -45,7 +45,7 @@ async def diff(settings: Settings, file: Path, output: str) -> int:
     absorb(PolicyLoaded(survey.now, edited), survey.state)
     new = decide(survey.state, edited, survey.now, thorough=True)
     document = _difference(str(file), (before, old), (edited, new), survey)
-    unmatched = all_unmatched(edited, survey.state.graph)
+    unmatched = all_unmatched(edited, survey.state)
     if output == "json":
         print(to_text(document | unmatched_json(unmatched)))
     else:

@@ -16,8 +16,8 @@ async def plan(settings: Settings, output: str, minimum_age: float | None) -> in
     async with connect(settings) as client:
         survey = await look(client, settings, aged(minimum_age))
     made = decide(survey.state, survey.policy, survey.now, thorough=True)
-    policy, graph = survey.policy, survey.state.graph
-    unmatched = all_unmatched(policy, graph) if policy is not None else ()
+    policy = survey.policy
+    unmatched = all_unmatched(policy, survey.state) if policy is not None else ()
     if output == "json":
         mode = survey.policy.mode if survey.policy else None
         made_json = plan_json(made, survey.state, mode, survey.now)

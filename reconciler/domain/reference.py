@@ -158,13 +158,6 @@ class Pattern:
             return True
         return any(scope.matches(name) for scope in self.scopes)
 
-    def matches_repository(self, repository: str) -> bool:
-        """Whether it means all of a repository, every tag and digest of it."""
-        return any(
-            scope.tag is scope.digest is None and scope.matches(Reference(repository))
-            for scope in self.scopes
-        )
-
     def matches_id(self, key: str) -> bool:
         """Whether it is a prefix of an image's id (given without `sha256:`)."""
         return self.id_prefix is not None and key.startswith(self.id_prefix)

@@ -3,19 +3,19 @@ reported; a rule protects what is pulled tomorrow as well."""
 
 from __future__ import annotations
 
-from .graph import ImageGraph
 from .importance import wishes_of
 from .lookup import missing_required
 from .policy import Exclusion, Expendable, Importance, Policy, Required
 from .scene import exclusions_of
+from .state import State
 
 AnyRule = Exclusion | Importance | Expendable | Required
 
 
-def unmatched_rules(policy: Policy, graph: ImageGraph) -> tuple[AnyRule, ...]:
+def unmatched_rules(policy: Policy, state: State) -> tuple[AnyRule, ...]:
     """All but `requiredImages`, of which there is a report of its own; each pattern is a rule.
     What decisions found out of names is not found out anew."""
-    images, wishes = graph.images.values(), wishes_of(policy)
+    images, wishes = state.graph.images.values(), wishes_of(policy)
     return (
         *exclusions_of(policy).unmatched(images),
         *wishes.importance.unmatched(images),
@@ -23,9 +23,9 @@ def unmatched_rules(policy: Policy, graph: ImageGraph) -> tuple[AnyRule, ...]:
     )
 
 
-def all_unmatched(policy: Policy, graph: ImageGraph) -> tuple[AnyRule, ...]:
+def all_unmatched(policy: Policy, state: State) -> tuple[AnyRule, ...]:
     """The same, and `requiredImages`."""
-    return (*unmatched_rules(policy, graph), *missing_required(policy, graph))
+    return (*unmatched_rules(policy, state), *missing_required(policy, state.graph))
 
 
 def in_words(rule: AnyRule) -> str:

@@ -222,7 +222,7 @@ class LogAndMetrics:
         if policy is None or policy is self._compared or state.listed_at is None:
             return
         self._compared = policy
-        rules = unmatched_rules(policy, state.graph)
+        rules = unmatched_rules(policy, state)
         if rules:
             first = [f"{one.pattern} ({one.place})" for one in rules[:LISTED]]
             self._log.info("rules-unmatched", rules=len(rules), first=first)
