@@ -57,7 +57,8 @@ def _has_rules(policy: Policy) -> bool:
 
 
 async def known_here(settings: Settings) -> State | None:
-    """What the runtime lists and the ledger remembers; None where none answers, which is said if somebody named one."""
+    """What the runtime lists and the ledger remembers; None where no runtime answers, which is said
+    if somebody named one."""
     endpoint, images = settings.runtime_endpoint, settings.image_endpoint
     if endpoint is None:
         return None
