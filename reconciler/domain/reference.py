@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .globs import fits, meet
 from .inventory import Image
@@ -112,6 +112,10 @@ class Scope:
     below: bool = False
     tag: str | None = None  # None: any, or none
     digest: str | None = None  # None: any, or none
+    further: str = field(init=False, repr=False, compare=False)  # what is below, made once
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "further", f"{self.repository}/*")
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag is not None else ""
@@ -122,13 +126,14 @@ class Scope:
             return False
         if self.tag is not None and (name.tag is None or not fits(self.tag, name.tag)):
             return False
-        return any(fits(glob, name.repository) for glob in self.globs)
+        if fits(self.repository, name.repository):
+            return True
+        return self.below and fits(self.further, name.repository)
 
     @property
     def globs(self) -> tuple[str, ...]:
         """All the repositories that it means."""
-        below = (f"{self.repository}/*",) if self.below else ()
-        return (self.repository, *below)
+        return (self.repository, self.further) if self.below else (self.repository,)
 
 
 @dataclass(frozen=True, slots=True)
