@@ -4,17 +4,22 @@ from __future__ import annotations
 
 
 def fits(pattern: str, text: str) -> bool:
-    """Whether a text is what a pattern says. Leftmost fits suffice, so no step is ever taken back
-    and the cost is linear."""
-    if "*" not in pattern:
-        return pattern == text
-    first, *middle, last = pattern.split("*")
-    if len(text) < len(first) + len(last) or not text.startswith(first):
-        return False
-    if not text.endswith(last):
+    """Whether a text is what a pattern says."""
+    return follows(tuple(pattern.split("*")), text)
+
+
+def follows(parts: tuple[str, ...], text: str) -> bool:
+    """The same for what stands between a pattern's stars: split once, it is faster. Leftmost fits
+    suffice, so no step is ever taken back and the cost is linear."""
+    first, last = parts[0], parts[-1]
+    if len(parts) == 1:
+        return first == text
+    if not text.endswith(last) or not text.startswith(first):
         return False
     at, end = len(first), len(text) - len(last)
-    for part in middle:
+    if at > end:
+        return False
+    for part in parts[1:-1]:
         found = text.find(part, at, end)
         if found < 0:
             return False

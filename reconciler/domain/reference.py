@@ -23,7 +23,7 @@ import functools
 import re
 from dataclasses import dataclass, field
 
-from .globs import fits, meet
+from .globs import fits, follows, meet
 from .inventory import Image
 from .legal import (
     InvalidPattern,
@@ -112,10 +112,13 @@ class Scope:
     below: bool = False
     tag: str | None = None  # None: any, or none
     digest: str | None = None  # None: any, or none
-    further: str = field(init=False, repr=False, compare=False)  # what is below, made once
+    # What stands between the stars; thousands of rules meet thousands of names, so made once.
+    parts: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    parts_below: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "further", f"{self.repository}/*")
+        object.__setattr__(self, "parts", tuple(self.repository.split("*")))
+        object.__setattr__(self, "parts_below", tuple(f"{self.repository}/*".split("*")))
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag is not None else ""
@@ -126,14 +129,14 @@ class Scope:
             return False
         if self.tag is not None and (name.tag is None or not fits(self.tag, name.tag)):
             return False
-        if fits(self.repository, name.repository):
+        if follows(self.parts, name.repository):
             return True
-        return self.below and fits(self.further, name.repository)
+        return self.below and follows(self.parts_below, name.repository)
 
     @property
     def globs(self) -> tuple[str, ...]:
         """All the repositories that it means."""
-        return (self.repository, self.further) if self.below else (self.repository,)
+        return (self.repository, *([f"{self.repository}/*"] if self.below else ()))
 
 
 @dataclass(frozen=True, slots=True)
