@@ -178,6 +178,8 @@ async def run(settings: Settings) -> int:
                 state_dir=str(settings.state_dir),
                 listen="{}:{}".format(*bound.getsockname()[:2]),
             )
+            for warning in settings.warnings:
+                log.warning("endpoint-doubtful", detail=warning)
             try:
                 with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                     async with anyio.create_task_group() as group:

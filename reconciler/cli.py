@@ -102,6 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_output(explain)
     check = add("check", _check, "validate policy files")
     check.add_argument("files", metavar="FILE", nargs="+", type=Path)
+    _add_endpoints(check)
     diff = add("diff", _diff, "what an edited policy would change on this node", parents=[common])
     diff.add_argument("file", metavar="FILE", type=Path)
     _add_output(diff)
@@ -164,8 +165,7 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
 def _common_flags() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     group = common.add_argument_group("common flags")
-    group.add_argument("-r", "--runtime-endpoint", metavar="unix:///PATH")
-    group.add_argument("--image-endpoint", metavar="unix:///PATH")
+    _add_endpoints(group)
     group.add_argument("--policy", type=Path, metavar="PATH", help="file or directory")
     group.add_argument("--state-dir", type=Path, metavar="DIR")
     group.add_argument("--listen", metavar="HOST:PORT")
@@ -194,6 +194,11 @@ def _common_flags() -> argparse.ArgumentParser:
     return common
 
 
+def _add_endpoints(group: argparse._ActionsContainer) -> None:
+    group.add_argument("-r", "--runtime-endpoint", metavar="unix:///PATH")
+    group.add_argument("--image-endpoint", metavar="unix:///PATH")
+
+
 def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
 
@@ -205,7 +210,10 @@ def _add_minimum_age(parser: argparse.ArgumentParser) -> None:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    return resolve(vars(arguments))
+    settings = resolve(vars(arguments))
+    for warning in settings.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return settings
 
 
 def _await(coroutine: Coroutine[Any, Any, int]) -> int:
@@ -220,7 +228,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from .http.face import ListenFailed
 
     try:
-        return _await(run(_settings(arguments)))
+        return _await(run(resolve(vars(arguments))))
     except SettingsError as error:
         if arguments.log_format != "json":
             raise
@@ -262,7 +270,12 @@ def _explain(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from .commands.check import check
 
-    return check(arguments.files)
+    try:
+        settings = _settings(arguments)
+    except SettingsError as error:  # of a node that the file need not be for
+        print(f"note: not compared with the images here: {error}", file=sys.stderr)
+        settings = None
+    return _await(check(arguments.files, settings))
 
 
 def _diff(arguments: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from .domain.decision import Candidate, Hold, Plan, account
@@ -15,6 +16,7 @@ from .domain.keepscore import Score
 from .domain.policy import Exclusion, Importance, Mode
 from .domain.protection import Protection
 from .domain.state import State
+from .domain.unmatched import AnyRule
 from .domain.watermark import FilesystemState
 from .history import Entry
 
@@ -113,6 +115,15 @@ def rule_json(rule: Exclusion | Importance) -> Json:
         "column": rule.place.column,
         "pattern": str(rule.pattern),
         "reason": rule.reason,
+    }
+
+
+def unmatched_json(rules: Iterable[AnyRule]) -> Json:
+    """The rules that match no image here."""
+    return {
+        "unmatchedRules": [
+            {"pattern": str(rule.pattern), "place": str(rule.place)} for rule in rules
+        ]
     }
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from .crictl import CrictlUnread
+from .crictl import read as read_crictl
 
 SOCKETS = (
     "/run/containerd/containerd.sock",
@@ -15,6 +18,7 @@ SOCKETS = (
     "/run/k3s/containerd/containerd.sock",
 )
 CRICTL = Path("/etc/crictl.yaml")
+FOUND = "found there"  # what named the endpoint, when nobody did
 POLICY = Path("/etc/reconciler/policy.yaml")
 STATE_DIR = Path("/var/lib/reconciler")
 LISTEN = "127.0.0.1:9723"
@@ -65,6 +69,7 @@ class Settings:
     pods_node: str = ""  # whose pods the API server is asked for
     kubelet_endpoint: tuple[str, int] | None = None  # host and port of kubelet's HTTPS server
     kubelet_ca: Path | None = None  # None: the cluster's, as the service account has it
+    warnings: tuple[str, ...] = ()  # of crictl's file, where it is what names the runtime
 
     @property
     def no_endpoint(self) -> str:
@@ -83,7 +88,8 @@ def resolve(
 ) -> Settings:
     """Flags go before the environment, that before crictl's file, that before the first socket
     that exists. Raises SettingsError."""
-    (endpoint, source), (images, images_from) = _endpoints(flags, environ, crictl, sockets)
+    chosen, odd = _endpoints(flags, environ, crictl, sockets)
+    (endpoint, source), (images, images_from) = chosen
     policy = flags.get("policy") or environ.get("RECONCILER_POLICY")
     return Settings(
         runtime_endpoint=_endpoint(endpoint, source),
@@ -106,6 +112,7 @@ def resolve(
         pods_node=node or environ.get("RECONCILER_PODS_NODE") or "",
         kubelet_endpoint=_kubelet(flags, environ),
         kubelet_ca=flags.get("kubelet_ca"),
+        warnings=(*odd, *_not_there(crictl, chosen)),
     )
 
 
@@ -117,9 +124,10 @@ def _endpoints(
     environ: Mapping[str, str],
     crictl: Path,
     sockets: tuple[str, ...],
-) -> tuple[Choice, Choice]:
-    """The runtime's endpoint and the images'. An image endpoint from a lesser source than the
-    runtime's is left out: it may be another runtime's, on which nothing would look used."""
+) -> tuple[tuple[Choice, Choice], tuple[str, ...]]:
+    """The runtime's endpoint and the images', and what is odd about crictl's file. An image
+    endpoint from a lesser source than the runtime's is left out: it may be another runtime's, on
+    which nothing would look used."""
     runtime: list[Choice] = [
         (flags.get("runtime_endpoint"), "--runtime-endpoint"),
         (environ.get("CONTAINER_RUNTIME_ENDPOINT"), "CONTAINER_RUNTIME_ENDPOINT"),
@@ -128,14 +136,32 @@ def _endpoints(
         (flags.get("image_endpoint"), "--image-endpoint"),
         (environ.get("IMAGE_SERVICE_ENDPOINT"), "IMAGE_SERVICE_ENDPOINT"),
     ]
+    odd: tuple[str, ...] = ()
     if not any(value for value, _ in runtime):  # else crictl's file is none of our business
-        file = _crictl_file(crictl)
+        try:
+            file, odd = read_crictl(crictl)
+        except CrictlUnread as error:
+            raise SettingsError(str(error)) from error
         there = next((path for path in sockets if may_be_there(Path(path))), None)
-        runtime += [(file.get("runtime-endpoint"), str(crictl)), (there, "found there")]
+        runtime += [(file.get("runtime-endpoint"), str(crictl)), (there, FOUND)]
         images += [(file.get("image-endpoint"), str(crictl)), (None, "")]
     rank, chosen = _first(runtime)
     image_rank, chosen_images = _first(images)
-    return chosen, chosen_images if image_rank <= rank else (None, "")
+    return (chosen, chosen_images if image_rank <= rank else (None, "")), odd
+
+
+def _not_there(crictl: Path, choices: Sequence[Choice]) -> Iterator[str]:
+    """Endpoints that crictl's file names and that are nowhere, as after another runtime was set up.
+    They are waited for all the same: a runtime that is there need not be the one that is meant."""
+    for text, source in choices:
+        endpoint = _endpoint(text, source)
+        if source != str(crictl) or endpoint is None:
+            continue
+        if not may_be_there(Path(endpoint.removeprefix("unix://"))):
+            yield (
+                f"{crictl} names {endpoint}, and no such socket is there; if another runtime is "
+                "meant, mend the file or name its socket with --runtime-endpoint"
+            )
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -186,24 +212,3 @@ def _endpoint(text: str | None, source: str) -> str | None:
         expected = "unix:///PATH or an absolute path (only unix sockets are spoken to)"
         raise SettingsError(f"{source}: expected {expected}, found {text!r}")
     return f"unix://{path}"
-
-
-def _crictl_file(path: Path) -> Mapping[str, str]:
-    try:
-        text = path.read_text()
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        text = f"{path} can not be read ({why}); name the socket with --runtime-endpoint instead"
-        raise SettingsError(text) from error
-    import yaml
-
-    try:
-        found = yaml.load(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        text = " ".join(str(error).split())
-        raise SettingsError(f"{path} is no valid YAML: {text}") from error
-    if not isinstance(found, dict):
-        return {}
-    return {str(key): str(value) for key, value in found.items() if value}

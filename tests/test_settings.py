@@ -93,8 +93,50 @@ def test_a_broken_crictl_file_is_one_line_for_people(
 
 @pytest.mark.parametrize("text", ["", "- a", "42", "runtime-endpoint:\n", "runtime-endpoint: ''"])
 def test_a_crictl_file_that_names_nothing_is_passed_over(tmp_path: Path, text: str) -> None:
-    """crictl itself writes such files."""
-    assert settled(None, None, crictl(tmp_path, text)).runtime_endpoint is None
+    """crictl itself writes such files; what is in one and means nothing is warned of."""
+    settings = settled(None, None, crictl(tmp_path, text))
+    assert settings.runtime_endpoint is None
+    assert len(settings.warnings) == (text in ("- a", "42"))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "found"),
+    [
+        ("runtime-endpoint:unix:///run/crio.sock\n", 1, "runtime-endpoint:unix:///run/crio.sock"),
+        ("runtime-endpoint:unix:///a\nimage-endpoint:unix:///a\n", 1, "runtime-endpoint:unix"),
+        ("timeout: 10\nruntime-endpoint:unix:///a\n", 2, "runtime-endpoint:unix:///a"),
+        ("runtime-endpoint: /a\nimage-endpoint:/b\n", 2, "image-endpoint:/b"),
+        ("image-endpoint:/b\n", 1, "image-endpoint:/b"),
+        ("runtime_endpoint: unix:///a\n", 1, "runtime_endpoint: unix:///a"),
+        ("debug: true\nruntimeEndpoint: unix:///a\n", 2, "runtimeEndpoint: unix:///a"),
+        ("- runtime-endpoint: unix:///a\n", 1, "- runtime-endpoint: unix:///a"),
+        ("runtime-endpoint=unix:///a\n", 1, "runtime-endpoint=unix:///a"),
+    ],
+)
+def test_an_endpoint_that_yaml_does_not_see_is_told_where_it_stands(
+    tmp_path: Path, text: str, line: int, found: str
+) -> None:
+    """Passed over, the first socket that exists would be taken: maybe another runtime's."""
+    file = crictl(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        settled(None, None, file, (str(file),))
+    assert found in str(caught.value)
+    assert str(caught.value).startswith(f"{file}:{line}:1: expected ")
+    assert settled({"runtime_endpoint": "/x.sock"}, None, file).runtime_endpoint
+
+
+def test_a_socket_that_is_not_where_crictls_file_says_is_warned_of(tmp_path: Path) -> None:
+    """It is not replaced by another runtime's that is there; who names one himself is not told."""
+    here = tmp_path / "here.sock"
+    here.touch()
+    text = f"runtime-endpoint: {tmp_path}/gone.sock\nimage-endpoint: {here}\n"
+    file = crictl(tmp_path, text)
+    settings = settled(None, None, file, (str(here),))
+    assert settings.runtime_endpoint == f"unix://{tmp_path}/gone.sock"
+    (warning,) = settings.warnings
+    assert warning.startswith(f"{file} names unix://{tmp_path}/gone.sock, and no such socket is")
+    assert settled({"runtime_endpoint": str(here)}, None, file).warnings == ()
+    assert settled(None, None, crictl(tmp_path, f"runtime-endpoint: {here}\n")).warnings == ()
 
 
 def test_a_directory_for_a_crictl_file_is_told(tmp_path: Path) -> None:

@@ -2,28 +2,75 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from ..clock import SteadyClock, clocks_of_this_machine
+from ..cri.client import open_client
+from ..domain.policy import Policy
+from ..domain.runtime import RuntimeFailure
+from ..domain.state import State
+from ..domain.unmatched import all_unmatched, in_words
+from ..ledger import Ledger
 from ..policy.files import PolicyInvalid, parse_text, read_text
+from ..policy.nodes import Problem
+from ..settings import FOUND, Settings
+from .survey import relist
 from .tables import heading
 
+PATIENCE = 3.0  # seconds that the runtime has to answer: a policy is valid without it
 
-def check(files: Sequence[Path]) -> int:
+
+async def check(files: Sequence[Path], settings: Settings | None) -> int:
     """Prints `file:line:column: problem` lines, warnings, or that a file is valid; 1 on any
-    error."""
-    bad = False
-    for file in files:
-        try:
-            policy, warnings = parse_text(read_text(file))
-        except PolicyInvalid as invalid:
-            bad = True
-            for problem in invalid.problems:
+    error. Where a runtime answers, also which rules match none of its images."""
+    read = [(file, _read(file)) for file in files]
+    ruled = any(not isinstance(found, PolicyInvalid) and _has_rules(found[0]) for _, found in read)
+    here = await known_here(settings) if ruled and settings is not None else None
+    for file, found in read:
+        if isinstance(found, PolicyInvalid):
+            for problem in found.problems:
                 heading(str(problem))
             continue
+        policy, warnings = found
         for warning in warnings:
             heading(f"{warning.place}: warning: {warning.text}")
+        for rule in all_unmatched(policy, here) if here is not None else ():
+            heading(in_words(rule))
         heading(
             f"{file}: valid, mode {policy.mode.value}, {len(policy.exclusions)} patterns excluded"
         )
-    return 1 if bad else 0
+    return 1 if any(isinstance(found, PolicyInvalid) for _, found in read) else 0
+
+
+def _read(file: Path) -> tuple[Policy, tuple[Problem, ...]] | PolicyInvalid:
+    try:
+        return parse_text(read_text(file))
+    except PolicyInvalid as invalid:
+        return invalid
+
+
+def _has_rules(policy: Policy) -> bool:
+    return bool(policy.exclusions or policy.importance or policy.expendable or policy.required)
+
+
+async def known_here(settings: Settings) -> State | None:
+    """What the runtime lists and the ledger remembers; None where no runtime answers, which is said
+    if somebody named one."""
+    endpoint, images = settings.runtime_endpoint, settings.image_endpoint
+    if endpoint is None:
+        return None
+    clock = SteadyClock()
+    state = State(began_at=clock())
+    clocks = partial(clocks_of_this_machine, clock)
+    state.remember(Ledger.read(settings.state_dir, clock(), clocks))
+    try:
+        async with open_client(endpoint, images, patience=PATIENCE, clock=clock) as client:
+            await relist(client, state, clock)
+    except RuntimeFailure as error:
+        if settings.endpoint_from != FOUND:
+            print(f"note: not compared with the images here: {error}", file=sys.stderr)
+        return None
+    return state

@@ -13,9 +13,18 @@ from ..domain.inventory import Image
 from ..domain.policy import Policy, Watermarks
 from ..domain.protection import Protection, holding
 from ..domain.scene import Scene
+from ..domain.unmatched import all_unmatched, in_words
 from ..domain.words import duration
 from ..policy import PolicyInvalid, load_policy
-from ..report import API_VERSION, Json, image_json, protection_json, size_text, to_text
+from ..report import (
+    API_VERSION,
+    Json,
+    image_json,
+    protection_json,
+    size_text,
+    to_text,
+    unmatched_json,
+)
 from ..settings import Settings
 from .survey import Survey, connect, look
 from .tables import Table, emit, heading
@@ -36,10 +45,13 @@ async def diff(settings: Settings, file: Path, output: str) -> int:
     absorb(PolicyLoaded(survey.now, edited), survey.state)
     new = decide(survey.state, edited, survey.now, thorough=True)
     document = _difference(str(file), (before, old), (edited, new), survey)
+    unmatched = all_unmatched(edited, survey.state)
     if output == "json":
-        print(to_text(document))
+        print(to_text(document | unmatched_json(unmatched)))
     else:
         _show(document, before, edited)
+        for rule in unmatched:
+            heading(in_words(rule))
     return 0
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..domain.decision import Plan, account, decide
 from ..domain.policy import Mode
-from ..report import plan_json, size_text, to_text
+from ..domain.unmatched import all_unmatched, in_words
+from ..report import plan_json, size_text, to_text, unmatched_json
 from ..settings import Settings
 from .survey import Survey, aged, connect, look
 from .tables import Table, emit, heading
@@ -15,11 +16,16 @@ async def plan(settings: Settings, output: str, minimum_age: float | None) -> in
     async with connect(settings) as client:
         survey = await look(client, settings, aged(minimum_age))
     made = decide(survey.state, survey.policy, survey.now, thorough=True)
+    policy = survey.policy
+    unmatched = all_unmatched(policy, survey.state) if policy is not None else ()
     if output == "json":
         mode = survey.policy.mode if survey.policy else None
-        print(to_text(plan_json(made, survey.state, mode, survey.now)))
+        made_json = plan_json(made, survey.state, mode, survey.now)
+        print(to_text(made_json | unmatched_json(unmatched)))
     else:
         show(made, survey)
+        for rule in unmatched:
+            heading(in_words(rule))
     return 0
 
 

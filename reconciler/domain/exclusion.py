@@ -24,7 +24,7 @@ R = TypeVar("R", bound=Rule)
 
 
 class RuleIndex(Generic[R]):
-    """The rules of one policy, bucketed by the one repository they can match or by their host.
+    """The rules of one policy, bucketed by the repository they name or by their host.
 
     What matches an image's names is remembered, since names rarely change; what depends on the
     time is for the caller to ask anew.
@@ -38,18 +38,21 @@ class RuleIndex(Generic[R]):
         self._rules = rules
         self._found: dict[tuple[str, tuple[str, ...]], tuple[tuple[R, str], ...]] = {}
         for number, rule in enumerate(rules):
-            self._bucket(rule.pattern).append(number)
+            for bucket in self._buckets(rule.pattern):
+                bucket.append(number)
 
     def __bool__(self) -> bool:
         return bool(self._rules)
 
-    def _bucket(self, pattern: Pattern) -> list[int]:
+    def _buckets(self, pattern: Pattern) -> Iterator[list[int]]:
         if pattern.id_prefix is not None:
-            return self._by_id[pattern.id_prefix[:12]]
-        if pattern.repository is not None:
-            return self._exact[pattern.repository]
-        host = pattern.segments[0]
-        return self._any_host if "*" in host else self._by_host[host]
+            yield self._by_id[pattern.id_prefix[:12]]
+        for scope in pattern.scopes:
+            host = scope.repository.partition("/")[0]
+            if "*" not in scope.repository:
+                yield self._exact[scope.repository]
+            else:
+                yield self._any_host if "*" in host else self._by_host[host]
 
     def matching(self, image: Image) -> tuple[tuple[R, str], ...]:
         """All rules that match an image, in the order of the file, each with the name (or id)
@@ -63,6 +66,11 @@ class RuleIndex(Generic[R]):
                 self._found.clear()
             found = self._found[names] = tuple(self._search(image))
         return found
+
+    def unmatched(self, images: Iterable[Image]) -> Iterator[R]:
+        """The rules that match none of these images, in the order of the file."""
+        matched = {id(rule) for image in images for rule, _ in self.matching(image)}
+        return (rule for rule in self._rules if id(rule) not in matched)
 
     def _search(self, image: Image) -> Iterator[tuple[R, str]]:
         for number in sorted(set(self._numbers(image))):
@@ -79,10 +87,18 @@ class RuleIndex(Generic[R]):
                 reference = parse_reference(name)
             except InvalidReference:
                 continue
-            yield from self._exact.get(reference.repository, ())
+            for repository in _with_ancestors(reference.repository):
+                yield from self._exact.get(repository, ())
             yield from self._by_host.get(reference.repository.partition("/")[0], ())
             digest = (reference.digest or "").removeprefix("sha256:")
             yield from self._by_id.get(digest[:12], ()) if digest else ()
+
+
+def _with_ancestors(repository: str) -> Iterator[str]:
+    """A repository, and what it is below of, up to the host."""
+    while repository:
+        yield repository
+        repository = repository.rpartition("/")[0]
 
 
 class Exclusions(RuleIndex[Exclusion]):

@@ -22,21 +22,21 @@ class Wishes:
     """The rules of one policy on tiers and on what is expendable."""
 
     def __init__(self, policy: Policy) -> None:
-        self._importance = RuleIndex(policy.importance)
-        self._expendable = RuleIndex(policy.expendable)
+        self.importance = RuleIndex(policy.importance)
+        self.expendable = RuleIndex(policy.expendable)
 
     def tier_rule(self, image: Image) -> Importance | None:
         """The rule that gives an image its tier; None: normal."""
-        if not self._importance:
+        if not self.importance:
             return None
-        rules = [rule for rule, _ in self._importance.matching(image)]
+        rules = [rule for rule, _ in self.importance.matching(image)]
         return max(rules, key=lambda rule: rule.tier.weight, default=None)
 
     def expendable_rule(self, image: Image) -> Expendable | None:
         """The rule by which an image may go early; None: there is none, or its tier is high."""
-        if not self._expendable:
+        if not self.expendable:
             return None
-        rules = [rule for rule, _ in self._expendable.matching(image)]
+        rules = [rule for rule, _ in self.expendable.matching(image)]
         if not rules:
             return None
         tier = self.tier_rule(image)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from .inventory import Container, Image, image_key, is_full_id
-from .reference import InvalidReference, parse_reference
+from .reference import InvalidReference, names_host, parse_reference
 
 _ID_PREFIX = re.compile(r"[0-9a-f]{3,63}")  # so short a text finds an image on both runtimes
 
@@ -43,8 +43,8 @@ def short_name(text: str) -> str | None:
     except InvalidReference:
         return None
     given = text.partition("@")[0]
-    host, _, path = reference.repository.partition("/")
-    if host != "docker.io" or given.startswith(("docker.io/", "index.docker.io/")):
+    path = reference.repository.partition("/")[2]
+    if names_host(given):
         return None
     plain = path if "/" in given else path.removeprefix("library/")
     return name_key(text).replace(reference.repository, plain, 1)

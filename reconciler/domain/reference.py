@@ -1,45 +1,51 @@
-"""Names of images, and the patterns of exclusions, parsed and normalised alike on both sides.
+"""Names of images, and the patterns of rules, parsed and normalised alike on both sides.
 
     [host[:port]/]path[:tag][@digest]
 
-The first segment is a host if another follows and it is `localhost`, `**`, or has a `.` or `:`;
-else `docker.io/` is put before it, and `library/` too where there is only one segment.
+The first part of a name is a host if another follows and it is `localhost` or has a `.` or `:`;
+else `docker.io/` is put before it, and `library/` too where there is only one part. Hosts are
+case-insensitive, and Docker Hub has several.
 
-In a pattern `*` is any run of characters, also none, inside one segment or the tag; a segment `**`
-is one or more segments. Without a tag a pattern means every tag and every digest-only name of the
-repository; with a tag, tags only. With a digest it means that digest, and a tag beside it says
-nothing more. `sha256:` and 12 to 64 hex digits mean a prefix of the image's id or of a manifest's
-digest. Patterns are anchored and case-sensitive. Matching is linear in the length of the name.
+In a pattern `*` is any run of characters, also none and also across `/`; `**` is the same. One that
+begins with `*`, or has one before its first `/`, stands for the whole name, host included; any
+other is completed as a name is. Without a tag it means every tag and digest of the repository and
+of everything below it; a host alone means all that is below the host. With a tag it means tags of
+that repository alone, and `:*` what is listed by digest as well. With a digest it means that
+digest, and a tag beside it says nothing more. `sha256:` and 12 to 64 hex digits mean the beginning
+of an image's id or of a manifest's digest; 12 to 64 digits alone that, and a name. Where a text can
+be read in two ways it means both. What can match no legal name is refused (legal.py). Patterns are
+anchored. Matching is linear in the length of the name.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from .globs import fits, follows, meet
 from .inventory import Image
+from .legal import (
+    InvalidPattern,
+    check_digest,
+    check_host,
+    check_id,
+    check_path,
+    check_tag,
+    check_text,
+    could_be_port,
+)
 
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}")
-_ID_PATTERN = re.compile(r"sha256:([0-9a-f]{12,64})")
 _FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f]")
-_NO_WILDCARD_OF_OURS = re.compile(r"[?\[\](){}|^$+\\]")
-
-
-LONGEST = 1024  # characters of a pattern; a name with tag and digest has not half of that
-MOST_PARTS = 8  # times `**` in a pattern
+_ID = re.compile(r"[0-9a-f]{12,64}")
+_DOCKER_HUB = frozenset(
+    ("docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
+)
 
 
 class InvalidReference(ValueError):
     """A text that can be no image's name."""
-
-
-class InvalidPattern(ValueError):
-    """A text that can be no pattern; `offset` is where in it the fault is, from 0."""
-
-    def __init__(self, text: str, offset: int = 0) -> None:
-        super().__init__(text)
-        self.offset = offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +74,69 @@ def parse_reference(text: str) -> Reference:
 
 def _split_tag(name: str) -> tuple[str, str | None]:
     path, colon, tag = name.rpartition(":")
-    return (path, tag) if colon and "/" not in tag else (name, None)
+    return (path, tag) if colon and "/" not in tag and "]" not in tag else (name, None)
 
 
 def _with_host(segments: list[str]) -> list[str]:
-    first = segments[0]
-    if len(segments) > 1 and (first in ("localhost", "**") or "." in first or ":" in first):
-        host = "docker.io" if first == "index.docker.io" else first
-        rest = segments[1:]
-    else:
-        host, rest = "docker.io", segments
-    if host == "docker.io" and len(rest) == 1 and rest != ["**"]:
+    first, *rest = segments
+    if not rest or not _is_host(first):
+        first, rest = "docker.io", segments
+    host = _host(first)
+    if host == "docker.io" and len(rest) == 1:
         rest = ["library", *rest]
     return [host, *rest]
+
+
+def names_host(text: str) -> bool:
+    """Whether a name was written with its host."""
+    return "/" in text and _is_host(text.partition("/")[0])
+
+
+def _is_host(part: str) -> bool:
+    """Whether the first of several parts is a host."""
+    return part.lower() == "localhost" or "." in part or ":" in part or part.startswith("[")
+
+
+def _host(part: str) -> str:
+    """A host by the one name it is known by here."""
+    host = part.lower()
+    return "docker.io" if host in _DOCKER_HUB else host
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One way to read a pattern: which repositories, and what of them. `below`: also every
+    repository further down."""
+
+    repository: str  # whole, host first, with `*`
+    below: bool = False
+    tag: str | None = None  # None: any, or none
+    digest: str | None = None  # None: any, or none
+    # What stands between the stars; thousands of rules meet thousands of names, so made once.
+    parts: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    parts_below: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(self.repository.split("*")))
+        object.__setattr__(self, "parts_below", tuple(f"{self.repository}/*".split("*")))
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag is not None else ""
+        return self.repository + tag + (f"@{self.digest}" if self.digest is not None else "")
+
+    def matches(self, name: Reference) -> bool:
+        if self.digest is not None and name.digest != self.digest:
+            return False
+        if self.tag is not None and (name.tag is None or not fits(self.tag, name.tag)):
+            return False
+        if follows(self.parts, name.repository):
+            return True
+        return self.below and follows(self.parts_below, name.repository)
+
+    @property
+    def globs(self) -> tuple[str, ...]:
+        """All the repositories that it means."""
+        return (self.repository, *([f"{self.repository}/*"] if self.below else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,31 +144,27 @@ class Pattern:
     """One pattern, ready to match. `text` is what the operator wrote."""
 
     text: str
-    segments: tuple[str, ...] = ()  # of the repository; none for an id pattern
-    tag: str | None = None
-    digest: str | None = None
+    scopes: tuple[Scope, ...] = ()
     id_prefix: str | None = None  # hex digits
 
     def __str__(self) -> str:
         return self.text
 
     @property
-    def repository(self) -> str | None:
-        """The one repository it can match; None: several, or ids."""
-        whole = "/".join(self.segments)
-        return whole if whole and "*" not in whole else None
+    def is_narrow(self) -> bool:
+        """Whether it names a host and a part of a path literally, or an id and nothing else: what
+        it means is then no more than its writer can have had in mind, whatever is on the node."""
+        if not self.scopes:
+            return True
+        first, *rest = _split_tag(self.text.partition("@")[0])[0].split("/")
+        return _is_host(first) and "*" not in first and any("*" not in part for part in rest)
 
     def matches_name(self, name: Reference) -> bool:
         """Whether it matches one parsed name."""
-        if self.id_prefix is not None:
-            digest = name.digest or ""
-            return digest.removeprefix("sha256:").startswith(self.id_prefix) and bool(digest)
-        if self.digest is not None:
-            if name.digest != self.digest:
-                return False
-        elif self.tag is not None and (name.tag is None or not _glob(self.tag, name.tag)):
-            return False
-        return _segments_match(self.segments, tuple(name.repository.split("/")))
+        digest = name.digest or ""
+        if self.id_prefix is not None and digest.startswith(f"sha256:{self.id_prefix}"):
+            return True
+        return any(scope.matches(name) for scope in self.scopes)
 
     def matches_id(self, key: str) -> bool:
         """Whether it is a prefix of an image's id (given without `sha256:`)."""
@@ -131,138 +183,124 @@ class Pattern:
 
 
 def parse_pattern(text: str) -> Pattern:
-    """Raises InvalidPattern, with the place of the fault."""
-    if text.startswith("sha256:"):
-        return _id_pattern(text)
-    _check_characters(text)
+    """Raises InvalidPattern, with the place of the fault and, where it is known, what to write
+    instead."""
+    try:
+        return _parsed(text)
+    except InvalidPattern as fault:
+        better = _better(text)
+        if better is None:
+            raise
+        raise InvalidPattern(f"{fault}; write {better}", fault.offset) from None
+
+
+def _parsed(text: str) -> Pattern:
+    check_text(text)
+    if text.startswith(("sha256:", "sha384:", "sha512:")):
+        check_id(text)
+        return Pattern(text, id_prefix=text.removeprefix("sha256:"))
     name, at, digest = text.partition("@")
-    if at and not _DIGEST.fullmatch(digest):
-        raise InvalidPattern(
-            f"expected a digest after @ (sha256: and 64 hex digits), found {digest!r}",
-            len(name) + 1,
-        )
+    if at:
+        check_digest(digest, len(name) + 1)
     path, tag = _split_tag(name)
-    if tag == "":
-        raise InvalidPattern("expected a tag after ':', found nothing", len(name))
-    segments = path.split("/")
-    if "" in segments:
-        offset = len("/".join(segments[: segments.index("")]))
-        raise InvalidPattern("expected a name, found an empty part of a path", offset)
-    if segments == ["**"]:
-        raise InvalidPattern("'**' alone names no repository; for every image write '**/**'")
-    for number, segment in enumerate(segments):
-        if "**" in segment and segment != "**":
-            offset = len("/".join(segments[:number])) + (1 if number else 0)
-            raise InvalidPattern("'**' stands for whole parts of a path: write a/**/b", offset)
-    if segments.count("**") > MOST_PARTS:
-        raise InvalidPattern(f"expected '**' at most {MOST_PARTS} times")
-    return Pattern(text, tuple(_with_host(segments)), tag, digest or None)
+    if not path:
+        raise InvalidPattern(f"expected a name before {text[:1]!r}, found nothing")
+    if tag is not None:
+        check_tag(tag, len(path) + 1)
+    path = re.sub(r"\*+", "*", path)
+    scopes = [_scope(one, tag, digest or None) for one in _repositories(path)]
+    if not at:
+        scopes += [Scope(host, below=True) for host in _hosts(path, tag)]
+    if not scopes:
+        raise InvalidPattern(f"a host has no tag or digest: expected a path after {path}")
+    return Pattern(text, tuple(scopes), text if _ID.fullmatch(text) else None)
 
 
-def _id_pattern(text: str) -> Pattern:
-    found = _ID_PATTERN.fullmatch(text)
-    if found is None:
-        text = f"expected sha256: and 12 to 64 hex digits (0-9a-f), found {text!r}"
-        raise InvalidPattern(text, len("sha256:"))
-    return Pattern(text, id_prefix=found[1])
+def _scope(repository: str, tag: str | None, digest: str | None) -> Scope:
+    if digest is not None:
+        return Scope(repository, digest=digest)
+    named = tag is not None and tag.strip("*") != ""
+    return Scope(repository, below=tag is None, tag=tag if named else None)
 
 
-def _check_characters(text: str) -> None:
-    if not text:
-        raise InvalidPattern("expected an image pattern, found an empty text")
-    if len(text) > LONGEST:
-        raise InvalidPattern(f"expected at most {LONGEST} characters, found {len(text)}")
-    odd = _FORBIDDEN.search(text)
-    if odd:
-        raise InvalidPattern(f"a name has no {odd[0]!r}", odd.start())
-    odd = _NO_WILDCARD_OF_OURS.search(text)
-    if odd:
-        raise InvalidPattern(
-            f"{odd[0]!r} is no wildcard here: '*' is any run inside one part, '**' any parts",
-            odd.start(),
-        )
+def _repositories(path: str) -> list[str]:
+    """What the part before the tag can mean, completed."""
+    first, *rest = path.split("/")
+    if not rest:
+        return _alone(first)
+    if not _is_host(first) and "*" not in first:
+        check_path(path, 0)
+        return [f"docker.io/{path}"]
+    below = "/".join(rest)
+    known = _host(first) if _is_host(first) else first
+    check_host(*_split_port(known))
+    check_path(below, len(first) + 1)
+    if known != "docker.io" or len(rest) > 1:
+        return [f"{known}/{below}"]
+    return [f"docker.io/library/{below}", *([f"docker.io/{below}"] if "*" in below else [])]
 
 
-def _segments_match(pattern: tuple[str, ...], name: tuple[str, ...]) -> bool:
-    """Star matching over segments: on a mismatch the latest `**` takes one segment more."""
-    p = n = 0
-    star, taken = -1, 0
-    while n < len(name):
-        if p < len(pattern) and pattern[p] == "**":
-            star, taken = p, n + 1  # it takes at least this one
-            p, n = p + 1, n + 1
-        elif p < len(pattern) and _glob(pattern[p], name[n]):
-            p, n = p + 1, n + 1
-        elif star >= 0:
-            taken += 1
-            p, n = star + 1, taken
-        else:
-            return False
-    return p == len(pattern)
+def _alone(part: str) -> list[str]:
+    """A pattern of one part, as a name; it may be a host besides."""
+    if part.startswith("["):
+        return []
+    check_path(part.lower() if _is_host(part) else part, 0)
+    return [part if part.startswith("*") else f"docker.io/library/{part.lower()}"]
 
 
-def _glob(pattern: str, text: str) -> bool:
-    """Whether a text is a pattern in which `*` is any run. Leftmost fits suffice, so no step is
-    ever taken back and the cost is linear."""
-    if "*" not in pattern:
-        return pattern == text
-    first, *middle, last = pattern.split("*")
-    if len(text) < len(first) + len(last) or not text.startswith(first):
-        return False
-    if not text.endswith(last):
-        return False
-    at, end = len(first), len(text) - len(last)
-    for part in middle:
-        found = text.find(part, at, end)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return True
+def _hosts(path: str, tag: str | None) -> list[str]:
+    """A pattern of one part, as a host and its port."""
+    if "/" in path or (tag is not None and not re.fullmatch("[0-9*]+", tag)):
+        return []
+    if path.startswith("*"):
+        return [f"{path}:{tag}"] if tag not in (None, "*") and could_be_port(tag) else []
+    if not _is_host(path.partition("*")[0]):
+        return []
+    if tag is not None and path.lower() != "localhost" and re.fullmatch("0|[0-9]{6,}", tag):
+        return []  # a date or the like, and no port by mistake
+    host = _host(path) if tag is None else f"{path.lower()}:{tag}"
+    check_host(*_split_port(host))
+    return [host]
+
+
+def _split_port(host: str) -> tuple[str, str | None]:
+    name, colon, port = host.rpartition(":")
+    return (name, port) if colon and "]" not in port else (host, None)
+
+
+def _better(text: str) -> str | None:
+    """What the writer of a refused pattern may have meant; None: nobody can tell."""
+    better = re.sub(r"^[a-z-]+://", "", text.strip())
+    if re.search(r"[\^$\\]|(^|[/:])\.[*+]", better):
+        better = re.sub(r"\.[*+]", "*", better.replace("\\", "").strip("^$"))
+    better = re.sub("//+", "/", better).strip("/")
+    if better.startswith("@"):
+        better = better[1:]
+    elif better.startswith(":"):
+        better = f"*{better}"
+    name, at, digest = better.partition("@")
+    path, tag = _split_tag(name)
+    tag = tag if tag is None or path.lower() != "sha256" else tag.lower()
+    better = path.lower() + ("" if tag is None else f":{tag}") + at + digest.lower()
+    try:
+        return _parsed(better).text if better != text else None
+    except InvalidPattern:
+        return None
 
 
 def could_both_match(one: Pattern, other: Pattern) -> bool:
-    """Whether some name could match both patterns. An id pattern overlaps another one only where
-    one begins the other: which names an id has can not be told from the patterns."""
-    if one.id_prefix is not None or other.id_prefix is not None:
-        first, second = one.id_prefix or "", other.id_prefix or ""
-        return bool(first and second) and (first.startswith(second) or second.startswith(first))
+    """Whether some name could match both patterns. Ids overlap only where one begins the other:
+    which names an id has can not be told from the patterns."""
+    first, second = one.id_prefix, other.id_prefix
+    if first and second and (first.startswith(second) or second.startswith(first)):
+        return True
+    return any(_overlap(a, b) for a in one.scopes for b in other.scopes)
+
+
+def _overlap(one: Scope, other: Scope) -> bool:
     if one.digest is not None and other.digest is not None and one.digest != other.digest:
         return False
-    tags = (one.tag, other.tag) if one.digest is None and other.digest is None else (None, None)
-    if tags[0] is not None and tags[1] is not None and not _texts_meet(tags[0], tags[1]):
+    by_tag = one.digest is None and other.digest is None
+    if by_tag and one.tag is not None and other.tag is not None and not meet(one.tag, other.tag):
         return False
-    return _segments_meet(one.segments, other.segments)
-
-
-def _segments_meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Whether some list of segments fits both; `**` is one segment or more."""
-    seen: set[tuple[int, int]] = set()
-    ways = [(0, 0)]
-    while ways:
-        i, j = way = ways.pop()
-        if way == (len(one), len(other)):
-            return True
-        if way in seen or i == len(one) or j == len(other):
-            continue
-        seen.add(way)
-        if one[i] != "**" and other[j] != "**" and not _texts_meet(one[i], other[j]):
-            continue
-        ways.append((i + 1, j + 1))  # both take this segment; a `**` may then take more
-        if one[i] == "**":
-            ways.append((i, j + 1))
-        if other[j] == "**":
-            ways.append((i + 1, j))
-    return False
-
-
-def _texts_meet(one: str, other: str) -> bool:
-    """Whether some text fits two patterns in which `*` is any run."""
-    if "*" not in one:
-        return _glob(other, one)
-    if "*" not in other:
-        return _glob(one, other)
-    head, tail = one.partition("*")[0], one.rpartition("*")[2]
-    start, end = other.partition("*")[0], other.rpartition("*")[2]
-    heads = head.startswith(start) or start.startswith(head)
-    # With a `*` in both, what stands between can always be given to the other's `*`.
-    return heads and (tail.endswith(end) or end.endswith(tail))
+    return any(meet(a, b) for a in one.globs for b in other.globs)

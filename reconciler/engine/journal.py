@@ -10,9 +10,10 @@ from ..domain import facts
 from ..domain.decision import Candidate, Hold, HoldReason, Plan
 from ..domain.lookup import missing_required
 from ..domain.missing import missing_awaited, missing_in_use
-from ..domain.policy import Mode
+from ..domain.policy import Mode, Policy
 from ..domain.space import Removed
 from ..domain.state import State
+from ..domain.unmatched import unmatched_rules
 from ..domain.watermark import Pressure
 from ..domain.words import and_more, duration
 from ..logs import Once, get_logger
@@ -39,6 +40,7 @@ class LogAndMetrics:
         self._pressure: dict[str, Pressure] = {}
         self._pods_from = ""  # who told of pods last
         self._without_inodes: set[str] = set()
+        self._compared: Policy | None = None  # the policy whose rules were held against the images
 
     def absorbed(self, fact: facts.Fact, state: State, at: float) -> None:
         self.metrics.absorbed(fact, state)
@@ -216,6 +218,7 @@ class LogAndMetrics:
     def decided(self, plan: Plan, state: State, at: float) -> None:
         self.latest = (at, plan)
         self.metrics.decided(plan, state)
+        self._compare(state)
         if plan.hold is not None and state.pressure is Pressure.RECLAIMING:
             self._held(plan.hold, at)
         going = [one for one in plan.candidates if one.goes]
@@ -223,6 +226,17 @@ class LogAndMetrics:
             names = [(one.image.names or (one.image.id,))[0] for one in going[:LISTED]]
             if self._once.due("would-remove", "observing", at) is not None:
                 self._log.info("would-remove", images=len(going), first=names, mode="observe")
+
+    def _compare(self, state: State) -> None:
+        """Tells once of each policy which of its rules match nothing here."""
+        policy = state.policy
+        if policy is None or policy is self._compared or state.listed_at is None:
+            return
+        self._compared = policy
+        rules = unmatched_rules(policy, state)
+        if rules:
+            first = [f"{one.pattern} ({one.place})" for one in rules[:LISTED]]
+            self._log.info("rules-unmatched", rules=len(rules), first=first)
 
     def _held(self, hold: Hold, at: float) -> None:
         """Once for each reason: its numbers change with every look."""

@@ -24,6 +24,7 @@ from .parse import finish, read_into
 from .rules import disagreeing
 
 LARGEST = 1 << 20  # bytes of one file; more is refused unread
+ENDINGS = (".yaml", ".yml")
 LARGEST_TOGETHER = 16 << 20  # bytes of all files of a directory
 
 _KINDS = {
@@ -55,6 +56,7 @@ class Text:
     source: str
     files: tuple[tuple[str, bytes], ...]
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def size(self) -> int:
@@ -80,8 +82,8 @@ def absent(path: Path) -> bool:
 
 
 def read_text(path: Path) -> Text:
-    """All bytes of a file, or of a directory's `*.yaml`, by name. Raises PolicyInvalid if the
-    path itself can not be read, PolicyUnsettled while a file of it is being written."""
+    """All bytes of a file, or of a directory's policy files, by name. Raises PolicyInvalid if the
+    path itself can not be read, PolicyUnsettled while a file of it is written or taken away."""
     try:
         if path.is_dir():
             return _directory(path)
@@ -103,7 +105,7 @@ def parse_text(text: Text, today: dt.date | None = None) -> tuple[Policy, tuple[
     if problems:
         raise PolicyInvalid(problems)
     warnings = [one for sheet in sheets for one in sheet.warnings]
-    return policy, (*warnings, *disagreeing(policy))
+    return policy, (*text.warnings, *warnings, *disagreeing(policy))
 
 
 def whole(path: Path | str, text: str) -> Problem:
@@ -112,18 +114,19 @@ def whole(path: Path | str, text: str) -> Problem:
 
 
 def _directory(path: Path) -> Text:
-    names = sorted(
-        name for name in os.listdir(path) if name.endswith(".yaml") and not name.startswith(".")
-    )
-    if not names:
+    names = entries(path)
+    taken = [name for name in names if _left_out(path / name) is None]
+    if not taken:
         text = "no *.yaml in this directory; expected at least one policy file"
         raise PolicyInvalid([whole(path, text)])
     files, problems, size = [], [], 0
-    for name in names:
+    for name in taken:
         file = path / name
         try:
             data = _bytes(file)
         except OSError as error:
+            if absent(file):
+                raise PolicyUnsettled([whole(file, "is gone since it was listed")]) from error
             problems.append(_unreadable(file, error))
             continue
         size += len(data)
@@ -131,7 +134,30 @@ def _directory(path: Path) -> Text:
             text = f"together larger than {LARGEST_TOGETHER >> 20} MiB, not read on"
             raise PolicyInvalid([whole(path, text)])
         files.append((str(file), data))
-    return Text(str(path), tuple(files), tuple(problems))
+    left = {path / name: why for name in names if (why := _left_out(path / name))}
+    warnings = tuple(whole(file, f"is not read: {why}") for file, why in left.items())
+    return Text(str(path), tuple(files), tuple(problems), warnings)
+
+
+def entries(path: Path) -> list[str]:
+    """What is in a directory of policies, by name. What a ConfigMap's volume is made of (`..data`)
+    and what editors leave (`.policy.yaml.swp`) is none of it, unless it calls itself a policy."""
+    return sorted(
+        name
+        for name in os.listdir(path)
+        if not name.startswith(".") or (name.endswith(ENDINGS) and not name.startswith(".."))
+    )
+
+
+def _left_out(path: Path) -> str | None:
+    """Why an entry is no policy file; None: it is one. A ConfigMap's key needs no ending."""
+    if path.name.startswith("."):
+        return "its name begins with a dot"
+    if path.suffix in ENDINGS:
+        return None
+    if path.suffix or path.name.endswith("~"):
+        return "expected a name that ends in .yaml or .yml, or has no ending"
+    return "a directory in a directory of policies" if path.is_dir() else None
 
 
 def _bytes(path: Path) -> bytes:
@@ -140,6 +166,7 @@ def _bytes(path: Path) -> bytes:
     try:
         found = os.fstat(handle)
         _check_kind(found)
+        _check_current(found, path)
         if found.st_size > LARGEST:
             raise OSError(0, f"larger than 1 MiB ({found.st_size} bytes), not read")
         with _nobody_writing(handle, path):
@@ -157,6 +184,18 @@ def _check_kind(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
         raise OSError(0, f"expected a regular file, found {kind}")
+
+
+def _check_current(found: os.stat_result, path: Path) -> None:
+    """A file that is mounted singly stays what it was at the mount: one that was replaced on the
+    host is in no directory any more, and no edit of it ever arrives here."""
+    if found.st_nlink:
+        return
+    now = os.stat(path)
+    if (now.st_dev, now.st_ino) != (found.st_dev, found.st_ino):
+        raise PolicyUnsettled([whole(path, "was replaced while it was read")])
+    text = "stale: the file that is mounted here was replaced or removed where it comes from"
+    raise OSError(0, f"{text}; mount its directory instead, and restart this")
 
 
 @contextlib.contextmanager

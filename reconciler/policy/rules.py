@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 
 from ..domain.importance import MOST_COMPARED, disagreements
+from ..domain.legal import InvalidPattern
 from ..domain.policy import Exclusion, Expendable, Importance, Place, Policy, Required, Tier
-from ..domain.reference import InvalidPattern, Pattern, parse_pattern
+from ..domain.reference import Pattern, parse_pattern
 from ..domain.words import duration
 from .draft import Draft, parsed
 from .nodes import Problem, Sheet, mapping, sequence, text
@@ -55,6 +56,8 @@ def importance(key: str, node: yaml.Node, draft: Draft, sheet: Sheet, today: dt.
     for what, found, patterns in _rules(key, node, sheet, ("tier",)):
         tier = _needed("tier", "high|low|scratch", what, found, sheet, _tier)
         reason = _reason(what, found, sheet)
+        if tier in (Tier.LOW, Tier.SCRATCH):
+            _check_narrow(what, patterns, sheet)
         for pattern, place in patterns if tier is not None else ():
             draft.importance.append(Importance(pattern, place, tier, reason))
 
@@ -63,6 +66,7 @@ def expendable(key: str, node: yaml.Node, draft: Draft, sheet: Sheet, today: dt.
     for what, found, patterns in _rules(key, node, sheet, ("unusedFor",)):
         unused_for = _needed("unusedFor", "1h", what, found, sheet, parse_duration)
         reason = _reason(what, found, sheet)
+        _check_narrow(what, patterns, sheet)
         for pattern, place in patterns if unused_for is not None else ():
             draft.expendable.append(Expendable(pattern, place, unused_for, reason))
 
@@ -90,6 +94,24 @@ def _rules(
             if pattern is not None:
                 patterns.append((pattern, sheet.place(image)))
         yield what, found, patterns
+
+
+def _check_narrow(what: str, patterns: list[tuple[Pattern, Place]], sheet: Sheet) -> None:
+    """A pattern that means too much keeps too much, which is seen and costs nothing. One by which
+    images go earlier must say which: nobody means `expendable: ["*"]`."""
+    for pattern, place in patterns:
+        if not pattern.is_narrow:
+            expected = "expected a host and a part of the path without '*', or sha256: and an id"
+            found = f"in a rule by which images go earlier, found {str(pattern)[:80]!r}"
+            write = f"{expected}, {found}; write {_narrower(pattern)}"
+            sheet.at(place.line, place.column, f"{what}.images: {write}")
+
+
+def _narrower(pattern: Pattern) -> str:
+    """The same pattern with the host that it lacks, or else an example."""
+    whole = str(pattern.scopes[0])
+    only = len(pattern.scopes) == 1 and parse_pattern(whole).is_narrow
+    return whole if only else "for example registry.example.com/ci/*"
 
 
 def _reason(what: str, found: dict[str, yaml.Node], sheet: Sheet) -> str | None:

@@ -55,7 +55,12 @@ def parse_percent(text: str) -> float:
 
 
 def parse_mark(text: str) -> Mark:
-    """`80%`, or bytes in use like `40Gi`. Raises ValueError."""
+    """`80%`, or bytes in use like `40Gi`; never a number alone, which kubelet's users mean as a
+    share. Raises ValueError."""
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        write = f"; write {text}%" if len(text) <= 40 and 0 < float(text) < 100 else ""
+        found = f"found {text[:40]!r}, which has no unit{write}"
+        raise ValueError(f"expected a share like 80% or bytes in use like 40Gi, {found}")
     if text.endswith("%"):
         return Mark(percent=parse_percent(text))
     try:

@@ -13,7 +13,7 @@ import datetime as dt
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -24,7 +24,8 @@ from ..aiokit import Mailbox
 from ..domain.facts import Fact, PolicyLoaded, PolicyRejected
 from ..domain.policy import Policy
 from ..policy.aside import load_policy_aside
-from ..policy.files import PolicyInvalid, PolicyUnsettled, Text, absent, read_text, whole
+from ..policy.files import PolicyInvalid, PolicyUnsettled, Text, absent, entries, read_text, whole
+from ..policy.nodes import Problem
 
 QUIET = 1000  # milliseconds after which the file is looked at though nothing was heard
 PATIENCE = 5.0  # seconds that a policy may be in the making before that is told
@@ -80,6 +81,9 @@ class PolicySource:
         self._builtin_told = False  # the defaults, and nothing else since
         self._told: tuple[str, ...] = ()  # the problems or warnings told last
         self._unsettled_since: float | None = None
+        self._missed: dict[str, float] = {}  # files that went from a directory, and since when
+        self._given_up: tuple[Problem, ...] = ()  # of them, those that stayed away
+        self._good = False  # what was parsed last is in force
         self._reading = anyio.Lock()
         self._stop = anyio.Event()
 
@@ -137,17 +141,18 @@ class PolicySource:
     async def _look(self, today: dt.date) -> Fact | None:
         """What is to be told of what is there now, if anything."""
         try:
-            signature, text = self._read()
+            signature, found = self._read()
+            text = self._with_missed(found)
             fact = await self._parse(text, today)
         except PolicyUnsettled as unsettled:
             return self._wait(unsettled)
         except PolicyInvalid as unreadable:
-            self._text = self._unsettled_since = None
+            self._text, self._unsettled_since, self._good = None, None, False
             if absent(self._path) and not self._named and not self._read_once:
                 return self._built_in()
             return self._reject(unreadable)
         self._text, self._day, self._unsettled_since = text, today, None
-        self._signature = signature if signature.settled else None
+        self._signature = signature if signature.settled and not self._missed else None
         return fact
 
     def _read(self) -> tuple[Signature, Text]:
@@ -159,6 +164,29 @@ class PolicySource:
                 return before, text
         raise PolicyUnsettled([whole(self._path, "changes faster than it can be read")])
 
+    def _with_missed(self, found: Text) -> Text:
+        """What was found, with the files that were in force and have only just gone from the
+        directory: half of what editors and tools do is to remove a file and make it anew. What
+        stays away is given up when the patience with any other writer ends, and that is told."""
+        now, before = self._clock(), self._text
+        if before is None or not self._good or not self._path.is_dir():
+            self._missed, self._given_up = {}, ()
+            return found
+        there = {name for name, _ in found.files} | {one.place.file for one in found.problems}
+        copies = {data for _, data in found.files}  # under another name: it was renamed
+        gone = {n: data for n, data in before.files if n not in there and data not in copies}
+        self._missed = {name: self._missed.get(name, now) for name in gone}
+        over = sorted(name for name, since in self._missed.items() if now - since >= PATIENCE)
+        if over:
+            text = "is gone from the directory, and its rules with it"
+            self._given_up = tuple(whole(name, text) for name in over)
+        elif found.files != before.files:
+            self._given_up = ()
+        for name in over:
+            del self._missed[name], gone[name]
+        files = tuple(sorted((*found.files, *gone.items())))
+        return replace(found, files=files, warnings=(*found.warnings, *self._given_up))
+
     async def _parse(self, text: Text, today: dt.date) -> Fact | None:
         """None: nothing that was not told already."""
         again = text == self._text
@@ -169,7 +197,11 @@ class PolicySource:
         except PolicyUnsettled:
             raise
         except PolicyInvalid as invalid:
+            if self._missed:
+                raise PolicyUnsettled(invalid.problems) from invalid
+            self._good = False
             return self._reject(invalid)
+        self._good = True
         told = (*map(str, warnings), *self._advise(policy))
         if again and told == self._told:
             return None  # a new day, and no rule nears its end
@@ -208,7 +240,7 @@ class PolicySource:
 def _signature(path: Path) -> Signature:
     try:
         own = os.stat(path)
-        names = sorted(n for n in os.listdir(path) if n.endswith(".yaml")) if path.is_dir() else []
+        names = entries(path) if path.is_dir() else []
     except OSError as error:
         return Signature(((error.errno or 0,),))
     stats, changed_at = [_told_apart(own)], own.st_ctime_ns

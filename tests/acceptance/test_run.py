@@ -35,7 +35,7 @@ POLICY = """\
 apiVersion: reconciler/v1
 kind: ImagePolicy
 mode: enforce
-watermarks: {high: 1048576, low: 1024}
+watermarks: {high: 1Mi, low: 1Ki}
 minimumAge: 0s
 """
 LONG_AGO = 1_700_000_000.0

@@ -23,7 +23,7 @@ NAMESPACE = "/api/v1/namespaces/reconciler"
 SET = "/apis/apps/v1/namespaces/reconciler/daemonsets/reconciler"
 STATE = Path("/var/lib/reconciler")
 HIGH, LOW = "1300Mi", "1120Mi"
-VICTIM = "victim-"  # what the names of images that go first begin with
+VICTIM = "victims/"  # what the paths of images that go first begin with
 POLICY = f"""apiVersion: reconciler/v1
 kind: ImagePolicy
 mode: enforce

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import anyio
 import pytest
 import pytest_asyncio
 
+from reconciler import cli
 from reconciler.commands import survey
 from reconciler.commands.explain import LET_GO
 from reconciler.cri.client import open_client
@@ -19,7 +21,7 @@ from reconciler.domain.hold import BLANK_DOUBTED
 from reconciler.domain.protection import Kind
 from reconciler.embedded.habits import CRIO
 from reconciler.embedded.node import Refused, layer
-from reconciler.settings import Settings
+from reconciler.settings import Settings, resolve
 from tests.builders import MIB
 from tests.engine.world import Clock
 
@@ -254,6 +256,66 @@ async def test_check_points_at_every_fault(at: Desk, tmp_path: Path) -> None:
     assert (await at.run("check", str(tmp_path / "absent.yaml"), node=False)).code == 1
 
 
+SLIP = """\
+importance:
+  - {images: [reg.example/ap0], tier: high}
+requiredImages: [reg.example/gone]
+"""
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "diff"])
+async def test_a_rule_that_matches_nothing_here_is_told_of(
+    at: Desk, tmp_path: Path, command: str
+) -> None:
+    """A slip of the pen protects nothing, and looks like a rule: what matches is not told of."""
+    at.image("keep:v1")
+    at.image("app0:v1")
+    edited = at.policy if command == "plan" else tmp_path / "edited.yaml"
+    edited.write_text(at.policy.read_text() + SLIP)
+    typed = [command] if command == "plan" else [command, str(edited)]
+    node = ("-r", str(at.socket)) if command == "check" else ()
+    done = await at.run(*typed, *node, node=command != "check")
+    assert done.code == 0, done.err
+    told = [line for line in done.out.splitlines() if "matches no image here" in line]
+    assert told == [
+        f"{edited}:9:15: reg.example/ap0 matches no image here",
+        f"{edited}:10:18: reg.example/gone matches no image here",
+    ]
+    if command != "check":
+        done = await at.run(*typed, "-o", "json")
+        assert done.json["unmatchedRules"] == [
+            {"pattern": "reg.example/ap0", "place": f"{edited}:9:15"},
+            {"pattern": "reg.example/gone", "place": f"{edited}:10:18"},
+        ]
+
+
+@pytest.mark.parametrize(
+    "typed", [["plan"], ["images"], ["explain", "x"], ["prune"], ["status"], ["history"], ["check"]]
+)
+async def test_a_socket_that_crictls_file_names_and_that_is_gone_is_told_by_every_command(
+    at: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str]
+) -> None:
+    """Another runtime was set up since: whatever else a command says, the file is the cause."""
+    file = tmp_path / "crictl.yaml"
+    file.write_text(f"runtime-endpoint: unix://{tmp_path}/old.sock\n")
+    monkeypatch.setattr(cli, "resolve", partial(resolve, environ={}, crictl=file))
+    more = [str(at.policy)] if typed == ["check"] else ["--state-dir", str(tmp_path)]
+    done = await at.run(*typed, *more, node=False)
+    assert f"warning: {file} names unix://{tmp_path}/old.sock, and no such socket" in done.err
+    file.write_text(f"runtime-endpoint:unix://{at.socket}\n")
+    done = await at.run(*typed, *more, node=False)
+    assert f"{file}:1:1: expected runtime-endpoint: unix:///PATH, with a blank" in done.err
+    assert done.code == (0 if typed == ["check"] else 2)
+
+
+async def test_check_without_a_runtime_says_so_and_is_content(at: Desk, tmp_path: Path) -> None:
+    """A policy can be checked where no node is; a runtime that was named and is away is told."""
+    done = await at.run("check", str(at.policy), "-r", str(tmp_path / "none.sock"), node=False)
+    assert done.code == 0
+    assert "valid, mode observe" in done.out
+    assert "note: not compared with the images here: " in done.err
+
+
 async def test_diff_tells_which_images_change_their_fate(at: Desk, tmp_path: Path) -> None:
     """What an edit would do here, before it is rolled out; 0 also with changes."""
     edited = tmp_path / "edited.yaml"
@@ -323,6 +385,8 @@ async def test_a_runtime_that_refuses_is_3_with_its_own_words(at: Desk) -> None:
         ["plan", "-o", "yaml"],
         ["plan", "--minimum-age", "soon"],
         ["prune", "--to", "120%"],
+        ["prune", "--to", "60"],
+        ["prune", "--to", "42949672960"],
         ["plan", "-r", "tcp://127.0.0.1:1"],
         ["run", "--listen", "nowhere"],
         ["explain"],

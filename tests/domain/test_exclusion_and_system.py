@@ -21,6 +21,9 @@ PATTERNS = [
     "reg.example/other:v1",
     "sha256:" + image("app:v1").key[:12],
     "nginx",
+    "reg.example",
+    "*:w",
+    "reg.example/a*",
 ]
 
 

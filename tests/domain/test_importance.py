@@ -106,8 +106,13 @@ def test_disagreements_are_found_and_name_the_winner_first() -> None:
         ("a.io/x", "a.io/y", False),
         ("a.io/**", "a.io/x/y", True),
         ("a.io/**/x", "a.io/y/**", True),
-        ("a.io/**", "a.io", False),
-        ("a.io/*/x", "a.io/x", False),
+        ("a.io/**", "a.io", True),
+        ("a.io/x:v1", "a.io", True),
+        ("a.io/x", "a.io/x/y:v1", True),
+        ("a.io/x:v1", "a.io/x/y:v1", False),
+        ("a.io/*/x", "a.io/x", True),  # a.io/x/y/x is below the latter
+        ("a.io/*/x:v1", "a.io/x:v1", False),
+        ("*/x", "x", True),
         ("**/x", "a.io/b/x", True),
         ("a.io/x:v1", "a.io/x:v2", False),
         ("a.io/x:v*", "a.io/x:*2", True),
@@ -117,6 +122,8 @@ def test_disagreements_are_found_and_name_the_winner_first() -> None:
         ("sha256:0123456789ab", "sha256:0123456789abcd", True),
         ("sha256:0123456789ab", "sha256:1123456789ab", False),
         ("sha256:0123456789ab", "a.io/x", False),
+        ("sha256:0123456789ab", "0123456789abcd", True),
+        ("0123456789ab", "0123456789ab:v1", True),
     ],
 )
 def test_whether_two_patterns_can_match_one_name(one: str, other: str, meet: bool) -> None:

@@ -15,9 +15,9 @@ from reconciler.cri import translate
 from reconciler.cri._pb import runtime_pb2 as pb
 from reconciler.domain.exclusion import Exclusions
 from reconciler.domain.inventory import Image
+from reconciler.domain.legal import InvalidPattern
 from reconciler.domain.policy import Exclusion, Place, Policy
 from reconciler.domain.reference import (
-    InvalidPattern,
     InvalidReference,
     Pattern,
     parse_pattern,
@@ -111,10 +111,12 @@ def _reference(name: str) -> None:
 
 
 def _matches_itself(parsed: Pattern, text: str) -> None:
-    """A pattern without stars is a name, and matches it."""
-    if "*" not in text and parsed.id_prefix is None:
+    """A pattern without stars is a name or an id, and matches it."""
+    if "*" not in text and parsed.scopes:
         with contextlib.suppress(InvalidReference):
-            assert parsed.matches_name(parse_reference(text))
+            name = parse_reference(text)
+            legal = name.repository == name.repository.lower()  # else it is read as a host
+            assert parsed.matches_name(name) or not legal
 
 
 def verbose(data: bytes) -> None:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 CAPACITY = 10 << 30  # bytes of the model's disk
 SHARE = "%"
 UNITS = {
-    "": 1,
     "k": 10**3,
     "M": 10**6,
     "G": 10**9,
@@ -27,7 +26,7 @@ def written(percent: int, unit: str) -> str:
     """A mark as the operator writes it: a share, or about as many bytes of the model's disk."""
     if unit == SHARE:
         return f"{percent}%"
-    return f"{CAPACITY * percent / 100 / UNITS[unit]:.{6 if unit else 0}f}{unit}"
+    return f"{CAPACITY * percent / 100 / UNITS[unit]:.6f}{unit}"
 
 
 def meant(percent: int, unit: str, capacity: int) -> int:
@@ -42,6 +41,6 @@ def write_marks_otherwise(world: World, dice: Dice) -> None:
     """The same marks as bytes in another unit, or as shares again."""
     unit = dice.pick((SHARE, *UNITS))
     world.book.change(in_place=dice.number(0, 1) > 0, unit=unit)
-    world.note("marks in:", unit or "bytes")
+    world.note("marks in:", unit)
     if dice.number(0, 2):
         world.nudge()

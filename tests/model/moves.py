@@ -321,7 +321,7 @@ def a_rule(world: World, dice: Dice) -> Rule:
         policies.exact(name),
         policies.exact(name, today + dt.timedelta(days=dice.number(-1, 1))),
         policies.repository(path),
-        policies.below(f"{REGISTRY}/team"),
+        policies.repository(f"{REGISTRY}/team"),
         policies.below(f"{REGISTRY}:5000"),
         policies.tags_like(path, "v1"),
     ]

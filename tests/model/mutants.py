@@ -24,6 +24,7 @@ from reconciler.domain.inventory import ContainerState, Image, Listing, Template
 from reconciler.domain.memory import Memory
 from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Policy
 from reconciler.domain.protection import Kind
+from reconciler.domain.reference import Scope
 from reconciler.domain.scene import Scene
 from reconciler.domain.starting import Starts
 from reconciler.domain.state import State
@@ -112,6 +113,11 @@ def _policy_is_not_looked_at_again(patch: Patch) -> None:
 def _rules_end_a_day_early(patch: Patch) -> None:
     in_force = Exclusion.in_force
     patch.setattr(Exclusion, "in_force", lambda self, now: in_force(self, now + 86400))
+
+
+def _rules_stay_in_one_repository(patch: Patch) -> None:
+    matches = Scope.matches
+    patch.setattr(Scope, "matches", lambda scope, name: matches(replace(scope, below=False), name))
 
 
 def _the_first_rule_is_asked_alone(patch: Patch) -> None:
@@ -244,13 +250,13 @@ def _at_once(wishes: Wishes, image: Image) -> Expendable | None:
 
 
 def _the_shortest_wait(wishes: Wishes, image: Image) -> Expendable | None:
-    rules = [rule for rule, _ in wishes._expendable.matching(image)]
+    rules = [rule for rule, _ in wishes.expendable.matching(image)]
     known = expendable_rule(wishes, image)
     return min(rules, key=lambda rule: rule.unused_for) if known else None
 
 
 def _whatever_its_tier(wishes: Wishes, image: Image) -> Expendable | None:
-    rules = [rule for rule, _ in wishes._expendable.matching(image)]
+    rules = [rule for rule, _ in wishes.expendable.matching(image)]
     return max(rules, key=lambda rule: rule.unused_for, default=None)
 
 
@@ -411,6 +417,12 @@ MUTANTS = (
         "the last entry of an id counts",
         ("S1", "S2", "S3", "S4", "S10"),
         _the_last_entry_of_an_id_counts,
+    ),
+    Mutant(
+        "a rule does not reach below its repository",
+        ("S4",),
+        _rules_stay_in_one_repository,
+        (moves.edit, moves.pull),
     ),
     Mutant("what can not be pulled goes", ("S4",), _without(Kind.UNPULLABLE)),
     Mutant("young images go", ("S5",), _without(Kind.YOUNG)),

@@ -34,15 +34,14 @@ def exact(name: str, until: dt.date | None = None) -> Rule:
 
 
 def repository(path: str) -> Rule:
-    """`host/path`: every tag and every digest name of it."""
-    return Rule(
-        path, lambda _, names: any(one.startswith((f"{path}:", f"{path}@")) for one in names)
-    )
+    """`host/path`: every tag and every digest name of it, and of everything below it."""
+    starts = (f"{path}:", f"{path}@", f"{path}/")
+    return Rule(path, lambda _, names: any(one.startswith(starts) for one in names))
 
 
 def below(prefix: str) -> Rule:
-    """`host/dir/**`: everything further down."""
-    return Rule(f"{prefix}/**", lambda _, names: any(n.startswith(f"{prefix}/") for n in names))
+    """`host/dir/*`: everything further down, however far."""
+    return Rule(f"{prefix}/*", lambda _, names: any(n.startswith(f"{prefix}/") for n in names))
 
 
 def tags_like(path: str, start: str) -> Rule:

@@ -44,16 +44,48 @@ def refusal(path: Path) -> str:
 
 
 def test_a_directory_is_read_by_name(tmp_path: Path) -> None:
-    """Its *.yaml in the order of their names; hidden files, others and ConfigMap's own are not."""
+    """Its policy files in the order of their names, whatever YAML's ending; ConfigMap's own and
+    what editors leave are none, and anything else that is left out is told."""
     written(tmp_path / "20-b.yaml", "exclusions: [{images: [b]}]")
-    written(tmp_path / "10-a.yaml", "exclusions: [{images: [a]}]")
+    written(tmp_path / "10-a.yml", "exclusions: [{images: [a]}]")
+    written(tmp_path / "policy", "exclusions: [{images: [c]}]")
     (tmp_path / ".hidden.yaml").write_text("no policy")
     (tmp_path / "readme.txt").write_text("no policy")
     (tmp_path / "old.yaml~").write_text("no policy")
+    (tmp_path / "lost+found").mkdir()
     (tmp_path / "..data").mkdir()
-    policy = load_policy(tmp_path)
-    assert [str(rule.pattern) for rule in policy.exclusions] == ["a", "b"]
+    (tmp_path / ".policy.yaml.swp").write_text("no policy")
+    policy, warnings = parse_text(read_text(tmp_path))
+    assert [str(rule.pattern) for rule in policy.exclusions] == ["a", "b", "c"]
     assert policy.source == str(tmp_path)
+    expected = "expected a name that ends in .yaml or .yml, or has no ending"
+    assert [str(one) for one in warnings] == [
+        f"{tmp_path}/.hidden.yaml:1:1: is not read: its name begins with a dot",
+        f"{tmp_path}/lost+found:1:1: is not read: a directory in a directory of policies",
+        f"{tmp_path}/old.yaml~:1:1: is not read: {expected}",
+        f"{tmp_path}/readme.txt:1:1: is not read: {expected}",
+    ]
+
+
+def test_a_file_mounted_singly_and_replaced_on_the_host_is_stale(tmp_path: Path) -> None:
+    """A bind mount keeps the old file for ever, in a mount namespace of its own."""
+    here, mounted = written(tmp_path / "policy.yaml"), tmp_path / "mounted.yaml"
+    mounted.touch()
+    script = (
+        'set -e; mount --bind "$1" "$2"; cp "$1" "$1.new"; "$0" -m reconciler check "$2"; '
+        'mv "$1.new" "$1"; "$0" -m reconciler check "$2"'
+    )
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script, sys.executable, str(here), str(mounted)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"CONTAINER_RUNTIME_ENDPOINT": str(tmp_path / "none.sock")},
+    )
+    valid, stale = done.stdout.splitlines()
+    assert valid.startswith(f"{mounted}: valid"), done.stderr
+    assert stale.startswith(f"{mounted}:1:1: can not be read: stale: ")
+    assert "mount its directory instead" in stale
+    assert done.returncode == 1
 
 
 def test_a_directory_without_a_policy_is_refused(tmp_path: Path) -> None:

@@ -50,6 +50,20 @@ def test_tiers_and_expendables_are_read_pattern_by_pattern(tmp_path: Path) -> No
         ('expendable:\n  - images: ["a"]\n', "4:13", "expected unusedFor: 1h"),
         ('expendable:\n  - {images: ["a"], unusedFor: soon}\n', "4:32", "expected a duration"),
         ('expendable:\n  - {images: ["a?"], unusedFor: 1h}\n', "4:17", "'?' is no wildcard"),
+        ('expendable:\n  - {images: ["*"], unusedFor: 1h}\n', "4:15", "expected a host and a part"),
+        ('expendable:\n  - {images: ["**/**"], unusedFor: 1h}\n', "4:15", "expected a host and a"),
+        ("expendable:\n  - {images: [ghcr.io], unusedFor: 1h}\n", "4:15", "found 'ghcr.io'"),
+        ("expendable:\n  - {images: [ghcr.io/*], unusedFor: 1h}\n", "4:15", "for example"),
+        ('expendable:\n  - {images: ["*/ci/*"], unusedFor: 1h}\n', "4:15", "for example"),
+        ("expendable:\n  - {images: [ci/*], unusedFor: 1h}\n", "4:15", "write docker.io/ci/*"),
+        (
+            'expendable:\n  - {images: [a.io/x, "nginx:1.*"], unusedFor: 1h}\n',
+            "4:23",
+            "write docker.io/library/nginx:1.*",
+        ),
+        ('importance:\n  - {images: ["*"], tier: low}\n', "4:15", "expected a host and a part"),
+        ("importance:\n  - {images: [nginx], tier: scratch}\n", "4:15", "docker.io/library/nginx"),
+        ("importance:\n  - {images: [docker.io/*], tier: scratch}\n", "4:15", "for example"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused_where_it_stands(
@@ -61,6 +75,17 @@ def test_a_rule_that_makes_no_sense_is_refused_where_it_stands(
         parse_text(read_text(path))
     told = [str(problem) for problem in caught.value.problems]
     assert any(line.startswith(f"{path}:{place}: ") and said in line for line in told), told
+
+
+def test_rules_that_keep_may_be_wide_and_ids_are_narrow(tmp_path: Path) -> None:
+    """Who keeps everything on purpose may; an id is one image."""
+    text = (
+        'importance:\n  - {images: ["*", nginx], tier: high}\n'
+        'expendable:\n  - {images: ["sha256:deadbeefcafe", a.io/ci], unusedFor: 1h}\n'
+        'exclusions:\n  - {images: ["*", nginx]}\n'
+    )
+    policy, _ = parse_text(read_text(written(tmp_path, text)))
+    assert (len(policy.importance), len(policy.expendable), len(policy.exclusions)) == (2, 2, 2)
 
 
 def test_rules_that_disagree_are_warned_of_with_both_places(tmp_path: Path) -> None:

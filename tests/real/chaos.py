@@ -77,9 +77,8 @@ class Chaos:
         node.workload.pull(self._pause)
         self._empty = node.used_bytes()
         self._daemon = Daemon(node.endpoint, folder / node.major)
-        self._daemon.write_policy(
-            str(self._empty + HIGH), str(self._empty + LOW), minimum_age="1s", more=MORE
-        )
+        high, low = (f"{(self._empty + mark) // 1024}Ki" for mark in (HIGH, LOW))
+        self._daemon.write_policy(high, low, minimum_age="1s", more=MORE)
         self._workers = [Worker(node, registry, f"{seed}-{n}") for n in range(WORKERS)]
         self._observer = Observer(str(node.socket), self._pause, node.has_image_volumes)
 

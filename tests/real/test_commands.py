@@ -69,7 +69,7 @@ def test_prune_stops_at_the_mark_it_was_given(
     use are left above the mark it says so, ends with 1, and has removed none of them."""
     daemon.write_policy("99%", "98%")
     before = node.used_bytes()
-    done = daemon.command("prune", "--to", str(before - MEBIBYTE))
+    done = daemon.command("prune", "--to", f"{(before - MEBIBYTE) // 1024}Ki")
     assert done.returncode == 0, done.stderr
     left = node.workload.images().keys()
     assert len(left & set(scene.unused.values())) == len(scene.unused) - 1, done.stdout

@@ -296,6 +296,84 @@ async def test_a_directory_counts_as_a_whole(tmp_path: Path) -> None:
     assert rules((await watch.told())[0]) == ["a"]
 
 
+async def test_a_file_that_goes_from_a_directory_is_missed_for_a_while(tmp_path: Path) -> None:
+    """Removed and made anew, as some editors do: its rules hold meanwhile, and what is added beside
+    it counts at once. What stays away is given up in the end, and told once."""
+    (tmp_path / "a.yaml").write_text(body("a"))
+    (tmp_path / "b.yaml").write_text(body("b"))
+    watch = Watching(tmp_path)
+    assert rules((await watch.told())[0]) == ["a", "b"]
+    (tmp_path / "b.yaml").unlink()
+    assert await watch.told() == []
+    (tmp_path / "a.yaml").write_text(body("a", "c"))
+    assert rules((await watch.told())[0]) == ["a", "c", "b"]
+    (tmp_path / "b.yaml").write_text(body("b", "d"))
+    assert rules((await watch.told())[0]) == ["a", "c", "b", "d"]
+    (tmp_path / "b.yaml").unlink()
+    assert await watch.told() == []
+    watch.now += policy_file.PATIENCE
+    (fact,) = await watch.told()
+    assert isinstance(fact, PolicyLoaded)
+    assert rules(fact) == ["a", "c"]
+    assert fact.warnings == (
+        f"{tmp_path}/b.yaml:1:1: is gone from the directory, and its rules with it",
+    )
+    assert await watch.told() == []
+    (tmp_path / "b.yaml").write_text(body("b"))
+    (fact,) = await watch.told()
+    assert isinstance(fact, PolicyLoaded)
+    assert (rules(fact), fact.warnings) == (["a", "c", "b"], ())
+
+
+async def test_a_file_of_a_directory_that_is_renamed_is_not_missed(tmp_path: Path) -> None:
+    """Its rules are there, under another name; renamed and edited at once it is waited for, since
+    what both say of one key can not be told."""
+    (tmp_path / "a.yaml").write_text(HEAD + "mode: enforce\n")
+    (tmp_path / "z.yaml").write_text(body("z"))
+    watch = Watching(tmp_path)
+    await watch.told()
+    (tmp_path / "a.yaml").rename(tmp_path / "b.yaml")
+    (fact,) = await watch.told()
+    assert isinstance(fact, PolicyLoaded)
+    assert (fact.policy.mode, fact.warnings) == (Mode.ENFORCE, ())
+    (tmp_path / "b.yaml").unlink()
+    (tmp_path / "c.yaml").write_text(HEAD + "mode: observe\n")
+    assert await watch.told() == []
+    watch.now += policy_file.PATIENCE
+    (fact,) = await watch.told()
+    assert isinstance(fact, PolicyLoaded)
+    assert fact.policy.mode is Mode.OBSERVE
+
+
+async def test_a_policy_file_without_an_ending_is_seen(tmp_path: Path) -> None:
+    """A ConfigMap's key, also one that is edited; what is left out is told."""
+    (tmp_path / "policy").write_text(body("a"))
+    watch = Watching(tmp_path)
+    assert rules((await watch.told())[0]) == ["a"]
+    (tmp_path / "more.yml").write_text(body("b"))
+    assert rules((await watch.told())[0]) == ["b", "a"]
+    (tmp_path / "policy").write_text(body("c"))
+    assert rules((await watch.told())[0]) == ["b", "c"]
+    (tmp_path / "policy.bak").write_text(body("d"))
+    (fact,) = await watch.told()
+    assert isinstance(fact, PolicyLoaded)
+    assert "policy.bak:1:1: is not read: expected a name that ends in .yaml" in fact.warnings[0]
+
+
+async def test_a_file_that_was_replaced_behind_its_mount_is_told(tmp_path: Path) -> None:
+    """The daemon would go by the old policy for ever: the last good one stays, and it is said."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(body("a"))
+    with path.open() as mounted:
+        watch = Watching(Path(f"/proc/self/fd/{mounted.fileno()}"))
+        assert rules((await watch.told())[0]) == ["a"]
+        rename_over(path, body("b"))
+        (rejected,) = await watch.told()
+        assert isinstance(rejected, PolicyRejected)
+        assert "can not be read: stale: the file that is mounted here was" in rejected.problems[0]
+        assert await watch.told() == []
+
+
 async def test_no_file_means_the_defaults_only_where_nobody_named_one(tmp_path: Path) -> None:
     """A typing error in --policy must not mean "no exclusions"."""
     path = tmp_path / "policy.yaml"

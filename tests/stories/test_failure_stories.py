@@ -155,6 +155,18 @@ async def test_story_3_an_air_gapped_node_loses_its_imported_images() -> None:
     assert all(is_there(world, one) for one in imported)
 
 
+async def test_story_3_an_exclusion_with_a_slip_of_the_pen_is_told_of() -> None:
+    """It protects nothing, and nobody notices before it is needed: said once of each policy, with
+    its place, and not of the rules that match."""
+    kept, slip = exclusion("reg.example/imported", 7), exclusion("reg.exmaple/imported", 8)
+    imported = image("imported:v1", GIB, digests=False)
+    with structlog.testing.capture_logs() as log:
+        world = await full_world(imported, base=0, exclusions=(kept, slip))
+        await world.turns(400)
+    (line,) = told(log, "rules-unmatched")
+    assert (line["rules"], line["first"]) == (1, ["reg.exmaple/imported (policy.yaml:8:5)"])
+
+
 async def test_story_3_an_image_that_somebody_else_removed_is_missed() -> None:
     """An import whose label was lost with a restart is gone for good: that is said at once, once,
     and a gauge shows it until it is back."""

@@ -1,0 +1,40 @@
+"""Texts in which `*` is any run of characters, also none; everything else is itself."""
+
+from __future__ import annotations
+
+
+def fits(pattern: str, text: str) -> bool:
+    """Whether a text is what a pattern says."""
+    return follows(tuple(pattern.split("*")), text)
+
+
+def follows(parts: tuple[str, ...], text: str) -> bool:
+    """The same for what stands between a pattern's stars: split once, it is faster. Leftmost fits
+    suffice, so no step is ever taken back and the cost is linear."""
+    first, last = parts[0], parts[-1]
+    if len(parts) == 1:
+        return first == text
+    if not text.endswith(last) or not text.startswith(first):
+        return False
+    at, end = len(first), len(text) - len(last)
+    if at > end:
+        return False
+    for part in parts[1:-1]:
+        found = text.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
+
+
+def meet(one: str, other: str) -> bool:
+    """Whether some text fits both patterns."""
+    if "*" not in one:
+        return fits(other, one)
+    if "*" not in other:
+        return fits(one, other)
+    head, tail = one.partition("*")[0], one.rpartition("*")[2]
+    start, end = other.partition("*")[0], other.rpartition("*")[2]
+    heads = head.startswith(start) or start.startswith(head)
+    # With a `*` in both, what stands between can always be given to the other's `*`.
+    return heads and (tail.endswith(end) or end.endswith(tail))

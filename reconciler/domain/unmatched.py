@@ -1,0 +1,32 @@
+"""Rules that mean no image on this node: a slip of the pen, or a rule that is for other nodes. Only
+reported; a rule protects what is pulled tomorrow as well."""
+
+from __future__ import annotations
+
+from .importance import wishes_of
+from .lookup import missing_required
+from .policy import Exclusion, Expendable, Importance, Policy, Required
+from .scene import exclusions_of
+from .state import State
+
+AnyRule = Exclusion | Importance | Expendable | Required
+
+
+def unmatched_rules(policy: Policy, state: State) -> tuple[AnyRule, ...]:
+    """All but `requiredImages`, of which there is a report of its own; each pattern is a rule.
+    What decisions found out of names is not found out anew."""
+    images, wishes = state.graph.images.values(), wishes_of(policy)
+    return (
+        *exclusions_of(policy).unmatched(images),
+        *wishes.importance.unmatched(images),
+        *wishes.expendable.unmatched(images),
+    )
+
+
+def all_unmatched(policy: Policy, state: State) -> tuple[AnyRule, ...]:
+    """The same, and `requiredImages`."""
+    return (*unmatched_rules(policy, state), *missing_required(policy, state.graph))
+
+
+def in_words(rule: AnyRule) -> str:
+    return f"{rule.place}: {rule.pattern} matches no image here"
