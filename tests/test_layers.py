@@ -52,6 +52,7 @@ DOMAIN = (
     "inventory",
     "reference",
     "names",
+    "origin",
     "pods",
     "policy",
     "runtime",

@@ -11,7 +11,7 @@
     excluded     an exclusion in force matches one of its names, or its id          S4
     young        on the node, or unused, for less than the minimum age              S5
     too-small    not worth removing; most pause images are under 1 MiB              S3
-    unpullable   no registry digest: imported or built here, it can't be had again
+    unpullable   no registry is known to have it: imported or built here, it can't be had again
     refused      the runtime would not remove it a short while ago                  S9
     came-back    somebody pulled it again soon after we removed it                  S9
     uncertain    something about its use is not known                               S6
@@ -29,6 +29,7 @@ from dataclasses import dataclass
 
 from .doubts import MOUNT, Doubt, repository_of
 from .inventory import Image, Sandbox, is_full_id
+from .origin import can_be_pulled
 from .policy import Exclusion
 from .scene import Scene, as_sandbox_image, describe, system_repositories
 from .words import and_more, duration
@@ -160,11 +161,14 @@ def _too_small(image: Image, scene: Scene) -> str | None:
 
 
 def _unpullable(image: Image, scene: Scene) -> str | None:
-    if not scene.policy.protect_unpullable or image.digests:
+    if not scene.policy.protect_unpullable:
+        return None
+    if image.digests and can_be_pulled(image.digests, scene.record(image.key).names):
         return None
     if not image.names and image.key in scene.state.removals:
         return None  # what a removal of ours, cut short, left behind
-    return "no registry digest: imported or built on this node, it can not be pulled again"
+    what = f"{image.digests[0]} is no registry's name" if image.digests else "no registry digest"
+    return f"{what}: imported or built on this node, it can not be pulled again"
 
 
 def _refused(image: Image, scene: Scene) -> str | None:

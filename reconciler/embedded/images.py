@@ -76,12 +76,17 @@ class ImageStore:
         image.pinned = image.pinned or (self.habits.pins_pause and whole == self.pause_name)
         return image
 
-    def import_image(self, name: str, layers: Iterable[Layer]) -> Stored:
+    def import_image(self, name: str, layers: Iterable[Layer], digests: str = "") -> Stored:
         """Puts an image there without a registry, as a build does: containerd lists no name by its
-        digest, CRI-O does."""
+        digest, CRI-O does. `digests`: also a name by digest, of this repository, as `ctr images
+        import --digests` makes; on containerd 1.6 and 1.7 RemoveImage leaves it (measured)."""
         whole = name_key(name)
         image = self._stored(made_from(whole, layers))
         self.tag(image, whole)
+        if digests:
+            made_up = name_key(digest_name(digests, image.manifest))
+            self.tag(image, made_up)
+            image.stuck.add(made_up)
         return image
 
     def tag(self, image: Stored, name: str) -> None:
@@ -172,6 +177,8 @@ class ImageStore:
             return
         if self.habits.crio:
             self._remove_as_crio(image, text)
+        elif image.stuck:
+            image.names = [name for name in image.names if name in image.stuck]
         else:
             del self.images[image.hex_id]
 

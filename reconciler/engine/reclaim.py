@@ -16,6 +16,7 @@ import anyio
 from ..domain.decision import Candidate, expected_bytes
 from ..domain.facts import RemovalBegun, RemovalFinished
 from ..domain.inventory import UsageSample, image_key
+from ..domain.origin import names_to_pull
 from ..domain.runtime import ImageRuntime, RuntimeFailure, RuntimeTooLate, RuntimeUnavailable
 from ..domain.state import State
 from ..domain.watermark import FilesystemState, Pressure, eased
@@ -26,6 +27,7 @@ class Attempt:
     """A removal that was sent, until a listing tells what became of it."""
 
     begun: RemovalBegun
+    listed: tuple[str, ...]  # the image's names
     cause: str
     expected: int  # bytes
     before: UsageSample | None
@@ -43,6 +45,7 @@ class Attempt:
             names=begun.names,
             cause=self.cause,
             gone=image_key(begun.image_id) not in state.graph.images,
+            left=self._left(state),
             error=self.error,
             took=self.took,
             expected=self.expected,
@@ -51,10 +54,21 @@ class Attempt:
             lost=self.lost,
         )
 
+    def _left(self, state: State) -> tuple[str, ...] | None:
+        """The names that the image has where it lost others to nobody; None: it lost none, or is
+        gone."""
+        image = state.graph.images.get(image_key(self.begun.image_id))
+        if image is None:
+            return None
+        lost = set(self.listed) - set(image.names)
+        return image.names if any(not state.graph.keys_named(name) for name in lost) else None
+
 
 def begin(candidate: Candidate, now: float) -> RemovalBegun:
-    """The fact to remember, on disk too, before the call is sent."""
-    return RemovalBegun(now, candidate.image.id, candidate.image.names)
+    """The fact to remember, on disk too, before the call is sent: with the names that would bring
+    the image back."""
+    image = candidate.image
+    return RemovalBegun(now, image.id, names_to_pull(image, candidate.record.names))
 
 
 async def send(
@@ -78,7 +92,8 @@ async def send(
             )
     cause = candidate.cause.value if candidate.cause else ""
     expected = expected_bytes(candidate.image, state)
-    return Attempt(begun, cause, expected, before, short, error, lost, monotonic() - start)
+    listed, took = candidate.image.names, monotonic() - start
+    return Attempt(begun, listed, cause, expected, before, short, error, lost, took)
 
 
 def _freed(before: UsageSample | None, after: UsageSample | None) -> int | None:

@@ -154,3 +154,23 @@ def test_an_image_volume_is_a_use(node: Containerd, daemon: Daemon, registry: Re
         until(lambda: not work.has(goes), 60, daemon.tail)
     assert work.has(mounted), daemon.tail()
     assert work.has(moved), daemon.tail()  # what the tag in the mount means now: kept, in doubt
+
+
+def test_an_image_imported_with_digests_stays_whole(
+    node: Containerd, daemon: Daemon, registry: Registry, tmp_path: Path
+) -> None:
+    """`ctr images import --digests`, as kind and air-gapped nodes import: the name by digest that
+    it makes is no registry's, and RemoveImage would take the tag that pods ask for."""
+    work, name, archive = node.workload, registry.app("tool:v1", APP), tmp_path / "tool.tar"
+    work.pull(name)
+    node.ctr("images", "export", str(archive), name)
+    work.remove_all()
+    node.ctr("images", "import", "--digests", str(archive))
+    imported = work.image(name)
+    goes = work.pull(registry.app("goes:v1", APP))
+    daemon.write_policy("2%", "1%")
+    with daemon:
+        until(lambda: not work.has(goes), 30, daemon.tail)
+        why = json.loads(daemon.command("explain", name, "-o", "json").stdout)["protections"]
+    assert {one["kind"]: one["holds"] for one in why}["unpullable"], imported.repo_digests
+    assert work.image(name) == imported
