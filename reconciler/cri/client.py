@@ -8,6 +8,7 @@ Deadlines are gRPC's own: a cancel scope around a unary call of grpc.aio leaks a
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from dataclasses import replace
 from types import TracebackType
@@ -29,7 +30,7 @@ from ..domain.inventory import (
     Volume,
     is_full_id,
 )
-from ..domain.runtime import RuntimeRefused, RuntimeVersion
+from ..domain.runtime import ImageService, RuntimeRefused, RuntimeVersion
 from . import translate
 from ._pb import runtime_pb2 as pb
 from .failures import told, unreadable
@@ -88,8 +89,10 @@ class CriClient:
 
     async def version(self) -> RuntimeVersion:
         self._streams = None  # another version may answer by now
-        answer = await self._ask("Version", pb.VersionRequest())
-        return translate.version(answer)
+        told = translate.version(await self._ask("Version", pb.VersionRequest()))
+        if len(self._channels) == 1:
+            return told
+        return replace(told, images=await self._image_service())
 
     async def list_all(self) -> Listing:
         began = self.clock()
@@ -234,6 +237,20 @@ class CriClient:
             return self._images, self._image_path
         return self._runtime, self._path
 
+    async def _image_service(self) -> ImageService:
+        """Who answers at the images' own socket; a stale setting may lead to another runtime."""
+        ask = Methods(self._channels[-1], "RuntimeService")["Version"]
+        with told("Version", self._image_path):
+            try:
+                answer = await _answered(ask(pb.VersionRequest(), timeout=self._deadline))
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                    raise
+                return ImageService(self._image_path)
+        if answer is None:
+            raise unreadable("Version", self._image_path)
+        return translate.image_service(self._image_path, answer)
+
     # --- calls ---------------------------------------------------------------------------------
 
     async def _ask(self, method: str, request: Any) -> Any:
@@ -315,4 +332,6 @@ def open_client(
     take, for commands that run once; else minutes for lists. Raises ValueError for a bad one."""
     path = socket_path(runtime_endpoint)
     image_path = socket_path(image_endpoint) if image_endpoint else path
+    if os.path.realpath(image_path) == os.path.realpath(path):  # /var/run is a link to /run
+        image_path = path
     return CriClient(path, image_path, patience, clock)

@@ -19,7 +19,7 @@ from ..domain.inventory import (
     Sandbox,
     Volume,
 )
-from ..domain.runtime import RuntimeVersion
+from ..domain.runtime import ImageService, RuntimeVersion
 from ..domain.templates import template_of
 from ..sharing import shared
 from ._pb import runtime_pb2 as pb
@@ -36,6 +36,10 @@ def version(message: pb.VersionResponse) -> RuntimeVersion:
     digits = re.match(r"v?(\d{1,9}(?:\.\d{1,9})*)", message.runtime_version)
     numbers = tuple(int(n) for n in digits[1].split(".")[:3]) if digits else ()
     return RuntimeVersion(message.runtime_name, message.runtime_version, numbers)
+
+
+def image_service(socket: str, message: pb.VersionResponse) -> ImageService:
+    return ImageService(socket, message.runtime_name, message.runtime_version)
 
 
 def image(message: pb.Image) -> Image:

@@ -2,8 +2,8 @@
 
 A digest name ought to mean that a registry has the image. Some are known not to:
 
-    import-2026-11-28@sha256:..    `ctr images import --digests` (containerd, cmd/ctr/commands/images)
-    overlayfs@sha256:..            `nerdctl load` (nerdctl, pkg/imgutil/load): the snapshotter's name
+    import-2026-11-28@sha256:..    `ctr images import --digests` (containerd, cmd/ctr)
+    overlayfs@sha256:..            `nerdctl load` (nerdctl, pkg/imgutil/load): the snapshotter
     localhost/built@sha256:..      built by podman or buildah; a registry on localhost has a port
     <none>@<none>                  no name at all (older runtimes, cri-dockerd)
 

@@ -15,7 +15,6 @@ from reconciler.embedded.habits import CONTAINERD_1_6, CRIO
 from reconciler.embedded.node import Refused, layer
 from reconciler.engine import reconcile
 from reconciler.lock import Lock
-
 from tests.builders import MIB
 
 from .desk import LONG_AGO, POLICY, Desk, desk, fill
