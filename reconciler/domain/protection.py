@@ -105,11 +105,12 @@ def _sandbox(image: Image, scene: Scene) -> str | None:
     if image.key in scene.configured_pause:
         configured = scene.state.configured_pause
         return f"the runtime's own configuration names it as sandbox image: {configured}"
-    pause, repositories = as_sandbox_image(image.names)
+    names = scene.state.as_remembered(image).names
+    pause, repositories = as_sandbox_image(names)
     if pause is not None:
         return f"{pause} is a known name of a sandbox image"
     if not repositories.isdisjoint(scene.pause_repositories):
-        name = next(one for one in image.names if repository_of(one) in scene.pause_repositories)
+        name = next(one for one in names if repository_of(one) in scene.pause_repositories)
         return f"{name} may be what a sandbox runs on: the tag it was asked for may have moved"
     return None
 
@@ -136,7 +137,8 @@ def _system(image: Image, scene: Scene) -> str | None:
 
 
 def _excluded(image: Image, scene: Scene) -> tuple[str, Exclusion] | None:
-    found = scene.exclusions.protecting(image, scene.state.wall(scene.now))
+    told = scene.state.as_remembered(image)
+    found = scene.exclusions.protecting(told, scene.state.wall(scene.now))
     if found is None:
         return None
     rule, name = found

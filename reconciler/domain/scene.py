@@ -10,10 +10,10 @@ from typing import Any
 from .doubts import Doubt, doubts_about, repository_of
 from .exclusion import Exclusions
 from .importance import Wishes, wishes_of
-from .inventory import Container, Sandbox, Template, is_full_id
+from .inventory import Container, Image, Sandbox, Template, is_full_id
 from .ledger import ImageRecord
 from .pods import MAIN, Need, Pod
-from .policy import Policy
+from .policy import Expendable, Importance, Policy, Tier
 from .reference import InvalidReference, parse_reference
 from .state import State
 from .system import is_sandbox_name, system_repository
@@ -41,6 +41,19 @@ class Scene:
     @functools.cached_property
     def wishes(self) -> Wishes:
         return wishes_of(self.policy)
+
+    def tier_rule(self, image: Image) -> Importance | None:
+        """The rule that gives an image its tier; None: normal. By names that it had before, high
+        alone: they may be another image's by now."""
+        rule, told = self.wishes.tier_rule(image), self.state.as_remembered(image)
+        before = self.wishes.tier_rule(told) if told is not image else None
+        return before if before is not None and before.tier is Tier.HIGH else rule
+
+    def expendable_rule(self, image: Image) -> Expendable | None:
+        """The rule by which an image may go early; None: there is none, or its tier is high."""
+        rule = self.wishes.expendable_rule(image)
+        tier = None if rule is None else self.tier_rule(image)
+        return None if tier is not None and tier.tier is Tier.HIGH else rule
 
     @functools.cached_property
     def current(self) -> dict[str, set[str]]:
