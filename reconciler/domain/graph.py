@@ -237,7 +237,8 @@ class ImageGraph:
 
     def _put_container(self, container: Container, at: float) -> None:
         known = self.containers.get(container.id)
-        if known is None or known.image != container.image:
+        asked = container.image, container.image_ref
+        if known is None or (known.image, known.image_ref) != asked:
             self._asked.forget(known)
             self._asked.note(container)
         self.containers[container.id] = container

@@ -36,6 +36,7 @@ class ImageStore:
         self.habits = habits
         self.registry: dict[str, Published] = {}  # by whole names
         self.aliases: dict[str, str] = {}  # short names that CRI-O knows -> repositories
+        self.search: list[str] = []  # registries in which CRI-O looks for others, in this order
         self.images: dict[str, Stored] = {}
         self.pause_name = PAUSE
         self.publish(PAUSE, [Layer(digest_of("pause"), 300_000, 700_000)])
@@ -143,16 +144,23 @@ class ImageStore:
         return found or self._named(self._whole_name(text))
 
     def _whole_name(self, text: str) -> str:
-        """A name completed. CRI-O does so only with what its search registries and aliases tell; no
-        registry is configured here."""
+        """A name completed. CRI-O does so only with what its search registries and aliases tell."""
         if not is_well_formed(text):
             raise Refused("UNKNOWN", f"{text!r}: invalid reference format")
         if self.habits.crio and not has_host(text):
             short = repository(text)
             if short not in self.aliases:
-                raise _no_short_name(text)
+                return self._searched(text)
             text = self.aliases[short] + text.removeprefix(short)
         return name_key(text)
+
+    def _searched(self, text: str) -> str:
+        """The first of its names that is here or can be pulled, or else the last."""
+        if not self.search:
+            raise _no_short_name(text)
+        names = [name_key(f"{host}/{text}") for host in self.search]
+        there = (name for name in names if self._named(name) or name in self.registry)
+        return next(there, names[-1])
 
     def _named(self, whole: str) -> Stored | None:
         for image in self.images.values():
