@@ -31,7 +31,8 @@ from .doubts import MOUNT, Doubt, repository_of
 from .inventory import Image, Sandbox, is_full_id
 from .origin import can_be_pulled
 from .policy import Exclusion
-from .scene import Scene, as_sandbox_image, describe, system_repositories
+from .scene import Scene, describe, pause_name, repositories_of, system_repositories
+from .system import LARGEST
 from .words import and_more, duration
 
 
@@ -105,11 +106,11 @@ def _sandbox(image: Image, scene: Scene) -> str | None:
     if image.key in scene.configured_pause:
         configured = scene.state.configured_pause
         return f"the runtime's own configuration names it as sandbox image: {configured}"
-    names = scene.state.as_remembered(image).names
-    pause, repositories = as_sandbox_image(names)
+    pause = pause_name(image, scene.state)
     if pause is not None:
         return f"{pause} is a known name of a sandbox image"
-    if not repositories.isdisjoint(scene.pause_repositories):
+    names = scene.state.as_remembered(image).names
+    if not repositories_of(names).isdisjoint(scene.pause_repositories):
         name = next(one for one in names if repository_of(one) in scene.pause_repositories)
         return f"{name} may be what a sandbox runs on: the tag it was asked for may have moved"
     return None
@@ -122,7 +123,7 @@ def _pinned(image: Image, scene: Scene) -> str | None:
 def _system(image: Image, scene: Scene) -> str | None:
     if not scene.policy.system_enabled:
         return None
-    repositories = system_repositories(image.names)
+    repositories = system_repositories(image.names, image.size > LARGEST)
     for repository in repositories:
         if image.key in scene.current.get(repository, {image.key}):
             return f"current version of the Kubernetes system image {repository}"
