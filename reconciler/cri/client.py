@@ -7,15 +7,13 @@ Deadlines are gRPC's own: a cancel scope around a unary call of grpc.aio leaks a
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-import anyio
-import anyio.lowlevel
 import grpc.aio
 from google.protobuf.message import DecodeError
 
@@ -27,6 +25,7 @@ from ..domain.inventory import (
     Image,
     Listing,
     Sandbox,
+    Stranger,
     Volume,
     is_full_id,
 )
@@ -34,7 +33,8 @@ from ..domain.runtime import ImageService, RuntimeRefused, RuntimeVersion
 from . import translate
 from ._pb import runtime_pb2 as pb
 from .failures import told, unreadable
-from .rpc import Methods, open_channel
+from .rpc import Methods, answered, open_channel
+from .strangers import Strangers
 
 LIST_DEADLINE = 120.0  # seconds, as kubelet's runtimeRequestTimeout
 STATUS_DEADLINE = 10.0
@@ -65,6 +65,8 @@ class CriClient:
         self._runtime = Methods(self._channels[0], "RuntimeService")
         self._images = Methods(self._channels[-1], "ImageService")
         self._streams: bool | None = None  # whether Stream* exist; None: not tried
+        self._strangers = Strangers(self._channels[0], runtime_path)
+        self._version: RuntimeVersion | None = None
         self._heard = 0  # events read
         self._known_images: dict[str, Image] = {}
         self._containers: dict[str, Container] = {}
@@ -90,6 +92,8 @@ class CriClient:
     async def version(self) -> RuntimeVersion:
         self._streams = None  # another version may answer by now
         told = translate.version(await self._ask("Version", pb.VersionRequest()))
+        if told != self._version:
+            self._version, self._strangers.told = told, True
         if len(self._channels) == 1:
             return told
         return replace(told, images=await self._image_service())
@@ -98,8 +102,10 @@ class CriClient:
         began = self.clock()
         images = await self._list_images()
         # Images first: what is made from now on, of an image not in the list, puts none at risk.
-        containers, sandboxes = await both(self._list_containers, self._list_sandboxes)
-        return Listing(began, self.clock(), images, containers, sandboxes)
+        containers, (sandboxes, strangers) = await both(
+            self._list_containers, partial(both, self._list_sandboxes, self._list_strangers)
+        )
+        return Listing(began, self.clock(), images, containers, sandboxes, strangers)
 
     async def volumes_of(self, container_id: str) -> tuple[Volume, ...]:
         request = pb.ContainerStatusRequest(container_id=container_id)
@@ -184,6 +190,9 @@ class CriClient:
         self._sandboxes = {sandbox.id: sandbox for sandbox in sandboxes}
         return sandboxes
 
+    async def _list_strangers(self) -> tuple[Stranger, ...]:
+        return await self._strangers.listed(self._list_deadline)
+
     async def _sliced(self, what: str, kind: Any, translated: Callable[[Any], T]) -> tuple[T, ...]:
         """Decodes and translates one list, item by item, and gives way in between, above all to
         our own reader of events."""
@@ -242,7 +251,7 @@ class CriClient:
         ask = Methods(self._channels[-1], "RuntimeService")["Version"]
         with told("Version", self._image_path):
             try:
-                answer = await _answered(ask(pb.VersionRequest(), timeout=self._deadline))
+                answer = await answered(ask(pb.VersionRequest(), timeout=self._deadline))
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
                     raise
@@ -263,7 +272,7 @@ class CriClient:
         self, methods: Methods, path: str, method: str, request: Any, deadline: float
     ) -> Any:
         with told(method, path):
-            answer = await _answered(methods[method](request, timeout=deadline))
+            answer = await answered(methods[method](request, timeout=deadline))
         if answer is None:
             raise unreadable(method, path)
         return answer
@@ -282,16 +291,6 @@ _REQUESTS: dict[str, Any] = {
     "StreamContainers": pb.StreamContainersRequest,
     "StreamPodSandboxes": pb.StreamPodSandboxesRequest,
 }
-
-
-async def _answered(call: Awaitable[Any]) -> Any:
-    """Waits for a unary call. Cancelled, grpc raises a CancelledError of its own making, by which
-    a cancel scope of anyio does not know itself; a checkpoint raises the scope's."""
-    try:
-        return await call
-    except asyncio.CancelledError:
-        await anyio.lowlevel.checkpoint()
-        raise
 
 
 def _same(known: Container, message: pb.Container) -> bool:

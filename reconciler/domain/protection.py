@@ -70,6 +70,10 @@ def _in_use(image: Image, scene: Scene) -> str | None:
         users = sorted(u for u in graph.users_of(image.key) if u in graph.containers)
         if users:
             return and_more([describe(graph.containers[users[0]], scene)], users)
+        strangers = sorted(u for u in graph.users_of(image.key) if u in graph.strangers)
+        if strangers:
+            text = f"container {strangers[0][:13]}, which CRI does not list (nerdctl, ctr)"
+            return and_more([text], strangers)
     if image.key not in scene.asked:
         return None
     asking = sorted(graph.asking_for(image))
