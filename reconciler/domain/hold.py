@@ -192,7 +192,7 @@ def _sandbox_hold(state: State, now: float) -> Hold | None:
     if not boxes or told or now - min(asked) >= NARROW_AFTER:
         return None
     images = state.graph.images.values()
-    if any(image.pinned or pause_name(image, state) for image in images):
+    if any(image.pinned or pause_name(image, image.names, state) for image in images):
         return None
     left = duration(NARROW_AFTER - (now - min(asked)))
     text = "sandboxes run, but no runtime answer, pin or name tells their pause image; "

@@ -110,10 +110,10 @@ def _sandbox(image: Image, scene: Scene) -> str | None:
     if image.key in scene.configured_pause:
         configured = scene.state.configured_pause
         return f"the runtime's own configuration names it as sandbox image: {configured}"
-    pause = pause_name(image, scene.state)
+    names = scene.state.as_remembered(image).names
+    pause = pause_name(image, names, scene.state)
     if pause is not None:
         return f"{pause} is a known name of a sandbox image"
-    names = scene.state.as_remembered(image).names
     if not repositories_of(names).isdisjoint(scene.pause_repositories):
         name = next(one for one in names if repository_of(one) in scene.pause_repositories)
         return f"{name} may be what a sandbox runs on: the tag it was asked for may have moved"

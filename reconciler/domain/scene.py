@@ -158,10 +158,10 @@ def repositories_of(names: tuple[str, ...]) -> frozenset[str]:
     return frozenset(map(repository_of, names))
 
 
-def pause_name(image: Image, state: State) -> str | None:
-    """A name by which an image is known as a sandbox image; None: there is none, or by its size
-    and use it is somebody's program that is called so."""
-    name, own = _pause_name(state.as_remembered(image).names)
+def pause_name(image: Image, names: tuple[str, ...], state: State) -> str | None:
+    """The one of its names by which an image is known as a sandbox image; None: there is none, or
+    by its size and use it is somebody's program that is called so."""
+    name, own = _pause_name(names)
     if name is None or own:
         return name
     return name if image.size <= LARGEST and may_be_pause(state, image) else None
