@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, cast
 
 from ..domain.inventory import (
@@ -45,11 +46,16 @@ def image_service(socket: str, message: pb.VersionResponse) -> ImageService:
 def image(message: pb.Image) -> Image:
     return Image(
         shared(message.id),
-        tuple(map(shared, message.repo_tags)),
-        tuple(map(shared, message.repo_digests)),
+        _names(message.repo_tags),
+        _names(message.repo_digests),
         message.size,
         message.pinned,
     )
+
+
+def _names(texts: Iterable[str]) -> tuple[str, ...]:
+    """Names as listed, without what older runtimes and cri-dockerd list in place of none."""
+    return tuple(shared(text) for text in texts if not text.startswith("<none>"))
 
 
 def united(images: tuple[Image, ...]) -> tuple[Image, ...]:
