@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -25,7 +24,6 @@ from ..domain.inventory import (
     Image,
     Listing,
     Sandbox,
-    Stranger,
     Volume,
     is_full_id,
 )
@@ -102,9 +100,8 @@ class CriClient:
         began = self.clock()
         images = await self._list_images()
         # Images first: what is made from now on, of an image not in the list, puts none at risk.
-        containers, (sandboxes, strangers) = await both(
-            self._list_containers, partial(both, self._list_sandboxes, self._list_strangers)
-        )
+        containers, sandboxes = await both(self._list_containers, self._list_sandboxes)
+        strangers = await self._strangers.listed(self._list_deadline)
         return Listing(began, self.clock(), images, containers, sandboxes, strangers)
 
     async def volumes_of(self, container_id: str) -> tuple[Volume, ...]:
@@ -189,9 +186,6 @@ class CriClient:
         sandboxes = await self._sliced("PodSandboxes", pb.PodSandbox, one)
         self._sandboxes = {sandbox.id: sandbox for sandbox in sandboxes}
         return sandboxes
-
-    async def _list_strangers(self) -> tuple[Stranger, ...]:
-        return await self._strangers.listed(self._list_deadline)
 
     async def _sliced(self, what: str, kind: Any, translated: Callable[[Any], T]) -> tuple[T, ...]:
         """Decodes and translates one list, item by item, and gives way in between, above all to

@@ -52,7 +52,9 @@ class Scene:
     def expendable_rule(self, image: Image) -> Expendable | None:
         """The rule by which an image may go early; None: there is none, or its tier is high."""
         rule = self.wishes.expendable_rule(image)
-        tier = None if rule is None else self.tier_rule(image)
+        if rule is None or self.state.as_remembered(image) is image:
+            return rule
+        tier = self.tier_rule(image)
         return None if tier is not None and tier.tier is Tier.HIGH else rule
 
     @functools.cached_property
