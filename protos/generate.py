@@ -1,7 +1,7 @@
 """Generates the message classes from the .proto files; the results are committed, never edited.
 
-`runtime.proto`, `lists.proto` and `pods.proto` are for the daemon, `workload.proto` for the
-embedded runtime, tests and benchmarks.
+`runtime.proto`, `lists.proto`, `containerd.proto` and `pods.proto` are for the daemon,
+`workload.proto` for the embedded runtime, tests and benchmarks.
 With `--into DIR` they go there instead, so that a test can compare.
 """
 
@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 TARGETS = {
     "runtime.proto": "reconciler/cri/_pb",
     "lists.proto": "reconciler/cri/_pb",
+    "containerd.proto": "reconciler/cri/_pb",
     "pods.proto": "reconciler/pods/_pb",
     "workload.proto": "reconciler/embedded/_pb",
 }

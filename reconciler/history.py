@@ -27,7 +27,7 @@ class Entry:
     at: float
     image_id: str
     names: tuple[str, ...]  # tags and digest names: what brings the image back
-    outcome: str  # "removed", or "refused" when it was still listed afterwards
+    outcome: str  # "removed"; still listed afterwards: "refused", "untagged" if it lost names
     cause: str  # decision.Cause's value
     why: str  # one line for people
     error: str | None

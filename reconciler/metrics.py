@@ -246,8 +246,7 @@ class Metrics:
             self.first_seconds.observe(at - began)
 
     def _removed(self, fact: facts.RemovalFinished) -> None:
-        outcome = "removed" if fact.gone else "refused"
-        self.removals.labels(outcome, fact.cause).inc()
+        self.removals.labels(fact.outcome, fact.cause).inc()
         self.call_seconds.observe(fact.took)
         if fact.gone:
             self.expected.inc(fact.expected)

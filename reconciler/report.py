@@ -158,6 +158,9 @@ def user_names(key: str, state: State) -> list[str]:
     graph, names = state.graph, []
     for user in graph.users_of(key):
         container = graph.containers.get(user)
+        if user in graph.strangers:
+            names.append(f"container {user[:13]}, not of Kubernetes")
+            continue
         sandbox = graph.sandboxes.get(container.sandbox_id if container else user)
         pod = sandbox.name if sandbox else "unknown pod"
         names.append(f"{pod} {container.name}" if container else pod)

@@ -54,6 +54,7 @@ DOMAIN = (
     "legal",
     "reference",
     "names",
+    "origin",
     "pods",
     "policy",
     "runtime",

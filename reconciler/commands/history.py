@@ -45,6 +45,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
     name = entry.names[0] if entry.names else entry.image_id[:19]
     if entry.outcome != "removed":
         why = entry.error or "the runtime answered OK, but it was still listed"
-        return timestamp(entry.at), name, "-", entry.cause, f"NOT removed: {why}"
+        what = "untagged, NOT removed" if entry.outcome == "untagged" else "NOT removed"
+        return timestamp(entry.at), name, "-", entry.cause, f"{what}: {why}"
     freed = freed_text(entry.freed, entry.about)
     return timestamp(entry.at), name, freed, entry.cause, entry.why

@@ -76,8 +76,8 @@ class Told:
         name = neutralised(fact.names[0] if fact.names else fact.image_id)
         if not fact.gone:
             self.refused += 1
-            why = fact.error or "the runtime answered OK, but it is still listed"
-            print(f"not removed: {name}: {neutralised(why)}", file=sys.stderr)
+            what = "not removed" if fact.left is None else "untagged, not removed"
+            print(f"{what}: {name}: {neutralised(fact.trouble)}", file=sys.stderr)
             return
         self.removed += 1
         shown = shown_of(fact, state)

@@ -7,14 +7,12 @@ Deadlines are gRPC's own: a cancel scope around a unary call of grpc.aio leaks a
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+import os
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-import anyio
-import anyio.lowlevel
 import grpc.aio
 from google.protobuf.message import DecodeError
 
@@ -29,11 +27,12 @@ from ..domain.inventory import (
     Volume,
     is_full_id,
 )
-from ..domain.runtime import RuntimeRefused, RuntimeVersion
+from ..domain.runtime import ImageService, RuntimeRefused, RuntimeVersion
 from . import translate
 from ._pb import runtime_pb2 as pb
 from .failures import told, unreadable
-from .rpc import Methods, open_channel
+from .rpc import Methods, answered, open_channel
+from .strangers import Strangers
 
 LIST_DEADLINE = 120.0  # seconds, as kubelet's runtimeRequestTimeout
 STATUS_DEADLINE = 10.0
@@ -64,6 +63,8 @@ class CriClient:
         self._runtime = Methods(self._channels[0], "RuntimeService")
         self._images = Methods(self._channels[-1], "ImageService")
         self._streams: bool | None = None  # whether Stream* exist; None: not tried
+        self._strangers = Strangers(self._channels[0], runtime_path)
+        self._version: RuntimeVersion | None = None
         self._heard = 0  # events read
         self._known_images: dict[str, Image] = {}
         self._containers: dict[str, Container] = {}
@@ -88,15 +89,20 @@ class CriClient:
 
     async def version(self) -> RuntimeVersion:
         self._streams = None  # another version may answer by now
-        answer = await self._ask("Version", pb.VersionRequest())
-        return translate.version(answer)
+        told = translate.version(await self._ask("Version", pb.VersionRequest()))
+        if told != self._version:
+            self._version, self._strangers.told = told, True
+        if len(self._channels) == 1:
+            return told
+        return replace(told, images=await self._image_service())
 
     async def list_all(self) -> Listing:
         began = self.clock()
         images = await self._list_images()
         # Images first: what is made from now on, of an image not in the list, puts none at risk.
         containers, sandboxes = await both(self._list_containers, self._list_sandboxes)
-        return Listing(began, self.clock(), images, containers, sandboxes)
+        strangers = await self._strangers.listed(self._list_deadline)
+        return Listing(began, self.clock(), images, containers, sandboxes, strangers)
 
     async def volumes_of(self, container_id: str) -> tuple[Volume, ...]:
         request = pb.ContainerStatusRequest(container_id=container_id)
@@ -234,6 +240,20 @@ class CriClient:
             return self._images, self._image_path
         return self._runtime, self._path
 
+    async def _image_service(self) -> ImageService:
+        """Who answers at the images' own socket; a stale setting may lead to another runtime."""
+        ask = Methods(self._channels[-1], "RuntimeService")["Version"]
+        with told("Version", self._image_path):
+            try:
+                answer = await answered(ask(pb.VersionRequest(), timeout=self._deadline))
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                    raise
+                return ImageService(self._image_path)
+        if answer is None:
+            raise unreadable("Version", self._image_path)
+        return translate.image_service(self._image_path, answer)
+
     # --- calls ---------------------------------------------------------------------------------
 
     async def _ask(self, method: str, request: Any) -> Any:
@@ -246,7 +266,7 @@ class CriClient:
         self, methods: Methods, path: str, method: str, request: Any, deadline: float
     ) -> Any:
         with told(method, path):
-            answer = await _answered(methods[method](request, timeout=deadline))
+            answer = await answered(methods[method](request, timeout=deadline))
         if answer is None:
             raise unreadable(method, path)
         return answer
@@ -265,16 +285,6 @@ _REQUESTS: dict[str, Any] = {
     "StreamContainers": pb.StreamContainersRequest,
     "StreamPodSandboxes": pb.StreamPodSandboxesRequest,
 }
-
-
-async def _answered(call: Awaitable[Any]) -> Any:
-    """Waits for a unary call. Cancelled, grpc raises a CancelledError of its own making, by which
-    a cancel scope of anyio does not know itself; a checkpoint raises the scope's."""
-    try:
-        return await call
-    except asyncio.CancelledError:
-        await anyio.lowlevel.checkpoint()
-        raise
 
 
 def _same(known: Container, message: pb.Container) -> bool:
@@ -315,4 +325,6 @@ def open_client(
     take, for commands that run once; else minutes for lists. Raises ValueError for a bad one."""
     path = socket_path(runtime_endpoint)
     image_path = socket_path(image_endpoint) if image_endpoint else path
+    if os.path.realpath(image_path) == os.path.realpath(path):  # /var/run is a link to /run
+        image_path = path
     return CriClient(path, image_path, patience, clock)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
+import anyio.lowlevel
 import grpc.aio
 
 from ._pb import runtime_pb2 as pb
@@ -47,3 +50,13 @@ class Methods:
 
     def __getitem__(self, name: str) -> Any:
         return self._calls[name]
+
+
+async def answered(call: Awaitable[Any]) -> Any:
+    """Waits for a unary call. Cancelled, grpc raises a CancelledError of its own making, by which
+    a cancel scope of anyio does not know itself; a checkpoint raises the scope's."""
+    try:
+        return await call
+    except asyncio.CancelledError:
+        await anyio.lowlevel.checkpoint()
+        raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, cast
 
 from ..domain.inventory import (
@@ -19,7 +20,7 @@ from ..domain.inventory import (
     Sandbox,
     Volume,
 )
-from ..domain.runtime import RuntimeVersion
+from ..domain.runtime import ImageService, RuntimeVersion
 from ..domain.templates import template_of
 from ..sharing import shared
 from ._pb import runtime_pb2 as pb
@@ -38,14 +39,23 @@ def version(message: pb.VersionResponse) -> RuntimeVersion:
     return RuntimeVersion(message.runtime_name, message.runtime_version, numbers)
 
 
+def image_service(socket: str, message: pb.VersionResponse) -> ImageService:
+    return ImageService(socket, message.runtime_name, message.runtime_version)
+
+
 def image(message: pb.Image) -> Image:
     return Image(
         shared(message.id),
-        tuple(map(shared, message.repo_tags)),
-        tuple(map(shared, message.repo_digests)),
+        _names(message.repo_tags),
+        _names(message.repo_digests),
         message.size,
         message.pinned,
     )
+
+
+def _names(texts: Iterable[str]) -> tuple[str, ...]:
+    """Names as listed, without what older runtimes and cri-dockerd list in place of none."""
+    return tuple(shared(text) for text in texts if not text.startswith("<none>"))
 
 
 def united(images: tuple[Image, ...]) -> tuple[Image, ...]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from .inventory import Image
 from .keepscore import Score
 from .ledger import ImageRecord
+from .origin import names_to_pull
 from .streams import SUPERSEDED
 from .words import duration
 
@@ -36,7 +37,8 @@ class Account:
     ) -> str:
         """The whole line. `rank`, from 1, among `of` candidates: 0 for what is none. `frees` and
         `missing` are bytes: what the removal may free, and what is to be freed."""
-        name = self.image.names[0] if self.image.names else self.image.id[:19]
+        image, before = self.image, self.record.names
+        name = (names_to_pull(image, before) or image.names or (image.id[:19],))[0]
         place = f" rank {rank}/{of}" if rank > 1 else f" lowest of {of}" if rank else ""
         text = f"{'remove' if goes else 'keep'} {name} keep={self.score.keep:.4g}{place}: {self}"
         if goes and frees:

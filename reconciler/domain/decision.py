@@ -197,7 +197,7 @@ def score_of(image: Image, state: State, policy: Policy, now: float) -> Score:
     """One image's score, also of one that is kept."""
     scene = Scene(state, policy, now)
     record = state.record(image.key, now)
-    return _appraiser(scene).score(image, record, scene.wishes.tier_rule(image))
+    return _appraiser(scene).score(image, record, scene.tier_rule(image))
 
 
 def _appraiser(scene: Scene) -> Appraiser:
@@ -212,12 +212,12 @@ Ranked = tuple[Image, ImageRecord, Score, Cause | None]
 def _ranked(free: list[Image], scene: Scene, command: Command | None) -> Slices[list[Ranked]]:
     """The candidates in the order in which they go, each with the cause it has whatever the
     marks say."""
-    appraiser, wishes, policy = _appraiser(scene), scene.wishes, scene.policy
+    appraiser, policy = _appraiser(scene), scene.policy
     dues = command is None and bool(policy.expendable or policy.maximum_unused_age)
     ranked = []
     for number, image in enumerate(free, 1):
         record = scene.record(image.key)
-        score = appraiser.score(image, record, wishes.tier_rule(image))
+        score = appraiser.score(image, record, scene.tier_rule(image))
         due = _due(image, record, scene) if dues else None
         order = (due is None, *removal_order(score, image, record))
         ranked.append((order, (image, record, score, due)))
@@ -229,7 +229,7 @@ def _ranked(free: list[Image], scene: Scene, command: Command | None) -> Slices[
 
 def _due(image: Image, record: ImageRecord, scene: Scene) -> Cause | None:
     """Why an image goes though there is room."""
-    rule, longest = scene.wishes.expendable_rule(image), scene.policy.maximum_unused_age
+    rule, longest = scene.expendable_rule(image), scene.policy.maximum_unused_age
     if rule is None and not longest:
         return None
     unused = scene.now - max(record.first_seen, record.last_used or 0.0)

@@ -45,7 +45,7 @@ def _of_unknown_image(state: State, now: float) -> Found:
     for container_id in state.graph.untold:
         container = state.graph.containers[container_id]
         for image in state.graph.images.values():
-            if could_mean(container, image):
+            if could_mean(container, state.as_remembered(image)):
                 yield image.key, Doubt(container, IMAGE)
 
 
@@ -62,7 +62,8 @@ def _of_unknown_mounts(state: State, now: float) -> Found:
             since[one] = state.unanswered.since[one]
             continue
         for image in state.graph.images.values() if mounted else ():
-            if not image.names or not mounted.isdisjoint(map(repository_of, image.names)):
+            names = state.as_remembered(image).names
+            if not names or not mounted.isdisjoint(map(repository_of, names)):
                 yield image.key, Doubt(container, MOUNT)
     yield from _here_by_then(state, since, MOUNT)
 

@@ -130,6 +130,23 @@ class RemovalFinished:
     most: int  # bytes that an image of that size can free at the very most
     gains: tuple[Gain, ...] = ()  # of each filesystem; empty: not measured
     lost: bool = False  # the runtime went away before it answered: it refused nothing
+    left: tuple[str, ...] | None = None  # names it kept where it lost others; None: it lost none
+
+    @property
+    def outcome(self) -> str:
+        """What became of the image, in a word: `untagged`, where names went and it stayed."""
+        if self.gone:
+            return "removed"
+        return "refused" if self.left is None else "untagged"
+
+    @property
+    def trouble(self) -> str:
+        """Why the image is still listed, for people."""
+        if self.left is None:
+            return self.error or "the runtime answered OK, but the image is still listed"
+        kept = f"as {self.left[0]}" if self.left else "without a name"
+        text = f"the runtime took names from it and left the image, listed {kept}"
+        return f"{text}: {self.error}" if self.error else text
 
 
 @dataclass(frozen=True, slots=True)

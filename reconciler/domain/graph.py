@@ -26,6 +26,7 @@ from .inventory import (
     Image,
     Listing,
     Sandbox,
+    Stranger,
     Volume,
     image_key,
     is_full_id,
@@ -54,6 +55,7 @@ class ImageGraph:
         self.unasked_containers: set[str] = set()  # volumes not known yet
         self.unasked_sandboxes: set[str] = set()  # pause image not known yet
         self.unnamed_sandboxes: set[str] = set()  # asked, and their status names none
+        self.strangers: dict[str, Stranger] = {}
         self.touched: set[str] = set()  # image keys that events named since the last listing
         self.ambiguous = False  # an event since the last listing could not be applied whole
         self.departed: dict[str, Sandbox] = {}  # by an event since the last listing, which may lie
@@ -68,7 +70,7 @@ class ImageGraph:
     # --- questions -----------------------------------------------------------------------------
 
     def users_of(self, key: str) -> frozenset[str]:
-        """Ids of the containers and sandboxes that use an image in any way."""
+        """Ids of the containers, sandboxes and strangers that use an image in any way."""
         return frozenset(self._users.get(key, ()))
 
     def uses_of(self, user_id: str) -> frozenset[str]:
@@ -150,6 +152,7 @@ class ImageGraph:
             if number % SLICE == 0:
                 yield
         yield from self._replace_containers(listing)
+        self._replace_strangers(listing.strangers)
         self.touched.clear()
         self.departed.clear()
         self.ambiguous = False
@@ -206,6 +209,16 @@ class ImageGraph:
             self.images[key] = image
             self._names.put(image)
 
+    def _replace_strangers(self, strangers: Iterable[Stranger]) -> None:
+        """Their images are told by name alone. What it meant when one was first listed goes on to
+        count for it: the tag may move."""
+        listed = {one.id: one for one in strangers}
+        for stranger_id in self.strangers.keys() - listed.keys():
+            self._set_uses(stranger_id, NOTHING)
+        for one in listed.values():
+            self._set_uses(one.id, self.uses_of(one.id) | self.keys_named(one.image))
+        self.strangers = listed
+
     # --- containers and sandboxes --------------------------------------------------------------
 
     def _replace_containers(self, listing: Listing) -> Slices[None]:
@@ -237,7 +250,8 @@ class ImageGraph:
 
     def _put_container(self, container: Container, at: float) -> None:
         known = self.containers.get(container.id)
-        if known is None or known.image != container.image:
+        asked = container.image, container.image_ref
+        if known is None or (known.image, known.image_ref) != asked:
             self._asked.forget(known)
             self._asked.note(container)
         self.containers[container.id] = container

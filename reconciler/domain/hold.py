@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from .inventory import ContainerState
 from .policy import Policy
-from .scene import is_pause
+from .scene import pause_name
 from .state import State
 from .unanswered import NARROW_AFTER
 from .words import and_more, duration
@@ -22,6 +23,7 @@ class HoldReason(enum.Enum):
     ANOTHER_REMOVER = "another-remover"
     LISTING_DUE = "listing-due"
     LISTING_DOUBTFUL = "listing-doubtful"
+    ANOTHER_IMAGE_SERVICE = "another-image-service"
     RUNTIME_UNAVAILABLE = "runtime-unavailable"
     CONTAINER_UNKNOWN = "container-unknown"
     DETAILS_PENDING = "details-pending"
@@ -60,7 +62,8 @@ def hold_on(state: State, policy: Policy | None, now: float) -> Hold | None:
     if state.listing_spent or state.graph.ambiguous or state.removing is not None:
         return Hold(HoldReason.LISTING_DUE, "no complete listing since the last change")
     return (
-        _container_hold(state, now)
+        _image_service_hold(state)
+        or _container_hold(state, now)
         or _details_hold(state, now)
         or _filesystem_hold(state)
         or _remover_hold(state)
@@ -68,6 +71,38 @@ def hold_on(state: State, policy: Policy | None, now: float) -> Hold | None:
         or _blank_hold(state)
         or _pods_hold(state, now)
     )
+
+
+def _image_service_hold(state: State) -> Hold | None:
+    """Images are listed at a socket of their own, and it seems to be another runtime's: of what
+    its containers use nothing would be known here."""
+    runtime, images = state.version, state.version.images if state.version else None
+    if runtime is None or images is None:
+        return None
+    who = f"{images.name} {images.version}".strip()
+    if images.name and (images.name, images.version) != (runtime.name, runtime.version):
+        text = f"images are listed by {who} at {images.socket}, and containers by "
+        text += f"{runtime.name} {runtime.version}"
+    elif missing := _all_missing(state):
+        text = f"not one of the images of {missing} running containers is listed at {images.socket}"
+    else:
+        return None
+    text += "; if that is another runtime, drop the image endpoint (--image-endpoint, "
+    text += "IMAGE_SERVICE_ENDPOINT or /etc/crictl.yaml) or name this one's"
+    return Hold(HoldReason.ANOTHER_IMAGE_SERVICE, text)
+
+
+def _all_missing(state: State) -> int:
+    """How many containers run, if not one of their images is listed; else 0."""
+    count = 0
+    for container in state.graph.containers.values():
+        keys = state.graph.images_of(container)
+        if container.state is not ContainerState.RUNNING or not keys:
+            continue
+        if not keys.isdisjoint(state.graph.images):
+            return 0
+        count += 1
+    return count
 
 
 def _container_hold(state: State, now: float) -> Hold | None:
@@ -157,7 +192,7 @@ def _sandbox_hold(state: State, now: float) -> Hold | None:
     if not boxes or told or now - min(asked) >= NARROW_AFTER:
         return None
     images = state.graph.images.values()
-    if any(image.pinned or any(map(is_pause, image.names)) for image in images):
+    if any(image.pinned or pause_name(image, image.names, state) for image in images):
         return None
     left = duration(NARROW_AFTER - (now - min(asked)))
     text = "sandboxes run, but no runtime answer, pin or name tells their pause image; "

@@ -111,6 +111,14 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True)
+class Stranger:
+    """A container that CRI does not list: `nerdctl` or `ctr` made it beside those of Kubernetes."""
+
+    id: str
+    image: str  # the name it was made from
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """Everything the runtime had, asked for anew between `began_at` and `ended_at`.
 
@@ -123,6 +131,7 @@ class Listing:
     images: tuple[Image, ...]
     containers: tuple[Container, ...]
     sandboxes: tuple[Sandbox, ...]
+    strangers: tuple[Stranger, ...] = ()
 
 
 class EventKind(enum.IntEnum):

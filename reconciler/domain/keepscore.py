@@ -50,8 +50,8 @@ class Appraiser:
     def score(self, image: Image, record: ImageRecord, rule: Importance | None = None) -> Score:
         """One image's score."""
         key = image.key
-        names = streams(image.tags or record.names or image.digests)
-        found = standing(key, record, names, self._arrivals)
+        tags = image.tags or tuple(name for name in record.names if "@" not in name)
+        found = standing(key, record, streams(tags or image.digests), self._arrivals)
         rate = uses_per_hour(record, self._now)
         pull = max(1.0, image.size * self._per_byte)
         share = self._shares.share(key)

@@ -17,7 +17,9 @@ class ImageRecord:
     uses: int = 0  # containers made from it
     counters: tuple[float, ...] = ()  # decayed counts of use (demand.py), as of `counted_at`
     counted_at: float = 0.0
-    names: tuple[str, ...] = ()  # the last tags it was listed under, or else its digest names
+    # The last tags it was listed under, or else its digest names; after tags, by digest, the
+    # repositories that it was listed under before those.
+    names: tuple[str, ...] = ()
     size: int = 0  # bytes, as listed last
     layers: tuple[str, ...] | None = None  # base first (layers.py); None: not asked yet
 

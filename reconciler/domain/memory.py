@@ -14,11 +14,13 @@ from .demand import rested, started
 from .inventory import Container, Image
 from .layers import FairShares
 from .ledger import Arrival, Ghost, ImageRecord, LogLine, Remembered
+from .origin import names_before
 from .streams import streams
 
 GHOSTS_KEPT = 5_000
 GHOSTS_KEPT_FOR = 14 * 86400.0  # seconds
 SWEPT_EVERY = 3600.0
+REPOSITORIES_KEPT = 16  # of each image, beside those it is listed under
 GONE_KEPT = 2_000  # ids of containers that are gone and were counted, against late events
 
 
@@ -110,9 +112,14 @@ class Memory:
         self.shares.drop(key)
 
     def _describe(self, key: str, image: Image) -> None:
-        """Remembers names and size. An image that lost its tags goes on under the last it had."""
+        """Remembers names and size. An image that lost its tags goes on under the last it had, and
+        of repositories that it is not listed under any more, which only CRI-O's lists leave out,
+        its names by digest are remembered."""
         record = self.images[key]
-        names = image.tags or record.names or image.digests
+        names = record.names or image.digests
+        if image.tags and names != image.tags:
+            before = names_before(image.names, names)
+            names = (*image.tags, *before[:REPOSITORIES_KEPT])
         if record.names != names or record.size != image.size:
             self.images[key] = replace(record, names=names, size=image.size)
             self.changed.add(key)

@@ -44,6 +44,9 @@ def _in_use(state: State, key: str) -> str:
     if containers:
         told = [_place(one, state) for one in containers]
         text += f", and {and_more(told[:1], told)} was made from it or mounts it"
+    elif strangers := [user for user in users if user in state.graph.strangers]:
+        told = [f"container {user[:13]}, which CRI does not list," for user in strangers]
+        text += f", and {and_more(told[:1], told)} was made from it"
     else:
         boxes = [state.graph.sandboxes[one].name for one in users if one in state.graph.sandboxes]
         text += f", and the sandbox of pod {and_more(boxes[:1], boxes)} runs on it"

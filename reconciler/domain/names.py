@@ -50,6 +50,32 @@ def short_name(text: str) -> str | None:
     return name_key(text).replace(reference.repository, plain, 1)
 
 
+ANY_HOST = "*"
+
+
+@functools.lru_cache(maxsize=8192)
+def asked_for(text: str, image_ref: str) -> tuple[str, ...]:
+    """What a container's creator asked for, as its runtime took it. CRI-O looks a name without a
+    host up in search registries and aliases; where its `image_ref` is in a repository of that name,
+    that is where it was found. Else it may be any host's. containerd's `sha256:` leaves none."""
+    short = None if is_full_id(text) else short_name(text)
+    if short is None or image_ref.startswith("sha256:"):
+        return meanings(text)
+    path = short.partition("@")[0].partition(":")[0]
+    found = _repository_of_ref(image_ref)
+    if found is not None and found.endswith(f"/{path}"):
+        return (found + short.removeprefix(path), *meanings(text)[1:])
+    alias = () if found is None else (found + short.removeprefix(path),)
+    return (*meanings(text), *alias, f"{ANY_HOST}/{short}")
+
+
+def _repository_of_ref(image_ref: str) -> str | None:
+    try:
+        return parse_reference(image_ref).repository if "@" in image_ref else None
+    except InvalidReference:
+        return None
+
+
 _NOBODY: frozenset[str] = frozenset()
 
 
@@ -64,10 +90,11 @@ class Asked:
     def __init__(self) -> None:
         self._containers: dict[str, set[str]] = {}  # name key, image key or prefix -> ids
         self._prefixes: set[str] = set()
+        self._anywhere: set[str] = set()  # names that any host may have
 
     def note(self, container: Container) -> None:
         """Remembers what a container's creator asked for."""
-        for text in meanings(container.image):
+        for text in asked_for(container.image, container.image_ref):
             found = self._containers.get(text)
             if found is not None:
                 found.add(container.id)
@@ -75,17 +102,20 @@ class Asked:
             self._containers[text] = {container.id}
             if _ID_PREFIX.fullmatch(text):
                 self._prefixes.add(text)
+            elif text.startswith(ANY_HOST):
+                self._anywhere.add(text)
 
     def forget(self, container: Container | None) -> None:
         """The container is gone, or turned out to have asked for something else."""
         if container is None:
             return
-        for text in meanings(container.image):
+        for text in asked_for(container.image, container.image_ref):
             containers = self._containers[text]
             containers.discard(container.id)
             if not containers:
                 del self._containers[text]
                 self._prefixes.discard(text)
+                self._anywhere.discard(text)
 
     def keys(self, named: ListedNames, images: Collection[str]) -> set[str]:
         """Keys of all images that somebody asked for, those that `by` finds somebody for; `named`
@@ -95,13 +125,15 @@ class Asked:
             found.update(named.get(text, ()))
         for prefix in self._prefixes:
             found.update(key for key in images if key.startswith(prefix))
+        for text in self._anywhere:
+            found.update(named.under_any_host(text.removeprefix(f"{ANY_HOST}/")))
         return found
 
     def by(self, image: Image) -> frozenset[str]:
         """Ids of the containers that asked for something which means this image now."""
         containers, texts = self._containers, _keys_of(image.names)
         nobody = image.key not in containers and containers.keys().isdisjoint(texts)
-        if nobody and not self._prefixes:
+        if nobody and not self._prefixes and not self._anywhere:
             return _NOBODY
         found: set[str] = set()
         for text in (image.key, *texts):
@@ -109,6 +141,9 @@ class Asked:
         for prefix in self._prefixes:
             if image.key.startswith(prefix):
                 found |= self._containers[prefix]
+        for name in self._anywhere:
+            if any(text.endswith(name.removeprefix(ANY_HOST)) for text in texts):
+                found |= self._containers[name]
         return frozenset(found)
 
 
@@ -158,10 +193,10 @@ class ListedNames:
                 found.update(self._keys.get(meaning, ()))
         short = short_name(text) if anywhere else None
         if short is not None:
-            found.update(self._under_any_host(short))
+            found.update(self.under_any_host(short))
         return frozenset(found)
 
-    def _under_any_host(self, short: str) -> Iterator[str]:
+    def under_any_host(self, short: str) -> Iterator[str]:
         """Image keys by a name without its host. Few runtimes are asked so: what that takes is made
         when it is."""
         if self._endings is None:

@@ -11,7 +11,7 @@
     excluded     an exclusion in force matches one of its names, or its id          S4
     young        on the node, or unused, for less than the minimum age              S5
     too-small    not worth removing; most pause images are under 1 MiB              S3
-    unpullable   no registry digest: imported or built here, it can't be had again
+    unpullable   no registry is known to have it: imported or built here, it can't be had again
     refused      the runtime would not remove it a short while ago                  S9
     came-back    somebody pulled it again soon after we removed it                  S9
     uncertain    something about its use is not known                               S6
@@ -29,8 +29,10 @@ from dataclasses import dataclass
 
 from .doubts import MOUNT, Doubt, repository_of
 from .inventory import Image, Sandbox, is_full_id
+from .origin import can_be_pulled
 from .policy import Exclusion
-from .scene import Scene, as_sandbox_image, describe, system_repositories
+from .scene import Scene, describe, pause_name, repositories_of, system_repositories
+from .system import LARGEST
 from .words import and_more, duration
 
 
@@ -68,6 +70,10 @@ def _in_use(image: Image, scene: Scene) -> str | None:
         users = sorted(u for u in graph.users_of(image.key) if u in graph.containers)
         if users:
             return and_more([describe(graph.containers[users[0]], scene)], users)
+        strangers = sorted(u for u in graph.users_of(image.key) if u in graph.strangers)
+        if strangers:
+            text = f"container {strangers[0][:13]}, which CRI does not list (nerdctl, ctr)"
+            return and_more([text], strangers)
     if image.key not in scene.asked:
         return None
     asking = sorted(graph.asking_for(image))
@@ -104,11 +110,12 @@ def _sandbox(image: Image, scene: Scene) -> str | None:
     if image.key in scene.configured_pause:
         configured = scene.state.configured_pause
         return f"the runtime's own configuration names it as sandbox image: {configured}"
-    pause, repositories = as_sandbox_image(image.names)
+    names = scene.state.as_remembered(image).names
+    pause = pause_name(image, names, scene.state)
     if pause is not None:
         return f"{pause} is a known name of a sandbox image"
-    if not repositories.isdisjoint(scene.pause_repositories):
-        name = next(one for one in image.names if repository_of(one) in scene.pause_repositories)
+    if not repositories_of(names).isdisjoint(scene.pause_repositories):
+        name = next(one for one in names if repository_of(one) in scene.pause_repositories)
         return f"{name} may be what a sandbox runs on: the tag it was asked for may have moved"
     return None
 
@@ -120,7 +127,7 @@ def _pinned(image: Image, scene: Scene) -> str | None:
 def _system(image: Image, scene: Scene) -> str | None:
     if not scene.policy.system_enabled:
         return None
-    repositories = system_repositories(image.names)
+    repositories = system_repositories(image.names, image.size > LARGEST)
     for repository in repositories:
         if image.key in scene.current.get(repository, {image.key}):
             return f"current version of the Kubernetes system image {repository}"
@@ -135,7 +142,8 @@ def _system(image: Image, scene: Scene) -> str | None:
 
 
 def _excluded(image: Image, scene: Scene) -> tuple[str, Exclusion] | None:
-    found = scene.exclusions.protecting(image, scene.state.wall(scene.now))
+    told = scene.state.as_remembered(image)
+    found = scene.exclusions.protecting(told, scene.state.wall(scene.now))
     if found is None:
         return None
     rule, name = found
@@ -160,11 +168,14 @@ def _too_small(image: Image, scene: Scene) -> str | None:
 
 
 def _unpullable(image: Image, scene: Scene) -> str | None:
-    if not scene.policy.protect_unpullable or image.digests:
+    if not scene.policy.protect_unpullable:
+        return None
+    if image.digests and can_be_pulled(image.digests, scene.record(image.key).names):
         return None
     if not image.names and image.key in scene.state.removals:
         return None  # what a removal of ours, cut short, left behind
-    return "no registry digest: imported or built on this node, it can not be pulled again"
+    what = f"{image.digests[0]} is no registry's name" if image.digests else "no registry digest"
+    return f"{what}: imported or built on this node, it can not be pulled again"
 
 
 def _refused(image: Image, scene: Scene) -> str | None:

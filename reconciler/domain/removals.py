@@ -121,8 +121,7 @@ def _refuse(state: State, key: str, fact: RemovalFinished) -> None:
     went_away = fact.lost and fact.took < HUNG
     count = before.count + 1 if before else int(not went_away)
     wait = min(REFUSAL_FIRST * 2 ** (count - 1), REFUSAL_LAST) if count else LOST_FIRST
-    reason = fact.error or "the runtime answered OK, but the image is still listed"
-    state.refusals[key] = Refusal(fact.at + wait, count, reason)
+    state.refusals[key] = Refusal(fact.at + wait, count, fact.trouble)
     if count:  # what is left of it after a restart counts from the answer, not from the call
         state.removals[key] = replace(state.removals[key], begun_at=fact.at)
         state.changed_removals.add(key)

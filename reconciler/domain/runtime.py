@@ -42,13 +42,25 @@ class NoSuchObject(RuntimeFailure):
 
 
 @dataclass(frozen=True, slots=True)
+class ImageService:
+    """Who lists images at a socket of their own. `name` and `version` are empty where it does not
+    tell: a service that serves images alone (a remote snapshotter's) knows no Version."""
+
+    socket: str
+    name: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeVersion:
     """Who answers. `numbers` are the leading digits of the version: distributions append to it,
-    so it is no valid semver (containerd "1.7.24~ds1")."""
+    so it is no valid semver (containerd "1.7.24~ds1"). `images`: who lists the images, where that
+    is another socket."""
 
     name: str  # "containerd", "cri-o"
     version: str
     numbers: tuple[int, ...]
+    images: ImageService | None = None
 
     @property
     def has_image_volumes(self) -> bool:

@@ -7,16 +7,16 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from .doubts import Doubt, doubts_about, repository_of
+from .doubts import Doubt, doubts_about, may_be_pause, repository_of
 from .exclusion import Exclusions
 from .importance import Wishes, wishes_of
-from .inventory import Container, Sandbox, Template, is_full_id
+from .inventory import Container, Image, Sandbox, Template, is_full_id
 from .ledger import ImageRecord
 from .pods import MAIN, Need, Pod
-from .policy import Policy
+from .policy import Expendable, Importance, Policy, Tier
 from .reference import InvalidReference, parse_reference
 from .state import State
-from .system import is_sandbox_name, system_repository
+from .system import LARGEST, is_kubernetes_own, is_sandbox_name, system_repository
 
 
 class Scene:
@@ -42,12 +42,27 @@ class Scene:
     def wishes(self) -> Wishes:
         return wishes_of(self.policy)
 
+    def tier_rule(self, image: Image) -> Importance | None:
+        """The rule that gives an image its tier; None: normal. By names that it had before, high
+        alone: they may be another image's by now."""
+        rule, told = self.wishes.tier_rule(image), self.state.as_remembered(image)
+        before = self.wishes.tier_rule(told) if told is not image else None
+        return before if before is not None and before.tier is Tier.HIGH else rule
+
+    def expendable_rule(self, image: Image) -> Expendable | None:
+        """The rule by which an image may go early; None: there is none, or its tier is high."""
+        rule = self.wishes.expendable_rule(image)
+        if rule is None or self.state.as_remembered(image) is image:
+            return rule
+        tier = self.tier_rule(image)
+        return None if tier is not None and tier.tier is Tier.HIGH else rule
+
     @functools.cached_property
     def current(self) -> dict[str, set[str]]:
         """For each system repository, the keys of its current version (`current_of`)."""
         versions: dict[str, dict[str, ImageRecord]] = {}
         for key, image in self.graph.images.items():
-            for repository in system_repositories(image.names):
+            for repository in system_repositories(image.names, image.size > LARGEST):
                 versions.setdefault(repository, {})[key] = self.record(key)
         return {repository: current_of(known) for repository, known in versions.items()}
 
@@ -140,27 +155,45 @@ def exclusions_of(policy: Policy) -> Exclusions:
 
 
 @functools.lru_cache(maxsize=8192)
-def as_sandbox_image(names: tuple[str, ...]) -> tuple[str | None, frozenset[str]]:
-    """The first name that sandbox images are known by, and the repositories of all of them."""
-    return next(filter(is_pause, names), None), frozenset(map(repository_of, names))
+def repositories_of(names: tuple[str, ...]) -> frozenset[str]:
+    """The repositories of an image's names."""
+    return frozenset(map(repository_of, names))
+
+
+def pause_name(image: Image, names: tuple[str, ...], state: State) -> str | None:
+    """The one of its names by which an image is known as a sandbox image; None: there is none, or
+    by its size and use it is somebody's program that is called so."""
+    name, own = _pause_name(names)
+    if name is None or own:
+        return name
+    return name if image.size <= LARGEST and may_be_pause(state, image) else None
 
 
 @functools.lru_cache(maxsize=8192)
-def is_pause(name: str) -> bool:
-    """Whether a listed name is one that sandbox images are known by."""
-    try:
-        return is_sandbox_name(parse_reference(name))
-    except InvalidReference:
-        return False
+def _pause_name(names: tuple[str, ...]) -> tuple[str | None, bool]:
+    """The first name that sandbox images are known by, and whether it is Kubernetes' own: such a
+    one comes before others."""
+    found: str | None = None
+    for name in names:
+        try:
+            reference = parse_reference(name)
+        except InvalidReference:
+            continue
+        if is_sandbox_name(reference):
+            if is_kubernetes_own(reference):
+                return name, True
+            found = found or name
+    return found, False
 
 
 @functools.lru_cache(maxsize=8192)
-def system_repositories(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The Kubernetes system repositories that an image's names are of."""
+def system_repositories(names: tuple[str, ...], large: bool = False) -> tuple[str, ...]:
+    """The Kubernetes system repositories that an image's names are of; `large`: it is larger than
+    `LARGEST`."""
     found: dict[str, None] = {}
     for name in names:
         try:
-            repository = system_repository(parse_reference(name))
+            repository = system_repository(parse_reference(name), large=large)
         except InvalidReference:
             continue
         if repository is not None:

@@ -6,15 +6,16 @@ than on a small one (docs/architecture.md).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from . import facts
 from .awaited import Awaited
 from .graph import ImageGraph
-from .inventory import Container, UsageSample, image_key
+from .inventory import Container, Image, UsageSample, image_key
 from .joining import joined
 from .ledger import Changes, ImageRecord, Remembered, RemovalRecord
 from .memory import Memory
+from .origin import names_before
 from .policy import Policy, Watermarks
 from .runtime import RuntimeVersion
 from .space import Account, Removed
@@ -170,6 +171,16 @@ class State:
         """Keys of the images that a pod's text may mean to this runtime now."""
         anywhere = self.version is None or self.version.searches_registries
         return self.graph.keys_meant(text, anywhere=anywhere)
+
+    def as_remembered(self, image: Image) -> Image:
+        """An image with digest names also in the repositories that it was listed under before: on
+        CRI-O they end with a tag that moves (docs/runtimes.md). Never a reason against an image:
+        its old names may be another one's by now."""
+        record = self.memory.images.get(image.key)
+        if record is None or record.names == image.tags:
+            return image
+        before = names_before(image.names, record.names)
+        return replace(image, digests=image.digests + before) if before else image
 
     def unknown_starts(self, now: float) -> list[Start]:
         """Pods that are starting, and nothing tells what they need: no source of pods, and no pod

@@ -4,8 +4,14 @@ Two tiers. Sandbox (pause) images are always kept: no list of containers shows t
 no pod can start. The others are kept in their current version only: a list that kept every version
 would fill the disk with one upgrade after the other (KEP-4210's own motivation).
 
+A name under any registry is anybody's to give, so size and use bound what it means: `LARGEST`, and
+of a pause image also whether containers were made from it (scene.py).
+
 Names were gathered from the sources of kubeadm, kubespray, KubeOne, k3s, RKE2, k0s, Talos and
-AgentBaker (AKS), from node listings of EKS and GKE, and from a metrics vendor's pause filter.
+AgentBaker (AKS), from node listings of EKS and GKE, from a metrics vendor's pause filter, and from
+Huawei CCE's documentation (`cce-pause`). kubeadm's `imageRepository` puts etcd and coredns right
+below the mirror (cmd/kubeadm/app/images), RKE2's and k3s' `system-default-registry` and k0s'
+`spec.images.repository` put another host before the whole name.
 `library/*` images (nginx, haproxy as node proxies) are left out: they are anybody's.
 """
 
@@ -16,10 +22,15 @@ import re
 
 from .reference import Reference
 
+# Bytes as listed, far above the biggest known (RKE2's hardened-kubernetes and CNI agents have under
+# 1 GiB): what is larger is somebody's program or data.
+LARGEST = 8 << 30
+_OWN = ("registry.k8s.io/", "k8s.gcr.io/")  # nobody else can put an image there
+
 # A last path segment that means a sandbox image under any host and path.
 _PAUSE = re.compile(
     r"pause(-(amd64|arm|arm64|ppc64le|s390x|win|windows)[\w.-]*)?"
-    r"|pause-win\w*|mirrored-pause|amazon-ecs-pause|origin-pod|pod-infrastructure"
+    r"|pause-win\w*|(mirrored|kubelet|cce)-pause|amazon-ecs-pause|origin-pod|pod-infrastructure"
 )
 
 # repository suffixes, anchored at a path boundary: any registry, any mirror prefix.
@@ -29,7 +40,7 @@ _ANYWHERE = frozenset(
     coredns/coredns kubernetes/coredns google_containers/coredns google_containers/etcd
     dns/k8s-dns-node-cache k8s-dns-node-cache metrics-server/metrics-server
     cpa/cluster-proportional-autoscaler autoscaling/cluster-autoscaler kube-vip/kube-vip
-    amazon-k8s-cni amazon-k8s-cni-init eks/coredns eks/aws-efa-k8s-device-plugin
+    amazon-k8s-cni amazon-k8s-cni-init eks/aws-efa-k8s-device-plugin
     sig-storage/csi-attacher sig-storage/csi-provisioner sig-storage/csi-resizer
     sig-storage/csi-snapshotter sig-storage/csi-node-driver-registrar sig-storage/livenessprobe
     sig-storage/snapshot-controller sig-storage/snapshot-validation-webhook
@@ -44,27 +55,22 @@ _ANYWHERE = frozenset(
     cilium/hubble-ui-backend cilium/certgen flannel/flannel flannel/flannel-cni-plugin
     flannel-io/flannel flannel-io/flannel-cni-plugin weaveworks/weave-kube weaveworks/weave-npc
     kubeovn/kube-ovn cloudnativelabs/kube-router k8snetworkplumbingwg/multus-cni metallb/speaker
-    metallb/controller
+    metallb/controller rancher/coredns-coredns rancher/library-busybox rancher/library-traefik
+    rancher/local-path-provisioner rancher/metrics-server rancher/nginx-ingress-controller
+    rancher/kube-webhook-certgen rancher/harvester-csi-driver rancher/harvester-cloud-provider
     """.split()  # noqa: SIM905 - a list of names reads better without a quote on each
 )
 
 # Whole repositories and `prefix/*` (one segment more), where only that registry's names are meant.
 _EXACT = frozenset(
     """
-    registry.k8s.io/etcd registry.k8s.io/coredns k8s.gcr.io/etcd k8s.gcr.io/coredns
     quay.io/coreos/etcd quay.io/openshift-release-dev/ocp-v4.0-art-dev
     quay.io/openshift-release-dev/ocp-release docker.io/kubernetesui/dashboard
     docker.io/kubernetesui/metrics-scraper docker.io/digitalocean/do-csi-plugin
     docker.io/digitalocean/digitalocean-cloud-controller-manager
     docker.io/hetznercloud/hcloud-csi-driver
     docker.io/hetznercloud/hcloud-cloud-controller-manager docker.io/nutanix/ntnx-csi
-    ghcr.io/siderolabs/flannel ghcr.io/siderolabs/install-cni docker.io/rancher/coredns-coredns
-    docker.io/rancher/klipper-helm docker.io/rancher/klipper-lb docker.io/rancher/library-busybox
-    docker.io/rancher/library-traefik docker.io/rancher/local-path-provisioner
-    docker.io/rancher/metrics-server docker.io/rancher/rke2-runtime
-    docker.io/rancher/rke2-cloud-provider docker.io/rancher/nginx-ingress-controller
-    docker.io/rancher/kube-webhook-certgen docker.io/rancher/harvester-csi-driver
-    docker.io/rancher/harvester-cloud-provider
+    ghcr.io/siderolabs/flannel ghcr.io/siderolabs/install-cni
     mcr.microsoft.com/azuremonitor/containerinsights/ciprod
     mcr.microsoft.com/oss/open-policy-agent/gatekeeper mcr.microsoft.com/oss/cilium/cilium
     mcr.microsoft.com/oss/azure/secrets-store/provider-azure
@@ -75,7 +81,9 @@ _BELOW = (
     "quay.io/k0sproject/",
     "docker.io/kindest/",
     "docker.io/rancher/hardened-",
+    "docker.io/rancher/klipper-",
     "docker.io/rancher/mirrored-",
+    "docker.io/rancher/rke2-",
     "gke.gcr.io/",
     "mcr.microsoft.com/aks/",
     "mcr.microsoft.com/azure-policy/",
@@ -86,6 +94,9 @@ _BELOW = (
     "mcr.microsoft.com/oss/v2/kubernetes-csi/",
     "public.ecr.aws/csi-components/",
 )
+# Last segments that are theirs in a mirror, that is anywhere but on Docker Hub, where they are
+# anybody's: kubeadm's, and what Rancher's begin with.
+_MIRRORED = re.compile(r"etcd|coredns|(mirrored|hardened|klipper|rke2)-.+")
 
 
 def is_sandbox_name(name: Reference) -> bool:
@@ -93,14 +104,27 @@ def is_sandbox_name(name: Reference) -> bool:
     return _PAUSE.fullmatch(name.repository.rpartition("/")[2]) is not None
 
 
+def is_kubernetes_own(name: Reference) -> bool:
+    """Whether a name is in a registry of the Kubernetes project, so that it means what it says."""
+    return name.repository.startswith(_OWN)
+
+
 @functools.lru_cache(maxsize=4096)
-def _is_system(repository: str) -> bool:
+def _is_system(repository: str, large: bool) -> bool:
     if repository in _EXACT or repository.startswith(_BELOW):
         return True
     parts = repository.split("/")[1:]  # the host is any
+    if large and not repository.startswith(_OWN):
+        return False
+    if parts[-2:-1] == ["k0sproject"]:
+        return True
+    if not repository.startswith("docker.io/") and _MIRRORED.fullmatch(parts[-1]):
+        return True
     return any("/".join(parts[-n:]) in _ANYWHERE for n in (1, 2) if len(parts) >= n)
 
 
-def system_repository(name: Reference) -> str | None:
-    """The repository whose current version is to be kept; None: no Kubernetes system image."""
-    return name.repository if _is_system(name.repository) else None
+def system_repository(name: Reference, *, large: bool = False) -> str | None:
+    """The repository whose current version is to be kept; None: no Kubernetes system image.
+    `large`: the image is larger than any that goes by such a name under any registry (`LARGEST`).
+    """
+    return name.repository if _is_system(name.repository, large) else None

@@ -14,10 +14,12 @@ AnyRule = Exclusion | Importance | Expendable | Required
 
 def unmatched_rules(policy: Policy, state: State) -> tuple[AnyRule, ...]:
     """All but `requiredImages`, of which there is a report of its own; each pattern is a rule.
-    What decisions found out of names is not found out anew."""
+    What decisions found out of names is not found out anew. Rules that protect count for the
+    repositories that are remembered of an image as well."""
     images, wishes = state.graph.images.values(), wishes_of(policy)
+    remembered = [state.as_remembered(image) for image in images]
     return (
-        *exclusions_of(policy).unmatched(images),
+        *exclusions_of(policy).unmatched(remembered),
         *wishes.importance.unmatched(images),
         *wishes.expendable.unmatched(images),
     )

@@ -36,6 +36,7 @@ class ImageStore:
         self.habits = habits
         self.registry: dict[str, Published] = {}  # by whole names
         self.aliases: dict[str, str] = {}  # short names that CRI-O knows -> repositories
+        self.search: list[str] = []  # registries in which CRI-O looks for others, in this order
         self.images: dict[str, Stored] = {}
         self.pause_name = PAUSE
         self.publish(PAUSE, [Layer(digest_of("pause"), 300_000, 700_000)])
@@ -76,12 +77,17 @@ class ImageStore:
         image.pinned = image.pinned or (self.habits.pins_pause and whole == self.pause_name)
         return image
 
-    def import_image(self, name: str, layers: Iterable[Layer]) -> Stored:
+    def import_image(self, name: str, layers: Iterable[Layer], digests: str = "") -> Stored:
         """Puts an image there without a registry, as a build does: containerd lists no name by its
-        digest, CRI-O does."""
+        digest, CRI-O does. `digests`: also a name by digest, of this repository, as `ctr images
+        import --digests` makes; on containerd 1.6 and 1.7 RemoveImage leaves it (measured)."""
         whole = name_key(name)
         image = self._stored(made_from(whole, layers))
         self.tag(image, whole)
+        if digests:
+            made_up = name_key(digest_name(digests, image.manifest))
+            self.tag(image, made_up)
+            image.stuck.add(made_up)
         return image
 
     def tag(self, image: Stored, name: str) -> None:
@@ -138,16 +144,23 @@ class ImageStore:
         return found or self._named(self._whole_name(text))
 
     def _whole_name(self, text: str) -> str:
-        """A name completed. CRI-O does so only with what its search registries and aliases tell; no
-        registry is configured here."""
+        """A name completed. CRI-O does so only with what its search registries and aliases tell."""
         if not is_well_formed(text):
             raise Refused("UNKNOWN", f"{text!r}: invalid reference format")
         if self.habits.crio and not has_host(text):
             short = repository(text)
             if short not in self.aliases:
-                raise _no_short_name(text)
+                return self._searched(text)
             text = self.aliases[short] + text.removeprefix(short)
         return name_key(text)
+
+    def _searched(self, text: str) -> str:
+        """The first of its names that is here or can be pulled, or else the last."""
+        if not self.search:
+            raise _no_short_name(text)
+        names = [name_key(f"{host}/{text}") for host in self.search]
+        there = (name for name in names if self._named(name) or name in self.registry)
+        return next(there, names[-1])
 
     def _named(self, whole: str) -> Stored | None:
         for image in self.images.values():
@@ -172,6 +185,8 @@ class ImageStore:
             return
         if self.habits.crio:
             self._remove_as_crio(image, text)
+        elif image.stuck:
+            image.names = [name for name in image.names if name in image.stuck]
         else:
             del self.images[image.hex_id]
 

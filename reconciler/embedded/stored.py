@@ -38,6 +38,7 @@ class Stored:
     crio: bool
     names: list[str] = field(default_factory=list)  # by tag and by digest, as given; newest first
     pinned: bool = False
+    stuck: set[str] = field(default_factory=set)  # names that RemoveImage leaves
     lost: str = ""  # a name it had, which CRI-O lists it under when it has none
 
     @property

@@ -197,8 +197,10 @@ class LogAndMetrics:
             "took_seconds": round(fact.took, 3),
         }
         if not fact.gone:
-            why = fact.error or "the runtime answered OK, but it is still listed"
-            self._log.warning("not-removed", **told, error=why)
+            if fact.left is None:
+                self._log.warning("not-removed", **told, error=fact.trouble)
+            else:
+                self._log.warning("untagged", **told, left=list(fact.left), detail=fact.trouble)
             return
         if entry is not None:
             told |= {

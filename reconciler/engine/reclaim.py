@@ -16,6 +16,7 @@ import anyio
 from ..domain.decision import Candidate
 from ..domain.facts import RemovalBegun, RemovalFinished
 from ..domain.inventory import FilesystemUsage, UsageSample, image_key
+from ..domain.origin import names_to_pull
 from ..domain.runtime import ImageRuntime, RuntimeFailure, RuntimeTooLate, RuntimeUnavailable
 from ..domain.shortage import expected_bytes, greatest_bytes
 from ..domain.space import Gain, notable
@@ -28,6 +29,7 @@ class Attempt:
     """A removal that was sent, until a listing tells what became of it."""
 
     begun: RemovalBegun
+    listed: tuple[str, ...]  # the image's names
     cause: str
     expected: int  # bytes
     most: int  # bytes
@@ -52,6 +54,7 @@ class Attempt:
             names=begun.names,
             cause=self.cause,
             gone=image_key(begun.image_id) not in state.graph.images,
+            left=self._left(state),
             error=self.error,
             took=self.took,
             expected=self.expected,
@@ -60,10 +63,21 @@ class Attempt:
             lost=self.lost,
         )
 
+    def _left(self, state: State) -> tuple[str, ...] | None:
+        """The names that the image has where it lost others to nobody; None: it lost none, or is
+        gone."""
+        image = state.graph.images.get(image_key(self.begun.image_id))
+        if image is None:
+            return None
+        lost = set(self.listed) - set(image.names)
+        return image.names if any(not state.graph.keys_named(name) for name in lost) else None
+
 
 def begin(candidate: Candidate, now: float) -> RemovalBegun:
-    """The fact to remember, on disk too, before the call is sent."""
-    return RemovalBegun(now, candidate.image.id, candidate.image.names)
+    """The fact to remember, on disk too, before the call is sent: with the names that would bring
+    the image back."""
+    image = candidate.image
+    return RemovalBegun(now, image.id, names_to_pull(image, candidate.record.names))
 
 
 async def send(
@@ -87,7 +101,8 @@ async def send(
     cause = candidate.cause.value if candidate.cause else ""
     size = candidate.image.size
     expected, most = expected_bytes(size, state), greatest_bytes(size, state)
-    return Attempt(begun, cause, expected, most, before, error, lost, monotonic() - start)
+    listed, took = candidate.image.names, monotonic() - start
+    return Attempt(begun, listed, cause, expected, most, before, error, lost, took)
 
 
 def gains(before: Iterable[FilesystemState], after: UsageSample) -> tuple[Gain, ...]:

@@ -178,7 +178,7 @@ def _users(one: Image, state: State) -> list[Json]:
         users.append(
             {
                 "id": user,
-                "kind": "container" if container else "sandbox",
+                "kind": "sandbox" if user in state.graph.sandboxes else "container",
                 "name": container.name if container else None,
                 "sandbox": sandbox.name if sandbox else None,
                 "state": container.state.name.lower() if container else None,

@@ -289,7 +289,7 @@ def _removal() -> Json:
         at=_TIME,
         id=_STRING,
         names=_list(_STRING),
-        outcome={"enum": ["removed", "refused"]},
+        outcome={"enum": ["removed", "refused", "untagged"]},
         cause=_STRING,
         why=_STRING,
         error=_MAYBE_STRING,

@@ -12,11 +12,12 @@ import pytest_asyncio
 from reconciler.commands import survey
 from reconciler.domain import hold
 from reconciler.embedded.habits import CONTAINERD_1_6, CRIO
-from reconciler.embedded.node import Refused
+from reconciler.embedded.node import Refused, layer
 from reconciler.engine import reconcile
 from reconciler.lock import Lock
+from tests.builders import MIB
 
-from .desk import LONG_AGO, Desk, desk, fill
+from .desk import LONG_AGO, POLICY, Desk, desk, fill
 
 STAYS = ["imported:v1", "keep:v1", "used:v1"]
 APPS = [f"app{number}:v1" for number in range(5)]
@@ -213,3 +214,32 @@ async def test_prune_on_other_runtimes(
         assert made.left() == stays
         assert any("pause" in tag for one in made.node.images.values() for tag in one.tags)
         assert harmless(made)
+
+
+IMPORTED = "docker.io/library/import-2026-11-28"  # as `ctr images import --digests` names it
+
+
+async def test_an_image_that_ctr_imported_with_digests_stays(at: Desk) -> None:
+    """kind, k3s and air-gapped nodes import so: the name by digest is none of a registry's, and a
+    removal would take the tag that pods ask for and leave the image on the disk."""
+    at.node.import_image("reg.example/tool:v1", [layer("tool", 100 * MIB)], IMPORTED)
+    done = await at.run("prune", "--all-unused")
+    assert done.code == 0, done.err
+    assert "tool:v1" in at.left()
+    kept = (await at.run("explain", "reg.example/tool:v1", "-o", "json")).json["protections"]
+    assert [one["kind"] for one in kept if one["holds"]] == ["unpullable"]
+
+
+async def test_a_removal_that_took_names_and_left_the_image_is_told_as_that(at: Desk) -> None:
+    """Where the operator lets it go all the same: it is not removed, and was not refused either."""
+    at.policy.write_text(POLICY + "protectUnpullable: false\n")
+    at.node.import_image("reg.example/tool:v1", [layer("tool", 100 * MIB)], IMPORTED)
+    done = await at.run("prune", "--all-unused")
+    assert done.code == 1
+    assert "untagged, not removed: reg.example/tool:v1: the runtime took names from it" in done.err
+    assert f"listed as {IMPORTED}@sha256:" in done.err
+    told = (await at.run("history", "--image", "tool", "-o", "json")).json["items"]
+    assert [one["outcome"] for one in told] == ["untagged"]
+    assert "left the image" in told[0]["error"]
+    assert told[0]["names"] == ["reg.example/tool:v1"]  # what its other name brings back is nothing
+    assert "untagged, NOT removed" in (await at.run("history", "--image", "tool")).out

@@ -112,11 +112,13 @@ async def test_a_listing_is_the_node(habits: Habits, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("habits", [CONTAINERD_2, CONTAINERD_2_4], ids=["unary", "streamed"])
 @pytest.mark.parametrize("poorer_last", [True, False])
+@pytest.mark.parametrize("bare", [True, False], ids=["one-id-bare", "ids-alike"])
 async def test_an_image_in_two_entries_loses_neither_its_pin_nor_a_name(
-    habits: Habits, poorer_last: bool, tmp_path: Path
+    habits: Habits, poorer_last: bool, bare: bool, tmp_path: Path
 ) -> None:
     """The entry that is read last must not stand for the whole image: the other may be pinned, or
-    have the name that an exclusion or a container means."""
+    have the name that an exclusion or a container means. So also where one writes the id bare, and
+    when the list is told again."""
     node = a_node(habits)
     (app,) = (one for one in node.images.values() if APP in one.tags)
     app.pinned = True
@@ -127,11 +129,16 @@ async def test_an_image_in_two_entries_loses_neither_its_pin_nor_a_name(
         def twice(request: Any) -> Any:
             for one in told(request):
                 rich = pb.Image(id=one.id, repo_tags=one.repo_tags[:1], size=one.size, pinned=True)
-                poor = pb.Image(id=one.id, repo_tags=one.repo_tags, repo_digests=one.repo_digests)
+                poor = pb.Image(
+                    id=image_key(one.id) if bare else one.id,
+                    repo_tags=one.repo_tags,
+                    repo_digests=one.repo_digests,
+                )
                 yield from (rich, poor) if poorer_last else (poor, rich)
 
         runtime.calls.images = twice  # type: ignore[method-assign] # for as long as this lasts
         listed = (await client.list_all()).images
+        assert (await client.list_all()).images == listed
     assert len(listed) == len(node.images)
     (found,) = (one for one in listed if one.key == app.hex_id)
     assert sorted(found.tags) == [APP, DATA]

@@ -405,3 +405,13 @@ def test_an_event_from_the_future_is_passed_over() -> None:
     message = pb.ContainerEventResponse.FromString(b"\x0a\x01x\x10\x63")
     assert message.container_event_type == 99
     assert translate.event(message) is None
+
+
+@pytest.mark.parametrize("tags", [["<none>:<none>"], []])
+def test_what_is_listed_in_place_of_no_name_is_none(tags: list[str]) -> None:
+    """Taken for names they would bring nothing back, and end what is remembered of true ones."""
+    digests = ["<none>@<none>", f"<none>@sha256:{'1' * 64}"]
+    told = translate.image(pb.Image(id="1" * 64, repo_tags=tags, repo_digests=digests))
+    assert told.names == ()
+    mixed = pb.Image(id="1" * 64, repo_tags=[*tags, "a.example/b:v1"], repo_digests=digests)
+    assert translate.image(mixed).names == ("a.example/b:v1",)

@@ -285,7 +285,7 @@ def _removals_are_not_waited_for(patch: Patch) -> None:
 
     async def at_once(runtime: Any, candidate: Any, begun: Any, *more: Any) -> Any:
         running.add(asyncio.ensure_future(send(runtime, candidate, begun, *more)))
-        return reclaim.Attempt(begun, "", 0, None, (), None, False, 0.0)
+        return reclaim.Attempt(begun, (), "", 0, 0, (), None, False, 0.0)
 
     patch.setattr(reconcile, "send", at_once)
 

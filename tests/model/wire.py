@@ -158,6 +158,15 @@ class Call:
         return True
 
 
+def _not_there(*request: Any, **more: Any) -> Call:
+    """containerd's own API, which this runtime does not speak."""
+
+    async def refused() -> Any:
+        raise rpc_error("UNIMPLEMENTED", "unknown service")
+
+    return Call(refused, None)
+
+
 class Channel:
     """One process's connection to one socket; `cut` ends it as the process's death does."""
 
@@ -181,6 +190,8 @@ class Channel:
 
     def _method(self, path: str, serialize: Any, parse: Any) -> Callable[..., Call]:
         name = path.rpartition("/")[2]
+        if path.startswith("/containerd."):
+            return _not_there
 
         def call(message: Any, timeout: float | None = None) -> Call:
             request = REQUESTS[name].FromString(serialize(message))

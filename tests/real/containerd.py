@@ -136,6 +136,11 @@ class Containerd:
         with (self.disk / "other").open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, size)
 
+    def ctr(self, *arguments: str) -> str:
+        """What `ctr` of this containerd prints for a command in the namespace of CRI."""
+        command = [str(self._bin / "ctr"), "-a", str(self.socket), "-n", "k8s.io", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
     def clean(self) -> None:
         """Removes all pods and images, and brings it up again if a story left it down."""
         (self.disk / "other").unlink(missing_ok=True)

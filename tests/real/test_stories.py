@@ -154,3 +154,52 @@ def test_an_image_volume_is_a_use(node: Containerd, daemon: Daemon, registry: Re
         until(lambda: not work.has(goes), 60, daemon.tail)
     assert work.has(mounted), daemon.tail()
     assert work.has(moved), daemon.tail()  # what the tag in the mount means now: kept, in doubt
+
+
+def test_an_image_imported_with_digests_stays_whole(
+    node: Containerd, daemon: Daemon, registry: Registry, tmp_path: Path
+) -> None:
+    """`ctr images import --digests`, as kind and air-gapped nodes import: the name by digest that
+    it makes is no registry's, and RemoveImage would take the tag that pods ask for."""
+    work, name, archive = node.workload, registry.app("tool:v1", APP), tmp_path / "tool.tar"
+    work.pull(name)
+    node.ctr("images", "export", str(archive), name)
+    work.remove_all()
+    node.ctr("images", "import", "--digests", str(archive))
+
+    def is_listed() -> bool:
+        """CRI hears of each of the names a moment later; ctr of 2.x makes none by digest."""
+        found = [one for one in work.images().values() if name in one.repo_tags]
+        return bool(found) and (node.major == "2.x" or bool(found[0].repo_digests))
+
+    until(is_listed, 10, "it is not listed")
+    imported = work.image(name)
+    goes = work.pull(registry.app("goes:v1", APP))
+    daemon.write_policy("2%", "1%")
+    with daemon:
+        until(lambda: not work.has(goes), 30, daemon.tail)
+        why = json.loads(daemon.command("explain", name, "-o", "json").stdout)["protections"]
+    assert {one["kind"]: one["holds"] for one in why}["unpullable"], imported.repo_digests
+    assert work.image(name) == imported
+
+
+def test_an_image_that_ctr_runs_beside_kubernetes_is_in_use(
+    node: Containerd, daemon: Daemon, registry: Registry
+) -> None:
+    """CRI lists no container that `ctr` or `nerdctl` made in its namespace; containerd does. Once
+    it is gone the image may go."""
+    work, name = node.workload, registry.app("beside:v1", APP)
+    beside = work.pull(name)
+    node.ctr("run", "-d", name, "mine", "/bin/sleep", "1000")
+    assert not work.driver.call("ListContainers").containers
+    goes = work.pull(registry.app("goes:v1", APP))
+    daemon.write_policy("2%", "1%")
+    with daemon:
+        until(lambda: not work.has(goes), 30, daemon.tail)
+        assert "container mine, which CRI does not list" in daemon.command("explain", name).stdout
+        assert work.has(beside)
+        node.ctr("tasks", "kill", "-s", "KILL", "mine")
+        until(lambda: "RUNNING" not in node.ctr("tasks", "ls"), 10, "it runs on")
+        node.ctr("tasks", "rm", "mine")
+        node.ctr("containers", "rm", "mine")
+        until(lambda: not work.has(beside), 60, daemon.tail)

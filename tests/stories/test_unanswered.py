@@ -25,7 +25,9 @@ HOLDER = "reg.example/custom/holder"  # a pause image that nothing gives away
 
 def holder(size: int) -> Image:
     """Custom, not pinned, and by no name that pause images have."""
-    return Image(f"sha256:{digest('holder')}", (f"{HOLDER}:1",), (f"{HOLDER}@sha256:1",), size)
+    return Image(
+        f"sha256:{digest('holder')}", (f"{HOLDER}:1",), (f"{HOLDER}@sha256:{digest('m')}",), size
+    )
 
 
 async def crowded(*first: Image) -> World:
