@@ -107,6 +107,7 @@ class Reconciler:
         """One turn of the loop: everything but the waiting."""
         self._read_wall_clock()
         await self._in_slices(self._absorbing(facts))
+        stood_by = self.state.stands_by
         if self._pace.claim_due(self.room.clock()):
             await self._removes_here()
         now = self.room.clock()
@@ -116,7 +117,7 @@ class Reconciler:
         await self._ask()
         if self._wants_removal(now):
             await self._reclaim()
-        elif listed:
+        elif listed or self.state.stands_by != stood_by:
             await self._decide()
         await self._ask_again()
         await self._ask_layers()

@@ -21,7 +21,7 @@ from reconciler.embedded.server import EmbeddedRuntime
 POLICY = """apiVersion: reconciler/v1
 kind: ImagePolicy
 mode: enforce
-watermarks: {high: 1Mi, low: 1Ki}
+maximumUnusedAge: 1s
 minimumAge: 0s
 """
 # Python's own hooks tell every file it opens, process it starts and address it uses; /proc tells

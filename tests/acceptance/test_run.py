@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,13 @@ from reconciler.embedded.server import EmbeddedRuntime
 from reconciler.ledger import Ledger
 from tests.builders import GIB
 
-# The disk is this machine's own, and no removal changes it: everything that may go goes.
+# The disk is this machine's own, and no removal changes it: everything that may go goes, whatever
+# is in use of it.
 POLICY = """\
 apiVersion: reconciler/v1
 kind: ImagePolicy
 mode: enforce
-watermarks: {high: 1Mi, low: 1Ki}
+maximumUnusedAge: 1s
 minimumAge: 0s
 """
 LONG_AGO = 1_700_000_000.0
@@ -53,6 +54,13 @@ class Daemon:
         self.process: Process | None = None
         self.code = 0  # what the process must end with
         self._heard = asyncio.Event()
+
+    async def status(self, ready: Callable[[Any], bool]) -> Any:
+        """What it says of itself, once that is so."""
+        with anyio.fail_after(10):
+            while not ready(told := json.loads((await self.ask("/api/v1/status"))[1])):
+                await anyio.sleep(0.05)
+        return told
 
     def kill(self) -> None:
         assert self.process is not None
@@ -160,7 +168,6 @@ async def test_it_waits_for_a_runtime_that_is_not_there_yet(daemon: Daemon) -> N
         async with daemon.runtime:
             await daemon.hears("removed", 4)
             assert daemon.left() == ["used:v1"]
-            await daemon.hears("hold")
             assert (await daemon.ask("/readyz"))[0] == 200
     assert [one["event"] for one in daemon.lines if one["level"] == "error"] == []
 
@@ -300,7 +307,7 @@ async def test_of_two_daemons_on_one_runtime_one_removes_and_the_other_takes_ove
         async with second.running(*flags):
             assert who in (await second.hears("standing-by"))["detail"]
             assert await second.ask("/readyz") == (200, "ok\n")
-            told = json.loads((await second.ask("/api/v1/status"))[1])
+            told = await second.status(lambda told: told["hold"] is not None)
             assert told["hold"]["reason"] == "another-remover"
             assert not told["remover"]["this"]
             assert who in told["remover"]["other"]

@@ -78,7 +78,8 @@ def excluding(pattern: str) -> str:
         (f"{APP}@sha256:{{manifest}}", True),
         (f"{APP}:v1", False),
         (f"{APP}:v*", False),
-        ("localhost:5000/keep", False),
+        ("localhost:5000/keep", True),
+        ("localhost:5000/kee", False),
     ],
 )
 async def test_an_exclusion_of_a_repository_outlives_the_move_of_its_tag(
