@@ -61,6 +61,8 @@ def filesystem_json(fs: FilesystemState) -> Json:
         "capacityBytes": fs.usage.capacity,
         "usedBytes": fs.usage.used,
         "usedPercent": round(fs.used_percent, 2),
+        "dfPercent": round(fs.usage.df_percent, 2),
+        "owedBytes": fs.owed,
         "highBytes": fs.high,
         "lowBytes": fs.low,
         "inodesUsedPercent": None if inodes is None else round(inodes, 2),
@@ -224,6 +226,21 @@ def moment(at: float | None, state: State) -> str | None:
 def timestamp(seconds: float) -> str:
     """RFC 3339 in UTC, to the second."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def used_text(used_percent: float, df_percent: float) -> str:
+    """How full a filesystem is, in percent as kubelet counts; beside it what `df` says, where that
+    is another number."""
+    text = f"{used_percent:.1f}%"
+    if abs(used_percent - df_percent) < 0.5:
+        return text
+    return f"{text} (df: {df_percent:.0f}%, which leaves root's reserve out)"
+
+
+def unmeasured_json(state: State) -> list[Json]:
+    """The image filesystems that can not be measured, and why."""
+    lost = state.sample.invisible if state.sample else ()
+    return [{"mountpoint": one.mountpoint, "why": one.error} for one in lost]
 
 
 def freed_text(freed: int | None, about: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..domain.decision import Plan, account, decide
 from ..domain.policy import Mode
 from ..domain.unmatched import all_unmatched, in_words
-from ..report import plan_json, size_text, to_text, unmatched_json
+from ..report import plan_json, size_text, to_text, unmatched_json, used_text
 from ..settings import Settings
 from .survey import Survey, aged, connect, look
 from .tables import Table, emit, heading
@@ -33,9 +33,12 @@ def show(made: Plan, survey: Survey) -> None:
     """The plan for people: filesystems, the hold if there is one, who goes, who stays and why."""
     mode = survey.policy.mode if survey.policy else Mode.OBSERVE
     for fs in survey.state.filesystems.values():
-        text = f"{fs.usage.mountpoint}: {fs.used_percent:.1f}% of {size_text(fs.usage.capacity)}"
-        text += f" used, {fs.pressure.value}; high {size_text(fs.high)}, low {size_text(fs.low)}"
+        text = f"{fs.usage.mountpoint}: {used_text(fs.used_percent, fs.usage.df_percent)} of "
+        text += f"{size_text(fs.usage.capacity)} used, {fs.pressure.value}; "
+        text += f"high {size_text(fs.high)}, low {size_text(fs.low)}"
         heading(text)
+    for lost in survey.state.sample.invisible if survey.state.sample else ():
+        heading(f"{lost.mountpoint}: not measured, it {lost.error}")
     if made.hold is not None:
         heading(f"on hold, nothing is removed ({made.hold.reason.value}): {made.hold.detail}")
     if survey.remover is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ..report import Json, size_text, to_text
+from ..report import Json, size_text, to_text, used_text
 from ..settings import Settings
 from .daemon import NoDaemon, ask_daemon
 from .tables import heading
@@ -34,6 +34,9 @@ def lines(document: Json) -> list[str]:
     ]
     told += [f"  not ready: {reason}" for reason in document["notReady"]]
     told += [filesystem_line(fs) for fs in document["filesystems"]]
+    told += [
+        f"{fs['mountpoint']}: not measured, it {fs['why']}" for fs in document.get("unmeasured", ())
+    ]
     told.append(_doing(document))
     told.append(
         f"images: {counts['images']}, of which {counts['candidates']} unprotected and "
@@ -54,7 +57,8 @@ def lines(document: Json) -> list[str]:
 
 def filesystem_line(fs: Json) -> str:
     """One filesystem: how full, and where the marks are."""
-    text = f"{fs['mountpoint']}: {fs['usedPercent']:.1f}% of {size_text(fs['capacityBytes'])} used"
+    used = used_text(fs["usedPercent"], fs.get("dfPercent", fs["usedPercent"]))
+    text = f"{fs['mountpoint']}: {used} of {size_text(fs['capacityBytes'])} used"
     text += f", {fs['pressure']}; high {size_text(fs['highBytes'])}, low "
     text += size_text(fs["lowBytes"])
     inodes = fs["inodesUsedPercent"]

@@ -30,6 +30,7 @@ from ..report import (
     image_row_json,
     moment,
     protection_json,
+    unmeasured_json,
 )
 from .health import missing
 from .stock import Listing
@@ -64,6 +65,7 @@ def status(view: View) -> Json:
         "hold": hold_json(plan.hold),
         "remover": _remover(state),
         "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
+        "unmeasured": unmeasured_json(state),
         "runtime": _runtime(state),
         "pods": _pods(state, now),
         "policy": _policy_health(state),

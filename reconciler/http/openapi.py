@@ -176,6 +176,7 @@ def _schemas() -> Json:
             hold=hold,
             remover=_object(this=_FLAG, other=_MAYBE_STRING, trouble=_MAYBE_STRING),
             filesystems=filesystems,
+            unmeasured=_list(_object(mountpoint=_STRING, why=_STRING)),
             runtime=_object(
                 name=_MAYBE_STRING,
                 version=_MAYBE_STRING,
@@ -270,6 +271,8 @@ def _filesystem() -> Json:
         capacityBytes=_WHOLE,
         usedBytes=_WHOLE,
         usedPercent=_NUMBER,
+        dfPercent=_NUMBER,
+        owedBytes=_WHOLE,
         highBytes=_WHOLE,
         lowBytes=_WHOLE,
         inodesUsedPercent=_MAYBE_NUMBER,

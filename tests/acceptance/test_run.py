@@ -57,10 +57,12 @@ class Daemon:
 
     async def status(self, ready: Callable[[Any], bool]) -> Any:
         """What it says of itself, once that is so."""
-        with anyio.fail_after(10):
-            while not ready(told := json.loads((await self.ask("/api/v1/status"))[1])):
-                await anyio.sleep(0.05)
-        return told
+        for _ in range(200):
+            told = json.loads((await self.ask("/api/v1/status"))[1])
+            if ready(told):
+                return told
+            await anyio.sleep(0.05)
+        raise AssertionError(f"it did not come to be so: {told}")
 
     def kill(self) -> None:
         assert self.process is not None

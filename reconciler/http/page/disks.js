@@ -12,7 +12,7 @@ export function drawDisks(filesystems) {
     disk.box.classList.toggle("reclaiming", fs.pressure === "reclaiming");
     const inodes = fs.inodesUsedPercent === null ? "" : `, ${fs.inodesUsedPercent.toFixed(1)}% of the inodes`;
     disk.text.textContent =
-      `${shown(fs.mountpoint)}: ${fs.usedPercent.toFixed(1)}% of ${size(fs.capacityBytes)} used, ` +
+      `${shown(fs.mountpoint)}: ${fs.usedPercent.toFixed(1)}%${asDf(fs)} of ${size(fs.capacityBytes)} used, ` +
       `${fs.pressure}${inodes}`;
     disk.bar.replaceChildren(bar(fs));
     disk.bar.setAttribute("aria-label", disk.text.textContent);
@@ -21,6 +21,12 @@ export function drawDisks(filesystems) {
   for (const [mountpoint, disk] of charts) {
     if (!listed.has(mountpoint)) { disk.box.remove(); charts.delete(mountpoint); }
   }
+}
+
+// What `df` says, where that is another number: it leaves root's reserve out.
+function asDf(fs) {
+  const other = Math.abs(fs.usedPercent - fs.dfPercent) >= 0.5;
+  return other ? ` (df: ${fs.dfPercent.toFixed(0)}%, which leaves root's reserve out)` : "";
 }
 
 function begun(mountpoint) {
