@@ -57,7 +57,7 @@ def lines(document: Json) -> list[str]:
 
 def filesystem_line(fs: Json) -> str:
     """One filesystem: how full, and where the marks are."""
-    used = used_text(fs["usedPercent"], fs.get("dfPercent", fs["usedPercent"]))
+    used = used_text(fs["usedPercent"], fs.get("dfPercent") or fs["usedPercent"])
     text = f"{fs['mountpoint']}: {used} of {size_text(fs['capacityBytes'])} used"
     text += f", {fs['pressure']}; high {size_text(fs['highBytes'])}, low "
     text += size_text(fs["lowBytes"])
