@@ -65,26 +65,26 @@ def _need(fs: FilesystemState, state: State, reach: Reach | None) -> Need:
     usage, bytes_wanted, inodes, waits = fs.usage, 0, False, False
     if fs.by_bytes is Pressure.RECLAIMING:
         whole = usage.capacity
-        lines = [fs.high - 1, int(whole * KUBELET_ACTS), _full(whole)]
+        lines = [fs.high - 1, int(whole * KUBELET_ACTS), full(whole)]
         most = None if reach is None else reach.bytes + fs.owed
-        bytes_wanted = usage.used - _aim(usage.used, most, fs.low, lines)
+        bytes_wanted = usage.used - aim(usage.used, most, fs.low, lines)
     if fs.by_inodes is Pressure.RECLAIMING:
         account = state.accounts.get(usage.mountpoint)
         each = account.inodes_each if account else 0
         most = None if reach is None or not each else 2.0 * each * reach.images
         lines = [fs.inodes_high - 1, int(usage.total_inodes * INODES_FAIL)]
-        inodes = usage.used_inodes > _aim(usage.used_inodes, most, fs.inodes_low, lines)
+        inodes = usage.used_inodes > aim(usage.used_inodes, most, fs.inodes_low, lines)
         if account is not None and account.owed and not each:
             waits, inodes = inodes, False  # what was removed may free some yet
     still = max(0, bytes_wanted - fs.owed)
     return Need(still, inodes, waits=waits or (bytes_wanted > 0 and not still))
 
 
-def _full(capacity: int) -> int:
+def full(capacity: int) -> int:
     return max(int(capacity * PULLS_FAIL), capacity - ROOM_FOR_A_PULL)
 
 
-def _aim(used: int, most: float | None, low: int, lines: list[int]) -> int:
+def aim(used: int, most: float | None, low: int, lines: list[int]) -> int:
     """The lowest line that can be reached by freeing `most` (None: not known); where it is above
     what is used, nothing is worth its removal. Beyond the last line any room is."""
     above = sorted(line for line in lines if line > low)

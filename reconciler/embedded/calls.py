@@ -129,14 +129,17 @@ class Calls:
         if crio or now - self._sampled_at >= SAMPLED_EVERY:
             metadata = CRIO_METADATA * len(self.node.images)
             self._sampled_at, self._sampled = now, metadata if crio else self.node.unpacked()
-        told = pb.FilesystemUsage(
+        told = [self._filesystem(disk.mountpoint) for disk in self.node.disks]
+        both = told[:1] if crio else []
+        return pb.ImageFsInfoResponse(image_filesystems=told, container_filesystems=both)
+
+    def _filesystem(self, mountpoint: str) -> pb.FilesystemUsage:
+        return pb.FilesystemUsage(
             timestamp=int(self._sampled_at * 1e9),
-            fs_id=pb.FilesystemIdentifier(mountpoint=self.node.mountpoint),
+            fs_id=pb.FilesystemIdentifier(mountpoint=mountpoint),
             used_bytes=pb.UInt64Value(value=self._sampled),
             inodes_used=pb.UInt64Value(value=1000),
         )
-        both = [told] if crio else []
-        return pb.ImageFsInfoResponse(image_filesystems=[told], container_filesystems=both)
 
     # --- what changes the node -----------------------------------------------------------------
 

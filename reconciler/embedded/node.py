@@ -1,11 +1,14 @@
-"""A simulated node: pods, containers and a disk, on a store of images. No I/O and no clock: time
-comes in as an argument. What runtimes do differently is asked of `Habits`."""
+"""A simulated node: pods, containers and disks, on a store of images. No I/O: time comes in as an
+argument, but for disks that show late what was freed. What runtimes do differently is asked of
+`Habits`."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 from ..domain.inventory import ContainerState, EventKind, FilesystemUsage
+from .disks import Disks
 from .habits import Habits
 from .images import ImageStore, Refused
 from .pods import Container, Mounted, Sandbox
@@ -21,10 +24,16 @@ class Node(ImageStore):
     """The world as it is; the server only translates it."""
 
     def __init__(
-        self, habits: Habits, capacity: int = 100 << 30, base: int = 0, mountpoint: str = "/sim"
+        self,
+        habits: Habits,
+        capacity: int = 100 << 30,
+        base: int = 0,
+        mountpoint: str = "/sim",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(habits)
         self.capacity, self.base, self.mountpoint = capacity, base, mountpoint
+        self.disks = Disks(self, clock)  # by whose clock they show what was freed
         self.sandboxes: dict[str, Sandbox] = {}
         self.containers: dict[str, Container] = {}
         self.listeners: list[Listener] = []
@@ -191,8 +200,8 @@ class Node(ImageStore):
             yield from sandbox.leased
 
     def usage(self, mountpoint: str) -> FilesystemUsage:
-        """What statvfs would say of the simulated disk."""
-        return FilesystemUsage(mountpoint, 1, self.capacity, min(self.used(), self.capacity))
+        """What statvfs would say of a simulated disk. Raises FileNotFoundError."""
+        return self.disks.measure(mountpoint)
 
     # --- inside --------------------------------------------------------------------------------
 

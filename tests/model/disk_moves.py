@@ -3,9 +3,10 @@ runtime names another one."""
 
 from __future__ import annotations
 
+from reconciler.embedded.disks import Disk
 from reconciler.embedded.node import layer
 
-from .disks import INODES, Disk
+from .disks import INODES
 from .pod_moves import Dice
 from .world import CAPACITY, MIB, World
 

@@ -34,7 +34,7 @@ from reconciler.engine.reconcile import Reconciler
 from reconciler.policy import values
 from reconciler.sources.policy_file import PolicySource
 
-from . import disk_moves, moves
+from . import disk_moves, moves, pod_moves
 from . import mutants_around as around
 from .early import make_expendable
 from .wallclock import set_wall_clock
@@ -463,7 +463,12 @@ MUTANTS = (
     Mutant("twins are not remembered", ("S10",), _twins_are_not_remembered),
     Mutant("starts hold nothing", ("S10",), _starts_hold_nothing),
     Mutant("starts are over in a moment", ("S10",), _starts_are_over_in_a_moment),
-    Mutant("no source means no pods", ("S10",), _no_source_means_no_pods),
+    Mutant(
+        "no source means no pods",
+        ("S10",),
+        _no_source_means_no_pods,
+        (pod_moves.source_fault, pod_moves.bind_pod, moves.fill),
+    ),
     Mutant(
         "init containers need nothing",
         ("S10",),

@@ -40,12 +40,12 @@ def inodes_once_short_stay_short(patch: Patch) -> None:
             return found
         return replace(found, by_inodes=before.by_inodes)
 
-    aim = shortage._aim
+    aim = shortage.aim
 
     def never_enough(used: int, most: float | None, low: int, lines: list[int]) -> int:
         return 0 if used <= low else aim(used, most, low, lines)
 
-    patch.setattr(shortage, "_aim", never_enough)
+    patch.setattr(shortage, "aim", never_enough)
     patch.setattr("reconciler.domain.absorbing.measured", never_calm)
 
 

@@ -22,9 +22,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from reconciler.domain.inventory import UsageSample
+from reconciler.embedded.disks import Disks
 from reconciler.embedded.node import Node, Stored
 
-from .disks import Disks, Shortage
+from .disks import Shortage
 from .knowledge import ImageTold, Knowledge, Look
 from .marks import SHARE
 from .meaning import means

@@ -38,7 +38,6 @@ from reconciler.settings import Settings
 from reconciler.sources.policy_file import PolicySource, Signature
 
 from .clockwork import Livelock, VirtualLoop
-from .disks import DiskCalls, Disks
 from .face import Face
 from .marks import CAPACITY as CAPACITY
 from .oracle import Oracle
@@ -120,7 +119,7 @@ class World:
         self.loop = VirtualLoop()
         self.shift = 0.0  # seconds that the wall clock was set forward, in all
         self._offset = T0  # the daemon's clock: the wall clock at its start, and the loop's since
-        self.node = Node(habits, CAPACITY, mountpoint="/images")
+        self.node = Node(habits, CAPACITY, mountpoint="/images", clock=self.loop.time)
         self.node.publish(self.node.pause_name, [layer("pause", 40 * MIB)])
         self.book = Book(folder / "policy.yaml")
         self.kubelet = Kubelet(self.node, self.wall)
@@ -128,8 +127,7 @@ class World:
         self.oracle = Oracle(self.node, self.book, self.clock, self.kubelet.needed)
         self.oracle.dates = self.wall
         self.service = Service(self.node, self.oracle, self.clock, self.loop, self.wall)
-        self.disks = self.oracle.disks = Disks(self.node, self.loop.time)
-        self.service.calls = DiskCalls(self.node, self.wall, self.disks)
+        self.disks = self.oracle.disks = self.node.disks
         self.ledger_broken = False
         self.slow_saves: list[float] = []  # seconds that the next ones take
         self.channels: dict[str, Channel] = {}
