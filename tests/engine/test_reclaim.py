@@ -88,6 +88,25 @@ async def test_a_measurement_from_before_a_removal_asks_for_no_second_one() -> N
     assert world.left() == NAMES[1:]
 
 
+async def test_space_that_shows_in_parts_is_all_counted() -> None:
+    """XFS: the first look found half of what one image freed, so half was told of it, and another
+    image went for the other half."""
+    world = await full_world(base=57 * GIB)
+    hidden = iter((2 * GIB, GIB))  # once an image went
+
+    async def in_parts() -> UsageSample:
+        sample = await world.sample()
+        (usage,) = sample.filesystems
+        more = next(hidden, 0) if world.runtime.removed else 0
+        return replace(sample, filesystems=(replace(usage, used=usage.used + more),))
+
+    world.loop.room.sample = in_parts
+    with structlog.testing.capture_logs() as log:
+        await world.turn()
+    assert world.left() == NAMES[1:]
+    assert [line["freed_bytes"] for line in told(log, "removed")] == [3 * GIB]
+
+
 async def test_every_removal_has_a_listing_of_its_own() -> None:
     """What is remembered from before a removal is not believed after it: the pod that started
     meanwhile keeps its image."""
