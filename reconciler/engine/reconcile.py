@@ -126,14 +126,18 @@ class Reconciler:
 
     async def prune(self) -> None:
         """One pass for the operator's own command: removes until nothing more goes. Waits for what
-        a few seconds will tell: the disk's rest, and the doubts that end so soon."""
+        a few seconds will tell: the disk's rest, the doubts that end so soon, and how much there
+        is of space that just began to show."""
         try:
             await self._reclaim()
-            while self._held in SHORT_DOUBTS:
+            while self._held in SHORT_DOUBTS or self._space_arrives():
                 self._absorb(await self.room.mailbox.take(CALM_SPACING))
                 await self._reclaim()
         finally:
             await self.save()
+
+    def _space_arrives(self) -> bool:
+        return any(account.is_arriving for account in self.state.accounts.values())
 
     async def end(self) -> None:
         """The last thing: takes what still waits, lists once more if the runtime answers soon and
