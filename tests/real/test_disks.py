@@ -18,7 +18,7 @@ from .daemon import Daemon
 from .disk import KINDS, write_out
 from .images import MEBIBYTE, Registry, until
 
-COUNT, SIZE = 14, 16 * MEBIBYTE  # images, and the bytes of each one's own layer
+COUNT, SIZE = 14, 10 * MEBIBYTE  # images, and the bytes of each one's own layer
 BOTH_FORMS = 2 * SIZE  # bytes: containerd keeps the layer packed and unpacked
 NOISE = 2 * MEBIBYTE  # bytes that containerd's own records and the filesystem's come to
 PATIENCE = 75.0  # seconds; btrfs commits every 30
@@ -59,7 +59,7 @@ class Disk:
 def disk(request: pytest.FixtureRequest, registry: Registry, tmp_path: Path) -> Iterator[Disk]:
     """One of each kind."""
     kind: str = request.param
-    with Containerd("2.x", registry, 1024 * MEBIBYTE, kind=kind) as node:
+    with Containerd("2.x", registry, 640 * MEBIBYTE, kind=kind) as node:
         for name in registry.stock(COUNT, SIZE):
             node.workload.pull(name)
         daemon = Daemon(node.endpoint, tmp_path / "daemon")
