@@ -102,6 +102,11 @@ class Account:
             return True
         return self.blank and not self.proven
 
+    @property
+    def is_arriving(self) -> bool:
+        """Whether what is owed began to show, and its sum is told in a moment."""
+        return bool(self.owed) and self.came_at is not None
+
     def owe(self, removed: Removed, gain: Gain) -> None:
         """A removal does not show yet."""
         removed.owed_by += 1

@@ -113,6 +113,12 @@ def gains(before: Iterable[FilesystemState], after: UsageSample) -> tuple[Gain, 
     return tuple(_gain(fs, usages[fs.usage.mountpoint]) for fs in before)
 
 
+def is_less(after: UsageSample, before: UsageSample) -> bool:
+    """Whether less is in use of some filesystem than a moment before: more may be to come."""
+    taken = {usage.mountpoint: usage.taken for usage in before.filesystems}
+    return any(usage.taken < taken.get(usage.mountpoint, 0) for usage in after.filesystems)
+
+
 def _gain(fs: FilesystemState, after: FilesystemUsage) -> Gain:
     return Gain(
         mountpoint=after.mountpoint,

@@ -39,7 +39,7 @@ from ..domain.state import State
 from ..domain.watermark import Pressure
 from .observe import ask, ask_again, ask_layers, observe
 from .pace import ASK_AGAIN, ASK_NARROWED, CALM_SPACING, LAST_WORD, LAYERS_AGAIN, Pace
-from .reclaim import Attempt, begin, send
+from .reclaim import Attempt, begin, is_less, send
 
 T = TypeVar("T")
 # What the operator's command waits for: it ends by itself, soon.
@@ -126,14 +126,18 @@ class Reconciler:
 
     async def prune(self) -> None:
         """One pass for the operator's own command: removes until nothing more goes. Waits for what
-        a few seconds will tell: the disk's rest, and the doubts that end so soon."""
+        a few seconds will tell: the disk's rest, the doubts that end so soon, and how much there
+        is of space that just began to show."""
         try:
             await self._reclaim()
-            while self._held in SHORT_DOUBTS:
+            while self._held in SHORT_DOUBTS or self._space_arrives():
                 self._absorb(await self.room.mailbox.take(CALM_SPACING))
                 await self._reclaim()
         finally:
             await self.save()
+
+    def _space_arrives(self) -> bool:
+        return any(account.is_arriving for account in self.state.accounts.values())
 
     async def end(self) -> None:
         """The last thing: takes what still waits, lists once more if the runtime answers soon and
@@ -211,14 +215,14 @@ class Reconciler:
         return True
 
     async def _measure_after(self, attempt: Attempt) -> UsageSample:
-        """What a removal freed is free by now; XFS shows it at the second look, btrfs later than
-        anybody should wait for here."""
+        """What a removal freed is free by now; XFS shows it at the second look, or a part of it
+        at the first, btrfs later than anybody should wait for here."""
         sample = await self.room.sample()
         for pause in GLANCES:
-            if attempt.shows_in(sample):
-                break
             await anyio.sleep(pause)
-            sample = await self.room.sample()
+            before, sample = sample, await self.room.sample()
+            if attempt.shows_in(sample) and not is_less(sample, before):
+                break
         return sample
 
     def _confirm(self, attempt: Attempt, sample: UsageSample) -> None:

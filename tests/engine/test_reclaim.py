@@ -12,14 +12,16 @@ import anyio
 import structlog
 from structlog.typing import EventDict
 
+from reconciler.aiokit import Mailbox
 from reconciler.domain import facts
-from reconciler.domain.decision import HoldReason, decide
+from reconciler.domain.decision import Command, HoldReason, decide
 from reconciler.domain.inventory import FilesystemUsage, Image, UsageSample
 from reconciler.domain.policy import Mode
 from reconciler.domain.runtime import RuntimeRefused, RuntimeUnavailable, RuntimeVersion
 from reconciler.domain.watermark import Pressure
+from reconciler.engine.reconcile import Reconciler
 from tests.builders import CONTAINERD_2, DAY, GIB, container, image, policy, volume
-from tests.engine.world import World
+from tests.engine.world import Clock, World
 
 LINE = [image(f"app{number}:v1", 3 * GIB) for number in range(8)]
 NAMES = [f"app{number}:v1" for number in range(8)]
@@ -45,6 +47,18 @@ def hold(world: World) -> HoldReason | None:
 
 def told(log: list[EventDict], event: str) -> list[EventDict]:
     return [line for line in log if line["event"] == event]
+
+
+class QuickMailbox(Mailbox[facts.Fact]):
+    """Nothing comes, and the wait for it takes the world's time alone."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    async def take(self, timeout: float) -> list[facts.Fact]:
+        self._clock.advance(timeout)
+        return self.drain()
 
 
 async def test_a_crossing_of_the_high_mark_ends_at_the_low_one() -> None:
@@ -86,6 +100,43 @@ async def test_a_measurement_from_before_a_removal_asks_for_no_second_one() -> N
     world.runtime.during["remove_image"] = measured_meanwhile
     await world.turns(3)
     assert world.left() == NAMES[1:]
+
+
+async def test_space_that_shows_in_parts_is_all_counted() -> None:
+    """XFS: the first look found half of what one image freed, so half was told of it, and another
+    image went for the other half."""
+    world = await full_world(base=57 * GIB)
+    hidden = iter((2 * GIB, GIB))  # once an image went
+
+    async def in_parts() -> UsageSample:
+        sample = await world.sample()
+        (usage,) = sample.filesystems
+        more = next(hidden, 0) if world.runtime.removed else 0
+        return replace(sample, filesystems=(replace(usage, used=usage.used + more),))
+
+    world.loop.room.sample = in_parts
+    with structlog.testing.capture_logs() as log:
+        await world.turn()
+    assert world.left() == NAMES[1:]
+    assert [line["freed_bytes"] for line in told(log, "removed")] == [3 * GIB]
+
+
+async def test_prune_tells_what_came_though_it_came_late() -> None:
+    """btrfs: it ended as soon as the mark was reached, with "freed 0", and so said the history."""
+    world = await full_world(base=57 * GIB)
+    commit = world.clock() + 31
+
+    async def late() -> UsageSample:
+        sample = await world.sample()
+        (usage,) = sample.filesystems
+        shown = usage.used if world.clock() >= commit else 81 * GIB
+        return replace(sample, filesystems=(replace(usage, used=shown),))
+
+    room = replace(world.loop.room, sample=late, mailbox=QuickMailbox(world.clock))
+    with structlog.testing.capture_logs() as log:
+        await Reconciler(room, world.state, Command()).prune()
+    assert world.left() == NAMES[1:]
+    assert [line["freed_bytes"] for line in told(log, "space-shown")] == [3 * GIB]
 
 
 async def test_every_removal_has_a_listing_of_its_own() -> None:

@@ -17,6 +17,7 @@ import grpc
 from tests.workload import Workload
 
 from .debs import unpacked
+from .disk import mount_new
 from .images import MEBIBYTE, Registry, until
 
 SUITES = {"1.6": "bookworm", "1.7": "trixie", "2.x": "sid"}
@@ -43,8 +44,8 @@ state = "{state}"
 
 
 class Containerd:
-    """A node: containerd with its data on a loop-mounted ext4 of `size` bytes, with so many
-    `inodes` (by default as many as mkfs makes)."""
+    """A node: containerd with its data on a loop-mounted filesystem of a `kind` and `size` (bytes),
+    with so many `inodes` (by default as many as mkfs makes)."""
 
     def __init__(
         self,
@@ -52,8 +53,10 @@ class Containerd:
         registry: Registry,
         size: int = 1024 * MEBIBYTE,
         inodes: int | None = None,
+        kind: str = "ext4",
     ) -> None:
-        self.major, self.registry, self._size, self._inodes = major, registry, size, inodes
+        self.major, self.registry = major, registry
+        self._size, self._inodes, self._kind = size, inodes, kind
         self._bin = unpacked(SUITES[major], "containerd") / "usr/bin"
         # Short: a unix socket's path has room for about 100 characters.
         self.home = Path(tempfile.mkdtemp(prefix="rc", dir="/tmp"))
@@ -76,7 +79,7 @@ class Containerd:
 
     def __enter__(self) -> Self:
         try:
-            self._make_disk()
+            mount_new(self._kind, self._size, self.disk, self._inodes)
             self._write_config()
             self.start()
         except BaseException:
@@ -147,15 +150,6 @@ class Containerd:
         if self._process is None:
             self.start()
         self.workload.remove_all()
-
-    def _make_disk(self) -> None:
-        image = self.home / "disk.img"
-        with image.open("wb") as file:
-            file.truncate(self._size)
-        inodes = [] if self._inodes is None else ["-N", str(self._inodes)]
-        subprocess.run(["/sbin/mkfs.ext4", "-q", "-F", "-m", "0", *inodes, str(image)], check=True)
-        self.disk.mkdir()
-        subprocess.run(["mount", "-o", "loop", str(image), str(self.disk)], check=True)
 
     def _write_config(self) -> None:
         text = CONFIG_2 if self.major == "2.x" else CONFIG_1

@@ -78,13 +78,13 @@ class Daemon:
         fresh.write_text(text)
         return fresh.replace(place)
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Any other command of ours on the same node."""
+    def command(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Any other command of ours on the same node; `timeout` in seconds."""
         return subprocess.run(
             [sys.executable, "-m", "reconciler", *arguments, *self._flags()],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=timeout,
             check=False,
         )
 
