@@ -39,8 +39,8 @@ def finish(state: State, fact: RemovalFinished) -> None:
     state.refusals.pop(key, None)
     state.removals[key] = replace(state.removals[key], answered_at=fact.at)
     state.changed_removals.add(key)
-    removed = Removed(fact.image_id, fact.names, fact.at, fact.expected)
-    over = note(state.accounts, fact.gains, removed, fact.most) if fact.gains else []
+    removed = Removed(fact.image_id, fact.names, fact.at, fact.expected, fact.most)
+    over = note(state.accounts, fact.gains, removed) if fact.gains else []
     state.shown = tuple(over)
     weigh(state, over, fact.at)
     for name, fs in state.filesystems.items():

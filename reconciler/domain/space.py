@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 LONGEST = 60.0  # seconds that a filesystem is waited for whose habit is not known
-TAUGHT = 3  # shares that came late: by then the longest wait is known, or half of it
+TAUGHT = 8  # shares that came late: by then half of the longest wait was seen, for certain
 QUIET = 2.0  # seconds without more: what was to come at once has come
 SAME_MOMENT = 1.0  # seconds: what was removed so shortly before may come with the next share
 NOTABLE = 64  # a gain is one from this part of what was expected, and
@@ -47,12 +47,18 @@ class Removed:
     names: tuple[str, ...]
     at: float
     expected: int  # bytes
+    most: int  # bytes: more no image of its size frees
     freed: int = 0  # bytes that showed, on all filesystems
     about: bool = False  # others wrote or freed meanwhile, or several removals showed as one
     wanted: bool = False  # something was short when it was sent
     helped: bool = False  # there is more of what was short
     for_nothing: bool = False  # it is certain that it did not help
     owed_by: int = 0  # filesystems that may still show it
+
+    def count(self, freed: int) -> None:
+        """So many bytes showed; fewer than none are none, and what others freed is not its own."""
+        self.about = self.about or not 0 <= self.freed + freed <= self.most
+        self.freed = min(self.freed + max(0, freed), self.most)
 
 
 @dataclass(slots=True)
@@ -66,6 +72,7 @@ class Account:
     at_least: int = 0  # bytes that all this counts as, where nothing is known
     came: int = 0  # bytes of it that showed
     came_at: float | None = None  # when, last
+    shared: bool = False  # others wrote or freed meanwhile
     taken: int = 0  # bytes in use, by the last sample
     late_shares: int = 0  # times that something came late
     blank: bool = False  # the last removal showed nothing: is the habit what it seemed?
@@ -130,6 +137,8 @@ class Account:
         self.came += max(0, step)
         if notable(step, max(one.expected for one in self.owed)):
             self.came_at = at
+        else:
+            self.shared = self.shared or step != 0
         came_at = self.came_at
         if came_at is not None and at >= came_at + QUIET:
             covered = [one for one in self.owed if one.at <= came_at - SAME_MOMENT]
@@ -151,13 +160,13 @@ class Account:
             self.proven = self.shows_after is not None
             self.at_a_time = AT_FIRST
         for one in over:
-            one.freed += self.came * one.expected // expected
-            one.about = one.about or len(over) > 1 or came_at is None
+            one.count(self.came * one.expected // expected)
+            one.about = one.about or self.shared or len(over) > 1
             one.helped = one.helped or came_at is not None
             one.for_nothing = not one.helped
             one.owed_by -= 1
         self.owed = [one for one in self.owed if one not in over]
-        self.came, self.came_at = 0, None
+        self.came, self.came_at, self.shared = 0, None, False
         self.at_least = self.at_least if self.owed else 0
         return [one for one in over if not one.owed_by]
 
@@ -167,11 +176,9 @@ def notable(gain: int, expected: int) -> bool:
     return gain >= max(LEAST, expected // NOTABLE)
 
 
-def note(
-    accounts: dict[str, Account], gains: Iterable[Gain], removed: Removed, most: int
-) -> list[Removed]:
+def note(accounts: dict[str, Account], gains: Iterable[Gain], removed: Removed) -> list[Removed]:
     """An image is gone, and the filesystems were measured again. Gives it back if nothing more is
-    expected of it. More than `most` bytes no image of its size frees: the rest others freed."""
+    expected of it."""
     gains = tuple(gains)
     showing = [gain for gain in gains if notable(gain.bytes, removed.expected)]
     seen = bool(showing)
@@ -184,10 +191,8 @@ def note(
             account.owe(removed, gain)
         else:
             account.show(gain, removed.expected)
-            removed.freed += max(0, gain.bytes)
+            removed.count(gain.bytes)
         removed.helped = removed.helped or (not removed.for_nothing and _helps(gain))
-    removed.about = removed.about or removed.freed > most or any(one.bytes < 0 for one in gains)
-    removed.freed = min(removed.freed, most)
     return [] if removed.owed_by else [removed]
 
 

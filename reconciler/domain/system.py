@@ -22,8 +22,7 @@ import re
 
 from .reference import Reference
 
-# Bytes as listed, far above the biggest known (RKE2's hardened-kubernetes and CNI agents have under
-# 1 GiB): what is larger is somebody's program or data.
+# Bytes as listed: what is larger is somebody's program or data.
 LARGEST = 8 << 30
 _OWN = ("registry.k8s.io/", "k8s.gcr.io/")  # nobody else can put an image there
 

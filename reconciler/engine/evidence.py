@@ -113,7 +113,7 @@ class Evidence:
             about=shown.about if shown else False,
         )
         self._entries.append(entry)
-        if fact.gone and shown is None:
+        if fact.gone and shown is None and fact.gains:
             self._unshown[fact.image_id] = entry
         return entry
 
