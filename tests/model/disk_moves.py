@@ -11,7 +11,7 @@ from .pod_moves import Dice
 from .world import CAPACITY, MIB, World
 
 AROUND = (-20, -2, 0, 0, 1, 2, 4, 9)  # percent, of the high mark
-FLOOD = 12  # images
+FLOOD = 18  # images
 
 
 def with_disks(world: World, dice: Dice) -> None:

@@ -433,7 +433,7 @@ MUTANTS = (
         ("S3", "S4", "S5", "S6", "S7", "S9", "S10", "face"),
         _the_daemon_has_the_wall_clock_alone,
     ),
-    Mutant("uses are not remembered", ("S5",), _uses_are_not_remembered),
+    Mutant("uses are not remembered", ("S5", "S3"), _uses_are_not_remembered),
     Mutant(
         "a bad policy means defaults", ("S3", "S4", "S5", "S6", "S7"), _bad_policy_means_defaults
     ),

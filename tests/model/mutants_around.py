@@ -103,7 +103,13 @@ def nothing_is_too_little(patch: Patch) -> None:
             return watermark.Pressure.RECLAIMING
         return watermark.Pressure.CALM if used <= low else pressure
 
+    aim = shortage.aim
+
+    def a_byte_more(used: int, most: float | None, low: int, lines: list[int]) -> int:
+        return min(used - 1, aim(used, most, low, lines))
+
     patch.setattr(watermark, "next_pressure", next_pressure)
+    patch.setattr(shortage, "aim", a_byte_more)
 
 
 # --- a second remover -----------------------------------------------------------------------------
