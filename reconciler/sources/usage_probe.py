@@ -6,8 +6,10 @@ The directories come from ImageFsInfo; its own `used_bytes` does not count: cont
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -21,6 +23,7 @@ EVERY = 1.0  # seconds between samples
 PATIENCE = 5.0  # seconds that a filesystem has to answer
 ASK_EVERY = 60.0  # seconds between questions for the mountpoints
 
+MOUNTS = Path("/proc/self/mountinfo")
 REMEDY = "where this runs in a container, mount the path at the same place"
 
 Measure = Callable[[str], FilesystemUsage]
@@ -35,8 +38,8 @@ def measure(mountpoint: str) -> FilesystemUsage:
     """One filesystem, as kubelet sees it: what only root may use counts as used. Raises OSError
     where the path can not be seen from here, Nonsense where what it says can not be."""
     found = os.statvfs(mountpoint)
-    if _is_empty(mountpoint):
-        raise Nonsense(f"is an empty directory, and so not the runtime's; {REMEDY}")
+    if _is_ours(mountpoint) and _is_empty(mountpoint):
+        raise Nonsense(f"is an empty directory of this container, not the runtime's; {REMEDY}")
     return FilesystemUsage(
         mountpoint=mountpoint,
         device=os.stat(mountpoint).st_dev,
@@ -48,9 +51,25 @@ def measure(mountpoint: str) -> FilesystemUsage:
     )
 
 
+def _is_ours(directory: str) -> bool:
+    """Whether a directory lies in this process's own root, and that is a container's."""
+    return os.stat(directory).st_dev == os.stat("/").st_dev and _stacked_root()
+
+
+@functools.cache
+def _stacked_root(mounts: Path = MOUNTS) -> bool:
+    """Whether / is stacked of layers, as containers' roots are and nodes' hardly are."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return False
+    roots = [line for line in lines if line.split()[4] == "/"]
+    return bool(roots) and " - overlay " in roots[-1]
+
+
 def _is_empty(directory: str) -> bool:
-    """Every runtime keeps something where it keeps images. An empty directory is what lies under
-    a mount that this process does not see, on another filesystem than the runtime's."""
+    """Every runtime keeps something where it keeps images; an empty directory is what lies under
+    a mount that this process does not see."""
     try:
         with os.scandir(directory) as found:
             return next(found, None) is None

@@ -31,6 +31,8 @@ state = "{state}"
   sandbox = "{pause}"
 [plugins.'io.containerd.cri.v1.runtime']
   restrict_oom_score_adj = true
+[plugins.'io.containerd.nri.v1.nri']
+  disable = true  # its socket is one for the whole machine, and others start side by side
 """
 CONFIG_1 = """version = 2
 root = "{root}"
@@ -40,6 +42,8 @@ state = "{state}"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{pause}"
   restrict_oom_score_adj = true
+[plugins."io.containerd.nri.v1.nri"]
+  disable = true
 """
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import tempfile
 import threading
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -22,6 +25,7 @@ from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
 from reconciler.engine.journal import LogAndMetrics
 from reconciler.metrics import Metrics
+from reconciler.sources import usage_probe
 from reconciler.sources.usage_probe import ASK_EVERY, Measure, UsageProbe, measure, sample
 from tests.builders import DAY, GIB, T0, image, state_of
 from tests.engine.world import Clock, FakeRuntime
@@ -62,7 +66,6 @@ def absorbed(found: UsageSample) -> State:
 
 def test_usage_is_what_kubelet_sees_and_df_is_told_beside_it(tmp_path: Path) -> None:
     """What only root may use counts as used, for bytes and inodes alike; `df` leaves it out."""
-    (tmp_path / "metadata.db").touch()
     found, real = measure(str(tmp_path)), os.statvfs(tmp_path)
     assert found.capacity == real.f_blocks * real.f_frsize
     assert found.used == pytest.approx((real.f_blocks - real.f_bavail) * real.f_frsize, rel=0.01)
@@ -72,10 +75,32 @@ def test_usage_is_what_kubelet_sees_and_df_is_told_beside_it(tmp_path: Path) -> 
     assert round(small.df_percent) == 53
 
 
+@pytest.mark.parametrize(
+    ("root", "mount", "seen"),
+    [("overlay", "", False), ("overlay", "metadata.db", True), ("ext4", "", True)],
+)
+async def test_an_empty_directory_of_the_daemons_own_container_is_not_the_runtimes(
+    root: str, mount: str, seen: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mounted below it on the host, and not into the container: its root would be measured."""
+    told = f"30 1 0:1 / / rw - {root} none rw\n"
+    (tmp_path / "mountinfo").write_text(told)
+    images = Path(tempfile.mkdtemp(dir="/"))
+    try:
+        if mount:
+            (images / mount).touch()
+        stacked = partial(usage_probe._stacked_root.__wrapped__, tmp_path / "mountinfo")
+        monkeypatch.setattr(usage_probe, "_stacked_root", stacked)
+        found = await sample([str(images)], measure, Clock())
+    finally:
+        shutil.rmtree(images)
+    assert bool(found.filesystems) == seen
+
+
 async def test_two_directories_of_one_filesystem_count_once(tmp_path: Path) -> None:
     """Two snapshotters on one disk are one disk: their bytes are not to be freed twice."""
     for name in ("overlayfs", "native"):
-        (tmp_path / name / "snapshots").mkdir(parents=True)
+        (tmp_path / name).mkdir()
     paths = [str(tmp_path / name) for name in ("overlayfs", "native")]
     found = await sample(paths, measure, Clock())
     assert [fs.mountpoint for fs in found.filesystems] == paths[:1]
