@@ -154,6 +154,16 @@ class Containerd:
         if self._process is None:
             self.start()
         self.workload.remove_all()
+        self._remove_left()
+
+    def _remove_left(self) -> None:
+        """CRI takes the tag of an image that ctr imported and leaves it under the name that ctr
+        made, which the next story would find. It hears of that name's end only at its start."""
+        left = self.ctr("images", "ls", "-q").split()
+        if left:
+            self.ctr("images", "rm", "--sync", *left)
+            self.stop()
+            self.start()
 
     def _write_config(self) -> None:
         text = CONFIG_2 if self.major == "2.x" else CONFIG_1
