@@ -183,10 +183,10 @@ class Metrics:
                 self.policy_valid.set(0)
             case facts.UsageSampled():
                 self._sampled(state)
-                self.freed.inc(sum(one.freed for one in state.shown))
+                self.freed.inc(state.bytes_shown)
             case facts.RemovalFinished():
                 self._removed(fact)
-                self.freed.inc(sum(one.freed for one in state.shown))
+                self.freed.inc(state.bytes_shown)
             case facts.PodsTold() | facts.PodTold() | facts.PodGone():
                 self.told_of_pods = True
                 self._pods(state, fact.at)

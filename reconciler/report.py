@@ -41,7 +41,7 @@ def plan_json(plan: Plan, state: State, mode: Mode | None, now: float) -> Json:
     return document("Plan", now) | {
         "mode": (mode or Mode.OBSERVE).value,
         "hold": hold_json(plan.hold),
-        "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
+        "filesystems": filesystems_json(state),
         "candidates": [candidate_json(one, state, now) for one in plan.candidates],
         "kept": [
             image_json(kept.image) | {"protections": [protection_json(p) for p in kept.protections]}
@@ -54,7 +54,12 @@ def hold_json(hold: Hold | None) -> Json | None:
     return None if hold is None else {"reason": hold.reason.value, "detail": hold.detail}
 
 
-def filesystem_json(fs: FilesystemState) -> Json:
+def filesystems_json(state: State) -> list[Json]:
+    """The image filesystems that are measured."""
+    return [_filesystem(fs, state) for fs in state.filesystems.values()]
+
+
+def _filesystem(fs: FilesystemState, state: State) -> Json:
     inodes = fs.inodes_percent
     return {
         "mountpoint": fs.usage.mountpoint,
@@ -62,7 +67,7 @@ def filesystem_json(fs: FilesystemState) -> Json:
         "usedBytes": fs.usage.used,
         "usedPercent": round(fs.used_percent, 2),
         "dfPercent": round(fs.usage.df_percent, 2),
-        "owedBytes": fs.owed,
+        "owedBytes": state.bytes_owed(fs.usage.mountpoint),
         "highBytes": fs.high,
         "lowBytes": fs.low,
         "inodesUsedPercent": None if inodes is None else round(inodes, 2),
@@ -239,8 +244,7 @@ def used_text(used_percent: float, df_percent: float) -> str:
 
 def unmeasured_json(state: State) -> list[Json]:
     """The image filesystems that can not be measured, and why."""
-    lost = state.sample.invisible if state.sample else ()
-    return [{"mountpoint": one.mountpoint, "why": one.error} for one in lost]
+    return [{"mountpoint": one.mountpoint, "why": one.error} for one in state.invisible]
 
 
 def freed_text(freed: int | None, about: bool) -> str:

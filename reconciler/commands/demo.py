@@ -72,7 +72,7 @@ class Watched(LogAndMetrics):
     def absorbed(self, fact: facts.Fact, state: State, at: float) -> None:
         super().absorbed(fact, state, at)
         if isinstance(fact, facts.RemovalFinished) and fact.gone:
-            self._seen.removed(fact, sum(one.freed for one in state.shown))
+            self._seen.removed(fact, state.bytes_shown)
             if self._seen.rival is not None:
                 self._seen.rival.removed_by_us(fact.image_id)
         if isinstance(fact, facts.PolicyLoaded):

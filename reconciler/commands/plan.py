@@ -37,7 +37,7 @@ def show(made: Plan, survey: Survey) -> None:
         text += f"{size_text(fs.usage.capacity)} used, {fs.pressure.value}; "
         text += f"high {size_text(fs.high)}, low {size_text(fs.low)}"
         heading(text)
-    for lost in survey.state.sample.invisible if survey.state.sample else ():
+    for lost in survey.state.invisible:
         heading(f"{lost.mountpoint}: not measured, it {lost.error}")
     if made.hold is not None:
         heading(f"on hold, nothing is removed ({made.hold.reason.value}): {made.hold.detail}")

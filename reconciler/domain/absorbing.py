@@ -158,9 +158,7 @@ def _(fact: facts.UsageSampled, state: State) -> None:
     before = state.filesystems if marks == state.marks else {}
     state.marks = marks
     state.filesystems = {
-        usage.mountpoint: measured(
-            usage, marks, before.get(usage.mountpoint), _owed(state, usage.mountpoint)
-        )
+        usage.mountpoint: measured(usage, marks, before.get(usage.mountpoint))
         for usage in fact.sample.filesystems
     }
     if state.pressure is Pressure.CALM:
@@ -261,10 +259,6 @@ def _take_stock(state: State, sample: UsageSample) -> None:
     ]
     state.shown = tuple(over)
     removals.weigh(state, over, sample.at)
-
-
-def _owed(state: State, mountpoint: str) -> int:
-    return state.accounts[mountpoint].bytes_owed if mountpoint in state.accounts else 0
 
 
 def _notice_blank(state: State, listing: Listing) -> None:

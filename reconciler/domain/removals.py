@@ -43,9 +43,6 @@ def finish(state: State, fact: RemovalFinished) -> None:
     over = note(state.accounts, fact.gains, removed) if fact.gains else []
     state.shown = tuple(over)
     weigh(state, over, fact.at)
-    for name, fs in state.filesystems.items():
-        if name in state.accounts:
-            state.filesystems[name] = replace(fs, owed=state.accounts[name].bytes_owed)
 
 
 def weigh(state: State, over: Iterable[Removed], now: float) -> None:

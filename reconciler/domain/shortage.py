@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .hold import Hold, HoldReason
+from .space import Account
 from .state import State
 from .watermark import FilesystemState, Pressure
 from .words import duration
@@ -63,20 +64,20 @@ def missing(found: Iterable[Need]) -> float:
 
 def _need(fs: FilesystemState, state: State, reach: Reach | None) -> Need:
     usage, bytes_wanted, inodes, waits = fs.usage, 0, False, False
+    account = state.accounts.get(usage.mountpoint) or Account()
+    free_soon, each = account.counts_as, account.inodes_each
     if fs.by_bytes is Pressure.RECLAIMING:
         whole = usage.capacity
         lines = [fs.high - 1, int(whole * KUBELET_ACTS), full(whole)]
-        most = None if reach is None else reach.bytes + fs.owed
+        most = None if reach is None else reach.bytes + free_soon
         bytes_wanted = usage.used - aim(usage.used, most, fs.low, lines)
     if fs.by_inodes is Pressure.RECLAIMING:
-        account = state.accounts.get(usage.mountpoint)
-        each = account.inodes_each if account else 0
         most = None if reach is None or not each else 2.0 * each * reach.images
         lines = [fs.inodes_high - 1, int(usage.total_inodes * INODES_FAIL)]
         inodes = usage.used_inodes > aim(usage.used_inodes, most, fs.inodes_low, lines)
-        if account is not None and account.owed and not each:
+        if account.owed and not each:
             waits, inodes = inodes, False  # what was removed may free some yet
-    still = max(0, bytes_wanted - fs.owed)
+    still = max(0, bytes_wanted - free_soon)
     return Need(still, inodes, waits=waits or (bytes_wanted > 0 and not still))
 
 

@@ -96,11 +96,16 @@ class Account:
         """What will show, for all that can be known."""
         if not self.owed:
             return 0
-        if len(self.owed) >= self.at_a_time:
-            return ENOUGH
         expected = sum(one.expected for one in self.owed)
         likely = max(int(expected * max(1.0, self.brings)), 0 if self.brings else self.at_least)
         return max(0, likely - self.came)
+
+    @property
+    def counts_as(self) -> int:
+        """Bytes that a decision takes for free already: all it wants, once as many removals are
+        owed as may be at a time."""
+        full = bool(self.owed) and len(self.owed) >= self.at_a_time
+        return ENOUGH if full else self.bytes_owed
 
     @property
     def is_late(self) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from . import facts
 from .awaited import Awaited
 from .graph import ImageGraph
-from .inventory import Container, Image, UsageSample, image_key
+from .inventory import Container, Image, InvisibleFilesystem, UsageSample, image_key
 from .joining import joined
 from .ledger import Changes, ImageRecord, Remembered, RemovalRecord
 from .memory import Memory
@@ -136,6 +136,20 @@ class State:
     def wall(self, now: float) -> float:
         """What the wall clock says: dates are by it, and times that are told to others."""
         return now + self.wall_ahead
+
+    def bytes_owed(self, mountpoint: str) -> int:
+        """Bytes that removals freed on a filesystem and that do not show yet."""
+        return self.accounts[mountpoint].bytes_owed if mountpoint in self.accounts else 0
+
+    @property
+    def bytes_shown(self) -> int:
+        """Bytes that removals freed, as the last fact told."""
+        return sum(removed.freed for removed in self.shown)
+
+    @property
+    def invisible(self) -> tuple[InvisibleFilesystem, ...]:
+        """The image filesystems that can not be measured."""
+        return self.sample.invisible if self.sample is not None else ()
 
     @property
     def pressure(self) -> Pressure:

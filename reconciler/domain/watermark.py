@@ -43,7 +43,6 @@ class FilesystemState:
     inodes_low: int
     by_bytes: Pressure = Pressure.CALM
     by_inodes: Pressure = Pressure.CALM
-    owed: int = 0  # bytes that removals freed and that do not show yet (space.py)
 
     @property
     def pressure(self) -> Pressure:
@@ -67,10 +66,7 @@ class FilesystemState:
 
 
 def measured(
-    usage: FilesystemUsage,
-    marks: Watermarks,
-    before: FilesystemState | None = None,
-    owed: int = 0,
+    usage: FilesystemUsage, marks: Watermarks, before: FilesystemState | None = None
 ) -> FilesystemState:
     """What a new sample makes of a filesystem, given what it was."""
     high, low = marks.high.of(usage.capacity), marks.low.of(usage.capacity)
@@ -88,7 +84,6 @@ def measured(
         inodes_low,
         next_pressure(by_bytes, usage.used, high, low),
         by_inodes,
-        owed,
     )
 
 

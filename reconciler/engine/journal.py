@@ -105,7 +105,7 @@ class LogAndMetrics:
             if fs.pressure is Pressure.CALM:
                 for reason in HoldReason:
                     self._once.over(f"hold {reason.value}")
-        for lost in state.sample.invisible if state.sample else ():
+        for lost in state.invisible:
             self._trouble("filesystem-invisible", f"{lost.mountpoint}: {lost.error}", at)
 
     def _listed(self, fact: facts.Listed, state: State) -> None:

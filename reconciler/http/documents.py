@@ -24,7 +24,7 @@ from ..report import (
     candidate_json,
     document,
     entry_json,
-    filesystem_json,
+    filesystems_json,
     hold_json,
     image_json,
     image_row_json,
@@ -64,7 +64,7 @@ def status(view: View) -> Json:
         "paused": None if state.paused_at is None else {"since": moment(state.paused_at, state)},
         "hold": hold_json(plan.hold),
         "remover": _remover(state),
-        "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
+        "filesystems": filesystems_json(state),
         "unmeasured": unmeasured_json(state),
         "runtime": _runtime(state),
         "pods": _pods(state, now),
@@ -199,7 +199,7 @@ def plan(view: View) -> Slices[Listing]:
     head = document("Plan", state.wall(now)) | {
         "mode": state.policy.mode.value if state.policy else "observe",
         "hold": hold_json(made.hold),
-        "filesystems": [filesystem_json(fs) for fs in state.filesystems.values()],
+        "filesystems": filesystems_json(state),
     }
     return Listing(head, {"candidates": candidates, "kept": kept})
 

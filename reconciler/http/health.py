@@ -40,6 +40,5 @@ def missing(state: State) -> list[str]:
         reasons.append(f"no valid policy yet: {problem}")
     if state.sample is None or not state.sample.filesystems:
         reasons.append("no image filesystem measured yet")
-        lost = state.sample.invisible if state.sample else ()
-        reasons += [f"{fs.mountpoint}: {fs.error}" for fs in lost]
+        reasons += [f"{fs.mountpoint}: {fs.error}" for fs in state.invisible]
     return reasons

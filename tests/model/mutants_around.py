@@ -32,10 +32,8 @@ Patch = pytest.MonkeyPatch
 def inodes_once_short_stay_short(patch: Patch) -> None:
     measured = watermark.measured
 
-    def never_calm(
-        usage: Any, marks: Any, before: Any = None, owed: int = 0
-    ) -> watermark.FilesystemState:
-        found = measured(usage, marks, before, owed)
+    def never_calm(usage: Any, marks: Any, before: Any = None) -> watermark.FilesystemState:
+        found = measured(usage, marks, before)
         if before is None or before.by_inodes is watermark.Pressure.CALM:
             return found
         return replace(found, by_inodes=before.by_inodes)
