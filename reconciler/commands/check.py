@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from ..clock import SteadyClock, clocks_of_this_machine
+from ..clock import SteadyClock
 from ..cri.client import open_client
 from ..domain.policy import Policy
 from ..domain.runtime import RuntimeFailure
 from ..domain.state import State
 from ..domain.unmatched import all_unmatched, in_words
-from ..ledger import Ledger
 from ..policy.files import PolicyInvalid, parse_text, read_text
 from ..policy.nodes import Problem
 from ..settings import FOUND, Settings
-from .survey import relist
+from .survey import relist, remembered
 from .tables import heading
 
 PATIENCE = 3.0  # seconds that the runtime has to answer: a policy is valid without it
@@ -63,9 +61,7 @@ async def known_here(settings: Settings) -> State | None:
     if endpoint is None:
         return None
     clock = SteadyClock()
-    state = State(began_at=clock())
-    clocks = partial(clocks_of_this_machine, clock)
-    state.remember(Ledger.read(settings.state_dir, clock(), clocks))
+    state = remembered(settings, clock)
     try:
         async with open_client(endpoint, images, patience=PATIENCE, clock=clock) as client:
             await relist(client, state, clock)

@@ -86,8 +86,8 @@ class Told:
         print(f"removed {name} ({fact.image_id}), {freed}")
 
     def _shown(self, late: tuple[Removed, ...], at: float) -> None:
-        progress.clear()
         for one in late:
+            progress.clear()
             self.evidence.shown(one)
             self.freed += one.freed
             freed = freed_text(one.freed, one.about)

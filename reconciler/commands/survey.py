@@ -65,10 +65,8 @@ async def look(
     policy. What the daemon believes only when a later listing agrees is listed again here too.
     Raises RuntimeFailure."""
     clock = client.clock
-    now = clock()
-    state = State(began_at=now)
-    clocks = partial(clocks_of_this_machine, clock)
-    state.remember(Ledger.read(settings.state_dir, now, clocks))
+    state = remembered(settings, clock)
+    now = state.began_at
     if trouble := refused(settings.state_dir / FILE):
         print(f"warning: {trouble}; every image counts as seen just now", file=sys.stderr)
     read = the_policy(settings)
@@ -87,6 +85,14 @@ async def look(
         absorb(UsageSampled(await sample(mountpoints, measure, clock)), state)
         absorb(await look_for_pods(Place.of(settings), clock), state)
     return Survey(state, state.policy, clock(), holder_of(mountpoints))
+
+
+def remembered(settings: Settings, clock: Callable[[], float]) -> State:
+    """What the ledger remembers, before anything is asked."""
+    state = State(began_at=clock())
+    clocks = partial(clocks_of_this_machine, clock)
+    state.remember(Ledger.read(settings.state_dir, state.began_at, clocks))
+    return state
 
 
 async def relist(client: ImageRuntime, state: State, clock: Callable[[], float]) -> None:

@@ -31,7 +31,7 @@ from .ledger import ImageRecord
 from .policy import Policy
 from .protection import Kind, Protection, first_holding, holding, verdicts
 from .scene import Scene
-from .shortage import Reach, expected_bytes, greatest_bytes, missing, needs, pause
+from .shortage import Need, Reach, expected_bytes, greatest_bytes, missing, needs, pause
 from .slices import SLICE, Slices, finished
 from .state import State
 from .watermark import Pressure
@@ -139,19 +139,16 @@ def deciding(
         if number % SLICE == 0:
             yield
     ranked = yield from _ranked(free, scene, command)
-    size = sum(image.size for image in free)
-    reach = Reach(greatest_bytes(size, state), len(free)) if command is None else None
+    reach = Reach(greatest_bytes(_size(free), state), len(free)) if command is None else None
     wanted = needs(state, reach)
     candidates = _with_causes(ranked, scene, command, missing(wanted))
     yield
     hold = hold_on(state, policy, now)
     if hold is not None:
         candidates = tuple(candidate._replace(cause=None) for candidate in candidates)
-    elif wanted and not (command is not None and command.all_unused):
-        paused = pause(state, wanted, now, len(free), size)
-        if paused is not None and not (command and paused.reason is HoldReason.EXHAUSTED):
-            candidates = tuple(_spared(candidate) for candidate in candidates)
-            hold = None if any(candidate.goes for candidate in candidates) else paused
+    elif paused := _paused(state, wanted, now, free, command):
+        candidates = tuple(_spared(candidate) for candidate in candidates)
+        hold = None if any(candidate.goes for candidate in candidates) else paused
     over = sum(fs.bytes_over_low for fs in state.filesystems.values())
     ends = [hold.until if hold else None, *(_ends_at(one, scene) for one in kept)]
     again = min((end for end in ends if end is not None), default=None)
@@ -267,6 +264,21 @@ def _ends_at(kept: Kept, scene: Scene) -> float | None:
         case Kind.REFUSED:
             return scene.state.refusals[kept.image.key].until
     return None
+
+
+def _paused(
+    state: State, wanted: list[Need], now: float, free: list[Image], command: Command | None
+) -> Hold | None:
+    """Why nothing goes by the marks now. The operator's own command goes on where they can not be
+    reached, and asks for none to remove all that is unused."""
+    if not wanted or (command is not None and command.all_unused):
+        return None
+    found = pause(state, wanted, now, len(free), _size(free))
+    return None if command and found and found.reason is HoldReason.EXHAUSTED else found
+
+
+def _size(images: list[Image]) -> int:
+    return sum(image.size for image in images)
 
 
 def _spared(candidate: Candidate) -> Candidate:

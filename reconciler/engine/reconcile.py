@@ -42,8 +42,8 @@ from .pace import ASK_AGAIN, ASK_NARROWED, CALM_SPACING, LAST_WORD, LAYERS_AGAIN
 from .reclaim import Attempt, begin, is_less, send
 
 T = TypeVar("T")
-# What the operator's command waits for: it ends by itself, soon.
-SHORT_DOUBTS = {
+# What the operator's command waits for.
+SOON_OVER = {
     HoldReason.LISTING_DOUBTFUL,
     HoldReason.PODS_UNKNOWN,
     HoldReason.POD_STARTING,
@@ -130,7 +130,7 @@ class Reconciler:
         is of space that just began to show."""
         try:
             await self._reclaim()
-            while self._held in SHORT_DOUBTS or self._space_arrives():
+            while self._held in SOON_OVER or self._space_arrives():
                 self._absorb(await self.room.mailbox.take(CALM_SPACING))
                 await self._reclaim()
         finally:

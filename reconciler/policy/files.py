@@ -115,7 +115,8 @@ def whole(path: Path | str, text: str) -> Problem:
 
 def _directory(path: Path) -> Text:
     names = entries(path)
-    taken = [name for name in names if _left_out(path / name) is None]
+    left_out = {name: why for name in names if (why := _left_out(path / name))}
+    taken = [name for name in names if name not in left_out]
     if not taken:
         text = "no *.yaml in this directory; expected at least one policy file"
         raise PolicyInvalid([whole(path, text)])
@@ -134,8 +135,7 @@ def _directory(path: Path) -> Text:
             text = f"together larger than {LARGEST_TOGETHER >> 20} MiB, not read on"
             raise PolicyInvalid([whole(path, text)])
         files.append((str(file), data))
-    left = {path / name: why for name in names if (why := _left_out(path / name))}
-    warnings = tuple(whole(file, f"is not read: {why}") for file, why in left.items())
+    warnings = tuple(whole(path / name, f"is not read: {why}") for name, why in left_out.items())
     return Text(str(path), tuple(files), tuple(problems), warnings)
 
 

@@ -16,6 +16,7 @@ from reconciler.domain.shortage import KUBELET_ACTS, aim, full
 from reconciler.simulation.budget import SHARES, disk_for, in_use
 from reconciler.simulation.orders import Keepscore
 from reconciler.simulation.replay import AGE, Marks, Outcome, Replay
+from reconciler.simulation.trace import Trace
 from reconciler.simulation.workloads import workload
 
 MARKS = Marks(0.80, 0.78)
@@ -53,8 +54,8 @@ class Crowded(Replay):
 
     rule: Rule = staticmethod(nothing)
 
-    def __init__(self, *rest: object) -> None:
-        super().__init__(*rest)  # type: ignore[arg-type] # what a replay takes
+    def __init__(self, trace: Trace, disk: float) -> None:
+        super().__init__(trace, disk, Keepscore(trace), MARKS)
         self.above_kubelet = self.above_full = 0.0
         self._weighed_at = 0.0
 
@@ -92,7 +93,7 @@ def told(job: tuple[str, int]) -> dict[tuple[str, float], Told]:
     for held in HELD:
         trace.other = max(0.0, held * disk - used)
         for name, rule in RULES.items():
-            replay = Crowded(trace, disk, Keepscore(trace), MARKS)
+            replay = Crowded(trace, disk)
             replay.rule = rule
             outcome, span = replay.run(), trace.end - trace.warm
             shares = replay.above_kubelet / span, replay.above_full / span
