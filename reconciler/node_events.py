@@ -91,9 +91,9 @@ class Notes:
                     reclaim.images += 1
                     reclaim.freed += told["freed_bytes"] or 0
             case "space-shown":
-                for reclaim in self._reclaims.values():
+                reclaim = self._reclaims.get(told["mountpoint"])
+                if reclaim is not None:
                     reclaim.freed += told["freed_bytes"]
-                    break
             case "reached-low":
                 reclaim = self._reclaims.get(told["mountpoint"])
                 if reclaim is not None:

@@ -85,6 +85,19 @@ async def test_a_reclaim_of_seven_images_is_one_event(there: Cluster) -> None:
     assert told.counted("sent") == 1
 
 
+async def test_space_that_shows_late_counts_for_its_own_filesystem(there: Cluster) -> None:
+    """Another one that reclaims at the same time has not freed it."""
+    told = Told()
+    told.log("crossed-high", mountpoint="/other", used_percent=90.0)
+    told.log("crossed-high", mountpoint=FS, used_percent=82.0)
+    told.log("removed", cause="watermark", mountpoint=FS, freed_bytes=None)
+    told.log("space-shown", mountpoint=FS, freed_bytes=3 * GIB)
+    told.log("reached-low", mountpoint=FS, used_percent=78.0)
+    await told.send(after=SETTLE)
+    (event,) = there.events
+    assert event["message"] == "removed 1 image, freed 3.0 GiB, /var/lib/containerd from 82% to 78%"
+
+
 async def test_what_goes_below_the_mark_is_no_event(there: Cluster) -> None:
     """Old or expendable images go all the time; an Event tells of pressure."""
     told = Told()

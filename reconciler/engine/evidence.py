@@ -117,11 +117,14 @@ class Evidence:
             self._unshown[fact.image_id] = entry
         return entry
 
-    def shown(self, removed: Removed) -> None:
-        """What an image freed showed later; its entry is written once more."""
+    def shown(self, removed: Removed) -> str:
+        """What an image freed showed later; its entry is written once more. Gives the filesystem
+        that it was removed for, or nothing if it was not begun here."""
         entry = self._unshown.pop(removed.image_id, None)
-        if entry is not None:
-            self._entries.append(replace(entry, freed=removed.freed, about=removed.about))
+        if entry is None:
+            return ""
+        self._entries.append(replace(entry, freed=removed.freed, about=removed.about))
+        return entry.mountpoint
 
 
 def shown_of(fact: RemovalFinished, state: State) -> Removed | None:

@@ -75,11 +75,11 @@ class LogAndMetrics:
     def _sampled(self, state: State, at: float) -> None:
         self.recent.sampled(state)
         for removed in state.shown:
-            self.evidence.shown(removed)
             self._log.info(
                 "space-shown",
                 image=removed.image_id,
                 names=list(removed.names),
+                mountpoint=self.evidence.shown(removed),
                 after_seconds=round(at - removed.at, 1),
                 **_freed(removed),
             )
