@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -15,12 +16,18 @@ import pytest_asyncio
 from reconciler import cli
 from reconciler.commands import survey
 from reconciler.commands.explain import LET_GO
+from reconciler.commands.status import filesystem_line
 from reconciler.cri.client import open_client
+from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import decide
+from reconciler.domain.facts import UsageSampled
 from reconciler.domain.hold import BLANK_DOUBTED
+from reconciler.domain.inventory import FilesystemUsage, InvisibleFilesystem, UsageSample
 from reconciler.domain.protection import Kind
+from reconciler.domain.state import State
 from reconciler.embedded.habits import CRIO
 from reconciler.embedded.node import Refused, layer
+from reconciler.report import filesystems_json, unmeasured_json
 from reconciler.settings import Settings, resolve
 from tests.builders import MIB
 from tests.engine.world import Clock
@@ -456,3 +463,26 @@ async def test_diff_says_what_it_comes_to(at: Desk, tmp_path: Path) -> None:
     out = (await at.run("diff", str(edited))).out
     assert "high 80%, low 78%, inodes 85%/83%" in out
     assert "high 99%, low 98%, inodes 85%/83%" in out
+
+
+async def test_what_df_says_stands_beside_what_kubelet_counts(
+    at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a small ext4 `plan` said 80.8 % and `df` 53 %: people compare, and doubt one of them. A
+    filesystem that can not be measured is named beside it."""
+    small = FilesystemUsage("/images", 1, 1000 * MIB, 808 * MIB, reserved=592 * MIB)
+    lost = InvisibleFilesystem("/layers", "tells no size")
+
+    async def measured(*_: object) -> UsageSample:
+        return UsageSample(time.time(), (small,), (lost,))
+
+    monkeypatch.setattr(survey, "sample", measured)
+    told = (await at.run("plan")).out
+    both = "/images: 80.8% (df: 53%, which leaves root's reserve out) of 1000.0 MiB used"
+    assert both in told
+    assert "/layers: not measured, it tells no size" in told
+    state = State(began_at=0.0)
+    absorb(UsageSampled(await measured()), state)
+    document = {"filesystems": filesystems_json(state), "unmeasured": unmeasured_json(state)}
+    assert filesystem_line(document["filesystems"][0]).startswith(both)
+    assert document["unmeasured"] == [{"mountpoint": "/layers", "why": "tells no size"}]
