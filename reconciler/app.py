@@ -222,7 +222,9 @@ def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
     clock = daemon.reconciler.room.clock
     watching: dict[str, Callable[[], Awaitable[None]]] = {
         "policy files": daemon.policies.watch,
-        "usage probe": functools.partial(daemon.probe.run, daemon.mailbox),
+        "usage probe": functools.partial(
+            daemon.probe.run, daemon.mailbox, pause=lambda: daemon.state.look_again_in
+        ),
         "pulse": functools.partial(beat, daemon.pulse, daemon.notifier),
     }
     if daemon.settings.events:

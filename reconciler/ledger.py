@@ -112,6 +112,7 @@ class Ledger:
         self._shelves.removals.update(changes.removals)
         self._shelves.arrivals.update(changes.arrivals)
         self._shelves.templates.update(changes.templates)
+        self._shelves.overshoots.update(changes.overshoots)
         self._log = [*self._log, *changes.log][-OWED_LOG:]
         before = self._ours
         if not self._take():

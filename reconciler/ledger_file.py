@@ -3,7 +3,7 @@
 Schema 1 had times and a count for each image; 2 added what the order of removal asks for, ghosts,
 the newest of each stream of tags, and the log of starts and pulls (`ledger_log.py`); 3 the clocks
 at the last write, by which all times are set right after the wall clock was set; 4 what the pods of
-a template used; 5 which machine it was written on. Times are seconds since 1970.
+a template used; 5 which machine it was written on; 6 how far usage ran past the high marks. Times are seconds since 1970.
 """
 
 from __future__ import annotations
@@ -73,6 +73,9 @@ STEPS = (
     """
     ALTER TABLE clocks ADD COLUMN machine TEXT NOT NULL DEFAULT '';
     """,
+    """
+    CREATE TABLE overshoots (mountpoint TEXT PRIMARY KEY, recent TEXT NOT NULL) WITHOUT ROWID;
+    """,
 )
 # Every time that is written.
 TIMES = {
@@ -131,6 +134,9 @@ class Shelves:
     removals: Shelf[RemovalRecord] = field(default_factory=lambda: Shelf("removals", "key"))
     arrivals: Shelf[Arrival] = field(default_factory=lambda: Shelf("arrivals", "stream"))
     templates: Shelf[TemplateRecord] = field(default_factory=lambda: Shelf("templates", "name"))
+    overshoots: Shelf[tuple[int, ...]] = field(
+        default_factory=lambda: Shelf("overshoots", "mountpoint")
+    )
 
     def put(self, told: Remembered) -> None:
         """Holds what was read, as on disk."""
@@ -138,10 +144,12 @@ class Shelves:
         self.removals.records = dict(told.removals)
         self.arrivals.records = dict(told.arrivals)
         self.templates.records = dict(told.templates)
+        self.overshoots.records = dict(told.overshoots)
 
     def settle(self) -> None:
         """All is on disk."""
-        for shelf in (self.images, self.removals, self.arrivals, self.templates):
+        shelves = (self.images, self.removals, self.arrivals, self.templates, self.overshoots)
+        for shelf in shelves:
             shelf.owed.clear()
 
     def write(self, base: sqlite3.Connection, *, whole: bool) -> None:
@@ -173,6 +181,13 @@ class Shelves:
             (
                 (name, one.first_seen, one.last_seen, _used_text(one))
                 for name, one in self.templates.begin(base, whole=whole)
+            ),
+        )
+        base.executemany(
+            "INSERT OR REPLACE INTO overshoots (mountpoint, recent) VALUES (?, ?)",
+            (
+                (mountpoint, json.dumps(recent))
+                for mountpoint, recent in self.overshoots.begin(base, whole=whole)
             ),
         )
 
@@ -283,6 +298,10 @@ def load(base: sqlite3.Connection, now: float) -> Remembered:
             name: TemplateRecord(_past(first, now), _past(last, now), _used(text))
             for name, first, last, text in base.execute(_TEMPLATES)
         }
+        overshoots = {
+            mountpoint: tuple(max(0, int(one)) for one in json.loads(recent))
+            for mountpoint, recent in base.execute("SELECT mountpoint, recent FROM overshoots")
+        }
     except (
         TypeError,
         ValueError,
@@ -290,7 +309,7 @@ def load(base: sqlite3.Connection, now: float) -> Remembered:
     ) as error:  # SQLite does not hold columns to their types
         raise Unreadable(f"what it says can not be: {error}") from error
     running = dict(base.execute("SELECT container, key FROM starts WHERE ended IS NULL"))
-    return Remembered(images, ghosts, removals, arrivals, running, templates)
+    return Remembered(images, ghosts, removals, arrivals, running, templates, overshoots)
 
 
 def _image_row(key: str, one: ImageRecord | Ghost) -> tuple[object, ...]:

@@ -112,12 +112,15 @@ def expendable(pattern: str = "reg.example/**") -> Expendable:
 
 def policy(**fields: object) -> Policy:
     """Enforce, marks 80/78, no system list unless asked for."""
-    values: dict[str, object] = {"mode": Mode.ENFORCE, "system_enabled": False} | fields
+    told = {"mode": Mode.ENFORCE, "system_enabled": False, "watermarks": marks(80, 78)}
+    values: dict[str, object] = told | fields
     return Policy(**values)  # type: ignore[arg-type] # fields of Policy, by name
 
 
 def marks(high: float, low: float) -> Watermarks:
-    return Watermarks(Mark(percent=high), Mark(percent=low))
+    """In percent; those of inodes are 85/83."""
+    shares = (Mark(percent=share) for share in (high, low, 85, 83))
+    return Watermarks(*shares)
 
 
 def state_of(

@@ -50,9 +50,8 @@ class Wish:
 
     def over(self, policy: Policy) -> Policy:
         """The policy for this one pass: start where it stops, at the low mark or at `--to`."""
-        marks = policy.watermarks
-        low = self.to or marks.low
-        marks = replace(marks, high=low, low=low, inodes_high=marks.inodes_low)
+        marks = replace(policy.watermarks, from_low=True)
+        marks = marks if self.to is None else replace(marks, low=self.to)
         age = policy.minimum_age if self.minimum_age is None else self.minimum_age
         return replace(policy, watermarks=marks, minimum_age=age)
 

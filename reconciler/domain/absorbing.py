@@ -11,10 +11,10 @@ from functools import singledispatch
 from . import facts, removals
 from .inventory import Container, EventKind, Listing, UsageSample, image_key
 from .noting import note_starts, note_template, note_templates
-from .policy import Watermarks
+from .policy import Mode, Watermarks
 from .slices import SLICE, Slices, finished
 from .state import State
-from .watermark import Pressure, measured, pressed, told_late
+from .watermark import Bounds, Pressure, measured, pressed, told_late
 
 
 @singledispatch
@@ -153,16 +153,37 @@ def _(fact: facts.UsageSampled, state: State) -> None:
     if fact.sample is not state.sample:
         _take_stock(state, fact.sample)
     state.sample = fact.sample
-    # A pressure belongs to the marks it began at: others may not have been crossed at all.
-    marks = state.policy.watermarks if state.policy else Watermarks()
-    before = state.filesystems if marks == state.marks else {}
-    state.marks = marks
+    # A pressure belongs to what its marks go by: others may not have been crossed at all.
+    bounds = _bounds(state)
+    before = state.filesystems if bounds == state.bounds else {}
+    state.bounds = bounds
     state.filesystems = {
-        usage.mountpoint: measured(usage, marks, before.get(usage.mountpoint))
+        usage.mountpoint: measured(
+            usage, bounds, state.overshoot(usage.mountpoint), before.get(usage.mountpoint)
+        )
         for usage in fact.sample.filesystems
     }
+    _note_overshoots(state, fact.sample.at)
     if state.pressure is Pressure.CALM:
         state.forgive()
+
+
+def _bounds(state: State) -> Bounds:
+    policy = state.policy
+    marks = policy.watermarks if policy else Watermarks()
+    told = policy.kubelet if policy else None
+    return Bounds(marks, told or state.kubelet, state.nodefs)
+
+
+def _note_overshoots(state: State, at: float) -> None:
+    """How far usage runs past the high marks, where removal is at work against it."""
+    policy = state.policy
+    enforced = policy is not None and policy.mode is Mode.ENFORCE and not policy.watermarks.from_low
+    works = enforced and state.paused_at is None and not state.stands_by
+    for mountpoint, fs in state.filesystems.items():
+        overshoot = state.overshoot(mountpoint)
+        if overshoot.sampled(fs.usage.used, fs.high, at, counts=works):
+            state.changed_overshoots.add(mountpoint)
 
 
 @absorb.register
@@ -236,6 +257,20 @@ def _(fact: facts.Resumed, state: State) -> None:
 def _(fact: facts.ReclaimAsked, state: State) -> None:
     state.filesystems = {name: pressed(fs) for name, fs in state.filesystems.items()}
     state.forgive()
+
+
+@absorb.register
+def _(fact: facts.KubeletTold, state: State) -> None:
+    state.kubelet, state.nodefs = fact.config, fact.nodefs
+    if state.sample is not None:
+        absorb(facts.UsageSampled(state.sample), state)
+
+
+@absorb.register
+def _(fact: facts.NothingGoes, state: State) -> None:
+    for mountpoint, fs in state.filesystems.items():
+        if fs.by_bytes is Pressure.RECLAIMING:
+            state.overshoot(mountpoint).helpless = True
 
 
 @absorb.register

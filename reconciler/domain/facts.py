@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from .inventory import ContainerEvent, Listing, UsageSample, Volume
+from .kubelet_lines import KubeletConfig, NodeFilesystem
 from .pods import Pod
 from .policy import Policy
 from .runtime import RuntimeVersion
@@ -260,6 +261,25 @@ class ReclaimAsked:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class KubeletTold:
+    """What governs kubelet's own removal of images here, told at the start and when it changed.
+    `nodefs`: where its own directory lies; None: not to be seen. `troubles` are complete lines for
+    people on what could not be read."""
+
+    at: float
+    config: KubeletConfig
+    nodefs: NodeFilesystem | None = None
+    troubles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NothingGoes:
+    """A filesystem is short, and nothing more may be removed now, whatever its mark."""
+
+    at: float
+
+
 Fact: TypeAlias = (
     ContainerChanged
     | EventsOpened
@@ -286,4 +306,6 @@ Fact: TypeAlias = (
     | Paused
     | Resumed
     | ReclaimAsked
+    | KubeletTold
+    | NothingGoes
 )

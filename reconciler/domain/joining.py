@@ -40,6 +40,7 @@ def joined(ours: Remembered, theirs: Remembered, now: float) -> Remembered:
         _all(ours.arrivals, theirs.arrivals, _later_arrival),
         theirs.running | ours.running,
         _all(ours.templates, theirs.templates, _both_templates),
+        _all(ours.overshoots, theirs.overshoots, _both_overshoots),
     )
 
 
@@ -84,6 +85,11 @@ def _both_templates(one: TemplateRecord, other: TemplateRecord) -> TemplateRecor
         max(one.last_seen, other.last_seen),
         _all(one.used, other.used, _both_used),
     )
+
+
+def _both_overshoots(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    """The farther of the two: the margin by it is the wider one."""
+    return max(one, other, key=lambda recent: (max(recent, default=0), -len(recent)))
 
 
 def _both_used(one: Used, other: Used) -> Used:

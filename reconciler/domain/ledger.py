@@ -91,6 +91,7 @@ class Remembered:
     arrivals: dict[str, Arrival]  # by stream or repository (streams.py)
     running: dict[str, str]  # container id -> image key: in the log of starts, without an end
     templates: dict[str, TemplateRecord] = field(default_factory=dict)  # by name
+    overshoots: dict[str, tuple[int, ...]] = field(default_factory=dict)  # by mountpoint (margin.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +103,4 @@ class Changes:
     arrivals: dict[str, Arrival | None]
     log: list[LogLine]
     templates: dict[str, TemplateRecord | None] = field(default_factory=dict)
+    overshoots: dict[str, tuple[int, ...]] = field(default_factory=dict)

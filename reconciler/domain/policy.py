@@ -9,6 +9,7 @@ import datetime as dt
 import enum
 from dataclasses import dataclass, field
 
+from .kubelet_lines import KubeletConfig
 from .reference import Pattern
 
 
@@ -39,12 +40,15 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Watermarks:
-    """Start at or above `high`, stop at or below `low`; the inode marks are percent marks."""
+    """Start at or above `high`, stop at or below `low`; the inode marks are percent marks. None is
+    auto: just under the lowest of kubelet's lines, and a narrow band below that (watermark.py).
+    `from_low`: start where it stops."""
 
-    high: Mark = Mark(percent=80)
-    low: Mark = Mark(percent=78)
-    inodes_high: Mark = Mark(percent=85)
-    inodes_low: Mark = Mark(percent=83)
+    high: Mark | None = None
+    low: Mark | None = None
+    inodes_high: Mark | None = None
+    inodes_low: Mark | None = None
+    from_low: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,7 @@ class Policy:
 
     mode: Mode = Mode.OBSERVE
     watermarks: Watermarks = Watermarks()
+    kubelet: KubeletConfig | None = None  # the operator's word on it; None: look for it
     minimum_age: float = 120.0
     maximum_unused_age: float = 0.0  # 0: off
     minimum_size: int = 1 << 20  # bytes; 0: off

@@ -1,8 +1,8 @@
 """How much must be freed now, and when to leave the cache alone though a disk is too full.
 
 Removal aims at the low mark. Where all candidates together can not bring a filesystem there, it
-aims at the next line above that they can reach: the high mark, the line at which kubelet acts as it
-is shipped, and the one at which pulls begin to fail. Where they reach none, and above the last one
+aims at the next line above that they can reach: the high mark, the lines at which kubelet acts, and
+the one at which pulls begin to fail. Where they reach none, and above the last one
 as long as it is crossed, what may go is worth its room; else an empty cache would help nobody.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .hold import Hold, HoldReason
+from .kubelet_lines import inodes_fail, pulls_fail
 from .space import Account
 from .state import State
 from .watermark import FilesystemState, Pressure
@@ -21,10 +22,6 @@ from .words import duration
 # compressed bytes and keeps both forms, about 1 + 2.7 on python:3.12; CRI-O lists unpacked ones.
 EXPECTED_YIELD = {"containerd": 3.0}
 GREATEST_YIELD = {"containerd": 16.0}
-KUBELET_ACTS = 0.84  # of the capacity: above it kubelet's image GC does, as it is shipped
-PULLS_FAIL = 0.95  # of the capacity, or
-ROOM_FOR_A_PULL = 2 << 30  # bytes less than it, if that is more
-INODES_FAIL = 0.95  # of all inodes: from there on kubelet evicts pods, as it is shipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +65,18 @@ def _need(fs: FilesystemState, state: State, reach: Reach | None) -> Need:
     free_soon, each = account.counts_as, account.inodes_each
     if fs.by_bytes is Pressure.RECLAIMING:
         whole = usage.capacity
-        lines = [fs.high - 1, int(whole * KUBELET_ACTS), full(whole)]
+        lines = [fs.high - 1, *(line.kept_at for line in fs.lines), pulls_fail(whole).kept_at]
         most = None if reach is None else reach.bytes + free_soon
         bytes_wanted = usage.used - aim(usage.used, most, fs.low, lines)
     if fs.by_inodes is Pressure.RECLAIMING:
         most = None if reach is None or not each else 2.0 * each * reach.images
-        lines = [fs.inodes_high - 1, int(usage.total_inodes * INODES_FAIL)]
+        lines = [fs.inodes_high - 1, *(line.kept_at for line in fs.inode_lines)]
+        lines.append(inodes_fail(usage.total_inodes).kept_at)
         inodes = usage.used_inodes > aim(usage.used_inodes, most, fs.inodes_low, lines)
         if account.owed and not each:
             waits, inodes = inodes, False  # what was removed may free some yet
     still = max(0, bytes_wanted - free_soon)
     return Need(still, inodes, waits=waits or (bytes_wanted > 0 and not still))
-
-
-def full(capacity: int) -> int:
-    return max(int(capacity * PULLS_FAIL), capacity - ROOM_FOR_A_PULL)
 
 
 def aim(used: int, most: float | None, low: int, lines: list[int]) -> int:

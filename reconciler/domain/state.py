@@ -13,16 +13,18 @@ from .awaited import Awaited
 from .graph import ImageGraph
 from .inventory import Container, Image, InvisibleFilesystem, UsageSample, image_key
 from .joining import joined
+from .kubelet_lines import KubeletConfig, NodeFilesystem
 from .ledger import Changes, ImageRecord, Remembered, RemovalRecord
+from .margin import SLOWEST, Overshoot
 from .memory import Memory
 from .origin import names_before
-from .policy import Policy, Watermarks
+from .policy import Policy
 from .runtime import RuntimeVersion
 from .space import Account, Removed
 from .starting import Start, Starts
 from .templates import Templates
 from .unanswered import Unanswered
-from .watermark import FilesystemState, Pressure
+from .watermark import Bounds, FilesystemState, Pressure
 
 REST_FIRST = 60.0  # seconds of rest when removals free nothing, doubled by each one more
 
@@ -50,7 +52,11 @@ class State:
     policy_problems: tuple[str, ...] = ()
     sample: UsageSample | None = None
     filesystems: dict[str, FilesystemState] = field(default_factory=dict)
-    marks: Watermarks | None = None  # those that the filesystems' pressure is by
+    bounds: Bounds | None = None  # what the filesystems' marks go by
+    kubelet: KubeletConfig = field(default_factory=KubeletConfig)
+    nodefs: NodeFilesystem | None = None  # kubelet's own; None: not known
+    overshoots: dict[str, Overshoot] = field(default_factory=dict)  # by mountpoint
+    changed_overshoots: set[str] = field(default_factory=set)
     version: RuntimeVersion | None = None
     configured_pause: str | None = None
     listed_at: float | None = None  # when the last complete listing began
@@ -96,6 +102,7 @@ class State:
         self.memory.remember(told)
         self.removals = dict(told.removals)
         self.templates.remember(told.templates)
+        self.overshoots |= {of: Overshoot(recent) for of, recent in told.overshoots.items()}
 
     def inherit(self, theirs: Remembered, now: float) -> None:
         """Takes over the ledger that another process wrote until now: of what it says and what is
@@ -108,6 +115,7 @@ class State:
             self.memory.arrivals,
             self.memory.running,
             self.templates.records,
+            {of: one.recent for of, one in self.overshoots.items()},
         )
         told = joined(ours, theirs, now)
         self.remember(told)
@@ -115,6 +123,7 @@ class State:
         self.memory.changed_arrivals |= told.arrivals.keys()
         self.changed_removals |= told.removals.keys()
         self.templates.changed |= told.templates.keys()
+        self.changed_overshoots |= told.overshoots.keys()
         self.inherited = {key for key in theirs.removals if told.removals[key].answered_at is None}
         self.listing_spent = True
 
@@ -136,6 +145,16 @@ class State:
     def wall(self, now: float) -> float:
         """What the wall clock says: dates are by it, and times that are told to others."""
         return now + self.wall_ahead
+
+    def overshoot(self, mountpoint: str) -> Overshoot:
+        """How far usage of a filesystem ran past its high mark."""
+        return self.overshoots.setdefault(mountpoint, Overshoot())
+
+    @property
+    def look_again_in(self) -> float:
+        """Seconds until the filesystems are to be measured again."""
+        found = (self.overshoot(of).look_again_in(fs.high) for of, fs in self.filesystems.items())
+        return min(found, default=SLOWEST)
 
     def bytes_owed(self, mountpoint: str) -> int:
         """Bytes that removals freed on a filesystem and that do not show yet."""
@@ -221,10 +240,12 @@ class State:
             {of: memory.arrivals.get(of) for of in memory.changed_arrivals},
             memory.log,
             {name: self.templates.records.get(name) for name in self.templates.changed},
+            {of: self.overshoots[of].recent for of in self.changed_overshoots},
         )
         memory.changed, memory.changed_arrivals, memory.log = set(), set(), []
         self.changed_removals.clear()
         self.templates.changed.clear()
+        self.changed_overshoots.clear()
         return changes
 
     def note_removal(self, begun: facts.RemovalBegun) -> RemovalRecord | None:

@@ -7,6 +7,9 @@
     (anything else stays as it is)
 
 Bytes and inodes each have their own pressure; a filesystem reclaims while either does.
+
+A mark is what the policy says, or `auto`: just under the lowest line at which kubelet acts, by the
+margin that the node has taught (margin.py); the low one a narrow band below.
 """
 
 from __future__ import annotations
@@ -14,7 +17,18 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
+from . import margin
 from .inventory import FilesystemUsage
+from .kubelet_lines import (
+    KubeletConfig,
+    Line,
+    NodeFilesystem,
+    byte_lines,
+    inode_lines,
+    inodes_fail,
+    lowest,
+    pulls_fail,
+)
 from .policy import Watermarks
 
 
@@ -43,6 +57,9 @@ class FilesystemState:
     inodes_low: int
     by_bytes: Pressure = Pressure.CALM
     by_inodes: Pressure = Pressure.CALM
+    lines: tuple[Line, ...] = ()  # kubelet's, in bytes in use, lowest first
+    inode_lines: tuple[Line, ...] = ()
+    margin: int | None = None  # bytes that the high mark lies under the lowest line; None: given
 
     @property
     def pressure(self) -> Pressure:
@@ -65,26 +82,68 @@ class FilesystemState:
         return 100 * self.usage.used_inodes / total if total else None
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What marks of filesystems go by: the policy's word, kubelet's lines, and which filesystem is
+    kubelet's own (None: not known, and each may be)."""
+
+    marks: Watermarks
+    kubelet: KubeletConfig = KubeletConfig()
+    nodefs: NodeFilesystem | None = None
+
+    def is_nodefs(self, usage: FilesystemUsage) -> bool:
+        """Subvolumes of one filesystem differ by their device, and have one capacity."""
+        known = self.nodefs
+        return known is None or usage.device == known.device or usage.capacity == known.capacity
+
+
 def measured(
-    usage: FilesystemUsage, marks: Watermarks, before: FilesystemState | None = None
+    usage: FilesystemUsage,
+    bounds: Bounds,
+    learned: margin.Overshoot,
+    before: FilesystemState | None = None,
 ) -> FilesystemState:
     """What a new sample makes of a filesystem, given what it was."""
-    high, low = marks.high.of(usage.capacity), marks.low.of(usage.capacity)
-    inodes_high = marks.inodes_high.of(usage.total_inodes)
-    inodes_low = marks.inodes_low.of(usage.total_inodes)
+    marks, is_nodefs = bounds.marks, bounds.is_nodefs(usage)
+    lines = byte_lines(bounds.kubelet, usage.capacity, is_nodefs=is_nodefs)
+    of_inodes = inode_lines(bounds.kubelet, usage.total_inodes, is_nodefs=is_nodefs)
+    high, low, kept = _byte_marks(marks, usage.capacity, lines, learned)
+    inodes_high, inodes_low = _inode_marks(marks, usage.total_inodes, of_inodes)
+    if marks.from_low:
+        high, inodes_high = low, inodes_low
     by_bytes = before.by_bytes if before else Pressure.CALM
     by_inodes = before.by_inodes if before and usage.total_inodes else Pressure.CALM
     if usage.total_inodes:
         by_inodes = next_pressure(by_inodes, usage.used_inodes, inodes_high, inodes_low)
+    by_bytes = next_pressure(by_bytes, usage.used, high, low)
     return FilesystemState(
-        usage,
-        high,
-        low,
-        inodes_high,
-        inodes_low,
-        next_pressure(by_bytes, usage.used, high, low),
-        by_inodes,
+        usage, high, low, inodes_high, inodes_low, by_bytes, by_inodes, lines, of_inodes, kept
     )
+
+
+def _byte_marks(
+    marks: Watermarks, capacity: int, lines: tuple[Line, ...], learned: margin.Overshoot
+) -> tuple[int, int, int | None]:
+    """The high mark, the low one, and the margin under the lowest line if the high one is auto."""
+    kept = None
+    if marks.high is not None:
+        high = marks.high.of(capacity)
+    else:
+        kept = learned.margin(capacity)
+        high = lowest(lines, capacity, pulls_fail(capacity)).kept_at - kept
+    low = high - int(capacity * margin.BAND) if marks.low is None else marks.low.of(capacity)
+    return high, max(0, low), kept
+
+
+def _inode_marks(marks: Watermarks, inodes: int, lines: tuple[Line, ...]) -> tuple[int, int]:
+    if marks.inodes_high is not None:
+        high = marks.inodes_high.of(inodes)
+    else:
+        line = lowest(lines, inodes, inodes_fail(inodes))
+        high = max(0, line.kept_at - int(inodes * margin.INODES_MARGIN))
+    if marks.inodes_low is not None:
+        return high, marks.inodes_low.of(inodes)
+    return high, max(0, high - int(inodes * margin.INODES_BAND))
 
 
 def told_late(fs: FilesystemState, older: FilesystemUsage) -> FilesystemState:

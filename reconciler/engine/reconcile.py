@@ -24,6 +24,7 @@ from ..domain.facts import (
     EventsOpened,
     Fact,
     ListingFailed,
+    NothingGoes,
     PolicyLoaded,
     ReclaimAsked,
     RemoverTold,
@@ -301,16 +302,24 @@ class Reconciler:
             plan = await self._decide()
             candidate = plan.eviction
             if candidate is None or not self._enforcing():
-                self._pace.found_nothing(plan, self.room.clock())
+                self._nothing_goes(plan)
                 return
             self._pace.look_at_once()
             if not await self._removes_here():
-                self._pace.found_nothing(await self._decide(), self.room.clock())
+                self._nothing_goes(await self._decide())
                 return
             if self.state.listing_spent or not await self._evict(candidate):
                 continue
             if not await self._list() or not await self._rested():
                 return
+
+    def _nothing_goes(self, plan: Plan) -> None:
+        """Looks again later. Unless what was removed is only to show yet, whatever usage does until
+        then says nothing of how fast removal is."""
+        now = self.room.clock()
+        self._pace.found_nothing(plan, now)
+        if plan.hold is None or plan.hold.reason is not HoldReason.SPACE_PENDING:
+            self._absorb([NothingGoes(now)])
 
     async def _removes_here(self) -> bool:
         """Whether this is the one process that may remove, asked for now. With that right comes

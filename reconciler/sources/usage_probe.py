@@ -1,4 +1,4 @@
-"""How full the image filesystems are, by statvfs, every second.
+"""How full the image filesystems are, by statvfs, every second, and more often near a mark.
 
 The directories come from ImageFsInfo; its own `used_bytes` does not count: containerd's is up to
 10 s old, CRI-O's is metadata only (our measurement, docs/runtimes.md).
@@ -175,11 +175,14 @@ class UsageProbe:
         return UsageSampled(await self.sample())
 
     async def run(
-        self, mailbox: Mailbox[Fact], sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+        self,
+        mailbox: Mailbox[Fact],
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        pause: Callable[[], float] = lambda: EVERY,
     ) -> None:
-        """Samples for ever."""
+        """Samples for ever, after each `pause` in seconds."""
         while True:
             fact = await self.once()
             if fact is not None:
                 mailbox.put("usage", fact)
-            await sleep(EVERY)
+            await sleep(pause())
