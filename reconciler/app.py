@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
 
-from . import __version__, kubelet, logs, saving, strays
+from . import __version__, logs, saving, strays
 from .aiokit import Mailbox, keep_alive
 from .clock import Clocks, SteadyClock, clocks_of_this_machine, unread
 from .cri.client import open_client
@@ -34,6 +34,7 @@ from .ledger import Ledger
 from .lock import Lock
 from .metrics import Metrics
 from .node_events import ApiServer, NodeEvents
+from .pods.configz import KubeletWatch
 from .pods.watch import Place, PodWatch
 from .recent import Recent
 from .settings import SOCKETS, Settings
@@ -96,10 +97,7 @@ def assemble(
     mailbox: Mailbox[Fact] = Mailbox()
     journal = journal or LogAndMetrics(Metrics())
     adapt = observing if settings.dry_run else unchanged
-    advise = functools.partial(kubelet.advice, settings.kubelet_config)
-    policies = PolicySource(
-        settings.policy, settings.policy_named, mailbox, clock, adapt, advise, wall
-    )
+    policies = PolicySource(settings.policy, settings.policy_named, mailbox, clock, adapt, wall)
     probe = UsageProbe(runtime, clock, measured_by)
 
     async def save(state: State) -> None:
@@ -225,6 +223,7 @@ def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
         "usage probe": functools.partial(
             daemon.probe.run, daemon.mailbox, pause=lambda: daemon.state.look_again_in
         ),
+        "kubelet's configuration": KubeletWatch(daemon.settings, daemon.mailbox, clock).run,
         "pulse": functools.partial(beat, daemon.pulse, daemon.notifier),
     }
     if daemon.settings.events:

@@ -173,7 +173,10 @@ def _common_flags() -> argparse.ArgumentParser:
     group.add_argument("--dry-run", action="store_true", help="decide and report only")
     group.add_argument("--log-format", choices=("text", "json"))
     group.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
-    group.add_argument("--kubelet-config", type=Path, metavar="PATH")
+    group.add_argument("--kubelet-config", type=Path, metavar="PATH", help="kubelet's --config")
+    group.add_argument(
+        "--kubelet-config-dir", type=Path, metavar="DIR", help="kubelet's --config-dir"
+    )
     group.add_argument(
         "--pods",
         choices=("auto", "off", "socket", "kubelet", "api"),

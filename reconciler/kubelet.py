@@ -1,88 +1,203 @@
-"""kubelet's own marks: ours must lie below them, or kubelet empties the cache before we act.
+"""kubelet's configuration, as far as it can be seen from here, and what of it governs images.
 
-Its defaults (kubelet config v1beta1): image GC starts at 85 percent in use, and hard eviction at
-15 percent free, which is the same line, deletes every unused image at once (docs/runtimes.md).
+kubelet reads one file, then every *.conf below --config-dir in the order of their paths, each
+merged over what was before as a JSON merge patch (kubernetes cmd/kubelet/app/server.go); an
+evictionHard that is given replaces its defaults as a whole, unless it is told to merge them.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .domain.policy import Policy, Watermarks
+from .domain.kubelet_lines import (
+    AS_SHIPPED,
+    DEFAULTS,
+    HARD,
+    SIGNALS,
+    SOFT,
+    KubeletConfig,
+    NodeFilesystem,
+    Threshold,
+)
+from .policy.values import parse_duration, parse_gc_high, parse_threshold
 
-DEFAULT_HIGH = 85.0  # percent in use
-DEFAULT_EVICTION = 15.0  # percent free
-NEVER = 100.0  # percent in use: no such line, or one in bytes, which has no share
+KIND = "KubeletConfiguration"
+# Where kubeadm, EKS, AKS, GKE and OpenShift keep the file; and directories of drop-ins that k3s,
+# RKE2, EKS and others pass as --config-dir.
+FILES = (
+    Path("/var/lib/kubelet/config.yaml"),
+    Path("/etc/kubernetes/kubelet/config.json"),
+    Path("/etc/kubernetes/kubelet/kubelet-config.json"),
+    Path("/etc/default/kubeletconfig.json"),
+    Path("/home/kubernetes/kubelet-config.yaml"),
+    Path("/etc/kubernetes/kubelet.conf"),
+)
+DROPINS = (
+    Path("/etc/kubernetes/kubelet.conf.d"),
+    Path("/etc/kubernetes/kubelet/config.json.d"),
+    Path("/etc/kubernetes/kubelet/config.d"),
+    Path("/var/lib/rancher/k3s/agent/etc/kubelet.conf.d"),
+    Path("/var/lib/rancher/rke2/agent/etc/kubelet.conf.d"),
+)
+# On kubelet's own filesystem: in a pod what kubelet itself mounts there, else its directory.
+ON_NODEFS = (Path("/dev/termination-log"), Path("/var/lib/kubelet"))
+Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class KubeletMarks:
-    """Percent in use at which kubelet collects images, and at which it evicts."""
+class Places:
+    """Where to look. `file` and `directory` are what somebody named; None: where distributions
+    keep them."""
 
-    collects: float = DEFAULT_HIGH
-    evicts: float = 100 - DEFAULT_EVICTION
+    file: Path | None = None
+    directory: Path | None = None
+
+    def found(self) -> tuple[list[Path], list[Path]]:
+        """The files to read, and the directories of drop-ins."""
+        files = [self.file] if self.file else [path for path in FILES if path.is_file()]
+        if self.directory:
+            return files, [self.directory]
+        return files, [] if self.file else [path for path in DROPINS if path.is_dir()]
 
 
-def read_marks(path: Path) -> tuple[KubeletMarks, str | None]:
-    """kubelet's marks, and what was wrong with its file; its defaults where there is none."""
+def read(places: Places) -> tuple[KubeletConfig, tuple[str, ...]]:
+    """What files say, and what was wrong with them; kubelet's defaults for what they do not say."""
+    merged: dict[str, Any] = {}
+    sources: list[str] = []
+    troubles: list[str] = []
+    files, directories = places.found()
+    for number, path in enumerate([*files, *_dropins(directories, troubles)]):
+        try:
+            given = _document(path)
+        except _Unread as error:
+            if not (error.absent and path == places.file and len(files) == 1):
+                troubles.append(f"{path} {error}; what it says is not known")
+            continue
+        if given is None:
+            continue  # of another kind: OpenShift's place is where others keep a kubeconfig
+        merged = _merged(merged, given)
+        sources.append(path.name if number >= len(files) else str(path))
+        if number < len(files):
+            files = [path]  # one is enough
+    source = ", ".join(sources) if sources else DEFAULTS
+    config, wrong = config_of(merged, source)
+    return config, (*troubles, *wrong)
+
+
+def config_of(found: Json, source: str) -> tuple[KubeletConfig, tuple[str, ...]]:
+    """What a KubeletConfiguration says of images, and what in it can't be read: its default
+    counts then."""
+    wrong: list[str] = []
+
+    def value(key: str, parse: Any, default: Any) -> Any:
+        given = found.get(key)
+        if given is None:
+            return default
+        try:
+            return parse(str(given).lower() if isinstance(given, bool) else str(given))
+        except ValueError as error:
+            wrong.append(f"{source}: {key}: {error}; assuming kubelet's default")
+            return default
+
+    high = value("imageGCHighThresholdPercent", parse_gc_high, KubeletConfig().image_gc_high)
+    age = value("imageMaximumGCAge", parse_duration, 0.0)
+    hard = _thresholds(found.get(HARD), HARD, source, wrong)
+    if hard is None:
+        hard = AS_SHIPPED
+    elif found.get("mergeDefaultEvictionSettings") is True:
+        given_signals = set(found[HARD])
+        hard = (*hard, *(one for one in AS_SHIPPED if one.signal not in given_signals))
+    soft = _thresholds(found.get(SOFT), SOFT, source, wrong) or ()
+    return KubeletConfig(source, high, age, (*hard, *soft)), tuple(wrong)
+
+
+def nodefs(places: tuple[Path, ...] = ON_NODEFS) -> NodeFilesystem | None:
+    """Where kubelet's own directory lies; None: it can't be seen from here."""
+    for path in places:
+        try:
+            size = os.statvfs(path)
+            return NodeFilesystem(path.stat().st_dev, size.f_blocks * size.f_frsize)
+        except OSError:
+            continue
+    return None
+
+
+def _thresholds(
+    given: object, setting: str, source: str, wrong: list[str]
+) -> tuple[Threshold, ...] | None:
+    """Those on filesystems; None: not given."""
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        expected = "expected signals and values; assuming kubelet's default"
+        wrong.append(f"{source}: {setting}: {expected}")
+        return None
+    found = []
+    for signal in SIGNALS:
+        if signal in given:
+            try:
+                threshold = parse_threshold(setting, signal, str(given[signal]))
+            except ValueError as error:
+                wrong.append(f"{source}: {setting} {signal}: {error}; kubelet would not start")
+                continue
+            found += [threshold] if threshold is not None else []
+    return tuple(found)
+
+
+class _Unread(Exception):
+    """Why a file is not read, to go on after its path. `absent`: there is none."""
+
+    def __init__(self, text: str, *, absent: bool = False) -> None:
+        super().__init__(text)
+        self.absent = absent
+
+
+def _document(path: Path) -> dict[str, Any] | None:
+    """A file's first document, which is all that kubelet reads; None: it is of another kind."""
     try:
         text = path.read_text()
+        if path.stat().st_nlink == 0:
+            raise _Unread("was replaced, and what is mounted here is the old one: mount it anew")
     except FileNotFoundError:
-        return KubeletMarks(), None
+        raise _Unread("is not there", absent=True) from None
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        return KubeletMarks(), f"{path} can not be read ({why}); assuming kubelet's defaults"
+        raise _Unread(f"can't be read ({getattr(error, 'strerror', None) or error})") from error
     import yaml
 
     try:
-        found = yaml.load(text, Loader=yaml.CSafeLoader)
+        found = next(yaml.load_all(text, Loader=yaml.CSafeLoader), None)
     except yaml.YAMLError as error:
-        text = " ".join(str(error).split())
-        return KubeletMarks(), f"{path} is no valid YAML ({text}); assuming kubelet's defaults"
-    return _marks(found if isinstance(found, dict) else {}), None
+        raise _Unread(f"is not valid YAML ({' '.join(str(error).split())})") from error
+    if found is not None and not isinstance(found, dict):
+        raise _Unread(f"is not a {KIND}")
+    return None if found and found.get("kind", KIND) != KIND else found or {}
 
 
-def _marks(config: dict[str, Any]) -> KubeletMarks:
-    high = config.get("imageGCHighThresholdPercent")
-    collects = (
-        float(high) if isinstance(high, int) and high is not True else DEFAULT_HIGH
-    )  # true is no number
-    hard = config.get("evictionHard")
-    if isinstance(hard, dict) and "imagefs.available" not in hard:
-        # kubelet takes an evictionHard that is given as a whole, unless told to merge it.
-        merged = config.get("mergeDefaultEvictionSettings") is True
-        return KubeletMarks(collects, 100 - DEFAULT_EVICTION if merged else NEVER)
-    free = str((hard if isinstance(hard, dict) else {}).get("imagefs.available", "15%"))
-    percent = re.fullmatch(r"(\d+(?:\.\d+)?)%", free, re.ASCII)
-    return KubeletMarks(collects, 100 - float(percent[1]) if percent else NEVER)
+def _dropins(directories: list[Path], troubles: list[str]) -> list[Path]:
+    """Every *.conf below, in the order in which kubelet goes through them."""
+    found = []
+    for directory in directories:
+        try:
+            found += sorted(path for path in directory.rglob("*.conf") if path.is_file())
+        except OSError as error:
+            why = f"can't be read ({error.strerror}); what it says is not known"
+            troubles.append(f"{directory} {why}")
+    return found
 
 
-def advice(config: Path, policy: Policy) -> Sequence[str]:
-    """What to warn of when a policy is loaded, given kubelet's configuration file."""
-    marks, trouble = read_marks(config)
-    return [*([trouble] if trouble else []), *warnings_for(policy.watermarks, marks)]
-
-
-def warnings_for(marks: Watermarks, kubelet: KubeletMarks) -> list[str]:
-    """What to tell the operator: our high mark must come before kubelet's. Byte marks can not be
-    compared without a filesystem; nothing is said of them."""
-    high = marks.high.percent
-    if high is None:
-        return []
-    warnings = []
-    if high >= kubelet.collects:
-        warnings.append(
-            f"watermarks.high is {high:g}%, kubelet collects images itself from "
-            f"{kubelet.collects:g}% on (imageGCHighThresholdPercent): it will act first, and "
-            "knows no exclusions; lower ours or raise kubelet's"
-        )
-    if high >= kubelet.evicts:
-        warnings.append(
-            f"watermarks.high is {high:g}%, kubelet evicts from {kubelet.evicts:g}% in use on "
-            "(evictionHard imagefs.available) and deletes every unused image then"
-        )
-    return warnings
+def _merged(whole: dict[str, Any], patch: Json) -> dict[str, Any]:
+    """A JSON merge patch (RFC 7386)."""
+    result = dict(whole)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping):
+            before = result.get(key)
+            result[key] = _merged(before if isinstance(before, dict) else {}, value)
+        else:
+            result[key] = value
+    return result

@@ -59,6 +59,11 @@ class Metrics:
         self.marks = self._gauge(
             "watermark_bytes", "The high and the low mark, as bytes in use.", fs, "mark"
         )
+        self.margin = self._gauge(
+            "watermark_margin_bytes",
+            "Between an auto high mark and the lowest line at which kubelet acts.",
+            fs,
+        )
         self.wanted = self._gauge(
             "wanted_bytes", "Bytes to free until the low mark; 0 unless reclaiming by bytes.", fs
         )
@@ -225,6 +230,8 @@ class Metrics:
             self.all_inodes.labels(mountpoint).set(fs.usage.total_inodes)
             self.marks.labels(mountpoint, "high").set(fs.high)
             self.marks.labels(mountpoint, "low").set(fs.low)
+            if fs.margin is not None:
+                self.margin.labels(mountpoint).set(fs.margin)
             self.wanted.labels(mountpoint).set(fs.bytes_over_low)
             self.reclaiming.labels(mountpoint).set(fs.pressure is Pressure.RECLAIMING)
 

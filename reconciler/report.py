@@ -13,6 +13,7 @@ from typing import Any
 from .domain.decision import Candidate, Hold, Plan, account
 from .domain.inventory import Image
 from .domain.keepscore import Score
+from .domain.marks import explained
 from .domain.policy import Exclusion, Importance, Mode
 from .domain.protection import Protection
 from .domain.state import State
@@ -70,6 +71,8 @@ def _filesystem(fs: FilesystemState, state: State) -> Json:
         "owedBytes": state.bytes_owed(fs.usage.mountpoint),
         "highBytes": fs.high,
         "lowBytes": fs.low,
+        "marginBytes": fs.margin,
+        "highFrom": explained(fs, state),
         "inodesUsedPercent": None if inodes is None else round(inodes, 2),
         "pressure": fs.pressure.value,
     }

@@ -22,7 +22,6 @@ FOUND = "found there"  # what named the endpoint, when nobody did
 POLICY = Path("/etc/reconciler/policy.yaml")
 STATE_DIR = Path("/var/lib/reconciler")
 LISTEN = "127.0.0.1:9723"
-KUBELET_CONFIG = Path("/var/lib/kubelet/config.yaml")
 PODS_SOCKET = Path("/var/lib/kubelet/pods-api/pods-api.sock")
 KUBELET_PORT = 10250
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -61,7 +60,8 @@ class Settings:
     dry_run: bool = False
     log_json: bool = False
     log_level: str = "info"
-    kubelet_config: Path = KUBELET_CONFIG
+    kubelet_config: Path | None = None  # None: where distributions keep it (kubelet.py)
+    kubelet_config_dir: Path | None = None
     token_file: Path | None = None
     node_name: str = ""
     pods: str = "off"  # who is asked for pods; the flag's own default is auto
@@ -104,7 +104,8 @@ def resolve(
         dry_run=bool(flags.get("dry_run")),
         log_json=flags.get("log_format") == "json",
         log_level=flags.get("log_level") or "info",
-        kubelet_config=flags.get("kubelet_config") or KUBELET_CONFIG,
+        kubelet_config=flags.get("kubelet_config"),
+        kubelet_config_dir=flags.get("kubelet_config_dir"),
         token_file=flags.get("token_file"),
         node_name=(node := flags.get("node_name") or environ.get("NODE_NAME") or ""),
         pods=flags.get("pods") or "auto",

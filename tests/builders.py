@@ -119,8 +119,7 @@ def policy(**fields: object) -> Policy:
 
 def marks(high: float, low: float) -> Watermarks:
     """In percent; those of inodes are 85/83."""
-    shares = (Mark(percent=share) for share in (high, low, 85, 83))
-    return Watermarks(*shares)
+    return Watermarks(Mark(percent=high), Mark(percent=low), Mark(percent=85), Mark(percent=83))
 
 
 def state_of(

@@ -164,7 +164,7 @@ def test_the_other_flags_have_the_defaults_of_the_contract() -> None:
     settings = settled()
     assert str(settings.state_dir) == "/var/lib/reconciler"
     assert settings.listen == ("127.0.0.1", 9723)
-    assert str(settings.kubelet_config) == "/var/lib/kubelet/config.yaml"
+    assert (settings.kubelet_config, settings.kubelet_config_dir) == (None, None)
     assert (settings.events, settings.dry_run, settings.log_json) == (True, False, False)
     assert settings.log_level == "info"
     assert (settings.pods, settings.kubelet_endpoint, settings.pods_node) == ("auto", None, "")

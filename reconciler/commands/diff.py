@@ -106,8 +106,9 @@ def _plainly(value: object) -> str:
     """A setting's value as it stands in a policy, for people."""
     match value:
         case Watermarks():
-            inodes = f"inodes {value.inodes_high}/{value.inodes_low}"
-            return f"high {value.high}, low {value.low}, {inodes}"
+            high, low = value.high or "auto", value.low or "auto"
+            inodes = f"inodes {value.inodes_high or 'auto'}/{value.inodes_low or 'auto'}"
+            return f"high {high}, low {low}, {inodes}"
         case bool():
             return "on" if value else "off"
         case float():

@@ -21,6 +21,7 @@ from ..domain.state import State
 from ..engine.observe import ask, ask_layers, observe
 from ..ledger import FILE, Ledger
 from ..lock import holder_of
+from ..pods.configz import look as look_at_kubelet
 from ..pods.watch import Place
 from ..pods.watch import look as look_for_pods
 from ..policy import PolicyInvalid, absent, load_policy
@@ -82,6 +83,7 @@ async def look(
             await relist(client, state, clock)
     with progress.waiting("measuring the disk, asking for pods..."):
         mountpoints = await client.image_mountpoints()
+        absorb(await look_at_kubelet(settings, clock), state)
         absorb(UsageSampled(await sample(mountpoints, measure, clock)), state)
         absorb(await look_for_pods(Place.of(settings), clock), state)
     return Survey(state, state.policy, clock(), holder_of(mountpoints))

@@ -65,9 +65,12 @@ class KubeletConfig:
     thresholds: tuple[Threshold, ...] = AS_SHIPPED
 
 
+NO_LINES = KubeletConfig("", GC_OFF, thresholds=())
+
+
 @dataclass(frozen=True, slots=True)
 class NodeFilesystem:
-    """The filesystem of kubelet's own directory, by which nodefs is told: the images' one or not."""
+    """The filesystem of kubelet's own directory, which nodefs means; it may be the images' too."""
 
     device: int
     capacity: int  # bytes

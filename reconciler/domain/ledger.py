@@ -91,7 +91,9 @@ class Remembered:
     arrivals: dict[str, Arrival]  # by stream or repository (streams.py)
     running: dict[str, str]  # container id -> image key: in the log of starts, without an end
     templates: dict[str, TemplateRecord] = field(default_factory=dict)  # by name
-    overshoots: dict[str, tuple[int, ...]] = field(default_factory=dict)  # by mountpoint (margin.py)
+    overshoots: dict[str, tuple[int, ...]] = field(
+        default_factory=dict
+    )  # by mountpoint (margin.py)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class State:
     sample: UsageSample | None = None
     filesystems: dict[str, FilesystemState] = field(default_factory=dict)
     bounds: Bounds | None = None  # what the filesystems' marks go by
-    kubelet: KubeletConfig = field(default_factory=KubeletConfig)
+    kubelet: KubeletConfig | None = None  # None: not looked for yet
     nodefs: NodeFilesystem | None = None  # kubelet's own; None: not known
     overshoots: dict[str, Overshoot] = field(default_factory=dict)  # by mountpoint
     changed_overshoots: set[str] = field(default_factory=set)

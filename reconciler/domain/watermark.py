@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from . import margin
 from .inventory import FilesystemUsage
 from .kubelet_lines import (
+    NO_LINES,
     KubeletConfig,
     Line,
     NodeFilesystem,
@@ -84,11 +85,12 @@ class FilesystemState:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What marks of filesystems go by: the policy's word, kubelet's lines, and which filesystem is
-    kubelet's own (None: not known, and each may be)."""
+    """What marks of filesystems go by: the policy's word, kubelet's lines (None: not looked for
+    yet, so that nothing is done for their sake), and which filesystem is kubelet's own (None: not
+    known, and each may be)."""
 
     marks: Watermarks
-    kubelet: KubeletConfig = KubeletConfig()
+    kubelet: KubeletConfig | None = None
     nodefs: NodeFilesystem | None = None
 
     def is_nodefs(self, usage: FilesystemUsage) -> bool:
@@ -105,8 +107,9 @@ def measured(
 ) -> FilesystemState:
     """What a new sample makes of a filesystem, given what it was."""
     marks, is_nodefs = bounds.marks, bounds.is_nodefs(usage)
-    lines = byte_lines(bounds.kubelet, usage.capacity, is_nodefs=is_nodefs)
-    of_inodes = inode_lines(bounds.kubelet, usage.total_inodes, is_nodefs=is_nodefs)
+    kubelet = bounds.kubelet or NO_LINES
+    lines = byte_lines(kubelet, usage.capacity, is_nodefs=is_nodefs)
+    of_inodes = inode_lines(kubelet, usage.total_inodes, is_nodefs=is_nodefs)
     high, low, kept = _byte_marks(marks, usage.capacity, lines, learned)
     inodes_high, inodes_low = _inode_marks(marks, usage.total_inodes, of_inodes)
     if marks.from_low:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..domain import facts
 from ..domain.decision import Candidate, Hold, HoldReason, Plan
 from ..domain.lookup import missing_required
+from ..domain.marks import explained, warnings
 from ..domain.missing import missing_awaited, missing_in_use
 from ..domain.policy import Mode, Policy
 from ..domain.space import Removed
@@ -40,6 +41,7 @@ class LogAndMetrics:
         self._pressure: dict[str, Pressure] = {}
         self._pods_from = ""  # who told of pods last
         self._without_inodes: set[str] = set()
+        self._marks_go_by: object = None  # when they were told
         self._compared: Policy | None = None  # the policy whose rules were held against the images
 
     def absorbed(self, fact: facts.Fact, state: State, at: float) -> None:
@@ -58,6 +60,7 @@ class LogAndMetrics:
                 self._trouble("events-absent", f"{fact.reason}; living on listings", at)
             case facts.PolicyLoaded():
                 self._policy(fact)
+                self._marks(state)
             case facts.PolicyRejected():
                 for problem in fact.problems[:20]:
                     self._log.error("policy-refused", problem=problem, in_force=_in_force(state))
@@ -69,11 +72,15 @@ class LogAndMetrics:
                 self._pods_lost(fact)
             case facts.RemoverTold():
                 self._remover(fact)
+            case facts.KubeletTold():
+                self._kubelet(fact)
+                self._marks(state)
             case facts.Paused() | facts.Resumed() | facts.ReclaimAsked():
                 self._log.warning(TOLD[type(fact)], by="the operator, over HTTP")
 
     def _sampled(self, state: State, at: float) -> None:
         self.recent.sampled(state)
+        self._marks(state)
         for removed in state.shown:
             self._log.info(
                 "space-shown",
@@ -101,12 +108,42 @@ class LogAndMetrics:
                 used_percent=round(fs.used_percent, 1),
                 high_bytes=fs.high,
                 low_bytes=fs.low,
+                margin_bytes=fs.margin,
             )
             if fs.pressure is Pressure.CALM:
                 for reason in HoldReason:
                     self._once.over(f"hold {reason.value}")
         for lost in state.invisible:
             self._trouble("filesystem-invisible", f"{lost.mountpoint}: {lost.error}", at)
+
+    def _marks(self, state: State) -> None:
+        """Once for all that they go by: where each filesystem's marks are, and who acts first."""
+        go_by = (state.bounds, state.policy, tuple(state.filesystems))
+        if go_by == self._marks_go_by or not state.filesystems:
+            return
+        self._marks_go_by = go_by
+        for mountpoint, fs in state.filesystems.items():
+            self._log.info(
+                "watermarks",
+                mountpoint=mountpoint,
+                high_bytes=fs.high,
+                low_bytes=fs.low,
+                margin_bytes=fs.margin,
+                high=explained(fs, state),
+            )
+        for warning in warnings(state):
+            self._log.warning("kubelet-acts-first", detail=warning)
+
+    def _kubelet(self, fact: facts.KubeletTold) -> None:
+        config = fact.config
+        self._log.info(
+            "kubelet-configuration",
+            source=config.source,
+            image_gc_high_percent=config.image_gc_high,
+            thresholds=[str(one) for one in config.thresholds],
+        )
+        for trouble in fact.troubles:
+            self._trouble("kubelet-configuration-unread", trouble, fact.at)
 
     def _listed(self, fact: facts.Listed, state: State) -> None:
         if self._once.over("listing-failed"):
@@ -180,8 +217,8 @@ class LogAndMetrics:
             "policy-in-force",
             source=policy.source,
             mode=policy.mode.value,
-            high=str(policy.watermarks.high),
-            low=str(policy.watermarks.low),
+            high=str(policy.watermarks.high or "auto"),
+            low=str(policy.watermarks.low or "auto"),
             minimum_age=duration(policy.minimum_age),
             exclusions=len(policy.exclusions),
         )

@@ -238,9 +238,12 @@ def _values(policy: Policy) -> Json:
     return {
         "mode": policy.mode.value,
         "watermarks": {
-            "high": str(marks.high),
-            "low": str(marks.low),
-            "inodes": {"high": str(marks.inodes_high), "low": str(marks.inodes_low)},
+            "high": str(marks.high or "auto"),
+            "low": str(marks.low or "auto"),
+            "inodes": {
+                "high": str(marks.inodes_high or "auto"),
+                "low": str(marks.inodes_low or "auto"),
+            },
         },
         "minimumAgeSeconds": policy.minimum_age,
         "maximumUnusedAgeSeconds": policy.maximum_unused_age,

@@ -14,10 +14,12 @@ import yaml
 
 from ..domain.policy import Mark, Mode, Policy, Watermarks
 from .draft import Draft, parsed
+from .kubelet import kubelet
 from .nodes import Sheet, compose, mapping, text
 from .rules import exclusions, expendable, importance, required
 from .values import parse_duration, parse_mark, parse_percent, parse_size
 
+AUTO = "auto"
 API_VERSION, KIND = "reconciler/v1", "ImagePolicy"
 
 
@@ -38,12 +40,11 @@ def read_into(draft: Draft, data: bytes, sheet: Sheet, today: dt.date) -> None:
 
 def finish(draft: Draft, source: str) -> Policy:
     """The policy, once every file was read; marks are compared where they can be."""
-    defaults = Watermarks()
     marks = Watermarks(
-        high=draft.marks.get("watermarks.high", defaults.high),
-        low=draft.marks.get("watermarks.low", defaults.low),
-        inodes_high=draft.marks.get("watermarks.inodes.high", defaults.inodes_high),
-        inodes_low=draft.marks.get("watermarks.inodes.low", defaults.inodes_low),
+        high=draft.marks.get("watermarks.high"),
+        low=draft.marks.get("watermarks.low"),
+        inodes_high=draft.marks.get("watermarks.inodes.high"),
+        inodes_low=draft.marks.get("watermarks.inodes.low"),
     )
     _check_marks(draft, "watermarks", marks.high, marks.low)
     _check_marks(draft, "watermarks.inodes", marks.inodes_high, marks.inodes_low)
@@ -79,24 +80,24 @@ def _check_header(root: yaml.Node, found: dict[str, yaml.Node], sheet: Sheet) ->
             sheet.problem(node, f"{key}: expected {expected}, found {value!r}")
 
 
-def _check_marks(draft: Draft, what: str, high: Mark, low: Mark) -> None:
+def _check_marks(draft: Draft, what: str, high: Mark | None, low: Mark | None) -> None:
     node, sheet = draft.given.get("watermarks", (None, None))
     keys = (f"{what}.low", f"{what}.high")
-    if node is None or sheet is None or draft.misread.intersection(keys):
+    if node is None or sheet is None or draft.misread.intersection(keys) or low is None:
         return
-    told = [
-        f"{key} ({mark}{_default(draft, key)})" for key, mark in zip(keys, (low, high), strict=True)
-    ]
-    at = _inside(draft, keys[0]) or _inside(draft, keys[1]) or node
+    at = _inside(draft, keys[0]) or node
+    if high is None:
+        # Where kubelet's lines lie would decide whether it is below.
+        sheet.problem(
+            at, f"{keys[0]} ({low}) needs {keys[1]} beside it; one alone may be the high one"
+        )
+        return
+    told = [f"{key} ({mark})" for key, mark in zip(keys, (low, high), strict=True)]
     if (high.percent is None) != (low.percent is None):
         # Which of the two is lower would differ from node to node.
         sheet.problem(at, f"{' and '.join(told)} must both be shares or both be bytes")
     elif (low.percent or low.bytes or 0) >= (high.percent or high.bytes or 0):
         sheet.problem(at, f"{' must be below '.join(told)}")
-
-
-def _default(draft: Draft, key: str) -> str:
-    return "" if key in draft.given else ", the default"
 
 
 def _inside(draft: Draft, key: str) -> yaml.Node | None:
@@ -138,12 +139,22 @@ def _percent_mark(value: str) -> Mark:
 
 
 def _watermarks(key: str, node: yaml.Node, draft: Draft, sheet: Sheet, today: dt.date) -> None:
+    if _is_auto(node):
+        return
+    if isinstance(node, yaml.ScalarNode):
+        text = f"{key}: expected auto, or high and low, found {node.value[:40]!r}"
+        sheet.problem(node, text)
+        return
     found = mapping(node, sheet, ("high", "low", "inodes"), key)
     inodes = found.pop("inodes", None)
     _marks(key, found, draft, sheet, parse_mark)
-    if inodes is not None:
+    if inodes is not None and not _is_auto(inodes):
         name = f"{key}.inodes"
         _marks(name, mapping(inodes, sheet, ("high", "low"), name), draft, sheet, _percent_mark)
+
+
+def _is_auto(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.value == AUTO
 
 
 def _marks(
@@ -154,6 +165,8 @@ def _marks(
     parse: Callable[[str], Mark],
 ) -> None:
     for name, node in found.items():
+        if _is_auto(node):
+            continue
         mark = parsed(f"{key}.{name}", node, sheet, parse)
         if mark is not None:
             draft.marks[f"{key}.{name}"] = mark
@@ -180,6 +193,7 @@ KEYS: dict[str, Reader] = {
     "kind": _nothing,
     "mode": _value("mode", _mode),
     "watermarks": _watermarks,
+    "kubelet": kubelet,
     "minimumAge": _value("minimum_age", parse_duration),
     "maximumUnusedAge": _value("maximum_unused_age", parse_duration),
     "minimumSize": _value("minimum_size", parse_size),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ..domain.kubelet_lines import Threshold
 from ..domain.policy import Mark
 
 _NUMBER = r"(?:(\d+(?:\.\d+)?)"
@@ -52,6 +53,30 @@ def parse_percent(text: str) -> float:
     if found is None or not 0 < float(found[1]) < 100:
         raise ValueError(f"expected a share between 0% and 100%, like 80%, found {text[:40]!r}")
     return float(found[1])
+
+
+def parse_gc_high(text: str) -> int:
+    """kubelet's imageGCHighThresholdPercent, 0 to 100, 100 for never. Raises ValueError."""
+    if re.fullmatch(r"[0-9]{1,3}", text) is None or int(text) > 100:
+        raise ValueError(f"expected a number from 0 to 100, found {text[:40]!r}")
+    return int(text)
+
+
+def parse_threshold(setting: str, signal: str, text: str) -> Threshold | None:
+    """What kubelet's evictionHard or evictionSoft says of one signal, a share like `15%` or a
+    quantity like `10Gi`; None for 0% and 100%, which it ignores. Raises ValueError."""
+    if text in ("0%", "100%"):
+        return None
+    if text.endswith("%"):
+        return Threshold(setting, signal, percent=parse_percent(text))
+    try:
+        amount = parse_size(text)
+    except ValueError:
+        expected = "expected a share like 15% or a quantity like 10Gi"
+        raise ValueError(f"{expected}, found {text[:40]!r}") from None
+    if amount == 0:
+        raise ValueError("expected more than 0, or 0% for no threshold")
+    return Threshold(setting, signal, amount=amount)
 
 
 def parse_mark(text: str) -> Mark:

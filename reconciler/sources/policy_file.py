@@ -12,7 +12,7 @@ import contextlib
 import datetime as dt
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,14 +52,9 @@ def as_it_is(policy: Policy) -> Policy:
     return policy
 
 
-def no_advice(policy: Policy) -> Sequence[str]:
-    return ()
-
-
 class PolicySource:
     """The policy at a path. `named` by somebody: absent is a fault; else the defaults apply.
-    `adapt` is what the command line has to say over any policy (`--dry-run`, `prune --to`),
-    `advise` what else to warn of when one is loaded."""
+    `adapt` is what the command line has to say over any policy (`--dry-run`, `prune --to`)."""
 
     def __init__(
         self,
@@ -68,11 +63,10 @@ class PolicySource:
         mailbox: Mailbox[Fact],
         clock: Callable[[], float],
         adapt: Callable[[Policy], Policy] = as_it_is,
-        advise: Callable[[Policy], Sequence[str]] = no_advice,
         wall: Callable[[], float] | None = None,
     ) -> None:
         self._path, self._named, self._mailbox = path, named, mailbox
-        self._clock, self._adapt, self._advise = clock, adapt, advise
+        self._clock, self._adapt = clock, adapt
         self._wall = wall or clock
         self._signature: Signature | None = None  # None: look whatever it says
         self._text: Text | None = None  # what was parsed last
@@ -202,7 +196,7 @@ class PolicySource:
             self._good = False
             return self._reject(invalid)
         self._good = True
-        told = (*map(str, warnings), *self._advise(policy))
+        told = tuple(map(str, warnings))
         if again and told == self._told:
             return None  # a new day, and no rule nears its end
         return self._load(policy, told)
@@ -211,9 +205,8 @@ class PolicySource:
         """Nobody named a policy and none ever was here: the defaults are in force."""
         if self._builtin_told:
             return None
-        self._builtin_told, policy = True, Policy()
-        self._told = tuple(self._advise(policy))
-        return PolicyLoaded(self._clock(), self._adapt(policy), self._told)
+        self._builtin_told, self._told = True, ()
+        return PolicyLoaded(self._clock(), self._adapt(Policy()), ())
 
     def _load(self, policy: Policy, warnings: tuple[str, ...]) -> PolicyLoaded:
         self._read_once, self._builtin_told, self._told = True, False, warnings

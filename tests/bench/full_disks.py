@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from reconciler.domain.shortage import KUBELET_ACTS, aim, full
+from reconciler.domain.kubelet_lines import pulls_fail
+from reconciler.domain.shortage import aim
 from reconciler.simulation.budget import SHARES, disk_for, in_use
 from reconciler.simulation.orders import Keepscore
 from reconciler.simulation.replay import AGE, Marks, Outcome, Replay
@@ -20,6 +21,7 @@ from reconciler.simulation.trace import Trace
 from reconciler.simulation.workloads import workload
 
 MARKS = Marks(0.80, 0.78)
+KUBELET_ACTS = 0.84  # of the disk, as it is shipped
 NAMES, SEEDS = ("cron1", "mono"), (21, 22)
 HELD = (0.76, 0.82, 0.88, 0.94)  # of the disk, by others and by images in use
 Rule = Callable[[float, float, float], float]  # used, freed at most, disk: where to stop
@@ -35,7 +37,7 @@ def everything(used: float, most: float, disk: float) -> float:
 
 
 def lines(used: float, most: float, disk: float) -> float:
-    above = [int(MARKS.high * disk) - 1, int(KUBELET_ACTS * disk), full(int(disk))]
+    above = [int(MARKS.high * disk) - 1, int(KUBELET_ACTS * disk), pulls_fail(int(disk)).kept_at]
     return aim(int(used), most, int(MARKS.low * disk), above)
 
 
@@ -63,7 +65,7 @@ class Crowded(Replay):
         span = at - max(self._weighed_at, self._trace.warm)
         if span > 0:
             self.above_kubelet += span * (self._used > KUBELET_ACTS * self._disk)
-            self.above_full += span * (self._used > full(int(self._disk)))
+            self.above_full += span * (self._used > pulls_fail(int(self._disk)).kept_at)
         self._weighed_at = at
         super()._weigh(at, change)
 

@@ -69,8 +69,10 @@ def _in_file(place: Place, data: bytes) -> None:
 def _makes_sense(found: Policy) -> None:
     marks = found.watermarks
     for high, low in ((marks.high, marks.low), (marks.inodes_high, marks.inodes_low)):
-        assert low.of(1 << 40) <= high.of(1 << 40)
-        assert (low.percent is None) == (high.percent is None)
+        if low is not None:
+            assert high is not None
+            assert low.of(1 << 40) <= high.of(1 << 40)
+            assert (low.percent is None) == (high.percent is None)
     spans = (found.minimum_age, found.maximum_unused_age, found.come_back_for)
     assert all(0 <= span < float("inf") for span in (*spans, found.system_keep_for))
     assert found.minimum_size >= 0

@@ -413,18 +413,6 @@ async def test_the_defaults_are_no_fault_however_often_they_are_looked_at(
     assert isinstance((await watch.told())[0], PolicyRejected)
 
 
-async def test_the_defaults_too_are_measured_against_kubelets_marks(tmp_path: Path) -> None:
-    """A node without a policy file has kubelet collect first as much as one with it."""
-    watch = Watching(tmp_path / "policy.yaml", named=False)
-    watch.source = PolicySource(
-        tmp_path / "policy.yaml", False, watch.mailbox, lambda: T0, advise=lambda _: ["too high"]
-    )
-    (fact,) = await watch.told()
-    assert isinstance(fact, PolicyLoaded)
-    assert fact.warnings == ("too high",)
-    assert await watch.told() == []
-
-
 async def test_a_rule_that_nears_its_end_is_warned_of_when_the_day_comes(tmp_path: Path) -> None:
     """The daemon runs for months: the warning is not only for those who edit in the last week."""
     path = tmp_path / "policy.yaml"
