@@ -1,4 +1,4 @@
-"""What kubelet is told is read as kubelet reads it: another reading puts our marks where it acts."""
+"""What kubelet is told is read as kubelet reads it: else our marks stand where it acts."""
 
 from __future__ import annotations
 

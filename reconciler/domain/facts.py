@@ -275,7 +275,8 @@ class KubeletTold:
 
 @dataclass(frozen=True, slots=True)
 class NothingGoes:
-    """A filesystem is short, and nothing more may be removed now, whatever its mark."""
+    """Nothing may be removed now, though a filesystem is short: no image is left that may go, or
+    something holds all removal. Where the mark stands makes no difference to that."""
 
     at: float
 

@@ -23,6 +23,7 @@ INODES_MARGIN, INODES_BAND = 0.02, 0.01  # of all inodes: they go slowly, and no
 
 SLOWEST, FASTEST = 1.0, 0.1  # seconds between looks at the disk
 LOOKS = 4  # before the mark is reached, at the speed of the last seconds
+GAP = 5.0  # seconds between two looks, at the most, for a crossing between them to be seen
 CALMS = 10.0  # seconds after which a speed counts half
 
 
@@ -38,19 +39,27 @@ class Overshoot:
     _at: float | None = None
 
     def sampled(self, used: int, high: int, at: float, *, counts: bool = True) -> bool:
-        """A new measurement; gives whether a crossing ended that taught something. One while
-        nothing is removed here (`counts`) teaches nothing."""
+        """A new measurement; gives whether a crossing ended that taught something. One whose
+        beginning was not seen teaches nothing (the daemon was started on a full disk, say), nor
+        one while nothing is removed here (`counts`)."""
+        seen = self._at is not None and at - self._at <= GAP and self._used < high
         self._note_speed(used, at)
-        if not counts:
+        if not counts or (used >= high and self.farthest is None and not seen):
             self.farthest, self.helpless = None, False
         elif used >= high:
-            ran = 0 if self.helpless else used - high
-            self.farthest = max(self.farthest or 0, ran)
+            if not self.helpless:
+                self.farthest = max(self.farthest or 0, used - high)
         elif self.farthest is not None:
-            self.recent = (*self.recent, self.farthest)[-KEPT:]
-            self.farthest, self.helpless = None, False
-            return True
+            return self._end(self.farthest)
         return False
+
+    def _end(self, farthest: int) -> bool:
+        """Where nothing more could be removed, it may have run farther only for that."""
+        teaches = not self.helpless or farthest > max(self.recent, default=0)
+        if teaches:
+            self.recent = (*self.recent, farthest)[-KEPT:]
+        self.farthest, self.helpless = None, False
+        return teaches
 
     def margin(self, capacity: int) -> int:
         """Bytes between the high mark and the line above it."""

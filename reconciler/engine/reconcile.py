@@ -298,7 +298,10 @@ class Reconciler:
     async def _reclaim(self) -> None:
         """Removes one image after the other until nothing more goes; each on a listing of its
         own, begun after the removal before it."""
-        while await self._fresh():
+        while True:
+            if not await self._fresh():
+                self._absorb([NothingGoes(self.room.clock())])
+                return
             plan = await self._decide()
             candidate = plan.eviction
             if candidate is None or not self._enforcing():

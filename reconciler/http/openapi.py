@@ -275,6 +275,8 @@ def _filesystem() -> Json:
         owedBytes=_WHOLE,
         highBytes=_WHOLE,
         lowBytes=_WHOLE,
+        marginBytes=_MAYBE_WHOLE,
+        highFrom=_STRING,
         inodesUsedPercent=_MAYBE_NUMBER,
         pressure={"enum": ["calm", "reclaiming"]},
     )

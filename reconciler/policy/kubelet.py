@@ -1,4 +1,4 @@
-"""The policy's word on kubelet's configuration, by its own names, where it can't be seen from here."""
+"""The policy's word on kubelet's configuration, by its own names, where it can't be seen."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def kubelet(key: str, node: yaml.Node, draft: Draft, sheet: Sheet, today: dt.dat
         high = parsed(f"{key}.{HIGH}", found[HIGH], sheet, parse_gc_high) or high
     if AGE in found:
         age = parsed(f"{key}.{AGE}", found[AGE], sheet, parse_duration) or age
-    thresholds = () if HARD in found else AS_SHIPPED
+    thresholds: tuple[Threshold, ...] = () if HARD in found else AS_SHIPPED
     for setting in (HARD, SOFT):
         if setting in found:
             name = f"{key}.{setting}"

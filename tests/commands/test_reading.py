@@ -461,7 +461,7 @@ async def test_diff_says_what_it_comes_to(at: Desk, tmp_path: Path) -> None:
     assert "come_back_for  1h       1m" in out
     edited.write_text(at.policy.read_text() + "watermarks: {high: 99%, low: 98%}\n")
     out = (await at.run("diff", str(edited))).out
-    assert "high 80%, low 78%, inodes 85%/83%" in out
+    assert "high auto, low auto, inodes auto/auto" in out
     assert "high 99%, low 98%, inodes 85%/83%" in out
 
 

@@ -8,6 +8,7 @@ from reconciler.domain import facts
 from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import HoldReason, decide
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
+from reconciler.domain.kubelet_lines import KubeletConfig
 from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
 from reconciler.sources.usage_probe import sample
@@ -80,15 +81,18 @@ def test_what_candidates_can_reach_is_worth_it_and_what_they_can_not_is_kept() -
     """An empty cache helps nobody, and so does a full one on a node that dies."""
     small = image("small:v1", 100 * MIB)  # frees 1.6 GiB at the very most
     state = state_of([small], in_force=policy(watermarks=marks(80, 70)))
+    absorb(facts.KubeletTold(LATER, KubeletConfig()), state)
     worth = {}
-    for used in (81.0, 82.0, 84.5, 86.0, 93.0, 95.0, 99.0, 100.0):
+    for used in (81.0, 82.0, 84.5, 86.0, 87.0, 91.0, 93.0, 95.0, 99.0, 100.0):
         absorb(facts.UsageSampled(UsageSample(LATER + used, (disk(used),))), state)
         worth[used] = decide(state, state.policy, LATER + 100).eviction is not None
     assert worth == {
         81.0: True,  # under the high mark
         82.0: False,
-        84.5: True,  # under the line where kubelet acts
-        86.0: False,
+        84.5: True,  # under the line where kubelet collects images
+        86.0: True,  # under the one where it evicts
+        87.0: False,
+        91.0: True,  # under nodefs'
         93.0: False,
         95.0: False,
         99.0: True,  # under the line where pulls fail

@@ -87,7 +87,7 @@ async def test_a_full_disk_ends_at_the_low_mark_on_every_runtime(habits: Habits)
                     daemon.policies.stop()
                     group.cancel_scope.cancel()
             daemon.close()
-    assert node.used() <= 0.78 * node.capacity
+    assert node.used() <= 0.805 * node.capacity  # kubelet's 84 %, less the margin of a new node
     left = {tag for image in node.images.values() for tag in image.tags}
     assert left >= STAYS
     assert any(name.startswith("reg.example/app") for name in left), "more went than it took"

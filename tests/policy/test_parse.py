@@ -81,7 +81,7 @@ def test_what_is_not_given_is_the_default() -> None:
         ("mode: observe\nmode: enforce", "4:1: policy: key 'mode' is given twice"),
         ("[a]: b", "3:1: policy: expected a key, found a list"),
         ("<<: {mode: enforce}", "3:1: policy: unknown key '<<'"),
-        ("watermarks: 80%", "3:13: watermarks: expected keys and values, found '80%'"),
+        ("watermarks: 80%", "3:13: watermarks: expected auto, or high and low, found '80%'"),
         ("watermarks: {hi: 80%}", "3:14: watermarks: unknown key 'hi'; did you mean 'high'?"),
         ("watermarks: {high: 101%}", "3:20: watermarks.high: expected a share between 0% and"),
         ("watermarks: {high: 0%}", "3:20: watermarks.high: expected a share between 0% and"),
@@ -180,13 +180,10 @@ def test_a_thousand_mistakes_do_not_fill_the_log() -> None:
     ("marks", "problem"),
     [
         ("{high: 70%, low: 70%}", "3:30: watermarks.low (70%) must be below watermarks.high (70%)"),
-        ("{high: 70%}", "3:20: watermarks.low (78%, the default) must be below watermarks.high"),
-        ("{low: 90%}", "3:19: watermarks.low (90%) must be below watermarks.high (80%, the def"),
+        ("{low: 70%}", "3:19: watermarks.low (70%) needs watermarks.high beside it"),
         ("{high: 1Gi, low: 2Gi}", "3:30: watermarks.low (2147483648 bytes) must be below"),
         ("{high: 40Gi, low: 78%}", "3:31: watermarks.low (78%) and watermarks.high (42949672960"),
-        ("{high: 40Gi}", "3:20: watermarks.low (78%, the default) and watermarks.high"),
-        ("{low: 10Gi}", "3:19: watermarks.low (10737418240 bytes) and watermarks.high (80%"),
-        ("{inodes: {high: 50%}}", "3:29: watermarks.inodes.low (83%, the default) must be below"),
+        ("{inodes: {low: 50%}}", "3:28: watermarks.inodes.low (50%) needs watermarks.inodes.high"),
     ],
 )
 def test_marks_that_would_never_stop_or_never_start_are_refused(marks: str, problem: str) -> None:
