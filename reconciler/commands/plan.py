@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..domain.decision import Plan, account, decide
+from ..domain.marks import explained, warnings
 from ..domain.policy import Mode
 from ..domain.unmatched import all_unmatched, in_words
 from ..report import plan_json, size_text, to_text, unmatched_json, used_text
@@ -37,6 +38,9 @@ def show(made: Plan, survey: Survey) -> None:
         text += f"{size_text(fs.usage.capacity)} used, {fs.pressure.value}; "
         text += f"high {size_text(fs.high)}, low {size_text(fs.low)}"
         heading(text)
+        heading(f"  high mark {explained(fs, survey.state)}")
+    for warning in warnings(survey.state):
+        heading(f"warning: {warning}")
     for lost in survey.state.invisible:
         heading(f"{lost.mountpoint}: not measured, it {lost.error}")
     if made.hold is not None:

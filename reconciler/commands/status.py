@@ -62,7 +62,8 @@ def filesystem_line(fs: Json) -> str:
     text += f", {fs['pressure']}; high {size_text(fs['highBytes'])}, low "
     text += size_text(fs["lowBytes"])
     inodes = fs["inodesUsedPercent"]
-    return text if inodes is None else f"{text}; {inodes:.1f}% of the inodes"
+    text += "" if inodes is None else f"; {inodes:.1f}% of the inodes"
+    return f"{text}\n  high mark {fs['highFrom']}" if fs.get("highFrom") else text
 
 
 def name_of(image: Json) -> str:

@@ -16,8 +16,8 @@ from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.facts import UsageSampled
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
-from reconciler.domain.policy import Policy
 from reconciler.domain.state import State
+from tests.builders import marks, policy
 
 GIBIBYTE = 1 << 30
 
@@ -25,7 +25,7 @@ GIBIBYTE = 1 << 30
 def seen(used: int = 9, edit: str = "") -> Seen:
     """A picture of an empty node whose disk of 10 GiB has so many in use."""
     state = State(began_at=0.0)
-    state.policy = Policy()
+    state.policy = policy(watermarks=marks(80, 72))
     usage = FilesystemUsage("/images", 1, 10 * GIBIBYTE, used * GIBIBYTE, 0, 0)
     absorb(UsageSampled(UsageSample(1.0, (usage,))), state)
     made = Seen(60.0)

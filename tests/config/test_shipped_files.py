@@ -92,7 +92,11 @@ def test_the_patch_for_events_fits_the_daemonset(version: str) -> None:
 
 
 RIGHTS = {
-    "pods-kubelet": {"apiGroups": [""], "resources": ["nodes/pods"], "verbs": ["get"]},
+    "pods-kubelet": {
+        "apiGroups": [""],
+        "resources": ["nodes/pods", "nodes/configz"],
+        "verbs": ["get"],
+    },
     "pods-api": {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
 }
 PATCHES = ("kubernetes-events", *RIGHTS)

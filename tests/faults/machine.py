@@ -23,6 +23,7 @@ from tests.engine.world import Clock, FakeRuntime
 
 POLICY = """\
 apiVersion: reconciler/v1
+watermarks: {high: 80%, low: 78%}
 kind: ImagePolicy
 mode: enforce
 minimumAge: 1h

@@ -14,6 +14,7 @@ export function drawDisks(filesystems) {
     disk.text.textContent =
       `${shown(fs.mountpoint)}: ${fs.usedPercent.toFixed(1)}%${asDf(fs)} of ${size(fs.capacityBytes)} used, ` +
       `${fs.pressure}${inodes}`;
+    disk.text.title = `high mark ${fs.highFrom}`;
     disk.bar.replaceChildren(bar(fs));
     disk.bar.setAttribute("aria-label", disk.text.textContent);
   }
