@@ -8,7 +8,8 @@ import heapq
 import math
 
 from .orders import Lru
-from .replay import Marks, Replay
+from .daemon import Marks
+from .replay import Replay
 from .trace import Trace
 
 SHARES = {"tight": 0.15, "medium": 0.05, "loose": 0.015}
@@ -23,7 +24,7 @@ def disk_for(trace: Trace, share: float) -> float:
     high = math.log(max(1.2 * sum(map(trace.on_disk, range(len(trace.packed)))), 2.0))
     for _ in range(STEPS):
         middle = (low + high) / 2
-        outcome = Replay(trace, math.exp(middle), Lru(trace), MARKS).run()
+        outcome = Replay(trace, math.exp(middle), Lru(trace), MARKS, kubelet=None).run()
         found = outcome.cold / max(1, outcome.starts)
         if abs(found - share) <= CLOSE * share:
             return math.exp(middle)
