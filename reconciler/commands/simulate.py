@@ -1,4 +1,4 @@
-"""`reconciler simulate`: a past replayed under other watermarks and other orders of removal."""
+"""`reconciler simulate`: a past replayed under other watermarks, on another disk, without us."""
 
 from __future__ import annotations
 
@@ -9,26 +9,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..database import refused
+from ..domain.policy import Policy
 from ..ledger import FILE, Ledger
+from ..policy import PolicyInvalid
 from ..report import size_text, to_text
 from ..settings import Settings
-from ..simulation.budget import SHARES, disk_for
-from ..simulation.orders import ORDERS
+from ..simulation.budget import SHARES, disk_for, in_use, too_short
+from ..simulation.daemon import AUTO, Marks
+from ..simulation.kubelet import KubeletSettings, gc_at
+from ..simulation.orders import KUBELET, ORDERS
 from ..simulation.plot import svg
 from ..simulation.recorded import Node, RecordInvalid, document, read, trace_of
-from ..simulation.replay import Marks, Outcome, Replay
+from ..simulation.replay import Outcome, Replay
 from ..simulation.trace import Trace
 from ..simulation.workloads import workload
 from . import progress
 from .record import node_of
+from .survey import the_policy
 from .tables import Table, emit, heading
+
+WITHOUT = "without reconciler"
+ROOM = 1.25  # of what is in use: a disk for a past too short to choose one by
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the command line asks. Neither a file nor a workload: this node's own past."""
+    """What the command line asks. Neither a file nor a workload: this node's own past. No marks:
+    auto, and the policy's own where it gives any."""
 
-    marks: Sequence[Marks]
+    marks: Sequence[Marks] | None
     orders: Sequence[str]
     source: Path | None = None
     workload: str | None = None
@@ -41,27 +50,31 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    marks: Marks
+    """One answer. `order` is kubelet where the daemon isn't there; marks None: kubelet as it is."""
+
+    marks: Marks | None
     order: str
     outcome: Outcome
 
+    @property
+    def label(self) -> str:
+        return WITHOUT if self.marks is None else str(self.marks)
+
 
 async def simulate(settings: Settings, question: Question) -> int:
-    """Prints the comparison; 1 for a past that can not be had, or has nothing in it."""
+    """Prints the comparison; 1 for a past that can not be had, has nothing in it, or can't have
+    been on such a disk. A past too short to say much is replayed, and said to be."""
     try:
         trace, node = await _past(settings, question)
+        disk, why = _disk(trace, node, question)
     except OSError as error:
-        why = f"{error.filename} can not be read: {error.strerror}" if error.filename else error
-        print(f"error: {why}", file=sys.stderr)
+        text = f"{error.filename} can not be read: {error.strerror}" if error.filename else error
+        print(f"error: {text}", file=sys.stderr)
         return 1
     except (RecordInvalid, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if not trace.starts:
-        print("error: no container was started in this past; nothing to replay", file=sys.stderr)
-        return 1
-    disk, why = _disk(trace, node, question)
-    rows = _replayed(trace, disk, question)
+    rows = _replayed(trace, disk, question, _policy(settings))
     if question.output == "json":
         print(to_text(_document(trace, disk, rows)))
     else:
@@ -75,11 +88,29 @@ async def simulate(settings: Settings, question: Question) -> int:
     return 0
 
 
+def _policy(settings: Settings) -> Policy:
+    """The one in force here, for its marks and its word on kubelet; a bad one is left out."""
+    found = the_policy(settings)
+    if isinstance(found, PolicyInvalid):
+        text = f"{found.problems[0]}; replayed without the policy" if found.problems else found
+        print(f"warning: {text}", file=sys.stderr)
+        return Policy()
+    return found
+
+
 async def _past(settings: Settings, question: Question) -> tuple[Trace, Node]:
     if question.source is not None:
-        return read(question.source)
-    if question.workload is not None:
-        return workload(question.workload, question.seed, question.traces), Node()
+        trace, node = read(question.source)
+    elif question.workload is not None:
+        trace, node = workload(question.workload, question.seed, question.traces), Node()
+    else:
+        trace, node = await _own_past(settings)
+    if not trace.starts:
+        raise ValueError("no container was started in this past; nothing to replay")
+    return trace, node
+
+
+async def _own_past(settings: Settings) -> tuple[Trace, Node]:
     log = Ledger.read_log(settings.state_dir)
     if log is None:
         text = f"no past of this node in {settings.state_dir}; the daemon keeps one while it runs"
@@ -90,27 +121,59 @@ async def _past(settings: Settings, question: Question) -> tuple[Trace, Node]:
 
 
 def _disk(trace: Trace, node: Node, question: Question) -> tuple[float, str]:
-    """Bytes for images, and where the figure is from."""
-    if question.disk is not None:
-        return float(question.disk), "as given"
-    if node.capacity is not None:
-        return float(node.capacity), "the node's own"
+    """Bytes of the disk, and where the figure is from. Raises ValueError."""
+    least = trace.other + in_use(trace)
+    if question.disk is not None or node.capacity is not None:
+        disk = float(question.disk or node.capacity or 0)
+        if disk <= least:
+            raise ValueError(
+                f"a disk of {size_text(disk)} is too small for this past: {size_text(least)} were "
+                "in use on it at once. Give a larger one with --disk"
+            )
+        return disk, "as given" if question.disk is not None else "the node's own"
+    if too_short(trace):
+        return least * ROOM, "a quarter more than was in use at once; see --disk"
     progress.show("choosing a disk")
     disk = disk_for(trace, SHARES["medium"])
     progress.clear()
     return disk, "on which LRU lets 1 start in 20 wait needlessly; see --disk"
 
 
-def _replayed(trace: Trace, disk: float, question: Question) -> list[Row]:
+def _replayed(trace: Trace, disk: float, question: Question, policy: Policy) -> list[Row]:
+    asked: list[tuple[Marks | None, str]] = [
+        (marks, order)
+        for marks in question.marks or _marks(policy, int(disk))
+        for order in question.orders
+        if order != KUBELET or None not in (marks.high, marks.low)
+    ]
+    asked.append((None, KUBELET))
+    kubelet = KubeletSettings(policy.kubelet) if policy.kubelet else KubeletSettings()
     rows: list[Row] = []
-    total = len(question.marks) * len(question.orders)
-    for marks in question.marks:
-        for order in question.orders:
-            progress.show(f"replaying {marks} {order} ({len(rows) + 1} of {total})")
-            outcome = Replay(trace, disk, ORDERS[order](trace), marks).run()
-            rows.append(Row(marks, order, outcome))
+    for marks, order in asked:
+        progress.show(f"replaying {marks or WITHOUT} {order} ({len(rows) + 1} of {len(asked)})")
+        rows.append(Row(marks, order, _replay(trace, disk, marks, order, kubelet).run()))
     progress.clear()
     return rows
+
+
+def _replay(
+    trace: Trace, disk: float, marks: Marks | None, order: str, kubelet: KubeletSettings
+) -> Replay:
+    if marks is None:
+        return Replay(trace, disk, None, kubelet=kubelet)
+    if order == KUBELET and marks.high is not None and marks.low is not None:
+        return Replay(trace, disk, None, kubelet=gc_at(marks.high, marks.low))
+    return Replay(trace, disk, ORDERS[order](trace), marks, kubelet)
+
+
+def _marks(policy: Policy, disk: int) -> list[Marks]:
+    """Auto, and the policy's own where it gives any."""
+    given = policy.watermarks
+    own = Marks(
+        None if given.high is None else given.high.of(disk) / disk,
+        None if given.low is None else given.low.of(disk) / disk,
+    )
+    return [AUTO] if own == AUTO else [AUTO, own]
 
 
 def _show(trace: Trace, disk: float, why: str, rows: Sequence[Row]) -> None:
@@ -120,15 +183,19 @@ def _show(trace: Trace, disk: float, why: str, rows: Sequence[Row]) -> None:
         f"{trace.name}: {starts} starts in {days:.1f} days after the warm-up, "
         f"{len(trace.images)} images; disk {size_text(disk)} ({why})"
     )
+    without = rows[-1].outcome.delay
     lines = tuple(
         (
-            str(row.marks),
+            row.label,
             row.order,
             str(row.outcome.cold),
             size_text(row.outcome.again),
             f"{row.outcome.delay:.0f} s",
-            _against(row.outcome.delay, rows[0].outcome.delay),
+            _against(row.outcome.delay, without),
             str(row.outcome.removals),
+            f"{row.outcome.by_kubelet} ({_against_percent(row.outcome)})",
+            str(row.outcome.acts),
+            str(row.outcome.pods_evicted),
             f"{row.outcome.mean_use * 100:.1f}%",
         )
         for row in rows
@@ -139,15 +206,32 @@ def _show(trace: Trace, disk: float, why: str, rows: Sequence[Row]) -> None:
         "cold starts",
         "pulled again",
         "start delay",
-        "of the first",
+        "of kubelet's",
         "removals",
+        "by kubelet",
+        "kubelet acted",
+        "pods evicted",
         "mean use",
     )
     emit(Table("What an infinite disk would have spared", columns, lines))
+    for text in _doubts(trace, rows):
+        heading(text)
 
 
-def _against(value: float, first: float) -> str:
-    return f"{value / first:.2f}" if first else "-"
+def _doubts(trace: Trace, rows: Sequence[Row]) -> list[str]:
+    """What keeps these figures from saying much."""
+    found = [text for text in (too_short(trace),) if text]
+    if not any(row.outcome.removals for row in rows):
+        found.append("Nothing was removed in any row: on this disk this past comes near no mark.")
+    return found
+
+
+def _against(value: float, without: float) -> str:
+    return f"{value / without:.2f}" if without else "-"
+
+
+def _against_percent(outcome: Outcome) -> str:
+    return f"{100 * outcome.by_kubelet / outcome.removals:.0f}%" if outcome.removals else "-"
 
 
 def _document(trace: Trace, disk: float, rows: Sequence[Row]) -> dict[str, object]:
@@ -158,15 +242,20 @@ def _document(trace: Trace, disk: float, rows: Sequence[Row]) -> dict[str, objec
         "images": len(trace.images),
         "seconds": trace.end - trace.warm,
         "diskBytes": int(disk),
+        "otherBytes": int(trace.other),
+        "doubts": _doubts(trace, rows),
         "rows": [
             {
-                "watermarks": str(row.marks),
+                "watermarks": row.label,
                 "order": row.order,
                 "starts": row.outcome.starts,
                 "coldStarts": row.outcome.cold,
                 "bytesPulledAgain": int(row.outcome.again),
                 "startDelaySeconds": round(row.outcome.delay, 1),
                 "removals": row.outcome.removals,
+                "removalsByKubelet": row.outcome.by_kubelet,
+                "kubeletActed": row.outcome.acts,
+                "podsEvicted": row.outcome.pods_evicted,
                 "pullsThatDidNotFit": row.outcome.emergencies,
                 "meanUsedPercent": round(row.outcome.mean_use * 100, 2),
             }
@@ -178,7 +267,7 @@ def _document(trace: Trace, disk: float, rows: Sequence[Row]) -> dict[str, objec
 def _picture(trace: Trace, disk: float, rows: Sequence[Row]) -> str:
     bars = [
         (
-            f"{row.order} {row.marks}",
+            row.label if row.marks is None else f"{row.order} {row.label}",
             row.order,
             row.outcome.delay,
             f"{row.outcome.delay:.0f} s, {row.outcome.cold} cold starts",

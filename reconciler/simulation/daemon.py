@@ -89,8 +89,7 @@ class Daemon:
             self._overshoot.helpless = hopeless
             if self._disk.pulls:
                 self._wake(at + SLOWEST)
-            young = [since for since in map(self._disk.images.__getitem__, self._disk.idle)]
-            ripe = [since + AGE for since in young if since + AGE > at]
+            ripe = [old for one in self._disk.idle if (old := self._disk.images[one] + AGE) > at]
             if hopeless and ripe:
                 self._wake(min(ripe))
         else:

@@ -16,7 +16,7 @@ time here, which is in its favour.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..domain.kubelet_lines import GC_OFF, HARD, KubeletConfig, byte_lines
 from .disk import AGE, Disk
@@ -28,7 +28,7 @@ GC_EVERY, LOOKS_EVERY = 300.0, 10.0  # seconds
 class KubeletSettings:
     """As it is: what kubelet does where it is told nothing."""
 
-    config: KubeletConfig = KubeletConfig()
+    config: KubeletConfig = field(default_factory=KubeletConfig)
     gc_low: int = 80  # imageGCLowThresholdPercent
 
 
@@ -37,10 +37,10 @@ GC_ALONE = KubeletSettings(KubeletConfig(thresholds=()))
 
 
 def gc_at(high: float, low: float) -> KubeletSettings:
-    """Garbage collection alone, acting above exactly these shares of the disk: it rounds so that
-    it acts one percent below its setting."""
-    return KubeletSettings(KubeletConfig(image_gc_high=round(high * 100) + 1, thresholds=()),
-                           round(low * 100))
+    """Garbage collection alone, from above `high` down to `low`, in shares of the disk. As kubelet
+    rounds, it acts from one percent below its setting on."""
+    config = KubeletConfig(image_gc_high=round(high * 100) + 1, thresholds=())
+    return KubeletSettings(config, round(low * 100))
 
 
 class Kubelet:

@@ -163,4 +163,5 @@ def _log(score: float) -> float:
     return math.log(max(score, 1e-300))
 
 
+KUBELET = "kubelet"  # for people: nobody but kubelet is there
 ORDERS: dict[str, Callable[[Trace], Order]] = {"keepscore": Keepscore, "lru": Lru}

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 from .daemon import AUTO, LISTING, REMOVAL, Daemon, Marks, ceiled
 from .disk import AGE, FIXED, Disk, Pull
-from .kubelet import GC_EVERY, LOOKS_EVERY, Kubelet, KubeletSettings
 from .kubelet import AS_SHIPPED as KUBELET_AS_SHIPPED
+from .kubelet import GC_EVERY, LOOKS_EVERY, Kubelet, KubeletSettings
 from .orders import Order
 from .trace import Trace
 
