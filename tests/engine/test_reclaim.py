@@ -9,6 +9,7 @@ import itertools
 from dataclasses import replace
 
 import anyio
+import anyio.lowlevel
 import structlog
 from structlog.typing import EventDict
 
@@ -128,7 +129,7 @@ async def test_a_low_mark_measured_beside_a_listing_that_fails_ends_the_reclaim(
     lists = world.runtime.list_all
 
     async def fails_once() -> Listing:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         if not world.runtime.removed:
             return await lists()
         world.runtime.list_all = lists
