@@ -218,12 +218,20 @@ class Reconciler:
     async def _measure_after(self, attempt: Attempt) -> UsageSample:
         """What a removal freed is free by now; XFS shows it at the second look, or a part of it
         at the first, btrfs later than anybody should wait for here."""
-        sample = await self.room.sample()
+        sample = await self._glance()
         for pause in GLANCES:
             await anyio.sleep(pause)
-            before, sample = sample, await self.room.sample()
+            before, sample = sample, await self._glance()
             if attempt.shows_in(sample) and not is_less(sample, before):
                 break
+        return sample
+
+    async def _glance(self) -> UsageSample:
+        """Measures, and takes that in at once: the low mark may be reached for a moment, and the
+        listing beside it may fail. What waits in the mailbox waits on: it is later than that
+        listing's beginning."""
+        sample = await self.room.sample()
+        self._absorb([UsageSampled(sample)])
         return sample
 
     def _confirm(self, attempt: Attempt, sample: UsageSample) -> None:

@@ -40,14 +40,20 @@ def measure(mountpoint: str) -> FilesystemUsage:
     found = os.statvfs(mountpoint)
     if _is_ours(mountpoint) and _is_empty(mountpoint):
         raise Nonsense(f"is an empty directory of this container, not the runtime's; {REMEDY}")
+    return usage_by(found, mountpoint, os.stat(mountpoint).st_dev)
+
+
+def usage_by(told: os.statvfs_result, mountpoint: str, device: int) -> FilesystemUsage:
+    """What a statvfs tells of a filesystem. One without a fixed number of inodes may tell that some
+    are free (f_files = 0, f_favail > 0: FUSE): none are counted there."""
     return FilesystemUsage(
         mountpoint=mountpoint,
-        device=os.stat(mountpoint).st_dev,
-        capacity=found.f_blocks * found.f_frsize,
-        used=(found.f_blocks - found.f_bavail) * found.f_frsize,
-        total_inodes=found.f_files,
-        used_inodes=found.f_files - found.f_favail,
-        reserved=(found.f_bfree - found.f_bavail) * found.f_frsize,
+        device=device,
+        capacity=told.f_blocks * told.f_frsize,
+        used=(told.f_blocks - told.f_bavail) * told.f_frsize,
+        total_inodes=told.f_files,
+        used_inodes=told.f_files - told.f_favail if told.f_files else 0,
+        reserved=(told.f_bfree - told.f_bavail) * told.f_frsize,
     )
 
 

@@ -9,13 +9,14 @@ import itertools
 from dataclasses import replace
 
 import anyio
+import anyio.lowlevel
 import structlog
 from structlog.typing import EventDict
 
 from reconciler.aiokit import Mailbox
 from reconciler.domain import facts
 from reconciler.domain.decision import Command, HoldReason, decide
-from reconciler.domain.inventory import FilesystemUsage, Image, UsageSample
+from reconciler.domain.inventory import FilesystemUsage, Image, Listing, UsageSample
 from reconciler.domain.policy import Mode
 from reconciler.domain.runtime import RuntimeRefused, RuntimeUnavailable, RuntimeVersion
 from reconciler.domain.watermark import Pressure
@@ -100,6 +101,45 @@ async def test_a_measurement_from_before_a_removal_asks_for_no_second_one() -> N
     world.runtime.during["remove_image"] = measured_meanwhile
     await world.turns(3)
     assert world.left() == NAMES[1:]
+
+
+async def test_a_low_mark_between_two_looks_after_a_removal_ends_the_reclaim() -> None:
+    """The first look was at it, the second counted what somebody pulled in that moment, and the
+    second alone was taken in: another image went."""
+    world = await full_world(base=57 * GIB)
+    looks = 0
+
+    async def pulled_between_two_looks() -> UsageSample:
+        nonlocal looks
+        looks += bool(world.runtime.removed)
+        if looks == 2:
+            world.runtime.have(image("fresh:v1", GIB))
+        return await world.sample()
+
+    world.loop.room.sample = pulled_between_two_looks
+    await world.turns(3)
+    assert world.runtime.used() == 79 * GIB
+    assert world.runtime.removed == NAMES[:1]
+
+
+async def test_a_low_mark_measured_beside_a_listing_that_fails_ends_the_reclaim() -> None:
+    """It was reached when the runtime could tell nothing, and what was measured was forgotten with
+    the listing: an image went that was not needed."""
+    world = await full_world(base=57 * GIB)
+    lists = world.runtime.list_all
+
+    async def fails_once() -> Listing:
+        await anyio.lowlevel.checkpoint()
+        if not world.runtime.removed:
+            return await lists()
+        world.runtime.list_all = lists
+        world.runtime.have(image("fresh:v1", GIB))
+        raise RuntimeUnavailable("restarts")
+
+    world.runtime.list_all = fails_once
+    await world.turns(30)
+    assert world.runtime.used() == 79 * GIB
+    assert world.runtime.removed == NAMES[:1]
 
 
 async def test_space_that_shows_in_parts_is_all_counted() -> None:

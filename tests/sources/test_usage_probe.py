@@ -26,7 +26,7 @@ from reconciler.domain.watermark import Pressure
 from reconciler.engine.journal import LogAndMetrics
 from reconciler.metrics import Metrics
 from reconciler.sources import usage_probe
-from reconciler.sources.usage_probe import ASK_EVERY, Measure, UsageProbe, measure, sample
+from reconciler.sources.usage_probe import ASK_EVERY, Measure, UsageProbe, measure, sample, usage_by
 from tests.builders import DAY, GIB, T0, image, state_of
 from tests.engine.world import Clock, FakeRuntime
 
@@ -146,6 +146,19 @@ async def test_no_fixed_number_of_inodes_turns_their_marks_off_and_is_said_once(
             journal.absorbed(fact, state, T0)
     assert state.filesystems["/images"].by_inodes is Pressure.CALM
     assert [line["mountpoint"] for line in log if line["event"] == "inode-marks-off"] == ["/images"]
+
+
+async def test_a_filesystem_without_inodes_that_calls_some_free_is_measured() -> None:
+    """Some FUSE filesystems say f_files = 0 and f_favail > 0: that was taken for nonsense, so that
+    the disk was never measured and nothing ever went."""
+    blocks = FULL // 20 // 4096  # free, of 4 KiB each
+    told = os.statvfs_result((4096, 4096, 20 * blocks, blocks, blocks, 0, 500, 500, 0, 255))
+    found = await sample(["/images"], partial(usage_by, told, device=1), Clock())
+    (usage,) = found.filesystems
+    assert (usage.used_inodes, usage.total_inodes) == (0, 0)
+    state = absorbed(found)
+    assert state.filesystems["/images"].by_bytes is Pressure.RECLAIMING
+    assert state.filesystems["/images"].by_inodes is Pressure.CALM
 
 
 async def test_inodes_alone_are_pressure_too() -> None:
