@@ -61,6 +61,11 @@ class Overshoot:
         self.farthest, self.helpless = None, False
         return teaches
 
+    @property
+    def latest(self) -> int | None:
+        """Bytes, in the last crossing that taught something; None: there was none yet."""
+        return self.recent[-1] if self.recent else None
+
     def margin(self, capacity: int) -> int:
         """Bytes between the high mark and the line above it."""
         learned = max(self.recent, default=0) * SPARE + capacity * A_LITTLE

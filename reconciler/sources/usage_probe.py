@@ -54,7 +54,24 @@ def usage_by(told: os.statvfs_result, mountpoint: str, device: int) -> Filesyste
         total_inodes=told.f_files,
         used_inodes=told.f_files - told.f_favail if told.f_files else 0,
         reserved=(told.f_bfree - told.f_bavail) * told.f_frsize,
+        kind=kind_of(device),
     )
+
+
+@functools.lru_cache(maxsize=64)
+def kind_of(device: int, mounts: Path = MOUNTS) -> str:
+    """The kind of a mounted filesystem by its st_dev; nothing for btrfs, whose subvolumes have
+    devices of their own, nor where it can't be told."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return ""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in lines:
+        about, _, rest = line.partition(" - ")
+        if about.split()[2] == wanted:
+            return rest.split()[0]
+    return ""
 
 
 def _is_ours(directory: str) -> bool:

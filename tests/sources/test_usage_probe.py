@@ -26,7 +26,15 @@ from reconciler.domain.watermark import Pressure
 from reconciler.engine.journal import LogAndMetrics
 from reconciler.metrics import Metrics
 from reconciler.sources import usage_probe
-from reconciler.sources.usage_probe import ASK_EVERY, Measure, UsageProbe, measure, sample, usage_by
+from reconciler.sources.usage_probe import (
+    ASK_EVERY,
+    Measure,
+    UsageProbe,
+    kind_of,
+    measure,
+    sample,
+    usage_by,
+)
 from tests.builders import DAY, GIB, T0, image, state_of
 from tests.engine.world import Clock, FakeRuntime
 
@@ -229,3 +237,16 @@ async def test_the_probe_leaves_its_latest_sample_alone() -> None:
     with pytest.raises(InterruptedError):
         await probe.run(mailbox, sleep)
     assert len(mailbox) == 1
+
+
+def test_the_kind_of_a_filesystem_is_told_by_its_device(tmp_path: Path) -> None:
+    """Which ones show late what was freed is known; of any other nothing is believed."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "25 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw\n"
+        "40 25 259:7 / /data rw - xfs /dev/nvme0n1p7 rw,attr2\n"
+        "41 25 0:36 /@ /sub rw - btrfs /dev/nvme0n1p8 rw,subvol=/@\n"
+    )
+    assert kind_of(os.makedev(259, 7), mounts) == "xfs"
+    assert kind_of(os.makedev(0, 52), mounts) == ""  # a subvolume's own device
+    assert kind_of(os.makedev(259, 7), tmp_path / "none") == ""
