@@ -17,12 +17,13 @@ import grpc
 
 from .containerd import Containerd
 from .daemon import Daemon
+from .disk import write_out
 from .images import MEBIBYTE, Registry
 
 DISK = 24 << 30  # bytes, of which the files below take only what is written
 SIZE = 24 * MEBIBYTE  # bytes of each image's own layer; twice that on disk
-STOCK = 120  # images, 5.6 GiB on disk
-BALLAST = 0.72  # of the disk: what is no image's
+STOCK = 160  # images, 7.5 GiB on disk
+BEGIN = 0.79  # of the disk in use, when it begins: half of the stock, and a file of no image's
 PULLERS = 3
 EVICTION_LOOKS, GC_LOOKS = 10.0, 300.0  # seconds between kubelet's looks
 GLANCE = 0.02  # seconds between looks of an observer who misses nothing
@@ -97,8 +98,11 @@ def crossings(registry: Registry, folder: Path, count: int, kind: str, seconds: 
     with a filesystem of a kind."""
     names = registry.stock(STOCK, SIZE)
     with Containerd("2.x", registry, DISK, kind=kind) as node:
-        with (node.disk / "ballast").open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, int(BALLAST * node.capacity()))
+        for name in names[::2]:
+            node.workload.pull(name)
+        write_out(node.disk)
+        with (node.disk / "others").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, int(BEGIN * node.capacity()) - node.used_bytes())
         kubelet, over = StandIn(node.disk), threading.Event()
         daemon = Daemon(node.endpoint, folder)
         daemon.policy.write_text(POLICY)
