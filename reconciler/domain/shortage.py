@@ -120,10 +120,10 @@ def _where(state: State) -> str:
 
 def _exhausted(state: State, count: int, size: int) -> str:
     images = sum(image.size for image in state.graph.images.values())
-    here = counted(len(state.graph.images), "image")
+    going, here = counted(count, "candidate"), counted(len(state.graph.images), "image")
     parts = [_situation(fs) for fs in state.filesystems.values()]
     return (
-        f"{counted(count, 'candidate')} of {size} bytes as listed can not bring it to the low mark, "
+        f"{going} of {size} bytes as listed can not bring it to the low mark, "
         f"nor under a line where kubelet acts or pulls fail ({here} here: {images} bytes); "
         + "; ".join(parts)
     )

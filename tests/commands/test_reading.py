@@ -479,7 +479,7 @@ async def test_diff_says_what_it_comes_to(at: Desk, tmp_path: Path) -> None:
     out = (await at.run("diff", str(edited))).out
     assert "1 image would be protected that nothing protects now" in out
     assert "1 image would lose all protection" in out
-    assert "come_back_for  1h       1m" in out
+    assert "come_back_for  1h      1m" in out
     edited.write_text(at.policy.read_text() + "watermarks: {high: 99%, low: 98%}\n")
     out = (await at.run("diff", str(edited))).out
     assert "high auto, low auto, inodes auto/auto" in out

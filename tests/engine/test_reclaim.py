@@ -9,14 +9,13 @@ import itertools
 from dataclasses import replace
 
 import anyio
-import anyio.lowlevel
 import structlog
 from structlog.typing import EventDict
 
 from reconciler.aiokit import Mailbox
 from reconciler.domain import facts
 from reconciler.domain.decision import Command, HoldReason, decide
-from reconciler.domain.inventory import FilesystemUsage, Image, Listing, UsageSample
+from reconciler.domain.inventory import FilesystemUsage, Image, UsageSample
 from reconciler.domain.policy import Mode
 from reconciler.domain.runtime import RuntimeRefused, RuntimeUnavailable, RuntimeVersion
 from reconciler.domain.watermark import Pressure
@@ -126,17 +125,14 @@ async def test_a_low_mark_measured_beside_a_listing_that_fails_ends_the_reclaim(
     """It was reached when the runtime could tell nothing, and what was measured was forgotten with
     the listing: an image went that was not needed."""
     world = await full_world(base=57 * GIB)
-    lists = world.runtime.list_all
 
-    async def fails_once() -> Listing:
-        await anyio.lowlevel.checkpoint()
-        if not world.runtime.removed:
-            return await lists()
-        world.runtime.list_all = lists
-        world.runtime.have(image("fresh:v1", GIB))
-        raise RuntimeUnavailable("restarts")
+    def fails_once() -> None:
+        if world.runtime.removed:
+            del world.runtime.during["list_all"]
+            world.runtime.have(image("fresh:v1", GIB))
+            raise RuntimeUnavailable("restarts")
 
-    world.runtime.list_all = fails_once
+    world.runtime.during["list_all"] = fails_once
     await world.turns(30)
     assert world.runtime.used() == 79 * GIB
     assert world.runtime.removed == NAMES[:1]
