@@ -106,14 +106,14 @@ def test_every_choice_is_the_first_of_the_daemons_own_order() -> None:
 @pytest.mark.parametrize(
     ("name", "starts", "images"),
     [
-        ("svc", 4264, 782),
-        ("batch", 8345, 2368),
-        ("cron3", 10517, 753),
-        ("cron1", 26755, 464),
-        ("ci", 11441, 3034),
-        ("ml", 3415, 639),
-        ("mixed", 12852, 2264),
-        ("mono", 4354, 868),
+        ("svc", 4365, 825),
+        ("batch", 8499, 2405),
+        ("cron3", 10657, 504),
+        ("cron1", 30461, 589),
+        ("ci", 11319, 3011),
+        ("ml", 3482, 330),
+        ("mixed", 11630, 2336),
+        ("mono", 4307, 824),
     ],
 )
 def test_a_name_and_a_seed_are_the_same_past_for_ever(name: str, starts: int, images: int) -> None:
