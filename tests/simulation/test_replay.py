@@ -91,12 +91,12 @@ class Checked(Keepscore):
     def _place(self, image: int, at: float) -> tuple[float, float, str]:
         memory, one = self._memory, self._trace.images[image]
         record = memory.images[one.key]
-        appraiser = Appraiser(memory.arrivals, memory.shares, at, unpacked=self._trace.crio)
+        appraiser = Appraiser(memory.arrivals, at, unpacked=self._trace.crio)
         return removal_order(appraiser.score(one, record), one, record)
 
 
 def test_every_choice_is_the_first_of_the_daemons_own_order() -> None:
-    """Only neighbours of what went are scored anew; that must come to the same as scoring all."""
+    """The simulation ranks once for many removals; ranked anew at each it must come to the same."""
     trace = workload("svc", 2)
     order = Checked(trace)
     Replay(trace, disk_for(trace, SHARES["medium"]), order, MARKS).run()
