@@ -201,7 +201,7 @@ def score_of(image: Image, state: State, policy: Policy, now: float) -> Score:
 def _appraiser(scene: Scene) -> Appraiser:
     memory, version = scene.state.memory, scene.state.version
     unpacked = version is not None and version.sizes_are_unpacked
-    return Appraiser(memory.arrivals, memory.shares, scene.now, unpacked=unpacked)
+    return Appraiser(memory.arrivals, scene.now, unpacked=unpacked)
 
 
 Ranked = tuple[Image, ImageRecord, Score, Cause | None]

@@ -3,7 +3,6 @@ compared with."""
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -81,7 +80,6 @@ class Keepscore:
     def __init__(self, trace: Trace) -> None:
         self._trace, self._memory = trace, Memory()
         self._keys = [image.key for image in trace.images]
-        self._number = {key: number for number, key in enumerate(self._keys)}
         self._count, self._swept_at = 0, 0.0
 
     def pulled(self, image: int, at: float) -> None:
@@ -89,7 +87,6 @@ class Keepscore:
             self._memory.sweep(at)
             self._swept_at = at
         self._memory.arrive(self._trace.images[image], at)
-        self._memory.put_layers(self._keys[image], self._trace.layer_names(image))
 
     def started(self, image: int, at: float, *, opens: bool) -> None:
         self._count += 1
@@ -107,30 +104,15 @@ class Keepscore:
         self._memory.leave(self._keys[image], at)
 
     def victims(self, candidates: set[int], at: float) -> Iterator[int]:
-        """The lowest score first. A removal changes the shares of those that held the same
-        layers, so these are scored anew before the next is chosen."""
+        """The lowest score first."""
         memory, images = self._memory, self._trace.images
-        appraiser = Appraiser(memory.arrivals, memory.shares, at, unpacked=self._trace.crio)
+        appraiser = Appraiser(memory.arrivals, at, unpacked=self._trace.crio)
 
         def place(image: int) -> tuple[float, float, str]:
             one, record = images[image], memory.images[self._keys[image]]
             return removal_order(appraiser.score(one, record), one, record)
 
-        left = {image: place(image) for image in candidates}
-        heap = [(where, image) for image, where in left.items()]
-        heapq.heapify(heap)
-        while heap:
-            where, image = heapq.heappop(heap)
-            if left.get(image) != where:
-                continue  # scored anew since
-            del left[image]
-            near = memory.shares.neighbours(self._keys[image])
-            yield image
-            for key in near:
-                other = self._number[key]
-                if other in left and (anew := place(other)) != left[other]:
-                    left[other] = anew
-                    heapq.heappush(heap, (anew, other))
+        return iter(sorted(candidates, key=place))
 
 
 ORDERS: dict[str, Callable[[Trace], Order]] = {
