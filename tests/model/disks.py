@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from reconciler.domain.inventory import UsageSample
 from reconciler.embedded.disks import Disks
 
+from .marks import lowest_auto
 from .policies import Version
 
 INODES = 100_000
@@ -150,7 +151,10 @@ def _counted(sample: UsageSample | None) -> Iterator[Count]:
 
 
 def marks(policy: Version, what: str, whole: int) -> tuple[int, int]:
-    """The high and the low mark of bytes or inodes in use, of so many."""
+    """The high and the low mark of bytes or inodes in use, of so many; auto: the lowest they can
+    be."""
+    if policy.is_auto:
+        return lowest_auto(what, whole)
     if what == "inodes":
         return int(whole * policy.inodes_high / 100), int(whole * policy.inodes_low / 100)
     low, high = policy.marks(whole)
