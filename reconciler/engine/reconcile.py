@@ -200,6 +200,8 @@ class Reconciler:
             if self._attempt is None:
                 listed = await look()
             else:
+                # What was measured while it went on comes before what is measured now.
+                await self._in_slices(self._absorbing(room.mailbox.drain()))
                 listed, sample = await both(look, partial(self._measure_after, self._attempt))
         except RuntimeFailure as failure:
             self._pace.listing_failed(room.clock())

@@ -203,9 +203,10 @@ class UsageProbe:
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         pause: Callable[[], float] = lambda: EVERY,
     ) -> None:
-        """Samples for ever, after each `pause` in seconds."""
+        """Samples for ever, after each `pause` in seconds. A reader that a removal keeps busy finds
+        the last sample of each second: the low mark or the farthest overshoot may be in any."""
         while True:
             fact = await self.once()
             if fact is not None:
-                mailbox.put("usage", fact)
+                mailbox.put(("usage", int(self._clock())), fact)
             await sleep(pause())

@@ -138,6 +138,24 @@ async def test_a_low_mark_measured_beside_a_listing_that_fails_ends_the_reclaim(
     assert world.runtime.removed == NAMES[:1]
 
 
+async def test_how_far_usage_ran_during_a_removal_is_learned() -> None:
+    """Whatever makes it slow fills the disk as well; when it is over usage has come down again."""
+    world = await full_world(base=55 * GIB)
+    await world.turn()
+    world.runtime.other_bytes = 57 * GIB
+
+    async def pulls_meanwhile() -> None:
+        for more in (5 * GIB, -5 * GIB):
+            world.runtime.other_bytes += more
+            world.clock.advance(1.0)
+            world.mailbox.put(("usage", world.clock()), facts.UsageSampled(await world.sample()))
+
+    world.runtime.during["remove_image"] = pulls_meanwhile
+    await world.turn()
+    assert world.runtime.removed == NAMES[:1]
+    assert world.state.overshoot("/images").recent == (6 * GIB,)
+
+
 async def test_space_that_shows_in_parts_is_all_counted() -> None:
     """XFS: the first look found half of what one image freed, so half was told of it, and another
     image went for the other half."""

@@ -225,18 +225,46 @@ async def test_a_runtime_that_does_not_answer_leaves_the_known_mountpoints() -> 
     assert (await sampled(probe)).filesystems
 
 
-async def test_the_probe_leaves_its_latest_sample_alone() -> None:
-    """Samples nobody took are worth nothing: the mailbox holds one."""
-    probe, mailbox, slept = probe_of(Node(Clock())), Mailbox[Fact](), []
+async def told_meanwhile(percents: list[int], pause: float) -> list[Fact]:
+    """What a reader that was busy finds in the mailbox, after a look at each of these usages."""
+    clock, left = Clock(), list(percents)
+    probe, mailbox = probe_of(Node(clock), lambda at: full(at, left.pop(0))), Mailbox[Fact]()
 
     async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        if len(slept) == 5:
+        clock.advance(pause)
+        if not left:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
         await probe.run(mailbox, sleep)
-    assert len(mailbox) == 1
+    return mailbox.drain()
+
+
+def full(mountpoint: str, percent: int) -> FilesystemUsage:
+    return FilesystemUsage(mountpoint, 1, 100 * GIB, percent * GIB)
+
+
+async def test_a_low_mark_that_was_reached_while_the_loop_was_busy_ends_the_reclaim() -> None:
+    """A removal takes ten seconds, kubelet removes as well, then somebody pulls: only the last
+    sample was left to the loop, and another image went."""
+    state = state_of([image("app:v1", 5 * GIB)], full=90)
+    for fact in await told_meanwhile([84, 77, 79], pause=1.0):
+        absorb(fact, state)
+    assert state.pressure is Pressure.CALM
+
+
+async def test_how_far_usage_ran_while_the_loop_was_busy_is_learned() -> None:
+    """The farthest is seldom the last: what goes on is what makes a removal slow."""
+    state = state_of([image("app:v1", 5 * GIB)], full=70)
+    for fact in await told_meanwhile([70, 81, 87, 82], pause=1.0):
+        absorb(fact, state)
+    assert state.overshoot("/images").farthest == 7 * GIB
+
+
+async def test_a_busy_loop_finds_one_sample_for_each_second() -> None:
+    """Near the mark there are ten: a removal that hangs for ten minutes would leave thousands."""
+    told = await told_meanwhile([84] * 600, pause=0.1)
+    assert len(told) == 60
 
 
 def test_the_kind_of_a_filesystem_is_told_by_its_device(tmp_path: Path) -> None:
