@@ -90,7 +90,7 @@ TIMES = {
 EACH_TIME = tuple((table, column) for table, columns in TIMES.items() for column in columns)
 _IMAGES = (
     "SELECT key, first_seen, last_used, last_started, uses, counters, counted_at, names, size, "
-    "layers, gone_at FROM images"
+    "gone_at FROM images"
 )
 _TEMPLATES = "SELECT name, first_seen, last_seen, used FROM templates"
 _REMOVALS = "SELECT key, begun_at, names, answered_at, came_back_at FROM removals"
@@ -157,8 +157,8 @@ class Shelves:
         """Writes what changed, or all of it, inside the caller's transaction."""
         base.executemany(
             "INSERT OR REPLACE INTO images (key, first_seen, last_used, last_started, uses, "
-            "counters, counted_at, names, size, layers, gone_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "counters, counted_at, names, size, gone_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (_image_row(key, one) for key, one in self.images.begin(base, whole=whole)),
         )
         base.executemany(
@@ -325,13 +325,12 @@ def _image_row(key: str, one: ImageRecord | Ghost) -> tuple[object, ...]:
         record.counted_at,
         json.dumps(record.names),
         record.size,
-        None if record.layers is None else json.dumps(record.layers),
         gone_at,
     )
 
 
 def _record(row: list[Any], now: float) -> ImageRecord:
-    first, used, started, uses, counters, counted, names, size, layers = row
+    first, used, started, uses, counters, counted, names, size = row
     return ImageRecord(
         first_seen=_past(first, now),
         last_used=_maybe(used, now),
@@ -341,7 +340,6 @@ def _record(row: list[Any], now: float) -> ImageRecord:
         counted_at=min(float(counted), now),
         names=_texts(names),
         size=int(size),
-        layers=None if layers is None else _texts(layers),
     )
 
 

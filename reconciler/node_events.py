@@ -31,6 +31,7 @@ from typing import Any
 
 import anyio
 
+from .domain.words import counted
 from .logs import Once, get_logger, neutralised
 from .metrics import Metrics
 from .report import size_text
@@ -111,7 +112,7 @@ class Notes:
         reclaim = self._reclaims.pop(mountpoint, None)
         if reclaim is None or reclaim.ended_at is None or not reclaim.images:
             return
-        images = "1 image" if reclaim.images == 1 else f"{reclaim.images} images"
+        images = counted(reclaim.images, "image")
         text = f"removed {images}, freed {size_text(reclaim.freed)}, {mountpoint} "
         text += f"from {reclaim.began_percent:g}% to {reclaim.ended_percent:g}%"
         self._wait("ImagesRemoved", text, now, warning=False)

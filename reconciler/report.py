@@ -113,7 +113,7 @@ def score_json(score: Score, ahead: float = 0.0) -> Json:
         "usesPerHour": score.rate,
         "sizeFactor": score.bulk,
         "pullBytes": int(score.pull),
-        "ownShare": score.share,
+        "ownShare": 1.0,  # images count whole; part of the contract
     }
 
 

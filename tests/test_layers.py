@@ -71,7 +71,6 @@ DOMAIN = (
     "importance",
     "demand",
     "streams",
-    "layers",
     "keepscore",
     "memory",
     "system",

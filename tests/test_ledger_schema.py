@@ -93,9 +93,9 @@ def test_everything_that_is_saved_is_loaded_again(tmp_path: Path) -> None:
     """Records, ghosts, removals, arrivals, what templates used, and which containers were seen to
     start."""
     record = ImageRecord(
-        T0, T0 + 9, T0 + 5, 7, (1.0, 2.0, 0.5, 0.1, 0.0), T0 + 5, ("app:v1",), 1 << 33, ("a", "b")
+        T0, T0 + 9, T0 + 5, 7, (1.0, 2.0, 0.5, 0.1, 0.0), T0 + 5, ("app:v1",), 1 << 33
     )
-    ghost = Ghost(ImageRecord(T0, layers=()), T0 + 20)
+    ghost = Ghost(ImageRecord(T0), T0 + 20)
     arrival = Arrival(T0, "k", "app:v1")
     log = [LogLine(T0, "k"), LogLine(T0, "k", "c1"), LogLine(T0 + 1, "k", "c2")]
     log.append(LogLine(T0 + 2, "k", "c1", ended=True))
@@ -121,6 +121,22 @@ def test_everything_that_is_saved_is_loaded_again(tmp_path: Path) -> None:
         {"k": record, "g": ghost.record},
         frozenset("k"),
     )
+
+
+def test_a_ledger_that_knows_layers_loses_nothing_else(tmp_path: Path) -> None:
+    """An earlier version asked the runtime for them. They are left where they are, and a later
+    write of the same image goes well."""
+    told = filled(tmp_path, None)
+    base = sqlite3.connect(tmp_path / "ledger.db")
+    with base:
+        base.execute("UPDATE images SET layers = ?", ('["base", "own"]',))
+    base.close()
+    ledger = Ledger.open(tmp_path)
+    assert ledger.load(T0 + 100) == told
+    used = ImageRecord(T0, T0 + 50)
+    ledger.save(Changes({"bare": used}, {}, {}, []))
+    ledger.close()
+    assert Ledger.read(tmp_path, T0 + 100).images == told.images | {"bare": used}
 
 
 def filled(folder: Path, reading: Reading | None) -> Remembered:

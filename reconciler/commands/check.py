@@ -12,6 +12,7 @@ from ..domain.policy import Policy
 from ..domain.runtime import RuntimeFailure
 from ..domain.state import State
 from ..domain.unmatched import all_unmatched, in_words
+from ..domain.words import counted
 from ..policy.files import PolicyInvalid, parse_text, read_text
 from ..policy.nodes import Problem
 from ..settings import FOUND, Settings
@@ -38,7 +39,8 @@ async def check(files: Sequence[Path], settings: Settings | None) -> int:
         for rule in all_unmatched(policy, here) if here is not None else ():
             heading(in_words(rule))
         heading(
-            f"{file}: valid, mode {policy.mode.value}, {len(policy.exclusions)} patterns excluded"
+            f"{file}: valid, mode {policy.mode.value}, "
+            f"{counted(len(policy.exclusions), 'pattern')} excluded"
         )
     return 1 if any(isinstance(found, PolicyInvalid) for _, found in read) else 0
 

@@ -14,7 +14,7 @@ from ..domain.decision import Candidate, Plan
 from ..domain.facts import RemovalFinished
 from ..domain.inventory import Image
 from ..domain.watermark import FilesystemState, Pressure
-from ..domain.words import duration
+from ..domain.words import counted, duration
 from ..embedded.life import REGISTRY
 from ..report import size_text
 from .demo_rival import Rival
@@ -161,7 +161,9 @@ async def draw_plain(look: Callable[[], Seen]) -> None:
 def summary(seen: Seen, wrong: int) -> None:
     """The last lines."""
     freed = size_text(seen.freed)
-    print(f"removed {seen.count} images, freed {freed}; of those in use or pinned: {wrong}")
+    print(
+        f"removed {counted(seen.count, 'image')}, freed {freed}; of those in use or pinned: {wrong}"
+    )
     if seen.rival is not None:
         print(f"{rivalry(seen)} ({size_text(seen.rival.again_bytes)})")
     print("next, on a node of yours: reconciler plan    (it reads, and removes nothing)")

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..domain.watermark import Pressure
+from ..domain.words import counted
 from ..report import size_text
 from .demo_lines import Seen, case_against, name_of, rivalry, staying
 
@@ -56,9 +57,12 @@ def picture(seen: Seen, console: Console, rows: int | None = None) -> Renderable
         Text(seen.edit, style="bold magenta", no_wrap=True, overflow="ellipsis"),
         _title("Next in line", f"{len(plan.candidates)} that nothing protects, lowest score first"),
         _next_in_line(seen, others),
-        _title("Stays", f"{len(plan.kept)} images, and why"),
+        _title("Stays", f"{counted(len(plan.kept), 'image')}, and why"),
         _staying(stays),
-        _title("Gone", f"{seen.count} images, {size_text(seen.freed)} freed; {rivalry(seen)}"),
+        _title(
+            "Gone",
+            f"{counted(seen.count, 'image')}, {size_text(seen.freed)} freed; {rivalry(seen)}",
+        ),
         _gone(seen, others),
     ]
     left = max(0.0, seen.seconds - seen.elapsed)

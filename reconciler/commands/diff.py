@@ -14,7 +14,7 @@ from ..domain.policy import Policy, Watermarks
 from ..domain.protection import Protection, holding
 from ..domain.scene import Scene
 from ..domain.unmatched import all_unmatched, in_words
-from ..domain.words import duration
+from ..domain.words import counted, duration
 from ..policy import PolicyInvalid, load_policy
 from ..report import (
     API_VERSION,
@@ -98,7 +98,7 @@ def _changed_settings(before: Policy, after: Policy) -> list[Json]:
 
 def _words(value: object) -> str:
     if isinstance(value, tuple):
-        return f"{len(value)} rules" if value else "none"
+        return counted(len(value), "rule") if value else "none"
     return str(getattr(value, "value", value))
 
 
@@ -155,4 +155,4 @@ def _sentence(images: list[Json], *, changes: bool) -> str:
 
 
 def _count(number: int) -> str:
-    return {0: "no image", 1: "1 image"}.get(number, f"{number} images")
+    return counted(number, "image") if number else "no image"

@@ -8,7 +8,7 @@ from typing import Any
 from ..domain.policy import Policy
 from ..domain.protection import holding
 from ..domain.scene import Scene
-from ..domain.words import duration
+from ..domain.words import counted, duration
 from ..report import Json, document, image_row_json, size_text, to_text
 from ..settings import Settings
 from .status import name_of
@@ -64,10 +64,11 @@ def _show(rows: list[Json], survey: Survey, *, wide: bool) -> None:
     if wide:
         columns += ["first seen", "last used", "uses", "id", "other names"]
     table = [tuple(_cells(row, survey, wide)) for row in rows]
-    emit(Table(f"{len(rows)} images", tuple(columns), tuple(table)))
+    images = counted(len(rows), "image")
+    emit(Table(images, tuple(columns), tuple(table)))
     size = sum(row["sizeBytes"] for row in rows)
     free = sum(row["verdict"] == "candidate" for row in rows)
-    heading(f"{len(rows)} images, {size_text(size)} as listed; {free} that nothing protects")
+    heading(f"{images}, {size_text(size)} as listed; {free} that nothing protects")
 
 
 def _cells(row: Json, survey: Survey, wide: bool) -> list[str]:

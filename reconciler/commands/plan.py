@@ -6,6 +6,7 @@ from ..domain.decision import Plan, account, decide
 from ..domain.marks import explained, warnings
 from ..domain.policy import Mode
 from ..domain.unmatched import all_unmatched, in_words
+from ..domain.words import counted
 from ..report import plan_json, size_text, to_text, unmatched_json, used_text
 from ..settings import Settings
 from .survey import Survey, aged, connect, look
@@ -74,7 +75,7 @@ def _kept(made: Plan) -> Table:
     for kept in sorted(made.kept, key=lambda kept: kept.protections[0].kind.value):
         name = kept.image.names[0] if kept.image.names else kept.image.id[:19]
         first, more = kept.protections[0], len(kept.protections) - 1
-        why = first.detail + (f" (+{more} more reasons)" if more else "")
+        why = first.detail + (f" (+{counted(more, 'more reason')})" if more else "")
         rows.append((name, size_text(kept.image.size), first.kind.value, why))
     columns = ("kept", "size", "because", "in words")
     return Table("These stay", columns, tuple(rows))

@@ -23,6 +23,7 @@ from ..domain.runtime import RuntimeUnavailable
 from ..domain.space import Removed
 from ..domain.state import State
 from ..domain.watermark import Pressure
+from ..domain.words import counted
 from ..engine.evidence import Evidence, shown_of
 from ..engine.reconcile import Reconciler, Room
 from ..history import History
@@ -195,7 +196,7 @@ def _room(
 
 def _verdict(told: Told, state: State, wish: Wish) -> int:
     hold = told.last.hold if told.last is not None else None
-    print(f"removed {told.removed} images, freed {size_text(told.freed)}")
+    print(f"removed {counted(told.removed, 'image')}, freed {size_text(told.freed)}")
     if state.listing_trouble is not None:
         raise RuntimeUnavailable(state.listing_trouble)
     if hold is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..database import refused
 from ..domain.runtime import RuntimeFailure
+from ..domain.words import counted
 from ..ledger import FILE, Ledger
 from ..settings import Settings
 from ..simulation.recorded import Node, document
@@ -40,7 +41,8 @@ async def record(settings: Settings, out: Path, *, anonymize: bool) -> int:
         print(f"error: {out} can not be written: {error.strerror}", file=sys.stderr)
         return 1
     days = (told["to"] - told["from"]) / 86400
-    what = f"{len(told['starts'])} starts of {len(told['images'])} images in {days:.1f} days"
+    starts, images = counted(len(told["starts"]), "start"), counted(len(told["images"]), "image")
+    what = f"{starts} of {images} in {days:.1f} days"
     print(f"{out}: {what}" + (", without names" if anonymize else ""))
     return 0
 

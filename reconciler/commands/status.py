@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from ..domain.words import counted
 from ..report import Json, size_text, to_text, used_text
 from ..settings import Settings
 from .daemon import NoDaemon, ask_daemon
@@ -40,7 +41,8 @@ def lines(document: Json) -> list[str]:
     told.append(_doing(document))
     told.append(
         f"images: {counts['images']}, of which {counts['candidates']} unprotected and "
-        f"{counts['kept']} kept; {counts['containers']} containers, {counts['sandboxes']} sandboxes"
+        f"{counts['kept']} kept; {counted(counts['containers'], 'container')}, "
+        f"{counted(counts['sandboxes'], 'sandbox', 'sandboxes')}"
     )
     told += [f"next in line: {name_of(one)}" for one in document["next"][:1]]
     told.append(f"runtime: {runtime['name']} {runtime['version']}, {_events(runtime)}")

@@ -18,7 +18,7 @@ from ..domain.hold import blank_doubted
 from ..domain.policy import Policy
 from ..domain.runtime import ImageRuntime, RuntimeUnavailable
 from ..domain.state import State
-from ..engine.observe import ask, ask_layers, observe
+from ..engine.observe import ask, observe
 from ..ledger import FILE, Ledger
 from ..lock import holder_of
 from ..pods.configz import look as look_at_kubelet
@@ -111,8 +111,6 @@ async def relist(client: ImageRuntime, state: State, clock: Callable[[], float])
         if troubled or waiting <= left:
             break
         waiting = left
-    while state.memory.unasked and await ask_layers(client, state, clock):
-        pass
 
 
 def _questions(state: State) -> frozenset[str]:

@@ -115,11 +115,6 @@ class CriClient:
         info = answer.info.get("info", "")
         return None if translate.is_pauseless(info) else translate.pause_names(info)
 
-    async def layers_of(self, image_id: str) -> tuple[str, ...]:
-        request = pb.ImageStatusRequest(image=pb.ImageSpec(image=image_id), verbose=True)
-        answer = await self._ask_images("ImageStatus", request, self._deadline)
-        return translate.layers(answer.info.get("info", ""))
-
     async def configured_pause(self) -> str | None:
         answer = await self._ask("Status", pb.StatusRequest(verbose=True))
         return translate.configured_pause(answer.info.get("config", ""))

@@ -5,7 +5,6 @@ error."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -172,20 +171,6 @@ def is_pauseless(info: str) -> bool:
     told = _object(info)
     lives = isinstance(told.get("processStatus"), str) and told["processStatus"] != "deleted"
     return lives and told.get("image") == "" and not pause_names(info)
-
-
-def layers(info: str) -> tuple[str, ...]:
-    """The layers of an image, base first, from ImageStatus(verbose) info["info"]. A layer lies on
-    disk under its own digest and all those below it, so each is named by the chain up to it
-    (docs/runtimes.md); 64 bits of that are enough on one node."""
-    told = _object_in(_object_in(_object(info), "imageSpec"), "rootfs").get("diff_ids")
-    if not isinstance(told, list) or not all(isinstance(one, str) for one in told):
-        return ()
-    chain, names = hashlib.sha256(), []
-    for digest in told:
-        chain.update(digest.encode("utf-8", "replace"))
-        names.append(shared(chain.hexdigest()[:16]))
-    return tuple(names)
 
 
 def configured_pause(info: str) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import singledispatch
 
 from . import facts, removals
-from .inventory import Container, EventKind, Listing, UsageSample, image_key
+from .inventory import Container, EventKind, Listing, UsageSample
 from .noting import note_starts, note_template, note_templates
 from .policy import Mode, Watermarks
 from .slices import SLICE, Slices, finished
@@ -119,11 +119,6 @@ def _(fact: facts.PauseTold, state: State) -> None:
         state.unanswered.forget(fact.sandbox_id)
     else:
         state.unanswered.note(fact.sandbox_id, fact.at)
-
-
-@absorb.register
-def _(fact: facts.LayersTold, state: State) -> None:
-    state.memory.put_layers(image_key(fact.image_id), fact.layers)
 
 
 @absorb.register

@@ -66,9 +66,7 @@ class Account:
         return f"tier {self.score.tier.value}{by} x{self.score.tier.weight:g}"
 
     def _pull(self) -> str:
-        pull, share = self.score.pull, self.score.share
-        own = f", {_size(pull * share)} counted as its own" if share < 1 else ""
-        return f"pull {_size(pull)}{own} x{self.score.bulk:.3g}"
+        return f"pull {_size(self.score.pull)} x{self.score.bulk:.3g}"
 
 
 def _size(count: float) -> str:

@@ -35,6 +35,7 @@ from .shortage import Need, Reach, expected_bytes, greatest_bytes, missing, need
 from .slices import SLICE, Slices, finished
 from .state import State
 from .watermark import Pressure
+from .words import counted
 
 
 class Cause(enum.Enum):
@@ -99,7 +100,7 @@ class Plan:
         going = [candidate for candidate in self.candidates if candidate.goes]
         size = sum(candidate.image.size for candidate in going)
         total = len(self.candidates) + len(self.kept)
-        text = f"remove {len(going)} of {total} images, {size / 2**20:.1f} MiB as listed"
+        text = f"remove {len(going)} of {counted(total, 'image')}, {size / 2**20:.1f} MiB as listed"
         text += f"; {len(self.candidates) - len(going)} more could go, {len(self.kept)} kept"
         return text + (f"; on hold: {self.hold.detail}" if self.hold else "")
 
@@ -200,7 +201,7 @@ def score_of(image: Image, state: State, policy: Policy, now: float) -> Score:
 def _appraiser(scene: Scene) -> Appraiser:
     memory, version = scene.state.memory, scene.state.version
     unpacked = version is not None and version.sizes_are_unpacked
-    return Appraiser(memory.arrivals, memory.shares, scene.now, unpacked=unpacked)
+    return Appraiser(memory.arrivals, scene.now, unpacked=unpacked)
 
 
 Ranked = tuple[Image, ImageRecord, Score, Cause | None]

@@ -169,16 +169,6 @@ class PauseTold:
 
 
 @dataclass(frozen=True, slots=True)
-class LayersTold:
-    """ImageStatus told which layers an image has, base first (layers.py). None: it would not, and
-    is not asked again while we run."""
-
-    at: float
-    image_id: str
-    layers: tuple[str, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
 class AskFailed:
     """The runtime would not tell a container's volumes or a sandbox's pause image. `denied`: it
     says that there is no such thing, though it is listed: gone by now, or a list will show it."""
@@ -297,7 +287,6 @@ Fact: TypeAlias = (
     | RemovalFinished
     | VolumesTold
     | PauseTold
-    | LayersTold
     | AskFailed
     | PodsTold
     | PodTold

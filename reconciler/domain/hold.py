@@ -10,7 +10,7 @@ from .policy import Policy
 from .scene import pause_name
 from .state import State
 from .unanswered import NARROW_AFTER
-from .words import and_more, duration
+from .words import and_more, counted, duration
 
 BLANK_DOUBTED = 5.0  # seconds until lists without any container are believed
 
@@ -84,7 +84,8 @@ def _image_service_hold(state: State) -> Hold | None:
         text = f"images are listed by {who} at {images.socket}, and containers by "
         text += f"{runtime.name} {runtime.version}"
     elif missing := _all_missing(state):
-        text = f"not one of the images of {missing} running containers is listed at {images.socket}"
+        text = f"not one of the images of {counted(missing, 'running container')} is listed at "
+        text += images.socket
     else:
         return None
     text += "; if that is another runtime, drop the image endpoint (--image-endpoint, "
@@ -121,7 +122,8 @@ def _details_hold(state: State, now: float) -> Hold | None:
     pending = state.pending(now)
     if not pending:
         return None
-    text = f"image volumes or pause image of {len(pending)} containers and sandboxes not known yet"
+    of = counted(len(pending), "container or sandbox", "containers and sandboxes")
+    text = f"image volumes or pause image of {of} not known yet"
     text += f" ({state.ask_trouble})" if state.ask_trouble else ""
     refused = [state.unanswered.since[one] for one in pending if one in state.unanswered.since]
     if refused:
@@ -160,7 +162,8 @@ def _blank_hold(state: State) -> Hold | None:
     """A sweep of all users at once: the end of every pod, or a runtime that forgot them."""
     if not blank_doubted(state):
         return None
-    text = f"not one container is listed, beside {len(state.graph.sandboxes)} sandboxes; "
+    boxes = counted(len(state.graph.sandboxes), "sandbox", "sandboxes")
+    text = f"not one container is listed, beside {boxes}; "
     return Hold(HoldReason.LISTING_DOUBTFUL, text + "believed once later listings say the same")
 
 

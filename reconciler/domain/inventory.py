@@ -176,6 +176,7 @@ class FilesystemUsage:
     total_inodes: int = 0
     used_inodes: int = 0
     reserved: int = 0  # bytes, counted as used
+    kind: str = ""  # ext4, xfs, ...; nothing where it can not be told
 
     @property
     def taken(self) -> int:

@@ -59,7 +59,6 @@ def _later_record(one: ImageRecord, other: ImageRecord) -> ImageRecord:
         uses=max(one.uses, other.uses),
         names=one.names or other.names,
         size=one.size or other.size,
-        layers=one.layers or other.layers,
     )
 
 

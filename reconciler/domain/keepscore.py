@@ -3,7 +3,7 @@
     W   the tier the operator gave it              importance.py
     S   superseded by a newer version of itself?   streams.py
     R   uses an hour, by five decayed counts       demand.py
-    Z   what a pull costs, for each byte it takes: 1 + 75 MB / the bytes that are its own
+    Z   what a pull costs, for each byte of it: 1 + 75 MB / the bytes of a pull
 
 A pull costs about 1.5 s and then 50 MB a second, so that the fixed part is worth 75 MB: small
 images are cheap to keep and dear to lose. docs/eviction.md measures what each factor is worth.
@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from .demand import uses_per_hour
 from .inventory import Image
-from .layers import FairShares
 from .ledger import Arrival, ImageRecord
 from .policy import Importance, Tier
 from .streams import standing, streams
@@ -35,30 +34,25 @@ class Score(NamedTuple):
     rate: float  # uses an hour
     bulk: float  # Z
     pull: float  # bytes of a pull, as far as the runtime's figure tells
-    share: float  # the part of them that counts as its own
 
 
 class Appraiser:
     """Scores images of one node at one time; the daemon and the simulation both ask it."""
 
-    def __init__(
-        self, arrivals: dict[str, Arrival], shares: FairShares, now: float, *, unpacked: bool
-    ) -> None:
-        self._arrivals, self._shares, self._now = arrivals, shares, now
+    def __init__(self, arrivals: dict[str, Arrival], now: float, *, unpacked: bool) -> None:
+        self._arrivals, self._now = arrivals, now
         self._per_byte = 1.0 / UNPACKING if unpacked else 1.0
 
     def score(self, image: Image, record: ImageRecord, rule: Importance | None = None) -> Score:
         """One image's score."""
-        key = image.key
         tags = image.tags or tuple(name for name in record.names if "@" not in name)
-        found = standing(key, record, streams(tags or image.digests), self._arrivals)
+        found = standing(image.key, record, streams(tags or image.digests), self._arrivals)
         rate = uses_per_hour(record, self._now)
         pull = max(1.0, image.size * self._per_byte)
-        share = self._shares.share(key)
-        bulk = 1.0 + FIXED_COST / (pull * share)
+        bulk = 1.0 + FIXED_COST / pull
         tier, weight = (Tier.NORMAL, 1.0) if rule is None else (rule.tier, rule.tier.weight)
         keep = weight * found.factor * rate * bulk
-        return Score(keep, tier, rule, found.factor, found.newer, rate, bulk, pull, share)
+        return Score(keep, tier, rule, found.factor, found.newer, rate, bulk, pull)
 
 
 def removal_order(score: Score, image: Image, record: ImageRecord) -> tuple[float, float, str]:

@@ -21,7 +21,6 @@ class ImageRecord:
     # repositories that it was listed under before those.
     names: tuple[str, ...] = ()
     size: int = 0  # bytes, as listed last
-    layers: tuple[str, ...] | None = None  # base first (layers.py); None: not asked yet
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ on: pulls are in flight, layers are unpacked, a removal takes its time, its spac
 far it ran, each of the last times, is remembered; the margin is the farthest of them and a quarter
 more, within bounds. A node that has seen few crossings is careful, and less so with each.
 
-    margin = the farthest of the last 32 x 1.25 + 0.1 %, and at least 3 % x (8 - crossings) / 8,
-             between 0.2 and 10 % of the filesystem
+    margin = the farthest of the last 32 x 1.25 + 0.2 %, and at least 3 % x (16 - crossings) / 16,
+             between 0.5 and 10 % of the filesystem
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 KEPT = 32  # crossings
 SPARE = 1.25
-A_LITTLE = 0.001  # of the capacity
-UNTAUGHT, TAUGHT = 0.03, 8  # of the capacity, until so many crossings
-LEAST, MOST = 0.002, 0.1  # of the capacity
+A_LITTLE = 0.002  # of the capacity
+UNTAUGHT, TAUGHT = 0.03, 16  # of the capacity, until so many crossings
+LEAST, MOST = 0.005, 0.1  # of the capacity
 BAND = 0.005  # of the capacity, from the high mark down to the low one
 INODES_MARGIN, INODES_BAND = 0.02, 0.01  # of all inodes: they go slowly, and nothing is learned
 
@@ -60,6 +60,11 @@ class Overshoot:
             self.recent = (*self.recent, farthest)[-KEPT:]
         self.farthest, self.helpless = None, False
         return teaches
+
+    @property
+    def latest(self) -> int | None:
+        """Bytes, in the last crossing that taught something; None: there was none yet."""
+        return self.recent[-1] if self.recent else None
 
     def margin(self, capacity: int) -> int:
         """Bytes between the high mark and the line above it."""

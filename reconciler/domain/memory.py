@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from .demand import rested, started
 from .inventory import Container, Image
-from .layers import FairShares
 from .ledger import Arrival, Ghost, ImageRecord, LogLine, Remembered
 from .origin import names_before
 from .streams import streams
@@ -31,13 +30,10 @@ class Memory:
         self.images: dict[str, ImageRecord] = {}
         self.ghosts: dict[str, Ghost] = {}
         self.arrivals: dict[str, Arrival] = {}
-        self.shares = FairShares()
-        self.unasked: set[str] = set()  # images whose layers are not known yet
         self.running: dict[str, str] = {}  # container id -> image key: started, not seen to end
         self.log: list[LogLine] = []
         self.changed: set[str] = set()
         self.changed_arrivals: set[str] = set()
-        self._present: set[str] = set()  # keys of the last listing
         self._counted: set[str] = set()  # ids of containers, of those not seen to end
         self._gone: OrderedDict[str, None] = OrderedDict()  # of those that are
         self._swept_at = 0.0
@@ -71,9 +67,6 @@ class Memory:
             self.leave(key, now)
         for key, image in listed.items():
             self._describe(key, image)
-        for key in listed.keys() - self._present:
-            self._present.add(key)
-            self._share(key)
         if now - self._swept_at >= SWEPT_EVERY:
             self.sweep(now)
         return fresh
@@ -107,9 +100,6 @@ class Memory:
         """An image is gone from the node; it is remembered as a ghost."""
         self.ghosts[key] = Ghost(self.images.pop(key), now)
         self.changed.add(key)
-        self._present.discard(key)
-        self.unasked.discard(key)
-        self.shares.drop(key)
 
     def _describe(self, key: str, image: Image) -> None:
         """Remembers names and size. An image that lost its tags goes on under the last it had, and
@@ -122,22 +112,6 @@ class Memory:
             names = (*image.tags, *before[:REPOSITORIES_KEPT])
         if record.names != names or record.size != image.size:
             self.images[key] = replace(record, names=names, size=image.size)
-            self.changed.add(key)
-
-    def _share(self, key: str) -> None:
-        layers = self.images[key].layers
-        if layers is None:
-            self.unasked.add(key)
-        else:
-            self.shares.put(key, layers)
-
-    def put_layers(self, key: str, layers: tuple[str, ...] | None) -> None:
-        """What ImageStatus told; it never changes for one id, so it is asked once."""
-        self.unasked.discard(key)
-        record = self.images.get(key)
-        if record is not None and layers is not None and record.layers != layers:
-            self.images[key] = replace(record, layers=layers)
-            self.shares.put(key, layers)
             self.changed.add(key)
 
     def sweep(self, now: float) -> None:

@@ -101,11 +101,6 @@ class ImageRuntime(Protocol):
         the sandbox has no image. Raises NoSuchObject."""
         ...
 
-    async def layers_of(self, image_id: str) -> tuple[str, ...]:
-        """The layers of an image, base first, each by a name that two images share exactly where
-        they share the layer on disk; none where the runtime does not tell. Raises NoSuchObject."""
-        ...
-
     async def configured_pause(self) -> str | None:
         """The pause image in the runtime's own configuration (containerd 1.x, CRI-O), if told."""
         ...

@@ -16,7 +16,7 @@ from .kubelet_lines import inodes_fail, pulls_fail
 from .space import Account
 from .state import State
 from .watermark import FilesystemState, Pressure
-from .words import duration
+from .words import counted, duration
 
 # What a removal frees, as a multiple of the listed size (docs/runtimes.md): containerd lists
 # compressed bytes and keeps both forms, about 1 + 2.7 on python:3.12; CRI-O lists unpacked ones.
@@ -120,11 +120,12 @@ def _where(state: State) -> str:
 
 def _exhausted(state: State, count: int, size: int) -> str:
     images = sum(image.size for image in state.graph.images.values())
+    going, here = counted(count, "candidate"), counted(len(state.graph.images), "image")
     parts = [_situation(fs) for fs in state.filesystems.values()]
     return (
-        f"{count} candidates of {size} bytes as listed can not bring it to the low mark, nor under "
-        f"a line where kubelet acts or pulls fail (all {len(state.graph.images)} images: {images} "
-        "bytes); " + "; ".join(parts)
+        f"{going} of {size} bytes as listed can not bring it to the low mark, "
+        f"nor under a line where kubelet acts or pulls fail ({here} here: {images} bytes); "
+        + "; ".join(parts)
     )
 
 

@@ -18,7 +18,9 @@ SAME_MOMENT = 1.0  # seconds: what was removed so shortly before may come with t
 NOTABLE = 64  # a gain is one from this part of what was expected, and
 LEAST = 4096  # bytes
 AT_FIRST, AT_MOST = 3, 8  # removals that may be owed at a time: more each time that some came
-ENOUGH = 1 << 62  # bytes: whatever is missing
+# Kinds of filesystems that show all within milliseconds (our measurement, docs/runtimes.md): where
+# one shows nothing, others wrote as much meanwhile.
+AT_ONCE = frozenset({"ext2", "ext3", "ext4", "xfs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Gain:
     over_low: int  # bytes that were over its low mark before it
     short_of_bytes: bool
     short_of_inodes: bool
+    at_once: bool = False  # the filesystem is of a kind that shows everything at once
 
     @property
     def is_short(self) -> bool:
@@ -70,6 +73,7 @@ class Account:
     owed: list[Removed] = field(default_factory=list)
     at_a_time: int = AT_FIRST
     at_least: int = 0  # bytes that all this counts as, where nothing is known
+    covers: int = 0  # bytes that it counts as, once as many are owed as may be at a time
     came: int = 0  # bytes of it that showed
     came_at: float | None = None  # when, last
     shared: bool = False  # others wrote or freed meanwhile
@@ -102,10 +106,13 @@ class Account:
 
     @property
     def counts_as(self) -> int:
-        """Bytes that a decision takes for free already: all it wants, once as many removals are
-        owed as may be at a time."""
-        full = bool(self.owed) and len(self.owed) >= self.at_a_time
-        return ENOUGH if full else self.bytes_owed
+        """Bytes that a decision takes for free already. Once as many removals are owed as may be at
+        a time, that is all that was wanted then; what others take after that is wanted anew."""
+        return max(self.bytes_owed, self.covers) if self.is_full else self.bytes_owed
+
+    @property
+    def is_full(self) -> bool:
+        return bool(self.owed) and len(self.owed) >= self.at_a_time
 
     @property
     def is_late(self) -> bool:
@@ -122,7 +129,10 @@ class Account:
     def owe(self, removed: Removed, gain: Gain) -> None:
         """A removal does not show yet."""
         removed.owed_by += 1
+        was_full = self.is_full
         self.owed.append(removed)
+        if self.is_full:
+            self.covers = self.covers + removed.expected if was_full else gain.over_low
         self.at_least += 0 if self.at_least else gain.over_low
         self.taken = gain.taken
 
@@ -192,7 +202,8 @@ def note(accounts: dict[str, Account], gains: Iterable[Gain], removed: Removed) 
         account = accounts.setdefault(gain.mountpoint, Account())
         account.inodes_each = max(account.inodes_each, gain.inodes)
         removed.wanted = removed.wanted or gain.is_short
-        if gain.short_of_bytes and account.is_late and (account.owed or not seen):
+        late = account.is_late and not gain.at_once
+        if gain.short_of_bytes and late and (account.owed or not seen):
             account.owe(removed, gain)
         else:
             account.show(gain, removed.expected)

@@ -41,8 +41,8 @@ class Starts:
         self._until = 0.0
 
     def note(self, sandbox: Sandbox, at: float) -> None:
-        """A sandbox is told for the first time, new at that moment."""
-        self._starts[sandbox.id] = Start(sandbox, at + LONGEST_START)
+        """A sandbox is told, new at that moment: the first word counts, an event's or a list's."""
+        self._starts.setdefault(sandbox.id, Start(sandbox, at + LONGEST_START))
 
     def made(self, sandbox_id: str, at: float) -> None:
         """A container was made in a sandbox."""

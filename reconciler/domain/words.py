@@ -11,6 +11,11 @@ def and_more(some: list[str], of: list[str]) -> str:
     return ", ".join(some) + (f" and {rest} more" if rest else "")
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """How many of something: 1 image, 3 images; `several` where it does not end with an s."""
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
 def duration(seconds: float) -> str:
     """A span of time for people: 42s, 5m, 3h20m, 9d."""
     whole = max(0, int(seconds))

@@ -14,19 +14,17 @@ import anyio
 
 from ..aiokit import give_way
 from ..domain.absorbing import absorb
-from ..domain.facts import AskFailed, Fact, LayersTold, Listed, PauseTold, VolumesTold
+from ..domain.facts import AskFailed, Fact, Listed, PauseTold, VolumesTold
 from ..domain.runtime import (
     ImageRuntime,
     NoSuchObject,
     RuntimeFailure,
-    RuntimeUnavailable,
     RuntimeVersion,
 )
 from ..domain.state import State
 
 AT_ONCE = 6  # questions in flight: with 16 of them events waited up to a second to be read
 SLICE = 256  # questions before the loop looks at its mailbox again
-LAYERS_SLICE = 64  # fewer of those that nothing waits for
 
 Arrived = Callable[[], int]  # how many events came so far (`aiokit.give_way`)
 
@@ -82,31 +80,6 @@ async def _ask_about(
         [partial(_tell, state, pause if one in boxes else volumes, one, clock) for one in subjects],
         arrived,
     )
-
-
-async def ask_layers(
-    runtime: ImageRuntime, state: State, clock: Callable[[], float], arrived: Arrived = nobody
-) -> bool:
-    """Asks for the layers of images not known yet, a slice of them, straight into the state.
-    Nothing is held back for want of them. False: the runtime does not answer, try later."""
-    answers = True
-
-    async def one(key: str) -> None:
-        nonlocal answers
-        image = state.graph.images[key]
-        layers: tuple[str, ...] | None = None
-        try:
-            layers = await runtime.layers_of(image.id)
-        except RuntimeUnavailable:
-            answers = False
-            return
-        except RuntimeFailure:
-            pass  # gone meanwhile, or it will not tell: its size alone has to do
-        absorb(LayersTold(clock(), image.id, layers), state)
-
-    keys = sorted(state.memory.unasked & state.graph.images.keys())[:LAYERS_SLICE]
-    await _few_at_once([partial(one, key) for key in keys], arrived)
-    return answers
 
 
 async def _few_at_once(

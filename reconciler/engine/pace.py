@@ -19,7 +19,6 @@ FRESH = 0.1  # seconds that a listing may be decided on, or as long as it took i
 SAMPLE_FRESH = 2.0  # seconds that a measurement may be decided on
 ASK_AGAIN = 5.0  # seconds after the runtime would not tell a detail
 ASK_NARROWED = 60.0  # seconds between a few such questions whose doubt has narrowed
-LAYERS_AGAIN = 60.0  # seconds after it did not answer for an image's layers
 CLAIM_EVERY = 1.0  # seconds between looks at who removes here
 SAVE_EVERY = 5.0  # seconds between writes of the ledger
 SAVE_LINES = 1000  # lines of its log that do not wait so long
@@ -40,7 +39,6 @@ class Pace:
     list_at: float | None = None  # once more, soon after a subscription
     ask_not_before: float = 0.0
     ask_again_not_before: float = 0.0
-    layers_not_before: float = 0.0
     retry_at: float = 0.0  # under pressure with nothing to remove: when to look again
     retry_delay: float = CALM_SPACING
     disk_rests_until: float = 0.0
@@ -120,8 +118,6 @@ class Pace:
             due = min(due, self.ask_not_before)
         if state.narrowed(now):
             due = min(due, self.ask_again_not_before)
-        if state.memory.unasked:
-            due = min(due, self.layers_not_before)
         return max(0.0, due - now)
 
 

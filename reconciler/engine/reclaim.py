@@ -19,7 +19,7 @@ from ..domain.inventory import FilesystemUsage, UsageSample, image_key
 from ..domain.origin import names_to_pull
 from ..domain.runtime import ImageRuntime, RuntimeFailure, RuntimeTooLate, RuntimeUnavailable
 from ..domain.shortage import expected_bytes, greatest_bytes
-from ..domain.space import Gain, notable
+from ..domain.space import AT_ONCE, Gain, notable
 from ..domain.state import State
 from ..domain.watermark import FilesystemState, Pressure
 
@@ -128,4 +128,5 @@ def _gain(fs: FilesystemState, after: FilesystemUsage) -> Gain:
         over_low=fs.bytes_over_low,
         short_of_bytes=fs.by_bytes is Pressure.RECLAIMING,
         short_of_inodes=fs.by_inodes is Pressure.RECLAIMING,
+        at_once=after.kind in AT_ONCE,
     )

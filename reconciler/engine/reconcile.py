@@ -38,8 +38,8 @@ from ..domain.runtime import ImageRuntime, RuntimeFailure
 from ..domain.slices import SLICE, Slices
 from ..domain.state import State
 from ..domain.watermark import Pressure
-from .observe import ask, ask_again, ask_layers, observe
-from .pace import ASK_AGAIN, ASK_NARROWED, CALM_SPACING, LAST_WORD, LAYERS_AGAIN, Pace
+from .observe import ask, ask_again, observe
+from .pace import ASK_AGAIN, ASK_NARROWED, CALM_SPACING, LAST_WORD, Pace
 from .reclaim import Attempt, begin, is_less, send
 
 T = TypeVar("T")
@@ -121,7 +121,6 @@ class Reconciler:
         elif listed or self.state.stands_by != stood_by:
             await self._decide()
         await self._ask_again()
-        await self._ask_layers()
         if self._pace.saving_due(self.state, self.room.clock()):
             await self.save()
 
@@ -200,6 +199,8 @@ class Reconciler:
             if self._attempt is None:
                 listed = await look()
             else:
+                # What was measured while it went on comes before what is measured now.
+                await self._in_slices(self._absorbing(room.mailbox.drain()))
                 listed, sample = await both(look, partial(self._measure_after, self._attempt))
         except RuntimeFailure as failure:
             self._pace.listing_failed(room.clock())
@@ -218,12 +219,20 @@ class Reconciler:
     async def _measure_after(self, attempt: Attempt) -> UsageSample:
         """What a removal freed is free by now; XFS shows it at the second look, or a part of it
         at the first, btrfs later than anybody should wait for here."""
-        sample = await self.room.sample()
+        sample = await self._glance()
         for pause in GLANCES:
             await anyio.sleep(pause)
-            before, sample = sample, await self.room.sample()
+            before, sample = sample, await self._glance()
             if attempt.shows_in(sample) and not is_less(sample, before):
                 break
+        return sample
+
+    async def _glance(self) -> UsageSample:
+        """Measures, and takes that in at once: the low mark may be reached for a moment, and the
+        listing beside it may fail. What waits in the mailbox waits on: it is later than that
+        listing's beginning."""
+        sample = await self.room.sample()
+        self._absorb([UsageSampled(sample)])
         return sample
 
     def _confirm(self, attempt: Attempt, sample: UsageSample) -> None:
@@ -258,16 +267,6 @@ class Reconciler:
         if self.state.narrowed(now) and now >= self._pace.ask_again_not_before:
             await ask_again(self.room.runtime, self.state, self.room.clock, self._arrived)
             self._pace.ask_again_not_before = self.room.clock() + ASK_NARROWED
-
-    async def _ask_layers(self) -> None:
-        """What the order of removal would like to know, and nothing waits for."""
-        now = self.room.clock()
-        if (
-            self.state.memory.unasked
-            and now >= self._pace.layers_not_before
-            and not await ask_layers(self.room.runtime, self.state, self.room.clock, self._arrived)
-        ):
-            self._pace.layers_not_before = now + LAYERS_AGAIN
 
     def _read_wall_clock(self) -> None:
         """Right before whatever goes by a date: somebody may just have set it."""

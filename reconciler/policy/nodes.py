@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from ..domain.policy import Place
+from ..domain.words import counted
 
 DEEPEST = 32  # levels of nesting
 MOST = 50  # problems told of one file; the others are counted
@@ -73,7 +74,8 @@ class Sheet:
         """The problems, in the order of the file."""
         found = sorted(self.problems, key=lambda one: (one.place.line, one.place.column))
         if self.untold:
-            found.append(Problem(found[-1].place, f"and {self.untold} more problems in this file"))
+            more = f"and {counted(self.untold, 'more problem')} in this file"
+            found.append(Problem(found[-1].place, more))
         return found
 
     def at(self, line: int, column: int, text: str) -> None:

@@ -1,7 +1,6 @@
 """Made-up images: applications that share bases, runtimes and dependencies, version after version.
 
-Sizes are megabytes here, as the figures they were fitted to. The draws follow each other in the
-order of docs/eviction.md: another order would be another workload.
+Sizes are megabytes here, as the figures they were fitted to.
 """
 
 from __future__ import annotations
@@ -100,7 +99,7 @@ class Catalogue:
         shared = 1 + draw.randrange(4) if draw.random() < 0.25 else 0
         name = f"shared-{shared}" if shared else f"app-{number}"
         if runtime is None:
-            runtime = self._pick()
+            runtime = 0 if below else self._pick()
         sizes = lognormal(draw, *dependencies), lognormal(draw, *own)
         counts = draw.random() < 0.35
         return App(number, f"{REGISTRY}/{name}", runtime, *sizes, counts, below)

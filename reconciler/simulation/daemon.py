@@ -86,7 +86,7 @@ class Daemon:
     def _go_on(self, at: float, *, hopeless: bool) -> None:
         if self._pressure is Pressure.CALM or hopeless:
             self._removes = False
-            self._overshoot.helpless = hopeless
+            self._overshoot.helpless |= hopeless
             if self._disk.pulls:
                 self._wake(at + SLOWEST)
             ripe = [old for one in self._disk.idle if (old := self._disk.images[one] + AGE) > at]

@@ -138,9 +138,7 @@ class Keepscore:
             self._unused[repository].discard(image)
 
     def first(self, may_go: MayGo, at: float) -> int | None:
-        appraiser = Appraiser(
-            self._memory.arrivals, self._memory.shares, at, unpacked=self._trace.crio
-        )
+        appraiser = Appraiser(self._memory.arrivals, at, unpacked=self._trace.crio)
         hours, aside = at / HOUR, []
         best, found = (math.inf, 0.0, ""), None
         for least, image in self._queue.taken():

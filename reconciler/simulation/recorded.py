@@ -1,7 +1,7 @@
 """A node's own past as a file: written by `reconciler record`, replayed by `reconciler simulate`.
 
-The daemon keeps which image was started when, never what ran in it. Sizes of layers are not told by
-any runtime, so an image's size is spread evenly over its layers, as the score does (layers.py).
+The daemon keeps which image was started when, never what ran in it. No runtime tells how big a
+layer is, so every image counts whole, as if it shared nothing with others.
 """
 
 from __future__ import annotations
@@ -70,17 +70,15 @@ def _other(log: Log, node: Node) -> int:
     """Bytes on the disk that are no image's, by what its images are estimated to take."""
     if node.used is None:
         return 0
-    here = [_image(key, log.images[key], None) for key in sorted(log.present)]
-    sizes, *_ = _layers(here)
-    return max(0, node.used - int(sum(sizes) * (1.0 if node.crio else 1.0 + UNPACKING)))
+    listed = sum(log.images[key].size for key in log.present)
+    return max(0, node.used - int(listed * (1.0 if node.crio else 1.0 + UNPACKING)))
 
 
 def _image(key: str, record: ImageRecord, mask: _Mask | None) -> Json:
-    names, layers = list(record.names), list(record.layers or ())
+    names = list(record.names)
     if mask is not None:
         key, names = mask.of("image", key), [mask.name(name) for name in names]
-        layers = [mask.of("layer", layer) for layer in layers]
-    return {"key": key, "names": names, "sizeBytes": record.size, "layers": layers}
+    return {"key": key, "names": names, "sizeBytes": record.size}
 
 
 class _Mask:
@@ -133,7 +131,7 @@ def trace_of(told: Json) -> Trace:
     begin, end, crio = float(told["from"]), float(told["to"]), bool(told["crio"])
     if not (math.isfinite(begin) and math.isfinite(end) and begin <= end):
         raise ValueError("it ends before it begins")
-    sizes, layers, images = _layers(told["images"])
+    images = [_listed(image) for image in told["images"]]
     starts = []
     for at, ended, number in told["starts"]:
         if not 0 <= int(number) < len(images):
@@ -141,30 +139,16 @@ def trace_of(told: Json) -> Trace:
         lasted = (end if ended is None else float(ended)) - float(at)
         starts.append(Start(float(at) - begin, max(0.0, lasted), int(number)))
     starts.sort(key=lambda one: (one.at, one.lasted, one.image))
+    sizes = [float(image.size) for image in images]
     packed = [size / UNPACKING for size in sizes] if crio else sizes
     unpacked = sizes if crio else [size * UNPACKING for size in sizes]
+    layers: list[tuple[int, ...]] = [(number,) for number in range(len(images))]
     span = end - begin
     return Trace("record", packed, unpacked, layers, images, starts, WARM * span, span, 0.0, crio)
 
 
-def _layers(images: list[Json]) -> tuple[list[float], list[tuple[int, ...]], list[Image]]:
-    """Sizes of layers, the layers of each image, the images. A layer that several images hold
-    gets the mean of what each would give it."""
-    numbers: dict[str, int] = {}
-    guesses: list[list[float]] = []
-    layers, made = [], []
-    for image in images:
-        size = int(image["sizeBytes"])
-        names = [str(name) for name in image["layers"]] or [f"all of {image['key']}"]
-        held = []
-        for name in dict.fromkeys(names):
-            number = numbers.setdefault(name, len(numbers))
-            if number == len(guesses):
-                guesses.append([])
-            guesses[number].append(size / len(names))
-            held.append(number)
-        layers.append(tuple(held))
-        tags = tuple(name for name in image["names"] if "@" not in name)
-        digests = tuple(name for name in image["names"] if "@" in name)
-        made.append(Image(f"sha256:{image['key']}", tags, digests, size))
-    return [sum(found) / len(found) for found in guesses], layers, made
+def _listed(image: Json) -> Image:
+    """An image as the runtime listed it. Layers that earlier versions told count for nothing."""
+    tags = tuple(str(name) for name in image["names"] if "@" not in name)
+    digests = tuple(str(name) for name in image["names"] if "@" in name)
+    return Image(f"sha256:{image['key']}", tags, digests, int(image["sizeBytes"]))

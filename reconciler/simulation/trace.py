@@ -42,7 +42,3 @@ class Trace:
             both = zip(self.packed, self.unpacked, strict=True)
             self._disk = [u if self.crio else p + u for p, u in both]
         return self._disk[layer]
-
-    def layer_names(self, image: int) -> tuple[str, ...]:
-        """An image's layers as the runtime would name them."""
-        return tuple(map(str, self.layers[image]))

@@ -38,7 +38,6 @@ def azure(seed: int, folder: Path) -> tuple[Making, float, float]:
         rows = list(csv.reader(file))[1:]
     draw.shuffle(rows)
     for row in rows[:FUNCTIONS]:
-        making.matters()
         app = making.catalogue.app(dependencies=(40, 1.2), own=(10, 1.0))
         image = making.catalogue.version(app, 0)
         begun = last = None
@@ -120,9 +119,8 @@ def _runs(job: dict[str, Any], day: int, draw: random.Random) -> Iterator[float]
         schedule = _schedule(str(job["cron"]))
         if schedule is None or (FIRST_DAY + day) % 7 not in schedule[2]:
             return
-        # In the sets' own order, unsorted: the draws of docs/eviction.md came in it.
-        for hour in schedule[1]:
-            for minute in schedule[0]:
+        for hour in sorted(schedule[1]):
+            for minute in sorted(schedule[0]):
                 yield begin + hour * HOUR + minute * 60
 
 

@@ -95,10 +95,6 @@ class Making:
             at += draw.expovariate(1 / interval)
         return sorted(found)
 
-    def matters(self) -> None:
-        """A draw that decided something no workload here uses, kept for the sequence's sake."""
-        self.draw.random()
-
 
 def current(timeline: Timeline, at: float) -> int:
     return timeline[bisect.bisect_right(timeline, (at, float("inf"))) - 1][1]
@@ -108,10 +104,7 @@ def services(apps: int = 80, a_day: float = 150, slope: float = 0.8, days: float
     """Deployments that are rolled out every few days; new versions often start here too."""
 
     def make(making: Making) -> None:
-        made = []
-        for _ in range(apps):
-            making.matters()
-            made.append(making.catalogue.app())
+        made = [making.catalogue.app() for _ in range(apps)]
         timelines = [making.deployments(app, days) for app in made]
         pick = Zipf(making.draw, apps, slope)
         for at in making.poisson(a_day):
@@ -148,10 +141,7 @@ def batch(apps: int = 400, a_day: float = 300, days: float = 10) -> Part:
 
     def make(making: Making) -> None:
         draw = making.draw
-        made = []
-        for _ in range(apps):
-            making.matters()
-            made.append(making.catalogue.app())
+        made = [making.catalogue.app() for _ in range(apps)]
         timelines = [making.deployments(app, days) for app in made]
         pick, order, day = Zipf(draw, apps, 0.9), list(range(apps)), 0
         for at in making.poisson(a_day):
@@ -171,10 +161,7 @@ def crons(jobs: int = 200, apps: int = 90, lands: float = 1 / 3, days: float = 1
 
     def make(making: Making) -> None:
         draw = making.draw
-        made = []
-        for _ in range(apps):
-            making.matters()
-            made.append(making.catalogue.app())
+        made = [making.catalogue.app() for _ in range(apps)]
         timelines = [making.deployments(app, days) for app in made]
         pick = Zipf(draw, apps, 0.7)
         for job in range(jobs):
@@ -213,10 +200,7 @@ def ci(a_day: float = 240, tools: int = 60, projects: int = 15) -> Part:
 
     def make(making: Making) -> None:
         draw, catalogue = making.draw, making.catalogue
-        made = []
-        for _ in range(tools):
-            making.matters()
-            made.append(catalogue.app(dependencies=(120, 1.0)))
+        made = [catalogue.app(dependencies=(120, 1.0)) for _ in range(tools)]
         timelines = [making.deployments(app, 14) for app in made]
         own = [catalogue.app(own=(120, 0.8)) for _ in range(projects)]
         tool, project = Zipf(draw, tools, 1.0), Zipf(draw, projects, 1.0)
@@ -252,11 +236,10 @@ def machine_learning(apps: int = 10, a_day: float = 4) -> Part:
             for base in cuda
             for _ in range(2)
         ]
-        made = []
-        for _ in range(apps):
-            app = catalogue.app(dependencies=(800, 0.6), own=(50, 0.5))
-            app.below = draw.choice(frameworks)
-            made.append(app)
+        made = [
+            catalogue.app(dependencies=(800, 0.6), own=(50, 0.5), below=draw.choice(frameworks))
+            for _ in range(apps)
+        ]
         timelines = [making.deployments(app, 10) for app in made]
         pick = Zipf(draw, apps, 0.8)
         for at in making.poisson(a_day):

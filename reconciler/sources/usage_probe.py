@@ -40,15 +40,38 @@ def measure(mountpoint: str) -> FilesystemUsage:
     found = os.statvfs(mountpoint)
     if _is_ours(mountpoint) and _is_empty(mountpoint):
         raise Nonsense(f"is an empty directory of this container, not the runtime's; {REMEDY}")
+    return usage_by(found, mountpoint, os.stat(mountpoint).st_dev)
+
+
+def usage_by(told: os.statvfs_result, mountpoint: str, device: int) -> FilesystemUsage:
+    """What a statvfs tells of a filesystem. One without a fixed number of inodes may tell that some
+    are free (f_files = 0, f_favail > 0: FUSE): none are counted there."""
     return FilesystemUsage(
         mountpoint=mountpoint,
-        device=os.stat(mountpoint).st_dev,
-        capacity=found.f_blocks * found.f_frsize,
-        used=(found.f_blocks - found.f_bavail) * found.f_frsize,
-        total_inodes=found.f_files,
-        used_inodes=found.f_files - found.f_favail,
-        reserved=(found.f_bfree - found.f_bavail) * found.f_frsize,
+        device=device,
+        capacity=told.f_blocks * told.f_frsize,
+        used=(told.f_blocks - told.f_bavail) * told.f_frsize,
+        total_inodes=told.f_files,
+        used_inodes=told.f_files - told.f_favail if told.f_files else 0,
+        reserved=(told.f_bfree - told.f_bavail) * told.f_frsize,
+        kind=kind_of(device),
     )
+
+
+@functools.lru_cache(maxsize=64)
+def kind_of(device: int, mounts: Path = MOUNTS) -> str:
+    """The kind of a mounted filesystem by its st_dev; nothing for btrfs, whose subvolumes have
+    devices of their own, nor where it can't be told."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return ""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in lines:
+        about, _, rest = line.partition(" - ")
+        if about.split()[2] == wanted:
+            return rest.split()[0]
+    return ""
 
 
 def _is_ours(directory: str) -> bool:
@@ -180,9 +203,10 @@ class UsageProbe:
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         pause: Callable[[], float] = lambda: EVERY,
     ) -> None:
-        """Samples for ever, after each `pause` in seconds."""
+        """Samples for ever, after each `pause` in seconds. A reader that a removal keeps busy finds
+        the last sample of each second: the low mark or the farthest overshoot may be in any."""
         while True:
             fact = await self.once()
             if fact is not None:
-                mailbox.put("usage", fact)
+                mailbox.put(("usage", int(self._clock())), fact)
             await sleep(pause())

@@ -6,13 +6,11 @@ import time
 
 from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import decide
-from reconciler.domain.facts import LayersTold
 from tests.builders import DAY, T0, container, image, listed, state_of, usage
 
 from .figures import Figure, median
 
 IMAGES, CONTAINERS, ROUNDS = 2_000, 300, 25
-LAYERS = 9
 
 
 def on_two_thousand_images() -> list[Figure]:
@@ -25,8 +23,6 @@ def on_two_thousand_images() -> list[Figure]:
     absorb(listed(images, once, at=T0), state)  # every image was used once
     absorb(listed(images, users, at=T0 + 60), state)
     absorb(usage(90), state)
-    for number, one in enumerate(images):
-        absorb(LayersTold(T0, one.id, _layers(number)), state)
     took = []
     for number in range(ROUNDS):
         begun = time.process_time()
@@ -37,10 +33,3 @@ def on_two_thousand_images() -> list[Figure]:
     name = f"one decision over {IMAGES:,} images, processor time"
     told = {"median": median(took) * 1e3, "most": max(took) * 1e3}
     return [Figure(name, min(took) * 1e3, 15.0, "ms", told)]
-
-
-def _layers(number: int) -> tuple[str, ...]:
-    """Two layers of one of seven bases, four of the application, the others its own."""
-    base = [f"base{number % 7}-{layer}" for layer in range(2)]
-    app = [f"app{number % 300}-{layer}" for layer in range(4)]
-    return (*base, *app, *(f"own{number}-{layer}" for layer in range(LAYERS - 6)))

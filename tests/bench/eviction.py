@@ -43,19 +43,10 @@ LINES = {
 MEAN_LINE, BYTES_LINE = 0.76, 0.80
 
 
-class BySizeAlone(Keepscore):
-    """The same score without knowing any layers."""
-
-    def pulled(self, image: int, at: float) -> None:
-        super().pulled(image, at)
-        self._memory.shares.drop(self._keys[image])
-
-
 ORDERS: dict[str, Callable[[Trace], Order]] = {
     "kubelet": Kubelet,
     "lru": Lru,
     "keepscore": Keepscore,
-    "size alone": BySizeAlone,
 }
 SAME, STOCK, OURS = Marks(0.85, 0.83), Marks(0.85, 0.80), Marks(0.80, 0.78)
 
@@ -198,10 +189,10 @@ def lines_of(figures: Figures) -> tuple[list[str], bool]:
 
 def report(figures: Figures) -> tuple[str, bool]:
     """The generated part of the page, and whether all lines were reached."""
-    kubelet, lru, ours, size = (Run("medium", order, SAME) for order in ORDERS)
+    kubelet, lru, ours = (Run("medium", order, SAME) for order in ORDERS)
     stock, wide = (Run("medium", order, STOCK) for order in ("kubelet", "keepscore"))
     low = Run("medium", "keepscore", OURS)
-    same = [("LRU, measured", lru), ("keepscore", ours), ("keepscore by size alone", size)]
+    same = [("LRU, measured", lru), ("keepscore", ours)]
     shipped = [(str(run), run) for run in (kubelet, lru, wide, ours, low)]
     crio_stock = Run("medium", "kubelet", STOCK, crio=True)
     crio_ours = Run("medium", "keepscore", SAME, crio=True)

@@ -77,17 +77,6 @@ ANNOTATIONS = {
 }
 
 
-LAYERS = {
-    "chainID": f"sha256:{hexadecimal('chain', 0)}",
-    "imageSpec": {
-        "rootfs": {
-            "type": "layers",
-            "diff_ids": [f"sha256:{hexadecimal('layer', n)}" for n in range(8)],
-        }
-    },
-}
-
-
 def sandbox(pod: int, at: int) -> pb.PodSandbox:
     uid = hexadecimal("uid", pod)[:36]
     told = labels(pod, uid)
@@ -257,14 +246,12 @@ class Answers:
 
 def fixed_answers(mountpoint: str) -> dict[str, bytes]:
     usage = pb.FilesystemUsage(fs_id=pb.FilesystemIdentifier(mountpoint=mountpoint))
-    layers = {"info": json.dumps(LAYERS)}
     info = {"info": json.dumps({"image": "registry.k8s.io/pause:3.10", "pid": 1})}
     return {
         "Version": pb.VersionResponse(
             version="0.1.0", runtime_name="containerd", runtime_version="2.1.9"
         ).SerializeToString(),
         "Status": pb.StatusResponse().SerializeToString(),
-        "ImageStatus": pb.ImageStatusResponse(info=layers).SerializeToString(),
         "ContainerStatus": pb.ContainerStatusResponse(
             status=pb.ContainerStatus(annotations=ANNOTATIONS)
         ).SerializeToString(),

@@ -2,8 +2,7 @@
 passes on its way to the runtime.
 
 The bytes are handed on before anything is noted. A RemoveImage is told by its message: an image's
-id and nothing else. ImageStatus, by which layers are asked for, carries the same id and one thing
-more, so that its message is longer.
+id and nothing else.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import time
 from collections.abc import AsyncIterator
 from functools import partial
@@ -315,6 +316,26 @@ async def test_a_socket_that_crictls_file_names_and_that_is_gone_is_told_by_ever
     assert done.code == (0 if typed == ["check"] else 2)
 
 
+async def test_one_of_anything_is_told_as_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`check` said "1 patterns excluded", and `prune` "removed 1 images"."""
+    async with desk(capsys, monkeypatch) as node:
+        node.image("app:v1")
+        other = node.folder / "other.yaml"
+        other.write_text("apiVersion: reconciler/v1\nkind: ImagePolicy\n")
+        done = await node.run("check", str(node.policy), node=False)
+        said = done.out + done.err
+        for typed in (["images"], ["plan"], ["diff", str(other)], ["prune", "--all-unused"]):
+            done = await node.run(*typed)
+            said += done.out + done.err
+        assert not node.left()
+    assert "1 pattern excluded" in said
+    assert "1 rule" in said
+    assert "removed 1 image, freed" in said
+    assert not re.search(r"\b1 ([a-z]+ )?(image|pattern|candidate|reason|rule)s\b", said), said
+
+
 async def test_check_without_a_runtime_says_so_and_is_content(at: Desk, tmp_path: Path) -> None:
     """A policy can be checked where no node is; a runtime that was named and is away is told."""
     done = await at.run("check", str(at.policy), "-r", str(tmp_path / "none.sock"), node=False)
@@ -458,7 +479,7 @@ async def test_diff_says_what_it_comes_to(at: Desk, tmp_path: Path) -> None:
     out = (await at.run("diff", str(edited))).out
     assert "1 image would be protected that nothing protects now" in out
     assert "1 image would lose all protection" in out
-    assert "come_back_for  1h       1m" in out
+    assert "come_back_for  1h      1m" in out
     edited.write_text(at.policy.read_text() + "watermarks: {high: 99%, low: 98%}\n")
     out = (await at.run("diff", str(edited))).out
     assert "high auto, low auto, inodes auto/auto" in out

@@ -244,7 +244,6 @@ def test_the_daemon_has_no_words_to_touch_a_container() -> None:
         "GetContainerEvents",
         "ListImages",
         "StreamImages",
-        "ImageStatus",
         "RemoveImage",
         "ImageFsInfo",
     }

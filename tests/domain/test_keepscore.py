@@ -14,7 +14,6 @@ from reconciler.domain.account import Account
 from reconciler.domain.demand import HOUR, REST, settled, started, uses_per_hour
 from reconciler.domain.inventory import Image
 from reconciler.domain.keepscore import Appraiser, Score, removal_order
-from reconciler.domain.layers import FairShares
 from reconciler.domain.ledger import Arrival, ImageRecord
 from reconciler.domain.policy import Importance, Place, Tier
 from reconciler.domain.reference import parse_pattern
@@ -40,7 +39,7 @@ def scored(
     size: int = 200_000_000,
 ) -> Score:
     one = image("shop/cart:v41", size=size)
-    appraiser = Appraiser(arrivals or {}, FairShares(), now, unpacked=False)
+    appraiser = Appraiser(arrivals or {}, now, unpacked=False)
     rule = Importance(parse_pattern("reg.example/**"), Place("policy.yaml", 4, 5), tier)
     return appraiser.score(one, record, None if tier is Tier.NORMAL else rule)
 
@@ -130,18 +129,6 @@ def test_starts_within_an_episode_are_one_use() -> None:
     assert uses_per_hour(looping, now) == pytest.approx(uses_per_hour(once, now), rel=0.01)
 
 
-def test_layers_that_others_hold_are_shared_out() -> None:
-    """Two images of the same base: the base counts half for each; alone again, whole."""
-    shares = FairShares()
-    shares.put("a", ("base", "own-a"))
-    shares.put("b", ("base", "own-b"))
-    assert shares.share("a") == (1 + 0.75) / 2
-    assert shares.neighbours("a") == {"a", "b"}
-    shares.drop("b")
-    assert shares.share("a") == 1.0
-    assert shares.share("unknown") == 1.0
-
-
 def test_the_line_names_every_factor_and_their_product_is_the_score() -> None:
     """What an operator reads can be checked with a pocket calculator."""
     record = used(T0, T0 + 2 * HOUR)
@@ -179,7 +166,7 @@ def test_the_order_is_total_and_does_not_depend_on_how_images_are_listed(
 ) -> None:
     """The same images in any order give the same order; no two are equal."""
     images = [(image(f"app{n}:v1", size), record) for n, (record, size) in enumerate(world)]
-    appraiser = Appraiser({}, FairShares(), NOW, unpacked=False)
+    appraiser = Appraiser({}, NOW, unpacked=False)
 
     def order(some: list[tuple[Image, ImageRecord]]) -> list[Image]:
         keys = {
@@ -232,8 +219,8 @@ def test_a_record_settles_once(starts: list[float]) -> None:
 def test_where_unpacked_sizes_are_listed_a_pull_is_reckoned_smaller() -> None:
     """CRI-O lists what an image takes on disk; what a pull brings is packed."""
     one, record = image("app:v1", size=260_000_000), used(T0)
-    packed = Appraiser({}, FairShares(), T0 + DAY, unpacked=False).score(one, record)
-    unpacked = Appraiser({}, FairShares(), T0 + DAY, unpacked=True).score(one, record)
+    packed = Appraiser({}, T0 + DAY, unpacked=False).score(one, record)
+    unpacked = Appraiser({}, T0 + DAY, unpacked=True).score(one, record)
     assert packed.pull == 260e6
     assert unpacked.pull == pytest.approx(100e6)
     assert unpacked.keep > packed.keep

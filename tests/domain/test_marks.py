@@ -41,7 +41,7 @@ def node(
 ) -> State:
     """A node whose kubelet was looked at; `taught`: bytes past the mark, in enough crossings."""
     state = state_of([image("a:v1", 5 * GIB)], in_force=policy(watermarks=watermarks), full=1)
-    state.overshoots["/images"] = Overshoot((taught,) * 8)
+    state.overshoots["/images"] = Overshoot((taught,) * 16)
     absorb(facts.KubeletTold(NOW, KubeletConfig("a test", gc, 0.0, thresholds)), state)
     return state
 
@@ -95,8 +95,8 @@ def test_the_high_mark_stands_just_under_the_lowest_of_kubelets_lines(
     """A point of the disk is worth more than the whole cleverness of the order of removal; one
     above the line costs all unused images at once."""
     fs = disk(node(*thresholds, gc=gc), 50)
-    assert percent(fs.high) == pytest.approx(highest - 0.2, abs=0.01)
-    assert percent(fs.low) == pytest.approx(highest - 0.7, abs=0.01)
+    assert percent(fs.high) == pytest.approx(highest - 0.5, abs=0.01)
+    assert percent(fs.low) == pytest.approx(highest - 1.0, abs=0.01)
 
 
 def test_nodefs_counts_only_where_it_is_the_images_filesystem() -> None:
@@ -104,11 +104,11 @@ def test_nodefs_counts_only_where_it_is_the_images_filesystem() -> None:
     state = node(line("nodefs.available<50%"))
     told = facts.KubeletTold(NOW, state.kubelet or KubeletConfig(), NodeFilesystem(7, 30 * GIB))
     absorb(told, state)
-    assert percent(disk(state, 40, device=1).high) == 83.8
-    assert percent(disk(state, 40, device=7).high) == 49.8
+    assert percent(disk(state, 40, device=1).high) == 83.5
+    assert percent(disk(state, 40, device=7).high) == 49.5
     subvolume = facts.KubeletTold(NOW, told.config, NodeFilesystem(9, WHOLE))
     absorb(subvolume, state)
-    assert percent(disk(state, 40, device=1).high) == 49.8  # of one btrfs: another device
+    assert percent(disk(state, 40, device=1).high) == 49.5  # of one btrfs: another device
 
 
 def test_inodes_have_their_own_line() -> None:
@@ -130,13 +130,13 @@ def test_the_operators_word_on_kubelet_goes_before_what_is_found() -> None:
     state = node(line("imagefs.available<15%"))
     said = KubeletConfig("policy.yaml:3:1", 70, thresholds=())
     absorb(facts.PolicyLoaded(NOW, policy(watermarks=AUTO, kubelet=said)), state)
-    assert percent(disk(state, 50).high) == 68.8
+    assert percent(disk(state, 50).high) == 68.5
 
 
 def test_a_line_that_kubelet_can_not_get_away_from_is_told_and_left_out() -> None:
     """100Gi free on a disk of 100 GiB: all images would go, and it would still act."""
     state = node(line(f"imagefs.available<{99 * GIB}"))
-    assert percent(disk(state, 50).high) == 83.8
+    assert percent(disk(state, 50).high) == 83.5
     (warning,) = warnings(state)
     assert warning.startswith("kubelet acts on /images whatever is removed: evictionHard imagefs")
 
@@ -150,7 +150,7 @@ def test_a_crossing_teaches_how_far_usage_runs_past_the_mark() -> None:
     after = disk(state, 83.2, NOW + 9)
     ran = int(85.3 * GIB) - before.high
     assert state.overshoots["/images"].recent[-1] == ran
-    assert after.margin == int(ran * 1.25 + WHOLE * 0.001)
+    assert after.margin == int(ran * 1.25 + WHOLE * 0.002)
     assert after.high < before.high
 
 
@@ -167,12 +167,12 @@ def test_a_new_node_is_careful_and_less_so_with_each_crossing() -> None:
     state = node()
     state.overshoots["/images"] = Overshoot()
     highs = []
-    for number in range(9):
+    for number in range(17):
         highs.append(percent(disk(state, 70, NOW + 10 * number).high))
         cross(state, 0.1, NOW + 10 * number + 1)
     assert highs[0] == 81.0
     assert highs == sorted(highs)
-    assert highs[-1] == pytest.approx(83.78, abs=0.02)  # 0.1 % and a quarter, and a little
+    assert highs[-1] == pytest.approx(83.5, abs=0.01)
 
 
 def test_a_daemon_that_is_started_on_a_full_disk_learns_nothing_of_that() -> None:
@@ -244,8 +244,8 @@ def test_marks_say_where_they_are_from() -> None:
     """One sentence, for status, plan, page and log."""
     state = node(line("imagefs.available<25%", SOFT), taught=400 * MIB)
     assert explained(disk(state, 50), state) == (
-        "auto: 75.0% (evictionSoft imagefs.available<25%, of a test) less a margin of 0.6% "
-        "(usage ran up to 0.4% past the mark in the last 8 crossings)"
+        "auto: 75.0% (evictionSoft imagefs.available<25%, of a test) less a margin of 0.7% "
+        "(usage ran up to 0.4% past the mark in the last 16 crossings)"
     )
     given = node(watermarks=marks(80, 78))
     assert explained(disk(given, 50), given) == (
@@ -297,5 +297,5 @@ def test_images_that_kubelet_removes_by_age_are_no_excluded_ones() -> None:
 def test_a_pass_of_the_operators_own_starts_where_it_stops() -> None:
     """`prune` reclaims to the low mark without waiting for the high one."""
     state = node(watermarks=Watermarks(from_low=True))
-    assert disk(state, 83.4).pressure is Pressure.RECLAIMING
-    assert disk(state, 83.2).pressure is Pressure.CALM
+    assert disk(state, 83.2).pressure is Pressure.RECLAIMING
+    assert disk(state, 82.9).pressure is Pressure.CALM

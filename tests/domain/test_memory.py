@@ -196,18 +196,3 @@ def test_the_log_has_each_start_pull_and_end_once() -> None:
         absorb(listed([app], at=T0 + 50), state)
     lines = [(line.at, bool(line.container), line.ended) for line in state.take_changes().log]
     assert lines == [(T0 + 10, False, False), (T0 + 10, True, False), (T0 + 50, True, True)]
-
-
-def test_layers_are_asked_for_once_and_never_waited_for() -> None:
-    """An image whose layers nobody told counts whole; told once, they are never asked again."""
-    app, other = image("app:v1"), image("other:v1")
-    state = State(began_at=T0)
-    absorb(listed([app, other], at=T0), state)
-    assert state.memory.unasked == {app.key, other.key}
-    absorb(facts.LayersTold(T0, app.id, ("base", "a")), state)
-    absorb(facts.LayersTold(T0, other.id, ("base", "b")), state)
-    assert score_of(app, state, policy(), T0 + DAY).share == (1 + 0.75) / 2
-    again = restarted(state, T0 + DAY)
-    absorb(listed([app], at=T0 + DAY), again)
-    assert not again.memory.unasked
-    assert score_of(app, again, policy(), T0 + DAY).share == 1.0

@@ -20,6 +20,9 @@ CAPACITY = 100 * GIB
 APPS = [image(f"app{number:02}:v1", GIB) for number in range(20)]  # 3 GiB each, on the disk
 
 
+BEGIN = T0 + 86400.0
+
+
 @dataclass
 class Disk:
     """A filesystem that shows what was freed so many seconds later, as btrfs does: with the next
@@ -32,6 +35,8 @@ class Disk:
     inodes: int = 0
     used_inodes: int = 0
     inodes_each: int = 0
+    kind: str = ""
+    grows: int = 0  # bytes that others write in a second
     _freed: list[tuple[float, int]] = field(default_factory=list)
 
     def remove(self, one: Image, now: float) -> None:
@@ -42,7 +47,9 @@ class Disk:
     def usage(self, name: str, now: float) -> FilesystemUsage:
         last = now if not self.commits else now // self.commits * self.commits
         shown = sum(count for at, count in self._freed if at <= last)
-        return FilesystemUsage(name, 1, CAPACITY, self.used - shown, self.inodes, self.used_inodes)
+        used = self.used + int(self.grows * (now - BEGIN)) - shown
+        inodes, of = self.used_inodes, self.inodes
+        return FilesystemUsage(name, 1, CAPACITY, used, of, inodes, kind=self.kind)
 
 
 @dataclass
@@ -52,7 +59,7 @@ class Story:
     disks: dict[str, Disk]
     state: State = field(default_factory=lambda: state_of(APPS))
     left: list[Image] = field(default_factory=lambda: list(APPS))
-    now: float = T0 + 86400.0
+    now: float = BEGIN
     command: Command | None = None
     told: list[tuple[str, int]] = field(default_factory=list)  # what came late, of which image
 
@@ -221,3 +228,20 @@ def test_freed_bytes_are_never_fewer_than_none() -> None:
     assert told.remove_one()
     (shown,) = told.state.shown
     assert (shown.freed, shown.about) == (0, True)
+
+
+@pytest.mark.parametrize(("kind", "commits"), [("ext4", 0.0), ("xfs", 0.0), ("", 30.0)])
+def test_pulls_at_full_speed_do_not_outrun_removal(kind: str, commits: float) -> None:
+    """Others wrote as much as each removal freed, so that none showed: all was taken for late, and
+    for a minute nothing went, while usage ran from 81 to 95 percent."""
+    disk = Disk(used=81 * GIB, kind=kind, commits=commits, grows=GIB)
+    many = [image(f"app{number:03}:v1", GIB // 3) for number in range(300)]  # 1 GiB on the disk
+    story = Story({"/images": disk}, state=state_of(many), left=list(many))
+    highest = 0.0
+    for _ in range(60):
+        story.run(1.0)
+        highest = max(highest, disk.usage("/images", story.now).used / CAPACITY)
+    unshown = 30 * GIB / CAPACITY if commits else 0.0  # that was removed, and is to show
+    assert highest < 0.85 + unshown
+    gone, written = len(many) - len(story.left), story.now - BEGIN  # GiB
+    assert written <= gone <= written + 6  # and the 3 GiB over the low mark

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import decide
-from reconciler.domain.facts import ContainerChanged, PodTold
+from reconciler.domain.facts import ContainerChanged, PodTold, PolicyLoaded
 from reconciler.domain.hold import HoldReason
 from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Sandbox, Template
 from reconciler.domain.pods import Pod
 from reconciler.domain.starting import AFTER_FIRST, LONGEST_START, LONGEST_STRETCH
 from reconciler.domain.state import State
 from reconciler.domain.templates import SETTLED_AFTER
-from tests.builders import DAY, GIB, T0, container, image, listed, policy, sandbox, state_of
+from tests.builders import DAY, GIB, T0, container, image, listed, policy, sandbox, state_of, usage
 
 APP, OTHER = image("app:v1", GIB), image("other:v1", GIB)
 NOW = T0 + DAY
@@ -60,6 +60,30 @@ def test_nothing_goes_between_a_new_sandbox_and_its_first_container() -> None:
     assert plan.look_again_at == NOW + LONGEST_START
     assert plan.hold is not None
     assert "default/web-1 is starting" in plan.hold.detail
+
+
+def test_the_first_listing_does_not_call_off_a_start_that_an_event_told_of() -> None:
+    """Events come before the first listing, which takes a sandbox for as old as the wall clock
+    says: one that was set meanwhile says anything."""
+    state = State(began_at=NOW)
+    absorb(PolicyLoaded(NOW, policy(minimum_age=0.0)), state)
+    ended = ContainerEvent(container("init", APP).id, EventKind.STOPPED, NOW, NEW)
+    absorb(ContainerChanged(ended, NOW), state)
+    look(state, NOW + 0.1, boxes=(replace(NEW, created_at=NOW - 60),))
+    absorb(usage(90), state)
+    assert held(state, NOW + 0.1)
+    assert held(state, NOW + LONGEST_START - 0.1)
+    assert not held(state, NOW + LONGEST_START)
+
+
+def test_a_start_that_an_event_and_then_a_list_tell_of_holds_once() -> None:
+    """The event of a container tells of its sandbox before any list has that."""
+    state = calm()
+    ended = ContainerEvent(container("init", APP).id, EventKind.STOPPED, NOW, NEW)
+    absorb(ContainerChanged(ended, NOW), state)
+    look(state, NOW + 2, boxes=(NEW,))
+    assert held(state, NOW + LONGEST_START - 0.1)
+    assert not held(state, NOW + LONGEST_START)
 
 
 def test_a_pod_that_pulls_its_image_does_not_hold_removal_for_as_long() -> None:

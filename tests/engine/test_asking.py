@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 
-from reconciler.engine.observe import ask, ask_layers
-from tests.builders import image, sandbox, state_of
+from reconciler.engine.observe import ask
+from tests.builders import sandbox, state_of
 from tests.model.clockwork import VirtualLoop
 
 from .world import Clock, FakeRuntime
 
 EVENTS = 600  # that wait to be read
 BOXES = tuple(sandbox(f"box{number}", pause=None) for number in range(120))
-IMAGES = tuple(image(f"app{number}:v1") for number in range(64))
 
 
-def read_meanwhile(loop: VirtualLoop, layers: bool) -> int:
+def read_meanwhile(loop: VirtualLoop) -> int:
     """How many events were read by the time that all was asked. A question is a millisecond of
     work, and an event a tenth of one and four turns of the event loop."""
     clock, read = Clock(), 0
     runtime = FakeRuntime(clock, sandboxes={box.id: box for box in BOXES})
-    runtime.have(*IMAGES)
-    for call in ("pause_of", "layers_of"):
-        runtime.during[call] = lambda: loop.leap(0.001)
-    state = state_of(IMAGES, sandboxes=BOXES)
+    runtime.during["pause_of"] = lambda: loop.leap(0.001)
+    state = state_of(sandboxes=BOXES)
 
     async def reading() -> None:
         nonlocal read
@@ -35,12 +32,12 @@ def read_meanwhile(loop: VirtualLoop, layers: bool) -> int:
 
     async def asking() -> int:
         reader = asyncio.create_task(reading())
-        await (ask_layers if layers else ask)(runtime, state, clock, lambda: read)
+        await ask(runtime, state, clock, lambda: read)
         reader.cancel()
         return read
 
     found = loop.run_until_complete(asking())
-    assert not (state.memory.unasked if layers else state.graph.unasked_sandboxes)
+    assert not state.graph.unasked_sandboxes
     return found
 
 
@@ -48,12 +45,5 @@ def test_questions_about_a_storm_of_pods_keep_no_event_waiting() -> None:
     """Each new pod is a question, and while they were asked its reader got one event a turn: a
     runtime that waits for its reader makes no pods."""
     loop = VirtualLoop()
-    assert read_meanwhile(loop, layers=False) == EVENTS
-    loop.close()
-
-
-def test_questions_about_layers_keep_no_event_waiting() -> None:
-    """Thousands of images are asked about after a start, which nothing waits for at all."""
-    loop = VirtualLoop()
-    assert read_meanwhile(loop, layers=True) == EVENTS
+    assert read_meanwhile(loop) == EVENTS
     loop.close()

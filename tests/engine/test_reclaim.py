@@ -102,6 +102,60 @@ async def test_a_measurement_from_before_a_removal_asks_for_no_second_one() -> N
     assert world.left() == NAMES[1:]
 
 
+async def test_a_low_mark_between_two_looks_after_a_removal_ends_the_reclaim() -> None:
+    """The first look was at it, the second counted what somebody pulled in that moment, and the
+    second alone was taken in: another image went."""
+    world = await full_world(base=57 * GIB)
+    looks = 0
+
+    async def pulled_between_two_looks() -> UsageSample:
+        nonlocal looks
+        looks += bool(world.runtime.removed)
+        if looks == 2:
+            world.runtime.have(image("fresh:v1", GIB))
+        return await world.sample()
+
+    world.loop.room.sample = pulled_between_two_looks
+    await world.turns(3)
+    assert world.runtime.used() == 79 * GIB
+    assert world.runtime.removed == NAMES[:1]
+
+
+async def test_a_low_mark_measured_beside_a_listing_that_fails_ends_the_reclaim() -> None:
+    """It was reached when the runtime could tell nothing, and what was measured was forgotten with
+    the listing: an image went that was not needed."""
+    world = await full_world(base=57 * GIB)
+
+    def fails_once() -> None:
+        if world.runtime.removed:
+            del world.runtime.during["list_all"]
+            world.runtime.have(image("fresh:v1", GIB))
+            raise RuntimeUnavailable("restarts")
+
+    world.runtime.during["list_all"] = fails_once
+    await world.turns(30)
+    assert world.runtime.used() == 79 * GIB
+    assert world.runtime.removed == NAMES[:1]
+
+
+async def test_how_far_usage_ran_during_a_removal_is_learned() -> None:
+    """Whatever makes it slow fills the disk as well; when it is over usage has come down again."""
+    world = await full_world(base=55 * GIB)
+    await world.turn()
+    world.runtime.other_bytes = 57 * GIB
+
+    async def pulls_meanwhile() -> None:
+        for more in (5 * GIB, -5 * GIB):
+            world.runtime.other_bytes += more
+            world.clock.advance(1.0)
+            world.mailbox.put(("usage", world.clock()), facts.UsageSampled(await world.sample()))
+
+    world.runtime.during["remove_image"] = pulls_meanwhile
+    await world.turn()
+    assert world.runtime.removed == NAMES[:1]
+    assert world.state.overshoot("/images").recent == (6 * GIB,)
+
+
 async def test_space_that_shows_in_parts_is_all_counted() -> None:
     """XFS: the first look found half of what one image freed, so half was told of it, and another
     image went for the other half."""

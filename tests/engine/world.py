@@ -149,12 +149,6 @@ class FakeRuntime:
             raise NoSuchObject(sandbox_id)
         return self.sandboxes[sandbox_id].pause or ("reg.example/pause:3.10",)
 
-    async def layers_of(self, image_id: str) -> tuple[str, ...]:
-        await self._step("layers_of")
-        if image_id not in self.images:
-            raise NoSuchObject(image_id)
-        return (image_id,)  # no image shares anything here
-
     async def configured_pause(self) -> str | None:
         return None
 

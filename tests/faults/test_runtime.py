@@ -100,18 +100,6 @@ async def test_a_runtime_that_will_not_tell_details_loses_no_image(
 
 
 @each_code
-async def test_layers_that_are_not_told_hold_nothing_back(
-    code: grpc.StatusCode, log: list[EventDict]
-) -> None:
-    """They only refine the order."""
-    world = await full_world()
-    world.runtime.fails["layers_of"] = answer("ImageStatus", code)
-    await world.turns(60)
-    assert_reclaimed(world)
-    assert len(log) < 20
-
-
-@each_code
 async def test_a_runtime_that_refuses_every_removal_is_left_in_peace(
     code: grpc.StatusCode, log: list[EventDict]
 ) -> None:

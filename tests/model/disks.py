@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from reconciler.domain.inventory import UsageSample
 from reconciler.embedded.disks import Disks
 
+from .marks import lowest_auto
 from .policies import Version
 
 INODES = 100_000
@@ -16,6 +17,7 @@ REST = 60.0  # seconds, the first time
 EPSILON = 1e-6  # seconds
 
 Thing = tuple[str, str]  # a mountpoint, and "bytes" or "inodes"
+Count = tuple[Thing, int, int]  # how much of it is in use, of how much
 
 
 class Shortage:
@@ -24,6 +26,7 @@ class Shortage:
 
     def __init__(self) -> None:
         self.sample: UsageSample | None = None
+        self._late: UsageSample | None = None  # told after one that was taken later
         self.short: set[Thing] = set()
         self._before: dict[Thing, int] = {}  # of what was short when the last removal was sent
         self._least: dict[Thing, int] = {}  # in use since
@@ -32,7 +35,10 @@ class Shortage:
         self.superfluous = 0  # removals in a row for which the ones before had freed enough
 
     def measured(self, sample: UsageSample) -> None:
-        """The loop took a measurement."""
+        """The loop took a measurement. One that others overtook only says what was, then."""
+        if self.sample is not None and sample.at < self.sample.at:
+            self._late = sample
+            return
         self.sample = sample
         used = {thing: count for thing, count, _ in self._counted()}
         for thing in list(self._least):
@@ -51,6 +57,10 @@ class Shortage:
             if used >= high:
                 self.short.add(thing)
             if used <= low:
+                self.short.discard(thing)
+        late, self._late = self._late, None
+        for thing, used, whole in _counted(late):
+            if used <= marks(policy, thing[1], whole)[1]:
                 self.short.discard(thing)
         if not self.short:
             self.forgiven()
@@ -126,18 +136,25 @@ class Shortage:
     def _forget(self) -> None:
         self._before, self._least = {}, {}
 
-    def _counted(self) -> Iterator[tuple[Thing, int, int]]:
-        """Of each thing measured: how much is in use, of how much."""
-        for one in self.sample.filesystems if self.sample else ():
-            if not 0 <= one.used <= one.capacity or not one.capacity:
-                continue  # it can not be
-            yield (one.mountpoint, "bytes"), one.used, one.capacity
-            if one.total_inodes:
-                yield (one.mountpoint, "inodes"), one.used_inodes, one.total_inodes
+    def _counted(self) -> Iterator[Count]:
+        return _counted(self.sample)
+
+
+def _counted(sample: UsageSample | None) -> Iterator[Count]:
+    """Of each thing measured: how much is in use, of how much."""
+    for one in sample.filesystems if sample else ():
+        if not 0 <= one.used <= one.capacity or not one.capacity:
+            continue  # it can not be
+        yield (one.mountpoint, "bytes"), one.used, one.capacity
+        if one.total_inodes:
+            yield (one.mountpoint, "inodes"), one.used_inodes, one.total_inodes
 
 
 def marks(policy: Version, what: str, whole: int) -> tuple[int, int]:
-    """The high and the low mark of bytes or inodes in use, of so many."""
+    """The high and the low mark of bytes or inodes in use, of so many; auto: the lowest they can
+    be."""
+    if policy.is_auto:
+        return lowest_auto(what, whole)
     if what == "inodes":
         return int(whole * policy.inodes_high / 100), int(whole * policy.inodes_low / 100)
     low, high = policy.marks(whole)

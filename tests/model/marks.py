@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 CAPACITY = 10 << 30  # bytes of the model's disk
 SHARE = "%"
+AUTO = "auto"
 UNITS = {
     "k": 10**3,
     "M": 10**6,
@@ -37,9 +38,17 @@ def meant(percent: int, unit: str, capacity: int) -> int:
     return int(float(number) * UNITS[unit])
 
 
+def lowest_auto(what: str, whole: int) -> tuple[int, int]:
+    """The lowest that an auto mark can be, high and low, of so many bytes or inodes: kubelet as it
+    is shipped collects images above 84 % and evicts with fewer than 5 % of the inodes free; the
+    margin below that is a tenth at the most, for inodes a fiftieth."""
+    high = whole * 93 // 100 - 2 if what == "inodes" else whole * 74 // 100 - 2
+    return high, high - (whole // 100 if what == "inodes" else whole // 200) - 2
+
+
 def write_marks_otherwise(world: World, dice: Dice) -> None:
-    """The same marks as bytes in another unit, or as shares again."""
-    unit = dice.pick((SHARE, *UNITS))
+    """The same marks as bytes in another unit, or as shares again, or none of the operator's."""
+    unit = dice.pick((SHARE, AUTO, *UNITS))
     world.book.change(in_place=dice.number(0, 1) > 0, unit=unit)
     world.note("marks in:", unit)
     if dice.number(0, 2):

@@ -380,7 +380,7 @@ class Oracle:
             return
         if not self.shortage.short:
             self._blame("S7", f"{self.shortage} are not too many, unused {unused:.3f} s")
-        elif self.shortage.rests(now) and self.command is None:
+        elif self.shortage.rests(now) and self.command is None and not policy.is_auto:
             self._blame("S7", "removals in a row freed nothing of what is short")
         elif self.disks is not None:
             self.shortage.weigh_unshown(policy, self.disks)

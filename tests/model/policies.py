@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .marks import SHARE, meant, written
+from .marks import AUTO, SHARE, meant, written
 
 Matches = Callable[[str, tuple[str, ...]], bool]  # an image's hex id and its listed names
 
@@ -95,6 +95,17 @@ class Version:
         """The low mark and the high one, in bytes."""
         return meant(self.low, self.unit, capacity), meant(self.high, self.unit, capacity)
 
+    @property
+    def is_auto(self) -> bool:
+        return self.unit == AUTO
+
+    def _marks_text(self) -> str:
+        if self.is_auto:
+            return AUTO
+        high, low = written(self.high, self.unit), written(self.low, self.unit)
+        inodes = f"{{high: {self.inodes_high}%, low: {self.inodes_low}%}}"
+        return f"{{high: {high}, low: {low}, inodes: {inodes}}}"
+
     def goes_early(self, hex_id: str, names: tuple[str, ...], unused: float) -> bool:
         """Whether an image goes though there is room: not while one rule that matches it waits,
         nor where it is of tier high."""
@@ -119,9 +130,7 @@ class Version:
         return (
             "apiVersion: reconciler/v1\n"
             f"mode: {'enforce' if self.enforce else 'observe'}\n"
-            f"watermarks: {{high: {written(self.high, self.unit)}, "
-            f"low: {written(self.low, self.unit)}, "
-            f"inodes: {{high: {self.inodes_high}%, low: {self.inodes_low}%}}}}\n"
+            f"watermarks: {self._marks_text()}\n"
             f"minimumAge: {self.minimum_age}s\n"
             f"maximumUnusedAge: {self.maximum_unused_age}s\n"
             f"minimumSize: {self.minimum_size}\n"

@@ -296,7 +296,14 @@ class World:
 
     def settings(self) -> Settings:
         state = self.folder / "state"
-        return Settings(CIRCUIT, "model", policy=self.book.path, policy_named=True, state_dir=state)
+        return Settings(
+            CIRCUIT,
+            "model",
+            policy=self.book.path,
+            policy_named=True,
+            state_dir=state,
+            kubelet_config=self.folder / "kubelet.yaml",  # there is none: it is as shipped
+        )
 
     def furnish(
         self, reconciler: Reconciler, ledger: Ledger, adapt: Callable[[Policy], Policy]

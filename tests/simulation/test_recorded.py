@@ -26,9 +26,7 @@ def log() -> Log:
     keys = [f"{number:02x}" * 32 for number in range(4)]
     names = [*(f"{SECRET}/app:v1.0.{number}" for number in range(3)), f"{SECRET}/tool:stable"]
     images = {
-        key: ImageRecord(
-            T0, names=(name,), size=(number + 1) * 10**8, layers=("base", f"l{number}")
-        )
+        key: ImageRecord(T0, names=(name,), size=(number + 1) * 10**8)
         for number, (key, name) in enumerate(zip(keys, names, strict=True))
     }
     starts = tuple(
@@ -73,6 +71,17 @@ def test_a_container_that_still_runs_runs_to_the_end_of_the_record(tmp_path: Pat
     path.write_text(json.dumps(document(running, Node(), T0 + 50, anonymize=False)))
     trace, _ = read(path)
     assert [(one.at, one.lasted) for one in trace.starts] == [(0.0, 50.0)]
+
+
+def test_a_record_of_an_earlier_version_is_replayed_as_one_of_today(tmp_path: Path) -> None:
+    """Files were collected when layers were still told: they are read, the layers left aside."""
+    told = document(log(), NODE, NOW, anonymize=True)
+    before, today = tmp_path / "before", tmp_path / "today"
+    today.write_text(json.dumps(told))
+    for number, image in enumerate(told["images"]):
+        image["layers"] = ["base", f"own-{number}"]
+    before.write_text(json.dumps(told))
+    assert replayed(before) == replayed(today)
 
 
 @pytest.mark.parametrize(

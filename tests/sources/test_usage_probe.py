@@ -26,7 +26,15 @@ from reconciler.domain.watermark import Pressure
 from reconciler.engine.journal import LogAndMetrics
 from reconciler.metrics import Metrics
 from reconciler.sources import usage_probe
-from reconciler.sources.usage_probe import ASK_EVERY, Measure, UsageProbe, measure, sample
+from reconciler.sources.usage_probe import (
+    ASK_EVERY,
+    Measure,
+    UsageProbe,
+    kind_of,
+    measure,
+    sample,
+    usage_by,
+)
 from tests.builders import DAY, GIB, T0, image, state_of
 from tests.engine.world import Clock, FakeRuntime
 
@@ -148,6 +156,19 @@ async def test_no_fixed_number_of_inodes_turns_their_marks_off_and_is_said_once(
     assert [line["mountpoint"] for line in log if line["event"] == "inode-marks-off"] == ["/images"]
 
 
+async def test_a_filesystem_without_inodes_that_calls_some_free_is_measured() -> None:
+    """Some FUSE filesystems say f_files = 0 and f_favail > 0: that was taken for nonsense, so that
+    the disk was never measured and nothing ever went."""
+    blocks = FULL // 20 // 4096  # free, of 4 KiB each
+    told = os.statvfs_result((4096, 4096, 20 * blocks, blocks, blocks, 0, 500, 500, 0, 255))
+    found = await sample(["/images"], partial(usage_by, told, device=1), Clock())
+    (usage,) = found.filesystems
+    assert (usage.used_inodes, usage.total_inodes) == (0, 0)
+    state = absorbed(found)
+    assert state.filesystems["/images"].by_bytes is Pressure.RECLAIMING
+    assert state.filesystems["/images"].by_inodes is Pressure.CALM
+
+
 async def test_inodes_alone_are_pressure_too() -> None:
     """A million small files fill a disk that has bytes left."""
     usage = FilesystemUsage("/images", 1, 100 * GIB, 0, 1000, 900)
@@ -204,15 +225,56 @@ async def test_a_runtime_that_does_not_answer_leaves_the_known_mountpoints() -> 
     assert (await sampled(probe)).filesystems
 
 
-async def test_the_probe_leaves_its_latest_sample_alone() -> None:
-    """Samples nobody took are worth nothing: the mailbox holds one."""
-    probe, mailbox, slept = probe_of(Node(Clock())), Mailbox[Fact](), []
+async def told_meanwhile(percents: list[int], pause: float) -> list[Fact]:
+    """What a reader that was busy finds in the mailbox, after a look at each of these usages."""
+    clock, left = Clock(), list(percents)
+    probe, mailbox = probe_of(Node(clock), lambda at: full(at, left.pop(0))), Mailbox[Fact]()
 
     async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        if len(slept) == 5:
+        clock.advance(pause)
+        if not left:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
         await probe.run(mailbox, sleep)
-    assert len(mailbox) == 1
+    return mailbox.drain()
+
+
+def full(mountpoint: str, percent: int) -> FilesystemUsage:
+    return FilesystemUsage(mountpoint, 1, 100 * GIB, percent * GIB)
+
+
+async def test_a_low_mark_that_was_reached_while_the_loop_was_busy_ends_the_reclaim() -> None:
+    """A removal takes ten seconds, kubelet removes as well, then somebody pulls: only the last
+    sample was left to the loop, and another image went."""
+    state = state_of([image("app:v1", 5 * GIB)], full=90)
+    for fact in await told_meanwhile([84, 77, 79], pause=1.0):
+        absorb(fact, state)
+    assert state.pressure is Pressure.CALM
+
+
+async def test_how_far_usage_ran_while_the_loop_was_busy_is_learned() -> None:
+    """The farthest is seldom the last: what goes on is what makes a removal slow."""
+    state = state_of([image("app:v1", 5 * GIB)], full=70)
+    for fact in await told_meanwhile([70, 81, 87, 82], pause=1.0):
+        absorb(fact, state)
+    assert state.overshoot("/images").farthest == 7 * GIB
+
+
+async def test_a_busy_loop_finds_one_sample_for_each_second() -> None:
+    """Near the mark there are ten: a removal that hangs for ten minutes would leave thousands."""
+    told = await told_meanwhile([84] * 600, pause=0.1)
+    assert len(told) == 60
+
+
+def test_the_kind_of_a_filesystem_is_told_by_its_device(tmp_path: Path) -> None:
+    """Which ones show late what was freed is known; of any other nothing is believed."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "25 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw\n"
+        "40 25 259:7 / /data rw - xfs /dev/nvme0n1p7 rw,attr2\n"
+        "41 25 0:36 /@ /sub rw - btrfs /dev/nvme0n1p8 rw,subvol=/@\n"
+    )
+    assert kind_of(os.makedev(259, 7), mounts) == "xfs"
+    assert kind_of(os.makedev(0, 52), mounts) == ""  # a subvolume's own device
+    assert kind_of(os.makedev(259, 7), tmp_path / "none") == ""

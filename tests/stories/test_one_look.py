@@ -51,9 +51,6 @@ class Node:
     async def pause_of(self, sandbox_id: str) -> tuple[str, ...]:
         return ()
 
-    async def layers_of(self, image_id: str) -> tuple[str, ...]:
-        return ()
-
 
 def unasked(name: str) -> Container:
     return replace(container(name, APP), volumes=None)

@@ -33,6 +33,8 @@ export function svg(tag, attributes = {}, ...children) {
 
 export const name = (image) => el("bdi", {}, shown(image.names[0] ?? image.id.slice(0, 19)));
 
+export const counted = (number, one) => `${number} ${one}${number === 1 ? "" : "s"}`;
+
 export function size(bytes) {
   if (bytes === null) return "unknown";
   let value = bytes;

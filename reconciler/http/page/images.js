@@ -1,6 +1,6 @@
 // The table of images: searched, sorted, a page at a time, each with what keeps it; one in detail.
 
-import { SENTENCE, ago, byId, el, fetched, name, shown, size } from "./dom.js";
+import { SENTENCE, ago, byId, counted, el, fetched, name, shown, size } from "./dom.js";
 import { drawGraph } from "./graph.js";
 
 const PAGE = 100; // rows shown at once
@@ -62,7 +62,7 @@ function draw() {
   const looks = JSON.stringify([rows, sorted, down, found.length, Math.floor(now / 60000)]);
   if (looks === drawn) return;
   drawn = looks;
-  byId("count").textContent = `${found.length} of ${all.length} images, ` +
+  byId("count").textContent = `${found.length} of ${counted(all.length, "image")}, ` +
     size(found.reduce((sum, image) => sum + image.sizeBytes, 0));
   [...byId("heads").children].forEach((head, column) =>
     head.setAttribute("aria-sort", column !== sorted ? "none" : down ? "descending" : "ascending"));
@@ -113,7 +113,7 @@ function kindLine(kind, count) {
   picture.append(filled);
   picture.setAttribute("aria-hidden", "true");
   const choose = () => { byId("kind").value = kind; most = PAGE; draw(); byId("images").scrollIntoView(); };
-  return el("button", { type: "button", onclick: choose, title: `show these ${count} images` },
+  return el("button", { type: "button", onclick: choose, title: `show ${counted(count, "image")}` },
     el("span", {}, kind), picture, el("span", { class: "count" }, String(count)));
 }
 

@@ -1,7 +1,7 @@
 // The page: hears the daemon's status every second and every log line, and fetches the bigger
 // documents when something happened, at most every few seconds and only while somebody looks.
 
-import { SENTENCE, ago, byId, el, fetched, name, shown, size } from "./dom.js";
+import { SENTENCE, ago, byId, counted, el, fetched, name, shown, size } from "./dom.js";
 import { drawDisks, drawUsage } from "./disks.js";
 import { begin, setImages } from "./images.js";
 
@@ -18,10 +18,10 @@ function status(told) {
   document.title = `${told.node ? `${shown(told.node)} ` : ""}reconciler`;
   const { counts, pods, runtime } = told;
   byId("facts").textContent =
-    `mode ${told.mode ?? "unknown"}, ${told.pressure}; ${counts.images} images, ${counts.containers} ` +
-    `containers; ${shown(runtime.name ?? "no runtime yet")} ${shown(runtime.version ?? "")}, ` +
+    `mode ${told.mode ?? "unknown"}, ${told.pressure}; ${counted(counts.images, "image")}, ` +
+    `${counted(counts.containers, "container")}; ${shown(runtime.name ?? "no runtime yet")} ${shown(runtime.version ?? "")}, ` +
     `${runtime.events === "open" ? "events open" : "no events, listings only"}; ` +
-    `${pods.source ? `${pods.count} pods told by ${pods.source}` : "pods known from the runtime alone"}; ` +
+    `${pods.source ? `${counted(pods.count, "pod")} told by ${pods.source}` : "pods known from the runtime alone"}; ` +
     `version ${told.version}`;
   const trouble = [
     ...told.notReady.map((reason) => `Not ready: ${reason}`),

@@ -1,0 +1,159 @@
+"""Pulls at full speed over an auto mark, again and again, with a stand-in for kubelet that looks at
+the disk as kubelet does."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+from .containerd import Containerd
+from .daemon import Daemon
+from .disk import write_out
+from .images import MEBIBYTE, Registry
+
+DISK = 24 << 30  # bytes, of which the files below take only what is written
+SIZE = 24 * MEBIBYTE  # bytes of each image's own layer; twice that on disk
+STOCK = 160  # images, 7.5 GiB on disk
+BEGIN = 0.79  # of the disk in use, when it begins: half of the stock, and a file of no image's
+PULLERS = 3
+EVICTION_LOOKS, GC_LOOKS = 10.0, 300.0  # seconds between kubelet's looks
+GLANCE = 0.02  # seconds between looks of an observer who misses nothing
+
+POLICY = """\
+apiVersion: reconciler/v1
+kind: ImagePolicy
+mode: enforce
+watermarks: auto
+minimumAge: 5s
+comeBackFor: 0s
+system: {enabled: false}
+"""
+
+
+@dataclass
+class StandIn:
+    """kubelet as it is shipped, but that it only looks: when it would have acted."""
+
+    disk: Path
+    evicted: list[float] = field(default_factory=list)  # percent in use, at its looks
+    collected: list[float] = field(default_factory=list)
+    above: int = 0  # looks of one who misses nothing, of `looks`, at which a line was crossed
+    looks: int = 0
+    highest: float = 0.0  # percent in use
+
+    def watch(self, until: threading.Event) -> None:
+        began = time.monotonic()
+        evicts = itertools.count(1)
+        collects = itertools.count(1)
+        next_eviction, next_gc = next(evicts) * EVICTION_LOOKS, next(collects) * GC_LOOKS
+        while not until.wait(GLANCE):
+            found = os.statvfs(self.disk)
+            capacity, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+            used = 100 * (capacity - free) / capacity
+            self.looks += 1
+            self.highest = max(self.highest, used)
+            evicts_now = free < int(capacity * float32(0.15))
+            collects_now = 100 - int(free * 100 / capacity) >= 85
+            self.above += evicts_now or collects_now
+            at = time.monotonic() - began
+            if at >= next_eviction:
+                next_eviction = next(evicts) * EVICTION_LOOKS
+                self.evicted += [used] if evicts_now else []
+            if at >= next_gc:
+                next_gc = next(collects) * GC_LOOKS
+                self.collected += [used] if collects_now else []
+
+    @property
+    def acted(self) -> int:
+        return len(self.evicted) + len(self.collected)
+
+
+def float32(value: float) -> float:
+    return float(struct.unpack("f", struct.pack("f", value))[0])
+
+
+@dataclass
+class Crossed:
+    """What so many crossings came to. Bytes, and the first is the oldest."""
+
+    overshoots: list[int]
+    margins: list[int]
+    capacity: int
+    kubelet: StandIn
+    seconds: float
+    removed: int
+
+
+def crossings(registry: Registry, folder: Path, count: int, kind: str, seconds: float) -> Crossed:
+    """Pulls until usage crossed the mark so often, or for so many seconds, on a new containerd 2.x
+    with a filesystem of a kind."""
+    names = registry.stock(STOCK, SIZE)
+    with Containerd("2.x", registry, DISK, kind=kind) as node:
+        for name in names[::2]:
+            node.workload.pull(name)
+        write_out(node.disk)
+        with (node.disk / "others").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, int(BEGIN * node.capacity()) - node.used_bytes())
+        kubelet, over = StandIn(node.disk), threading.Event()
+        daemon = Daemon(node.endpoint, folder)
+        daemon.policy.write_text(POLICY)
+        began = time.monotonic()
+        with daemon, running(kubelet, over), pulling(node, names, over):
+            while time.monotonic() - began < seconds:
+                if len(daemon.lines("reached-low")) >= count:
+                    break
+                time.sleep(1)
+        reached = daemon.lines("reached-low")
+        return Crossed(
+            [line["overshoot_bytes"] for line in reached if line["overshoot_bytes"] is not None],
+            [line["margin_bytes"] for line in reached],
+            node.capacity(),
+            kubelet,
+            time.monotonic() - began,
+            len(daemon.lines("removed")),
+        )
+
+
+@contextlib.contextmanager
+def running(kubelet: StandIn, over: threading.Event) -> Iterator[None]:
+    watcher = threading.Thread(target=kubelet.watch, args=(over,))
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+@contextlib.contextmanager
+def pulling(node: Containerd, names: list[str], over: threading.Event) -> Iterator[None]:
+    """Several at once, each through all the names from a place of its own, until it is over."""
+
+    def pull(first: int) -> None:
+        for name in itertools.cycle(names[first:] + names[:first]):
+            if over.is_set():
+                return
+            with contextlib.suppress(grpc.RpcError, AssertionError):  # gone again by now
+                node.workload.pull(name)
+
+    pullers = [
+        threading.Thread(target=pull, args=(number * len(names) // PULLERS,))
+        for number in range(PULLERS)
+    ]
+    for puller in pullers:
+        puller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for puller in pullers:
+            puller.join()
