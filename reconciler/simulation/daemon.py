@@ -56,7 +56,8 @@ class Daemon:
         self._overshoot, self._pressure = Overshoot(), Pressure.CALM
         self._removes = False  # a removal is under way
         self._farthest: float | None = None  # past the mark, in the crossing that goes on
-        self.overshoots: list[float] = []  # how far each crossing went, in shares of the disk
+        self._hopeless = False  # nothing more could be removed in it
+        self.overshoots: list[float] = []  # how far other crossings went, in shares of the disk
         self._set_marks()
 
     def _set_marks(self) -> None:
@@ -87,6 +88,7 @@ class Daemon:
         if self._pressure is Pressure.CALM or hopeless:
             self._removes = False
             self._overshoot.helpless |= hopeless
+            self._hopeless |= hopeless
             if self._disk.pulls:
                 self._wake(at + SLOWEST)
             ripe = [old for one in self._disk.idle if (old := self._disk.images[one] + AGE) > at]
@@ -121,8 +123,9 @@ class Daemon:
         if used >= self.high:
             self._farthest = max(self._farthest or 0.0, used - self.high)
         elif self._farthest is not None:
-            self.overshoots.append(self._farthest / self._disk.capacity)
-            self._farthest = None
+            if not self._hopeless:
+                self.overshoots.append(self._farthest / self._disk.capacity)
+            self._farthest, self._hopeless = None, False
 
 
 def _mark(share: float | None) -> Mark | None:

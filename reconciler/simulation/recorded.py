@@ -144,7 +144,19 @@ def trace_of(told: Json) -> Trace:
     unpacked = sizes if crio else [size * UNPACKING for size in sizes]
     layers: list[tuple[int, ...]] = [(number,) for number in range(len(images))]
     span = end - begin
-    return Trace("record", packed, unpacked, layers, images, starts, WARM * span, span, 0.0, crio)
+    return Trace(
+        "record",
+        packed,
+        unpacked,
+        layers,
+        images,
+        starts,
+        warm=WARM * span,
+        end=span,
+        lingers=0.0,
+        crio=crio,
+        other=float(told["otherBytes"]),
+    )
 
 
 def _listed(image: Json) -> Image:
