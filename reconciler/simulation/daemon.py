@@ -16,6 +16,8 @@ from ..domain.watermark import Bounds, Pressure, measured, next_pressure
 from .disk import AGE, Disk
 from .orders import Order
 
+# Bytes used, freed by all candidates at the most, low mark, lines above it: down to what to go.
+StopsAt = Callable[[int, float | None, int, list[int]], int]
 LISTING, REMOVAL = 0.06, 0.04  # seconds; medians of a real node (docs/benchmarks.md)
 
 
@@ -53,6 +55,7 @@ class Daemon:
         self._disk, self._order, self._wake = disk, order, wake
         self._bounds = Bounds(marks.watermarks, kubelet)
         self._yield = 1.0 if disk.trace.crio else GREATEST_YIELD["containerd"]
+        self.stops_at: StopsAt = aim
         self._overshoot, self._pressure = Overshoot(), Pressure.CALM
         self._removes = False  # a removal is under way
         self._farthest: float | None = None  # past the mark, in the crossing that goes on
@@ -102,7 +105,7 @@ class Daemon:
         """Down to the low mark, or to the next line above that all candidates can reach."""
         disk = self._disk
         listed = sum(disk.trace.images[image].size for image in disk.candidates(at))
-        if disk.used <= aim(int(disk.used), listed * self._yield, self._low, self._lines):
+        if disk.used <= self.stops_at(int(disk.used), listed * self._yield, self._low, self._lines):
             return None
         return self._order.first(lambda image: disk.may_go(image, at), at)
 

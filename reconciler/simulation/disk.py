@@ -55,6 +55,7 @@ class Disk:
         self.idle: set[int] = set()
         self.pulls: dict[int, Pull] = {}  # by image
         self.area = 0.0  # byte seconds since the end of the warm-up
+        self.above: dict[float, float] = {}  # seconds above each of these lines since then
         self.sizes = [trace.on_disk(layer) for layer in range(len(trace.packed))]
         self.users = [0] * len(trace.images)  # containers, by image
         self._holders = [0] * len(trace.packed)  # images here or on their way, by layer
@@ -77,6 +78,10 @@ class Disk:
         counted = min(span, at - self.trace.warm)
         if counted > 0:
             self.area += (self.used + written - self.speed * counted / 2) * counted
+            for line in self.above:
+                over = self.used + written - line
+                if over > 0:
+                    self.above[line] += min(counted, over / self.speed if written else counted)
         self.used += written
         self.at = at
 

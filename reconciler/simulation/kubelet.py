@@ -30,17 +30,18 @@ class KubeletSettings:
 
     config: KubeletConfig = field(default_factory=KubeletConfig)
     gc_low: int = 80  # imageGCLowThresholdPercent
+    gc_when_full: bool = False  # in its favour, where there is no eviction manager to help
 
 
 AS_SHIPPED = KubeletSettings()
-GC_ALONE = KubeletSettings(KubeletConfig(thresholds=()))
+GC_ALONE = KubeletSettings(KubeletConfig(thresholds=()), gc_when_full=True)
 
 
 def gc_at(high: float, low: float) -> KubeletSettings:
     """Garbage collection alone, from above `high` down to `low`, in shares of the disk. As kubelet
     rounds, it acts from one percent below its setting on."""
     config = KubeletConfig(image_gc_high=round(high * 100) + 1, thresholds=())
-    return KubeletSettings(config, round(low * 100))
+    return KubeletSettings(config, round(low * 100), gc_when_full=True)
 
 
 class Kubelet:
@@ -54,6 +55,7 @@ class Kubelet:
         self.eviction_line = _lowest(
             replace(config, image_gc_high=GC_OFF, thresholds=hard), capacity
         )
+        self.gc_when_full = settings.gc_when_full
         self._gc_low = capacity * settings.gc_low // 100
         self._detected: dict[int, float] = {}
         self._fresh: list[int] = []  # pulled since it looked last

@@ -63,12 +63,12 @@ class Replay:
         marks: Marks = AUTO,
         kubelet: KubeletSettings | None = KUBELET_AS_SHIPPED,
     ) -> None:
-        self._trace, self._disk, self._order = trace, Disk(trace, disk), order
+        self._trace, self.disk, self._order = trace, Disk(trace, disk), order
         settings = kubelet or KubeletSettings()
-        self._kubelet = Kubelet(settings, self._disk) if kubelet else None
-        self._daemon = None
+        self._kubelet = Kubelet(settings, self.disk) if kubelet else None
+        self.daemon = None
         if order is not None:
-            self._daemon = Daemon(self._disk, order, marks, settings.config, self._wake)
+            self.daemon = Daemon(self.disk, order, marks, settings.config, self._wake)
         self._events: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._counter = 0
         self._releases: list[tuple[float, int]] = []  # when which container is gone
@@ -82,16 +82,16 @@ class Replay:
         """From the first start to the end."""
         for start in self._trace.starts:
             self._advance(start.at)
-            self._disk.move(start.at)
+            self.disk.move(start.at)
             self._start(start.at, start.lasted, start.image)
         self._advance(self._trace.end)
-        self._disk.move(self._trace.end)
-        for pull in self._disk.pulls.values():
+        self.disk.move(self._trace.end)
+        for pull in self.disk.pulls.values():
             self._count_waits(pull, self._trace.end)
-        span = (self._trace.end - self._trace.warm) * self._disk.capacity
-        self._outcome.mean_use = self._disk.area / span if span > 0 else 0.0
-        if self._daemon is not None:
-            self._outcome.overshoots = self._daemon.overshoots
+        span = (self._trace.end - self._trace.warm) * self.disk.capacity
+        self._outcome.mean_use = self.disk.area / span if span > 0 else 0.0
+        if self.daemon is not None:
+            self._outcome.overshoots = self.daemon.overshoots
         return self._outcome
 
     # --- time ----------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ class Replay:
 
     def _advance(self, until: float) -> None:
         """Everything up to then, in the order in which it comes."""
-        events, releases, disk = self._events, self._releases, self._disk
+        events, releases, disk = self._events, self._releases, self.disk
         while True:
             event = events[0][0] if events else math.inf
             release = releases[0][0] if releases else math.inf
@@ -126,31 +126,31 @@ class Replay:
             self._at(at, self._look)
 
     def _look(self, at: float) -> None:
-        if at != self._look_at or self._daemon is None:
+        if at != self._look_at or self.daemon is None:
             return  # it looked sooner
         self._look_at = math.inf
-        self._daemon.watch()
-        if self._daemon.look(at) is not None:
-            self._daemon.watch()
+        self.daemon.watch()
+        if self.daemon.look(at) is not None:
+            self.daemon.watch()
             self._outcome.removals += at >= self._trace.warm
 
     # --- pulls and containers ------------------------------------------------------------------
 
     def _start(self, at: float, lasts: float, image: int) -> None:
         self._outcome.starts += at >= self._trace.warm
-        if image in self._disk.images:
+        if image in self.disk.images:
             self._run(at, lasts, image)
             return
-        pull = self._disk.pulls.get(image) or self._pull(at, image)
+        pull = self.disk.pulls.get(image) or self._pull(at, image)
         pull.starts.append((at, lasts))
 
     def _pull(self, at: float, image: int) -> Pull:
-        pull = self._disk.begin(image, at)
+        pull = self.disk.begin(image, at)
         if pull.bytes:
             self._at(at + FIXED, self._write, pull)
             self._at(pull.ends, self._written, pull)
         self._at(pull.ready, self._arrive, pull)
-        if self._daemon is not None:
+        if self.daemon is not None:
             self._wake(ceiled(at))
         self._tick(at, GC_EVERY)
         self._tick(at, LOOKS_EVERY)
@@ -158,11 +158,11 @@ class Replay:
 
     def _write(self, at: float, pull: Pull) -> None:
         if not pull.failed:
-            self._disk.write(pull)
+            self.disk.write(pull)
 
     def _written(self, at: float, pull: Pull) -> None:
         if not pull.failed:
-            self._disk.written(pull)
+            self.disk.written(pull)
 
     def _arrive(self, at: float, pull: Pull) -> None:
         if pull.failed:
@@ -170,7 +170,7 @@ class Replay:
         self._count_waits(pull, at)
         self._outcome.again += pull.again if pull.at >= self._trace.warm else 0.0
         image = pull.image
-        self._disk.arrive(pull)
+        self.disk.arrive(pull)
         if self._order is not None:
             self._order.pulled(image, at)
         if self._kubelet is not None:
@@ -179,7 +179,7 @@ class Replay:
             self._run(at, lasts, image)
 
     def _count_waits(self, pull: Pull, until: float) -> None:
-        had = self._disk.had_images[pull.image]
+        had = self.disk.had_images[pull.image]
         for at, _ in pull.starts:
             if at >= self._trace.warm:
                 waited = until - at - max(0.0, pull.spared - at)
@@ -188,16 +188,21 @@ class Replay:
 
     def _fill(self, at: float) -> None:
         """No room is left: every pull fails."""
-        self._disk.move(at)
-        for pull in list(self._disk.pulls.values()):
-            self._disk.fail(pull, at)
+        self.disk.move(at)
+        if self._kubelet is not None and self._kubelet.gc_when_full:
+            gone = self._kubelet.collects(at)
+            self._removed(gone, at)
+            if gone and self.disk.full_at > at:
+                return
+        for pull in list(self.disk.pulls.values()):
+            self.disk.fail(pull, at)
             self._outcome.emergencies += at >= self._trace.warm
             wait = min(BACKOFF * 2**pull.failures, LONGEST_BACKOFF)
             self._at(at + wait, self._pull_again, pull)
 
     def _pull_again(self, at: float, failed: Pull) -> None:
-        pull = self._disk.pulls.get(failed.image)
-        if pull is None and failed.image in self._disk.images:
+        pull = self.disk.pulls.get(failed.image)
+        if pull is None and failed.image in self.disk.images:
             self._count_waits(failed, at)
             for _, lasts in failed.starts:
                 self._run(at, lasts, failed.image)
@@ -208,7 +213,7 @@ class Replay:
         pull.starts[:0] = failed.starts
 
     def _run(self, at: float, lasts: float, image: int) -> None:
-        opens = self._disk.use(image)
+        opens = self.disk.use(image)
         self._containers += 1
         self._running[self._containers] = image
         heapq.heappush(self._releases, (at + lasts + self._trace.lingers, self._containers))
@@ -218,11 +223,11 @@ class Replay:
     def _release(self, at: float, container: int) -> None:
         """A container is gone, for good."""
         image = self._running.pop(container, None)
-        if image is None or not self._disk.release(image, at):
+        if image is None or not self.disk.release(image, at):
             return  # it was evicted, or others use its image
-        if self._order is not None and self._daemon is not None:
+        if self._order is not None and self.daemon is not None:
             self._order.released(image, at)
-            self._daemon.released(at)
+            self.daemon.released(at)
         if self._kubelet is not None:
             self._kubelet.released(image, at)
 
@@ -237,13 +242,13 @@ class Replay:
 
     def _ticked(self, at: float, line: float, every: float) -> None:
         self._ticks[every] = False
-        if self._disk.pulls or self._disk.used >= line:
+        if self.disk.pulls or self.disk.used >= line:
             self._tick(at, every)
 
     def _collect(self, at: float) -> None:
         kubelet = self._kubelet
         assert kubelet is not None
-        if self._disk.used >= kubelet.gc_line:
+        if self.disk.used >= kubelet.gc_line:
             self._blame(at, kubelet.gc_line)
             self._outcome.collections += at >= self._trace.warm
             self._removed(kubelet.collects(at), at)
@@ -252,13 +257,13 @@ class Replay:
     def _evict(self, at: float) -> None:
         kubelet = self._kubelet
         assert kubelet is not None
-        if self._disk.used >= kubelet.eviction_line:
+        if self.disk.used >= kubelet.eviction_line:
             self._blame(at, kubelet.eviction_line)
             self._outcome.evictions += at >= self._trace.warm
             while self._releases and self._releases[0][0] <= at + self._trace.lingers:
                 self._release(at, heapq.heappop(self._releases)[1])
             self._removed(kubelet.deletes_unused(at), at)
-            if self._disk.used >= kubelet.eviction_line and self._running:
+            if self.disk.used >= kubelet.eviction_line and self._running:
                 self._outcome.pods_evicted += at >= self._trace.warm
                 self._release(at, next(reversed(self._running)))
         self._ticked(at, kubelet.eviction_line, LOOKS_EVERY)
@@ -270,17 +275,17 @@ class Replay:
         if at >= self._trace.warm:
             self._outcome.removals += len(images)
             self._outcome.by_kubelet += len(images)
-        if self._daemon is not None:
-            self._daemon.watch()
+        if self.daemon is not None:
+            self.daemon.watch()
             self._wake(at + 1.0)
 
     def _blame(self, at: float, line: float) -> None:
         """Whether we could have helped that kubelet acts: had we removed all that we might have,
         for long enough to do it, usage would be under its line."""
-        if self._daemon is None:
+        if self.daemon is None:
             return
-        disk = self._disk
-        self._daemon.watch()
+        disk = self.disk
+        self.daemon.watch()
         old = [one for one in disk.idle if disk.images[one] + AGE + NOTICED <= at]
         if disk.used - disk.held_by(old) < line:
             self._outcome.helped += 1
