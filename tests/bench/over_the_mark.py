@@ -1,4 +1,4 @@
-"""How far pulls at full speed run past an auto mark on a real containerd, over two hundred times."""
+"""How far pulls at full speed run past an auto mark on a real containerd, two hundred times."""
 
 from __future__ import annotations
 
