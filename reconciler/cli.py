@@ -96,10 +96,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_minimum_age(prune)
     plan = add("plan", _plan, "what would go now, and why all else stays", parents=[common])
     _add_minimum_age(plan)
-    _add_output(plan)
+    _add_output(plan, wide=True)
     explain = add("explain", _explain, "every verdict on one image", parents=[common])
     explain.add_argument("image", metavar="IMAGE", help="name, tag, digest, id or id prefix")
-    _add_output(explain)
+    _add_output(explain, wide=True)
     check = add("check", _check, "validate policy files")
     check.add_argument("files", metavar="FILE", nargs="+", type=Path)
     _add_endpoints(check)
@@ -124,7 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     images.add_argument("--filter", default="", metavar="TEXT", help="part of a name, or an id")
     images.add_argument("--verdict", choices=("kept", "candidate"), help="only these")
-    images.add_argument("-o", "--output", choices=("table", "wide", "json"), default="table")
+    _add_output(images, wide=True)
     record = add("record", _record, "this node's starts and pulls, to a file", parents=[common])
     record.add_argument("--out", type=Path, required=True, metavar="FILE")
     record.add_argument("--anonymize", action="store_true", help="no names, ids or times of day")
@@ -209,8 +209,9 @@ def _add_endpoints(group: argparse._ActionsContainer) -> None:
     group.add_argument("--image-endpoint", metavar="unix:///PATH")
 
 
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+def _add_output(parser: argparse.ArgumentParser, *, wide: bool = False) -> None:
+    choices = ("table", "wide", "json") if wide else ("table", "json")
+    parser.add_argument("-o", "--output", choices=choices, default="table")
 
 
 def _add_minimum_age(parser: argparse.ArgumentParser) -> None:

@@ -29,7 +29,7 @@ class Entry:
     names: tuple[str, ...]  # tags and digest names: what brings the image back
     outcome: str  # "removed"; still listed afterwards: "refused", "untagged" if it lost names
     cause: str  # decision.Cause's value
-    why: str  # one line for people
+    why: str  # a clause for people
     error: str | None
     took: float  # seconds, the call alone
     size: int  # bytes, as listed
@@ -46,6 +46,7 @@ class Entry:
     high: int  # bytes
     low: int  # bytes
     about: bool = False  # what was freed is not exact: others wrote or freed meanwhile
+    account: str | None = None  # a line with every factor of its score
 
 
 COLUMNS = tuple(field.name for field in fields(Entry))
@@ -142,11 +143,11 @@ def _kind(annotation: str) -> str:
 def _select(base: sqlite3.Connection) -> str:
     """Also for a file that an older daemon writes still."""
     here = {row[1] for row in base.execute("PRAGMA table_info(removals)")}
-    wanted = [one if one in here else "0" for one in COLUMNS]
+    wanted = [one if one in here else "NULL" for one in COLUMNS]
     return f"SELECT {', '.join(wanted)} FROM removals WHERE at >= ? ORDER BY id DESC"
 
 
-_FIRST = [field for field in fields(Entry) if field.name != "about"]
+_FIRST = [field for field in fields(Entry) if field.name not in ("about", "account")]
 _STEPS = (
     "CREATE TABLE removals (id INTEGER PRIMARY KEY, {});".format(
         ", ".join(f"{field.name} {_kind(str(field.type))}" for field in _FIRST)
@@ -154,6 +155,7 @@ _STEPS = (
     "ALTER TABLE removals ADD COLUMN about INTEGER NOT NULL DEFAULT 0;"
     "DELETE FROM removals WHERE id NOT IN (SELECT max(id) FROM removals GROUP BY at, image_id);"
     "CREATE UNIQUE INDEX removal ON removals (at, image_id);",
+    "ALTER TABLE removals ADD COLUMN account TEXT;",
 )
 _INSERT = (
     "INSERT INTO removals ({}) VALUES ({}) ON CONFLICT (at, image_id) DO UPDATE "

@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from .domain.decision import Candidate, Hold, Plan, account
+from .domain.account import Account
+from .domain.decision import Candidate, Hold, Plan, account, why
 from .domain.inventory import Image
 from .domain.keepscore import Score
 from .domain.marks import explained
@@ -19,6 +20,7 @@ from .domain.protection import Protection
 from .domain.state import State
 from .domain.unmatched import AnyRule
 from .domain.watermark import FilesystemState
+from .domain.words import size_text as size_text
 from .history import Entry
 
 API_VERSION = "reconciler/v1"
@@ -92,6 +94,7 @@ def candidate_json(candidate: Candidate, state: State, now: float) -> Json:
             "firstSeen": moment(candidate.record.first_seen, state),
             "lastUsed": moment(candidate.record.last_used, state),
             "score": score_json(candidate.score, state.wall_ahead),
+            "why": why(candidate, now),
             "account": account(candidate, state, now),
         }
     )
@@ -186,6 +189,7 @@ def entry_json(entry: Entry) -> Json:
         "outcome": entry.outcome,
         "cause": entry.cause,
         "why": entry.why,
+        "account": entry.account,
         "error": entry.error,
         "sizeBytes": entry.size,
         "expectedBytes": entry.expected,
@@ -210,8 +214,8 @@ def explanation_json(
     image: Image,
     verdict: str,
     protections: tuple[Protection, ...],
-    score: Score,
-    told: str,
+    account: Account,
+    line: str,
 ) -> Json:
     """One image's explanation; every kind is there, also those that do not hold."""
     return {
@@ -221,8 +225,9 @@ def explanation_json(
         "image": image_json(image),
         "verdict": verdict,
         "protections": [protection_json(protection) for protection in protections],
-        "score": score_json(score),
-        "account": told,
+        "score": score_json(account.score),
+        "why": str(account),
+        "account": line,
     }
 
 
@@ -255,12 +260,3 @@ def freed_text(freed: int | None, about: bool) -> str:
     if freed is None:
         return "unknown"
     return f"about {size_text(freed)}" if about else size_text(freed)
-
-
-def size_text(count: float) -> str:
-    """Bytes for people: 512 B, 1.5 MiB, 40.0 GiB."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"

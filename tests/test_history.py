@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,19 @@ def test_a_removal_is_remembered_with_what_brings_the_image_back(tmp_path: Path)
     history.add([ONE])
     history.close()
     assert read(tmp_path, 10) == (ONE,)
+
+
+def test_a_history_of_an_earlier_version_is_read_and_written_on(tmp_path: Path) -> None:
+    """It told no factors of a score: what went before an update is still there, without them."""
+    with closing(History(tmp_path)) as history:
+        history.add([ONE])
+    with closing(sqlite3.connect(tmp_path / FILE)) as base:
+        base.executescript("ALTER TABLE removals DROP COLUMN account; PRAGMA user_version = 2;")
+    assert read(tmp_path, 10) == (ONE,)
+    later = replace(ONE, at=2000.0, account="keep=0.04: used 2x, idle 24h")
+    with closing(History(tmp_path)) as history:
+        history.add([later])
+    assert read(tmp_path, 10) == (later, ONE)
 
 
 def test_the_newest_come_first_and_old_ones_make_room(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ async def test_a_reclaim_of_seven_images_is_one_event(there: Cluster) -> None:
     told.reclaim(7)
     await told.send(after=SETTLE)
     (event,) = there.events
-    text = "removed 7 images, freed 7.0 GiB, /var/lib/containerd from 82% to 78%"
+    text = "removed 7 images, freed 7 GiB, /var/lib/containerd from 82% to 78%"
     assert (event["reason"], event["type"]) == ("ImagesRemoved", "Normal")
     assert event["message"] == text
     assert event["involvedObject"]["kind"] == "Node"
@@ -95,7 +95,7 @@ async def test_space_that_shows_late_counts_for_its_own_filesystem(there: Cluste
     told.log("reached-low", mountpoint=FS, used_percent=78.0)
     await told.send(after=SETTLE)
     (event,) = there.events
-    assert event["message"] == "removed 1 image, freed 3.0 GiB, /var/lib/containerd from 82% to 78%"
+    assert event["message"] == "removed 1 image, freed 3 GiB, /var/lib/containerd from 82% to 78%"
 
 
 async def test_what_goes_below_the_mark_is_no_event(there: Cluster) -> None:

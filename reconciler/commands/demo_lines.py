@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from ..domain.decision import Candidate, Plan
+from ..domain.decision import Candidate, Plan, why
 from ..domain.facts import RemovalFinished
 from ..domain.inventory import Image
 from ..domain.watermark import FilesystemState, Pressure
-from ..domain.words import counted, duration
+from ..domain.words import counted
 from ..embedded.life import REGISTRY
 from ..report import size_text
 from .demo_rival import Rival
@@ -66,7 +66,7 @@ class Seen:
 
     def why(self, candidate: Candidate, at: float) -> None:
         """Remembers why the image that is being removed goes."""
-        self._why = case_against(candidate, at)
+        self._why = why(candidate, at)
 
     def removed(self, fact: RemovalFinished, freed: int) -> None:
         """`freed` are bytes."""
@@ -97,16 +97,6 @@ def rivalry(seen: Seen) -> str:
         f"{rival.ours_again} had to be pulled again; least recently used would have removed "
         f"{rival.removed} and pulled {rival.again} again"
     )
-
-
-def case_against(candidate: Candidate, now: float) -> str:
-    """Why this one before others, in few words; its whole score is `reconciler plan`'s to tell."""
-    record, newer = candidate.record, candidate.score.newer
-    if record.last_used is None:
-        use = "never used"
-    else:
-        use = f"used {record.uses}x, idle {duration(now - record.last_used)}"
-    return use if newer is None else f"{use}, newer: {newer.name.rpartition('/')[2]}"
 
 
 def name_of(image: Image) -> str:

@@ -13,10 +13,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ..domain.decision import why
 from ..domain.watermark import Pressure
 from ..domain.words import counted
 from ..report import size_text
-from .demo_lines import Seen, case_against, name_of, rivalry, staying
+from .demo_lines import Seen, name_of, rivalry, staying
 
 WIDEST = 126  # columns
 FIXED_ROWS = 15  # rows that are no row of a table
@@ -122,14 +123,12 @@ def _table(*ratios: int | None) -> Table:
 
 def _next_in_line(seen: Seen, rows: int) -> Table:
     assert seen.plan is not None
-    drawn, now = _table(2, None, 3), time.time()
+    drawn, now = _table(2, 3), time.time()
     for one in seen.plan.candidates[:rows]:
         verdict = "goes now" if one.goes else "may go"
         style = "red" if one.goes else ""
-        size = size_text(one.image.size)
-        drawn.add_row(
-            Text(name_of(one.image), style=style), size, f"{verdict}: {case_against(one, now)}"
-        )
+        told = f"{verdict}: {why(one, now)}"
+        drawn.add_row(Text(name_of(one.image), style=style), Text(told))
     return drawn
 
 

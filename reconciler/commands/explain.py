@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 from ..domain.account import Account
-from ..domain.decision import account, decide, score_of
+from ..domain.decision import account as line_of
+from ..domain.decision import decide, score_of
 from ..domain.decision import explain as verdicts_on
 from ..domain.inventory import Image
-from ..domain.keepscore import Score
 from ..domain.lookup import images_meant
 from ..domain.policy import Policy
 from ..domain.protection import Kind, Protection
@@ -43,11 +43,11 @@ async def explain(settings: Settings, query: str, output: str) -> int:
         return _not_one(found, query)
     image = found[0]
     protections = verdicts_on(image, survey.state, survey.policy or Policy(), survey.now)
-    verdict, score, line = _verdict(image, protections, survey)
+    verdict, account, line = _verdict(image, protections, survey)
     if output == "json":
-        print(to_text(explanation_json(query, image, verdict, protections, score, line)))
+        print(to_text(explanation_json(query, image, verdict, protections, account, line)))
     else:
-        _show(image, verdict, protections, line)
+        _show(image, verdict, protections, line if output == "wide" else str(account))
         print()
         heading(conclusion(verdict, protections))
         if survey.remover is not None:
@@ -67,25 +67,26 @@ def _not_one(found: list[Image], query: str) -> int:
 
 def _verdict(
     image: Image, protections: tuple[Protection, ...], survey: Survey
-) -> tuple[str, Score, str]:
-    """Kept, candidate or goes; its score, and that in a line."""
+) -> tuple[str, Account, str]:
+    """Kept, candidate or goes; the account of its score, and that with every factor in a line."""
     state, now = survey.state, survey.now
     if not any(protection.holds for protection in protections):
         for one in decide(state, survey.policy, now).candidates:
             if one.image.id == image.id:
                 verdict = "goes" if one.goes else "candidate"
-                return verdict, one.score, account(one, state, now)
+                account = Account(image, one.record, one.score, now)
+                return verdict, account, line_of(one, state, now)
     score = score_of(image, state, survey.policy or Policy(), now)
-    line = Account(image, state.record(image.key, now), score, now).line(goes=False)
-    return "kept", score, line
+    account = Account(image, state.record(image.key, now), score, now)
+    return "kept", account, account.line(goes=False)
 
 
-def _show(image: Image, verdict: str, protections: tuple[Protection, ...], line: str) -> None:
+def _show(image: Image, verdict: str, protections: tuple[Protection, ...], told: str) -> None:
     name = image.names[0] if image.names else "without a name"
     heading(f"{name} ({image.id}, {size_text(image.size)}): {verdict}")
     for other in image.names[1:]:
         heading(f"  also {other}")
-    heading(line)
+    heading(told)
     rows = [(p.kind.value, "HOLDS" if p.holds else "-", p.detail) for p in protections]
     emit(Table("Every protection's verdict", ("protection", "verdict", "in words"), tuple(rows)))
 

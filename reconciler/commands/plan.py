@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..domain.decision import Plan, account, decide
+from ..domain.decision import Plan, account, decide, why
 from ..domain.marks import explained, warnings
 from ..domain.policy import Mode
 from ..domain.unmatched import all_unmatched, in_words
@@ -14,7 +14,8 @@ from .tables import Table, emit, heading
 
 
 async def plan(settings: Settings, output: str, minimum_age: float | None) -> int:
-    """Prints the plan as a table or as JSON; 0 also with a hold. Raises RuntimeFailure."""
+    """Prints the plan as a table, wide with every factor of the scores, or as JSON; 0 also with a
+    hold. Raises RuntimeFailure."""
     async with connect(settings) as client:
         survey = await look(client, settings, aged(minimum_age))
     made = decide(survey.state, survey.policy, survey.now, thorough=True)
@@ -25,13 +26,13 @@ async def plan(settings: Settings, output: str, minimum_age: float | None) -> in
         made_json = plan_json(made, survey.state, mode, survey.now)
         print(to_text(made_json | unmatched_json(unmatched)))
     else:
-        show(made, survey)
+        show(made, survey, wide=output == "wide")
         for rule in unmatched:
             heading(in_words(rule))
     return 0
 
 
-def show(made: Plan, survey: Survey) -> None:
+def show(made: Plan, survey: Survey, *, wide: bool) -> None:
     """The plan for people: filesystems, the hold if there is one, who goes, who stays and why."""
     mode = survey.policy.mode if survey.policy else Mode.OBSERVE
     for fs in survey.state.filesystems.values():
@@ -50,19 +51,19 @@ def show(made: Plan, survey: Survey) -> None:
         heading(f"{survey.remover} removes images here")
     if mode is Mode.OBSERVE:
         heading("mode: observe; `run` only reports, it removes nothing")
-    emit(_candidates(made, survey))
+    emit(_candidates(made, survey, wide))
     emit(_kept(made))
     heading(str(made))
 
 
-def _candidates(made: Plan, survey: Survey) -> Table:
+def _candidates(made: Plan, survey: Survey, wide: bool) -> Table:
     rows = tuple(
         (
             str(one.rank),
             one.image.names[0] if one.image.names else one.image.id[:19],
             size_text(one.image.size),
             one.cause.value if one.cause else "stays for now",
-            account(one, survey.state, survey.now),
+            account(one, survey.state, survey.now) if wide else why(one, survey.now),
         )
         for one in made.candidates
     )

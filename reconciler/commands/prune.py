@@ -153,7 +153,7 @@ async def _dry_run(settings: Settings, wish: Wish) -> int:
         survey = await look(client, settings, wish.over)
     command = Command(wish.all_unused)
     made = decide(survey.state, survey.policy, survey.now, command=command, thorough=True)
-    show(made, survey)
+    show(made, survey, wide=False)
     return 0
 
 

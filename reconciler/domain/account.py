@@ -1,21 +1,26 @@
-"""Why an image goes or stays by its score, in one line: the same in `plan`, `explain` and the log.
+"""Why an image goes or stays by its score, for people: a clause, and a line with every factor.
+
+    used 3x a day, last 2 h ago; superseded by cart:v42; tier low; 120 MiB
 
     remove shop/cart:v41 keep=0.00165 lowest of 37: used 1x, idle 24h -> 0.04 uses/h; superseded by
-    shop/cart:v42 (first seen 3h ago) x0.03; tier normal x1; pull 200MB x1.38; frees ~620MB of 4.2GB
+    shop/cart:v42 (first seen 3h ago) x0.03; tier normal x1; pull 191 MiB x1.38; frees ~590 MiB of
+    4 GiB
 
-Every factor is there; their product is the score.
+`plan`, `explain`, the log, the history and the page give the clause. The line is for whoever wants
+to check the order: its factors multiply to the score.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .demand import uses_per_day
 from .inventory import Image
 from .keepscore import Score
 from .ledger import ImageRecord
 from .origin import names_to_pull
 from .streams import SUPERSEDED
-from .words import duration
+from .words import ago, duration, how_often, size_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +33,48 @@ class Account:
     now: float
 
     def __str__(self) -> str:
-        """The factors in words."""
-        parts = (self._uses(), self._standing(), self._tier(), self._pull())
-        return "; ".join(parts)
+        """The clause."""
+        parts = (self._used(), self._outdated(), self._importance(), size_text(self.image.size))
+        return "; ".join(part for part in parts if part)
 
     def line(
         self, *, goes: bool, rank: int = 0, of: int = 0, frees: int = 0, missing: int = 0
     ) -> str:
-        """The whole line. `rank`, from 1, among `of` candidates: 0 for what is none. `frees` and
-        `missing` are bytes: what the removal may free, and what is to be freed."""
+        """The line with every factor. `rank`, from 1, among `of` candidates: 0 for what is none.
+        `frees` and `missing` are bytes: what the removal may free, and what is to be freed."""
         image, before = self.image, self.record.names
         name = (names_to_pull(image, before) or image.names or (image.id[:19],))[0]
         place = f" rank {rank}/{of}" if rank > 1 else f" lowest of {of}" if rank else ""
-        text = f"{'remove' if goes else 'keep'} {name} keep={self.score.keep:.4g}{place}: {self}"
+        factors = "; ".join((self._uses(), self._standing(), self._tier(), self._pull()))
+        text = f"{'remove' if goes else 'keep'} {name} keep={self.score.keep:.4g}{place}: {factors}"
         if goes and frees:
-            text += f"; frees ~{_size(frees)}" + (f" of {_size(missing)}" if missing else "")
+            text += f"; frees ~{size_text(frees)}"
+            text += f" of {size_text(missing)}" if missing else ""
         return text
+
+    # --- of the clause -------------------------------------------------------------------------
+
+    def _used(self) -> str:
+        record, now = self.record, self.now
+        if record.last_used is None:
+            return f"never used here, first seen {ago(now - record.first_seen)}"
+        last = ago(now - record.last_used)
+        if record.uses <= 1:
+            return f"used once, {last}"
+        return f"used {how_often(uses_per_day(record, now))}, last {last}"
+
+    def _outdated(self) -> str:
+        newer = self.score.newer
+        if newer is None:
+            return ""
+        name = newer.name.rpartition("/")[2]
+        superseded = self.score.standing == SUPERSEDED
+        return f"superseded by {name}" if superseded else f"newer in its repository: {name}"
+
+    def _importance(self) -> str:
+        return "" if self.score.rule is None else f"tier {self.score.tier.value}"
+
+    # --- of the line ---------------------------------------------------------------------------
 
     def _uses(self) -> str:
         record = self.record
@@ -66,11 +97,4 @@ class Account:
         return f"tier {self.score.tier.value}{by} x{self.score.tier.weight:g}"
 
     def _pull(self) -> str:
-        return f"pull {_size(self.score.pull)} x{self.score.bulk:.3g}"
-
-
-def _size(count: float) -> str:
-    """Bytes as registries count them: 200MB, 4.2GB."""
-    if count >= 1e9:
-        return f"{count / 1e9:.1f}GB"
-    return f"{count / 1e6:.0f}MB" if count >= 1e6 else f"{count / 1e3:.0f}kB"
+        return f"pull {size_text(self.score.pull)} x{self.score.bulk:.3g}"

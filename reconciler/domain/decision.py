@@ -179,8 +179,13 @@ def objection(
     return None if needed else "it need not go any more: the marks or the usage have changed"
 
 
+def why(candidate: Candidate, now: float) -> str:
+    """What speaks for its place in the order, in a clause: the same wherever it is told."""
+    return str(Account(candidate.image, candidate.record, candidate.score, now))
+
+
 def account(candidate: Candidate, state: State, now: float) -> str:
-    """A candidate's place in the order and its score, in one line: the same wherever it is told."""
+    """A candidate's place in the order, and every factor of its score, in one line."""
     over = sum(fs.bytes_over_low for fs in state.filesystems.values())
     return Account(candidate.image, candidate.record, candidate.score, now).line(
         goes=candidate.goes,

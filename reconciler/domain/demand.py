@@ -75,6 +75,20 @@ def uses_per_hour(record: ImageRecord, now: float) -> float:
     return _LN4 * rate
 
 
+def uses_per_day(record: ImageRecord, now: float) -> float:
+    """How often it was used of late, for people: the count that forgets slowest, spread over the
+    time that its uses lie in. That is a day at least, since it was first seen, and for an image
+    that came back also before: by what the next slower count has forgotten of the same uses, they
+    are that old on average."""
+    counters, since = settled(record)
+    *_, quicker, slowest = _decayed(counters, now - since)
+    hours = (now - record.first_seen) / HOUR
+    if 0.0 < quicker < slowest:
+        hours = max(hours, 2.0 * math.log(slowest / quicker) / (1.0 / PACES[-2] - 1.0 / PACES[-1]))
+    remembered = PACES[-1] * -math.expm1(-hours / PACES[-1])
+    return 24.0 * slowest / max(24.0, remembered)
+
+
 def _decayed(counters: tuple[float, ...], seconds: float) -> tuple[float, ...]:
     return tuple(map(operator.mul, counters, _fading(seconds)))
 

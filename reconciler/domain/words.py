@@ -16,6 +16,33 @@ def counted(number: int, one: str, several: str = "") -> str:
     return f"{number} {one if number == 1 else several or one + 's'}"
 
 
+def size_text(count: float) -> str:
+    """Bytes for people: 512 B, 1.5 MiB, 40 GiB."""
+    unit = "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if abs(count) < 1024:
+            break
+        count, unit = count / 1024, larger
+    return f"{count:.1f}".removesuffix(".0") + f" {unit}"
+
+
+def ago(seconds: float) -> str:
+    """How long ago for people, in one unit: 42 s ago, 5 min ago, 3 h ago, 9 d ago."""
+    whole = max(0, int(seconds))
+    for unit, length, up_to in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 48 * 3600)):
+        if whole < up_to:
+            return f"{whole // length} {unit} ago"
+    return f"{whole // 86400} d ago"
+
+
+def how_often(a_day: float) -> str:
+    """So many times a day, for people: 5x an hour, 3x a day, once a week."""
+    for times, span in ((a_day / 24, "an hour"), (a_day, "a day"), (a_day * 7, "a week")):
+        if times >= 0.95:
+            return f"once {span}" if times < 1.5 else f"{times:.0f}x {span}"
+    return "less than once a week"
+
+
 def duration(seconds: float) -> str:
     """A span of time for people: 42s, 5m, 3h20m, 9d."""
     whole = max(0, int(seconds))

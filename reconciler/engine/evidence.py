@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ..domain.decision import Candidate, account
+from ..domain.decision import Candidate, account, why
 from ..domain.facts import ContainerChanged, Fact, Listed, RemovalFinished
 from ..domain.inventory import Container, EventKind, image_key
 from ..domain.space import Removed
@@ -18,6 +18,7 @@ from ..history import Entry
 class _Begun:
     candidate: Candidate
     why: str
+    account: str
     listed_at: float | None
     filesystem: FilesystemState | None
 
@@ -74,10 +75,15 @@ class Evidence:
         return entries
 
     def began(self, candidate: Candidate, state: State, at: float) -> str:
-        """Notes what is known right before the call; why the image goes, in a line."""
-        why = account(candidate, state, at)
-        self._begun = _Begun(candidate, why, state.listed_at, fullest(state))
-        return why
+        """Notes what is known right before the call; why the image goes, in a clause."""
+        begun = self._begun = _Begun(
+            candidate,
+            why(candidate, at),
+            account(candidate, state, at),
+            state.listed_at,
+            fullest(state),
+        )
+        return begun.why
 
     def finished(self, fact: RemovalFinished, state: State) -> Entry | None:
         """The removal as the history keeps it, for people: its times are the wall clock's. None
@@ -111,6 +117,7 @@ class Evidence:
             high=before.high if before else 0,
             low=before.low if before else 0,
             about=shown.about if shown else False,
+            account=begun.account,
         )
         self._entries.append(entry)
         if fact.gone and shown is None and fact.gains:

@@ -152,7 +152,13 @@ def _schemas() -> Json:
         "Filesystem": _filesystem(),
         "Protection": _protection(),
         "Candidate": _object(
-            rank=_WHOLE, **image, goes=_FLAG, cause=_MAYBE_STRING, account=_STRING, **seen
+            rank=_WHOLE,
+            **image,
+            goes=_FLAG,
+            cause=_MAYBE_STRING,
+            why=_STRING,
+            account=_STRING,
+            **seen,
         ),
         "ImageRow": _object(
             **image,
@@ -297,6 +303,7 @@ def _removal() -> Json:
         outcome={"enum": ["removed", "refused", "untagged"]},
         cause=_STRING,
         why=_STRING,
+        account=_MAYBE_STRING,
         error=_MAYBE_STRING,
         sizeBytes=_WHOLE,
         expectedBytes=_WHOLE,

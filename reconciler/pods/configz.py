@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,7 +16,7 @@ import anyio.to_thread
 from .. import kubelet
 from ..aiokit import Mailbox
 from ..domain.facts import Fact, KubeletTold
-from ..settings import Settings, may_be_there
+from ..settings import SERVICE_ACCOUNT, Settings, may_be_there
 from .source import PodsUnavailable, Sleep
 from .watch import Place
 
@@ -30,11 +31,13 @@ _REFUSALS = {
 }
 
 
-async def look(settings: Settings, clock: Callable[[], float]) -> KubeletTold:
+async def look(
+    settings: Settings, clock: Callable[[], float], account: Path = SERVICE_ACCOUNT
+) -> KubeletTold:
     """What kubelet's configuration says now: its own answer, else its files, else its defaults."""
     places = kubelet.Places(settings.kubelet_config, settings.kubelet_config_dir)
     node = await anyio.to_thread.run_sync(kubelet.nodefs)
-    place = Place.of(settings)
+    place = replace(Place.of(settings), account=account)
     troubles: tuple[str, ...] = ()
     if place.kubelet is not None and may_be_there(place.account / "token"):
         try:

@@ -89,7 +89,7 @@ def _check_marks(draft: Draft, what: str, high: Mark | None, low: Mark | None) -
     if high is None:
         # Where kubelet's lines lie would decide whether it is below.
         sheet.problem(
-            at, f"{keys[0]} ({low}) needs {keys[1]} beside it; one alone may be the high one"
+            at, f"{keys[0]} ({low}) needs {keys[1]} beside it; only the high one may stand alone"
         )
         return
     told = [f"{key} ({mark})" for key, mark in zip(keys, (low, high), strict=True)]

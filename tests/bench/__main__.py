@@ -8,7 +8,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import beside_strangers, deciding, memory, on_containerd, on_prepared, one_event
+from . import (
+    beside_strangers,
+    deciding,
+    memory,
+    on_containerd,
+    on_prepared,
+    one_event,
+    over_the_mark,
+)
 from .figures import Figure, machine
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -24,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "drain": on_prepared.drain_while_planning,
     "greedy": beside_strangers.creations,
     "crowd": beside_strangers.memory,
+    "crossings": over_the_mark.the_mark,
 }
 
 

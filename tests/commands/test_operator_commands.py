@@ -78,7 +78,10 @@ async def test_a_removal_is_found_in_the_history_with_what_brings_it_back(tmp_pa
     assert first["outcome"] == "removed"
     assert any("@sha256:" in name for name in first["names"])
     assert first["names"][0] in told.stdout
-    assert "keep=" in told.stdout
+    assert first["why"].startswith("never used here, first seen ")
+    assert first["why"] in told.stdout
+    assert "keep=" in first["account"]
+    assert "keep=" not in told.stdout
     assert f"{first['names'][0]}, freed" in top.stdout
 
 

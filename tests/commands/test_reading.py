@@ -61,13 +61,18 @@ FILESYSTEM = {
     "inodesUsedPercent": (float, None),
     "pressure": TEXT,
 }
-CANDIDATE = IMAGE | {
-    "rank": NUMBER,
-    "goes": FLAG,
-    "cause": (TEXT, None),
-    "firstSeen": TEXT,
-    "lastUsed": (TEXT, None),
-}
+ACCOUNT = {"why": TEXT, "account": TEXT}
+CANDIDATE = (
+    IMAGE
+    | ACCOUNT
+    | {
+        "rank": NUMBER,
+        "goes": FLAG,
+        "cause": (TEXT, None),
+        "firstSeen": TEXT,
+        "lastUsed": (TEXT, None),
+    }
+)
 KINDS = {
     "in-use",
     "awaited",
@@ -151,6 +156,16 @@ async def test_plan_says_why_everything_else_stays(at: Desk) -> None:
         assert text in table.out
 
 
+async def test_a_score_is_a_clause_and_its_factors_are_told_to_who_asks(at: Desk) -> None:
+    """A tired operator reads why an image goes; who doubts the order finds what it is made of."""
+    for command in (["plan"], ["explain", "reg.example/app0:v1"]):
+        table, wide = await at.run(*command), await at.run(*command, "-o", "wide")
+        assert "never used here, first seen" in table.out
+        assert "keep=" not in table.out
+        assert "keep=" in wide.out
+        assert "uses/h" in wide.out
+
+
 @pytest.mark.parametrize("back", [False, True], ids=["still none", "listed again"])
 async def test_a_look_at_a_node_without_containers_is_believed_as_the_daemon_does(
     at: Desk, back: bool
@@ -220,7 +235,7 @@ async def test_explain_gives_every_verdict_in_the_contracts_shape(at: Desk) -> N
     done = await at.run("explain", "-o", "json", "reg.example/keep:v1")
     told = done.json
     shape = {"apiVersion": TEXT, "kind": TEXT, "query": TEXT, "image": dict, "verdict": TEXT}
-    assert follows(told, shape | {"protections": list})
+    assert follows(told, shape | ACCOUNT | {"protections": list})
     assert follows(told["image"], IMAGE)
     assert told["kind"] == "Explanation"
     assert told["verdict"] == "kept"
@@ -499,7 +514,7 @@ async def test_what_df_says_stands_beside_what_kubelet_counts(
 
     monkeypatch.setattr(survey, "sample", measured)
     told = (await at.run("plan")).out
-    both = "/images: 80.8% (df: 53%, which leaves root's reserve out) of 1000.0 MiB used"
+    both = "/images: 80.8% (df: 53%, which leaves root's reserve out) of 1000 MiB used"
     assert both in told
     assert "/layers: not measured, it tells no size" in told
     state = State(began_at=0.0)

@@ -146,7 +146,7 @@ def test_the_line_names_every_factor_and_their_product_is_the_score() -> None:
     assert math.prod([float(rate[1]), *factors]) == pytest.approx(float(keep[1]), rel=0.01)
     assert "superseded by reg.example/shop/cart:v42 (first seen 24h ago)" in line
     assert "tier high (policy.yaml:4:5)" in line
-    assert line.endswith("frees ~310MB of 4.2GB")
+    assert line.endswith("frees ~295.6 MiB of 3.9 GiB")
 
 
 # --- properties ------------------------------------------------------------------------------

@@ -68,10 +68,10 @@ async def test_one_look_tells_how_full_what_stays_and_what_goes_next(
         async with opened(browser, node) as page:
             disks, rows = page.locator("#disks"), page.locator("#rows")
             await expect(disks).to_contain_text("used, calm", timeout=WAIT)
-            await expect(disks).to_contain_text("high 8.0 GiB")
+            await expect(disks).to_contain_text("high 8 GiB")
             await expect(page.locator("#disks canvas")).to_be_visible(timeout=WAIT)
             await expect(page.locator("#next li").first).to_contain_text(
-                "reg.example/free:v1", timeout=WAIT
+                "reg.example/free:v1 never used here, first seen", timeout=WAIT
             )
             used = rows.locator("tr", has_text="reg.example/used:v1")
             await expect(used).to_contain_text("in-use: container", timeout=WAIT)

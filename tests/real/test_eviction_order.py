@@ -119,8 +119,7 @@ def test_what_will_be_needed_again_stays(story: Story, tmp_path: Path) -> None:
         True, True, False, True, True,
     ], daemon.tail()  # fmt: skip
     removed = daemon.lines("removing")[-1]
-    assert old in removed["why"]
-    assert "x0.03" in removed["why"]
+    assert f"superseded by {new.rpartition('/')[2]}" in removed["why"]
 
     assert "tier high" in story.account(model)
     story.make_room()

@@ -14,7 +14,7 @@ export function drawDisks(filesystems) {
     disk.text.textContent =
       `${shown(fs.mountpoint)}: ${fs.usedPercent.toFixed(1)}%${asDf(fs)} of ${size(fs.capacityBytes)} used, ` +
       `${fs.pressure}${inodes}`;
-    disk.text.title = `high mark ${fs.highFrom}`;
+    disk.from.textContent = `high mark ${fs.highFrom}`;
     disk.bar.replaceChildren(bar(fs));
     disk.bar.setAttribute("aria-label", disk.text.textContent);
   }
@@ -32,11 +32,12 @@ function asDf(fs) {
 
 function begun(mountpoint) {
   const text = el("div");
+  const from = el("div", { class: "dim" });
   const line = el("div", { class: "bar", role: "img" });
   const chart = el("div", { class: "chart" });
-  const box = el("div", { class: "disk" }, text, line, chart);
+  const box = el("div", { class: "disk" }, text, from, line, chart);
   byId("disks").append(box);
-  const disk = { box, text, bar: line, place: chart, chart: null, removals: [] };
+  const disk = { box, text, from, bar: line, place: chart, chart: null, removals: [] };
   charts.set(mountpoint, disk);
   return disk;
 }

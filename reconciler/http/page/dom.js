@@ -34,15 +34,16 @@ export function svg(tag, attributes = {}, ...children) {
 export const name = (image) => el("bdi", {}, shown(image.names[0] ?? image.id.slice(0, 19)));
 
 export const counted = (number, one) => `${number} ${one}${number === 1 ? "" : "s"}`;
+const short = (value) => value.toFixed(1).replace(".0", "");
 
 export function size(bytes) {
   if (bytes === null) return "unknown";
   let value = bytes;
   for (const unit of ["B", "KiB", "MiB", "GiB"]) {
-    if (Math.abs(value) < 1024) return `${value.toFixed(unit === "B" ? 0 : 1)} ${unit}`;
+    if (Math.abs(value) < 1024) return `${short(value)} ${unit}`;
     value /= 1024;
   }
-  return `${value.toFixed(1)} TiB`;
+  return `${short(value)} TiB`;
 }
 
 export function ago(time, now) {

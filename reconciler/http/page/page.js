@@ -37,8 +37,7 @@ function status(told) {
   byId("pause").dataset.ask = told.paused ? "resume" : "pause";
   drawDisks(told.filesystems);
   byId("next").replaceChildren(...told.next.map((one) => el("li", {}, name(one),
-    ` ${size(one.sizeBytes)}, last used ${ago(one.lastUsed, Date.now())}` +
-    `${one.goes ? `, goes now (${one.cause})` : ""}`)));
+    ` ${shown(one.why, SENTENCE)}${one.goes ? `; goes now (${one.cause})` : ""}`)));
   if (!told.next.length) byId("next").replaceChildren(el("li", {}, "nothing: every image is protected"));
 }
 

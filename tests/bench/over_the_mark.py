@@ -1,0 +1,43 @@
+"""How far pulls at full speed run past an auto mark on a real containerd, two hundred times."""
+
+from __future__ import annotations
+
+from tests.real.crossings import Crossed, crossings
+from tests.real.debs import install_tools, what_is_missing
+from tests.real.images import Registry
+
+from .figures import Figure, quantile
+from .on_containerd import Unavailable
+from .on_prepared import home
+
+COUNTS = {"ext4": 200, "btrfs": 30}
+SECONDS = 1500.0
+
+
+def the_mark() -> list[Figure]:
+    """How often kubelet would have acted: its stand-in looks every 10 s and every 5 min. What it is
+    made of is in percent of the filesystem, and of the time."""
+    missing = what_is_missing()
+    if missing is not None:
+        raise Unavailable(missing)
+    install_tools()
+    with home() as folder, Registry(folder / "registry") as registry:
+        return [
+            _figure(kind, crossings(registry, folder / kind, count, kind, SECONDS))
+            for kind, count in COUNTS.items()
+        ]
+
+
+def _figure(kind: str, came: Crossed) -> Figure:
+    ran = [100 * one / came.capacity for one in came.overshoots]
+    told = {
+        "crossings": float(len(came.margins)),
+        "p50": quantile(ran, 0.5),
+        "p99": quantile(ran, 0.99),
+        "max": quantile(ran, 1.0),
+        "margin": 100 * came.margins[-1] / came.capacity,
+        "highest use": came.kubelet.highest,
+        "time above": 100 * came.kubelet.above / came.kubelet.looks,
+    }
+    name = f"kubelet acted beside auto marks, {kind}"
+    return Figure(name, float(came.kubelet.acted), 0.0, "times", told)
