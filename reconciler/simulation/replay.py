@@ -201,16 +201,14 @@ class Replay:
             self._at(at + wait, self._pull_again, pull)
 
     def _pull_again(self, at: float, failed: Pull) -> None:
-        pull = self.disk.pulls.get(failed.image)
-        if pull is None and failed.image in self.disk.images:
-            self._count_waits(failed, at)
-            for _, lasts in failed.starts:
+        """Waiting for this turn is no delay of a pull: failed pulls are counted themselves."""
+        for _, lasts in failed.starts:
+            if failed.image in self.disk.images:
                 self._run(at, lasts, failed.image)
-            return
-        pull = pull or self._pull(at, failed.image)
-        pull.failures = failed.failures + 1
-        pull.spared = failed.spared
-        pull.starts[:0] = failed.starts
+                continue
+            pull = self.disk.pulls.get(failed.image) or self._pull(at, failed.image)
+            pull.failures = failed.failures + 1
+            pull.starts.append((at, lasts))
 
     def _run(self, at: float, lasts: float, image: int) -> None:
         opens = self.disk.use(image)
