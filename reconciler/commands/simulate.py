@@ -18,17 +18,16 @@ from ..simulation.budget import SHARES, disk_for, in_use, too_short
 from ..simulation.daemon import AUTO, Marks
 from ..simulation.kubelet import KubeletSettings, gc_at
 from ..simulation.orders import KUBELET, ORDERS
-from ..simulation.plot import svg
-from ..simulation.recorded import Node, RecordInvalid, document, read, trace_of
-from ..simulation.replay import Outcome, Replay
+from ..simulation.recorded import Node, RecordInvalid, read, trace_of
+from ..simulation.recorded import document as record_of
+from ..simulation.replay import Replay
 from ..simulation.trace import Trace
 from ..simulation.workloads import workload
 from . import progress
 from .record import node_of
+from .simulated import WITHOUT, Row, document, picture, show
 from .survey import the_policy
-from .tables import Table, emit, heading
 
-WITHOUT = "without reconciler"
 ROOM = 1.25  # of what is in use: a disk for a past too short to choose one by
 
 
@@ -48,19 +47,6 @@ class Question:
     output: str = "table"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One answer. `order` is kubelet where the daemon isn't there; marks None: kubelet as it is."""
-
-    marks: Marks | None
-    order: str
-    outcome: Outcome
-
-    @property
-    def label(self) -> str:
-        return WITHOUT if self.marks is None else str(self.marks)
-
-
 async def simulate(settings: Settings, question: Question) -> int:
     """Prints the comparison; 1 for a past that can not be had, has nothing in it, or can't have
     been on such a disk. A past too short to say much is replayed, and said to be."""
@@ -76,12 +62,12 @@ async def simulate(settings: Settings, question: Question) -> int:
         return 1
     rows = _replayed(trace, disk, question, _policy(settings))
     if question.output == "json":
-        print(to_text(_document(trace, disk, rows)))
+        print(to_text(document(trace, disk, rows)))
     else:
-        _show(trace, disk, why, rows)
+        show(trace, disk, why, rows)
     if question.plot is not None:
         try:
-            question.plot.write_text(_picture(trace, disk, rows))
+            question.plot.write_text(picture(trace, disk, rows))
         except OSError as error:
             print(f"error: {question.plot} can not be written: {error.strerror}", file=sys.stderr)
             return 1
@@ -117,7 +103,7 @@ async def _own_past(settings: Settings) -> tuple[Trace, Node]:
         text = refused(settings.state_dir / FILE) or text
         raise ValueError(f"{text}. Give a file with --from, or --workload NAME")
     node = await node_of(settings)
-    return trace_of(document(log, node, time.time(), anonymize=False)), node
+    return trace_of(record_of(log, node, time.time(), anonymize=False)), node
 
 
 def _disk(trace: Trace, node: Node, question: Question) -> tuple[float, str]:
@@ -174,105 +160,3 @@ def _marks(policy: Policy, disk: int) -> list[Marks]:
         None if given.low is None else given.low.of(disk) / disk,
     )
     return [AUTO] if own == AUTO else [AUTO, own]
-
-
-def _show(trace: Trace, disk: float, why: str, rows: Sequence[Row]) -> None:
-    days = (trace.end - trace.warm) / 86400
-    starts = rows[0].outcome.starts
-    heading(
-        f"{trace.name}: {starts} starts in {days:.1f} days after the warm-up, "
-        f"{len(trace.images)} images; disk {size_text(disk)} ({why})"
-    )
-    without = rows[-1].outcome.delay
-    lines = tuple(
-        (
-            row.label,
-            row.order,
-            str(row.outcome.cold),
-            size_text(row.outcome.again),
-            f"{row.outcome.delay:.0f} s",
-            _against(row.outcome.delay, without),
-            str(row.outcome.removals),
-            f"{row.outcome.by_kubelet} ({_against_percent(row.outcome)})",
-            str(row.outcome.acts),
-            str(row.outcome.pods_evicted),
-            f"{row.outcome.mean_use * 100:.1f}%",
-        )
-        for row in rows
-    )
-    columns = (
-        "marks",
-        "order",
-        "cold starts",
-        "pulled again",
-        "start delay",
-        "of kubelet's",
-        "removals",
-        "by kubelet",
-        "kubelet acted",
-        "pods evicted",
-        "mean use",
-    )
-    emit(Table("What an infinite disk would have spared", columns, lines))
-    for text in _doubts(trace, rows):
-        heading(text)
-
-
-def _doubts(trace: Trace, rows: Sequence[Row]) -> list[str]:
-    """What keeps these figures from saying much."""
-    found = [text for text in (too_short(trace),) if text]
-    if not any(row.outcome.removals for row in rows):
-        found.append("Nothing was removed in any row: on this disk this past comes near no mark.")
-    return found
-
-
-def _against(value: float, without: float) -> str:
-    return f"{value / without:.2f}" if without else "-"
-
-
-def _against_percent(outcome: Outcome) -> str:
-    return f"{100 * outcome.by_kubelet / outcome.removals:.0f}%" if outcome.removals else "-"
-
-
-def _document(trace: Trace, disk: float, rows: Sequence[Row]) -> dict[str, object]:
-    return {
-        "apiVersion": "reconciler/v1",
-        "kind": "Simulation",
-        "past": trace.name,
-        "images": len(trace.images),
-        "seconds": trace.end - trace.warm,
-        "diskBytes": int(disk),
-        "otherBytes": int(trace.other),
-        "doubts": _doubts(trace, rows),
-        "rows": [
-            {
-                "watermarks": row.label,
-                "order": row.order,
-                "starts": row.outcome.starts,
-                "coldStarts": row.outcome.cold,
-                "bytesPulledAgain": int(row.outcome.again),
-                "startDelaySeconds": round(row.outcome.delay, 1),
-                "removals": row.outcome.removals,
-                "removalsByKubelet": row.outcome.by_kubelet,
-                "kubeletActed": row.outcome.acts,
-                "podsEvicted": row.outcome.pods_evicted,
-                "pullsThatDidNotFit": row.outcome.emergencies,
-                "meanUsedPercent": round(row.outcome.mean_use * 100, 2),
-            }
-            for row in rows
-        ],
-    }
-
-
-def _picture(trace: Trace, disk: float, rows: Sequence[Row]) -> str:
-    bars = [
-        (
-            row.label if row.marks is None else f"{row.order} {row.label}",
-            row.order,
-            row.outcome.delay,
-            f"{row.outcome.delay:.0f} s, {row.outcome.cold} cold starts",
-        )
-        for row in rows
-    ]
-    title = f"{trace.name}: seconds that pods waited for images they had had"
-    return svg(title, f"disk {size_text(disk)}; less is better", bars)

@@ -69,11 +69,11 @@ def in_use(trace: Trace) -> float:
 
 def too_short(trace: Trace) -> str | None:
     """Why a past says little, for people; None where it says enough."""
-    span = trace.end - trace.warm
     starts = sum(start.at >= trace.warm for start in trace.starts)
-    if span >= SHORTEST and starts >= FEWEST:
+    if trace.counted >= SHORTEST and starts >= FEWEST:
         return None
+    hours, wanted = trace.counted / 3600, SHORTEST / 3600
     return (
-        f"The record is too short: {span / 3600:.1f} hours and {starts} starts after the warm-up; "
-        f"what it says means little before {SHORTEST / 3600:.0f} hours and {FEWEST} starts."
+        f"The record is too short: {hours:.1f} hours and {starts} starts after the warm-up; what it "
+        f"says means little before {wanted:.0f} hours and {FEWEST} starts."
     )

@@ -3,7 +3,6 @@ does, and removes one image after the other, measured after each."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -137,8 +136,3 @@ def _mark(share: float | None) -> Mark | None:
 
 def _text(share: float | None) -> str:
     return "auto" if share is None else f"{share * 100:g}"
-
-
-def ceiled(at: float) -> float:
-    """The next of the looks that come once a second."""
-    return math.ceil(at)

@@ -21,7 +21,7 @@ from ..ledger_log import Log
 from .trace import Start, Trace
 
 API_VERSION, KIND = "reconciler/v1", "Record"
-WARM = 0.25  # of the time: what the node had before is not in the record
+WARM = 0.25  # of the time until the last start: what the node had before is not in the record
 Json = dict[str, Any]
 
 
@@ -151,11 +151,11 @@ def trace_of(told: Json) -> Trace:
         layers,
         images,
         starts,
-        warm=WARM * span,
+        warm=WARM * starts[-1].at if starts else 0.0,
         end=span,
         lingers=0.0,
         crio=crio,
-        other=float(told["otherBytes"]),
+        other=max(0.0, float(told["otherBytes"])),
     )
 
 

@@ -11,44 +11,17 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from .daemon import AUTO, LISTING, REMOVAL, Daemon, Marks, ceiled
-from .disk import AGE, FIXED, Disk, Pull
+from .daemon import AUTO, Daemon, Marks
+from .disk import FIXED, Disk, Pull
 from .kubelet import AS_SHIPPED as KUBELET_AS_SHIPPED
 from .kubelet import GC_EVERY, LOOKS_EVERY, Kubelet, KubeletSettings
 from .orders import Order
+from .outcome import Outcome, why_not_helped
 from .trace import Trace
 
 BACKOFF, LONGEST_BACKOFF = 10.0, 300.0  # seconds until kubelet pulls again what failed
-NOTICED = 1.0 + LISTING + REMOVAL  # seconds until we can have removed what may go
-IN_USE, PULLED, YOUNG = "in use", "being pulled", "too young"
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a replay came to; from the end of the warm-up on, but for `helped` and `overshoots`."""
-
-    starts: int = 0
-    cold: int = 0  # starts that waited for a pull that an infinite disk would have spared
-    again: float = 0.0  # bytes pulled again
-    delay: float = 0.0  # seconds that pods waited for them
-    removals: int = 0  # by whomever
-    by_kubelet: int = 0  # of the removals
-    emergencies: int = 0  # pulls that failed because the disk was full
-    mean_use: float = 0.0  # of the disk
-    collections: int = 0  # times that kubelet's garbage collection acted
-    evictions: int = 0  # times that its eviction manager did
-    pods_evicted: int = 0
-    helped: int = 0  # acts of kubelet beside us that we could have helped, in all the time
-    unhelped: Counter[str] = field(default_factory=Counter)  # those that not, by the reason
-    overshoots: list[float] = field(default_factory=list)  # past the high mark, of the disk
-
-    @property
-    def acts(self) -> int:
-        return self.collections + self.evictions
 
 
 class Replay:
@@ -151,7 +124,7 @@ class Replay:
             self._at(pull.ends, self._written, pull)
         self._at(pull.ready, self._arrive, pull)
         if self.daemon is not None:
-            self._wake(ceiled(at))
+            self._wake(math.ceil(at))  # one of the looks that come once a second
         self._tick(at, GC_EVERY)
         self._tick(at, LOOKS_EVERY)
         return pull
@@ -278,17 +251,10 @@ class Replay:
             self._wake(at + 1.0)
 
     def _blame(self, at: float, line: float) -> None:
-        """Whether we could have helped that kubelet acts: had we removed all that we might have,
-        for long enough to do it, usage would be under its line."""
-        if self.daemon is None:
-            return
-        disk = self.disk
-        self.daemon.watch()
-        old = [one for one in disk.idle if disk.images[one] + AGE + NOTICED <= at]
-        if disk.used - disk.held_by(old) < line:
-            self._outcome.helped += 1
-            return
-        pulled = sum(pull.written(at) for pull in disk.pulls.values())
-        in_use = disk.in_use
-        why = IN_USE if in_use >= line else PULLED if in_use + pulled >= line else YOUNG
-        self._outcome.unhelped[why] += 1
+        if self.daemon is not None:
+            self.daemon.watch()
+            why = why_not_helped(self.disk, at, line)
+            if why is None:
+                self._outcome.helped += 1
+            else:
+                self._outcome.unhelped[why] += 1

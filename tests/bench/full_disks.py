@@ -17,7 +17,8 @@ from reconciler.domain.shortage import aim
 from reconciler.simulation.budget import SHARES, disk_for, in_use
 from reconciler.simulation.daemon import Marks, StopsAt
 from reconciler.simulation.orders import Keepscore
-from reconciler.simulation.replay import Outcome, Replay
+from reconciler.simulation.outcome import Outcome
+from reconciler.simulation.replay import Replay
 from reconciler.simulation.trace import Trace
 from reconciler.simulation.workloads import workload
 
