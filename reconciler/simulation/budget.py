@@ -74,6 +74,6 @@ def too_short(trace: Trace) -> str | None:
         return None
     hours, wanted = trace.counted / 3600, SHORTEST / 3600
     return (
-        f"The record is too short: {hours:.1f} hours and {starts} starts after the warm-up; what it "
-        f"says means little before {wanted:.0f} hours and {FEWEST} starts."
+        f"The record is too short: {hours:.1f} hours and {starts} starts after the warm-up; what "
+        f"it says means little before {wanted:.0f} hours and {FEWEST} starts."
     )

@@ -56,7 +56,7 @@ class Daemon:
         self._yield = 1.0 if disk.trace.crio else GREATEST_YIELD["containerd"]
         self.stops_at: StopsAt = aim
         self._overshoot, self._pressure = Overshoot(), Pressure.CALM
-        self._removes = False  # a removal is under way
+        self._removes_at: float | None = None  # when the removal that is under way is done
         self._farthest: float | None = None  # past the mark, in the crossing that goes on
         self._hopeless = False  # nothing more could be removed in it
         self.overshoots: list[float] = []  # how far other crossings went, in shares of the disk
@@ -73,32 +73,35 @@ class Daemon:
     def look(self, at: float) -> int | None:
         """What the loop does once; gives the image that it removed."""
         self._sample(at)
+        done, victim = self._removes_at, None
+        if done is not None and at < done:
+            self._wake(done)
+            return None
+        if done is not None and self._pressure is Pressure.RECLAIMING:
+            victim = self._victim(at)
+            if victim is not None:
+                self._disk.remove(victim)
+                self._order.removed(victim, at)
+                self._sample(at)
+        self._removes_at = None
         if self._pressure is Pressure.CALM:
-            self._removes = False
             if self._disk.pulls:
                 self._wake(at + self._overshoot.look_again_in(self.high))
-            return None
-        victim = self._victim(at) if self._removes else None
-        if victim is not None:
-            self._disk.remove(victim)
-            self._order.removed(victim, at)
-            self._sample(at)
-        self._go_on(at, hopeless=self._removes and victim is None)
+        elif done is not None and victim is None:
+            self._give_up(at)
+        else:
+            self._removes_at = at + LISTING + REMOVAL
+            self._wake(self._removes_at)
         return victim
 
-    def _go_on(self, at: float, *, hopeless: bool) -> None:
-        if self._pressure is Pressure.CALM or hopeless:
-            self._removes = False
-            self._overshoot.helpless |= hopeless
-            self._hopeless |= hopeless
-            if self._disk.pulls:
-                self._wake(at + SLOWEST)
-            ripe = [old for one in self._disk.idle if (old := self._disk.images[one] + AGE) > at]
-            if hopeless and ripe:
-                self._wake(min(ripe))
-        else:
-            self._removes = True
-            self._wake(at + LISTING + REMOVAL)
+    def _give_up(self, at: float) -> None:
+        """Nothing more may go now."""
+        self._overshoot.helpless = self._hopeless = True
+        if self._disk.pulls:
+            self._wake(at + SLOWEST)
+        ripe = [old for one in self._disk.idle if (old := self._disk.images[one] + AGE) > at]
+        if ripe:
+            self._wake(min(ripe) + LISTING)
 
     def _victim(self, at: float) -> int | None:
         """Down to the low mark, or to the next line above that all candidates can reach."""
@@ -117,7 +120,7 @@ class Daemon:
     def released(self, at: float) -> None:
         """An image is unused: it may go when it is old enough."""
         if self._pressure is Pressure.RECLAIMING:
-            self._wake(at + AGE)
+            self._wake(at + AGE + LISTING)
 
     def watch(self) -> None:
         """How far usage went past the mark, exactly; asked for whenever it may have turned."""

@@ -121,7 +121,9 @@ class Disk:
 
     def written(self, pull: Pull) -> None:
         """Its last byte came."""
-        self._stop(pull)
+        self.speed -= pull.speed
+        if self.speed < 1.0:  # less than a byte a second is what adding up leaves
+            self.speed = 0.0
         for layer in pull.layers:
             self._had_layers[layer] = 1
             del self._coming[layer]
@@ -132,25 +134,25 @@ class Disk:
         self.images[pull.image] = pull.ready
         self.had_images[pull.image] = 1
 
-    def fail(self, pull: Pull, at: float) -> None:
-        """What it wrote is gone. What others wait for fails with them, all at once."""
-        if at < pull.ends:
-            if at >= pull.at + FIXED:
-                self._stop(pull)
-            self.used -= pull.written(at)
-            for layer in pull.layers:
-                del self._coming[layer]
-        else:
-            self.used -= pull.bytes
-        for layer in self.trace.layers[pull.image]:
-            self._holders[layer] -= 1
-        del self.pulls[pull.image]
-        pull.failed = True
+    def fail(self, at: float) -> list[Pull]:
+        """All pulls at once: what they wrote is gone, and what only they held."""
+        failed, unfinished = list(self.pulls.values()), set(self._coming)
+        for pull in failed:
+            if at < pull.ends:
+                self.used -= pull.written(at)
+        self.pulls.clear()
+        self._coming.clear()
+        self.speed = 0.0
+        for pull in failed:
+            pull.failed = True
+            for layer in self.trace.layers[pull.image]:
+                self._let_go(layer, written=layer not in unfinished)
+        return failed
 
-    def _stop(self, pull: Pull) -> None:
-        self.speed -= pull.speed
-        if self.speed < 1.0:  # less than a byte a second is what adding up leaves
-            self.speed = 0.0
+    def _let_go(self, layer: int, *, written: bool = True) -> None:
+        self._holders[layer] -= 1
+        if not self._holders[layer] and written:
+            self.used -= self.sizes[layer]
 
     # --- use and removal -----------------------------------------------------------------------
 
@@ -172,9 +174,7 @@ class Disk:
     def remove(self, image: int) -> None:
         """What only this image holds is free at once."""
         for layer in self.trace.layers[image]:
-            self._holders[layer] -= 1
-            if not self._holders[layer]:
-                self.used -= self.sizes[layer]
+            self._let_go(layer)
         del self.images[image]
         self.idle.discard(image)
 

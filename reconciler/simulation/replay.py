@@ -167,8 +167,7 @@ class Replay:
             self._removed(gone, at)
             if gone and self.disk.full_at > at:
                 return
-        for pull in list(self.disk.pulls.values()):
-            self.disk.fail(pull, at)
+        for pull in self.disk.fail(at):
             self._outcome.emergencies += at >= self._trace.warm
             wait = min(BACKOFF * 2**pull.failures, LONGEST_BACKOFF)
             self._at(at + wait, self._pull_again, pull)
