@@ -107,6 +107,22 @@ def test_the_disk_is_never_fuller_than_full() -> None:
     assert alone(crowded, 1000).mean_use <= 1.0
 
 
+def test_every_byte_on_the_disk_is_some_images() -> None:
+    """Pulls that fail side by side, on layers they share, leave nothing behind and take nothing."""
+    trace = past(
+        *((at, name) for at in range(0, 86_000, 900) for name in ("a", "b", "c")),
+        sizes={"base": 400, "mine": 300, "yours": 350, "other": 500},
+        layers={"a": ("base", "mine"), "b": ("base", "yours"), "c": ("other", "mine")},
+        other=50,
+    )
+    replay = Replay(trace, 1000 * MB, Lru(trace), MARKS)
+    assert replay.run().emergencies
+    disk = replay.disk
+    here = {layer for image in disk.images for layer in trace.layers[image]}
+    written = sum(pull.written(disk.at) for pull in disk.pulls.values())
+    assert disk.used == pytest.approx(trace.other + sum(map(trace.on_disk, here)) + written)
+
+
 def test_auto_marks_are_under_kubelets_line_and_use_the_disk_up_to_there() -> None:
     """A node that has seen enough crossings stands a narrow margin under 84 %."""
     trace = first_days(workload("cron3", 1), 10)
