@@ -95,8 +95,8 @@ class Crossed:
 def crossings(
     registry: Registry, folder: Path, kind: str, count: int, seconds: float, pullers: int
 ) -> Crossed:
-    """So many pull at a time, until usage crossed the mark so often or for so many seconds, on a new
-    containerd 2.x with a filesystem of a kind."""
+    """So many pull at a time until usage crossed the mark so often, or for so many seconds, on a
+    new containerd 2.x with a filesystem of a kind."""
     names = registry.stock(STOCK, SIZE)
     with Containerd("2.x", registry, DISK, kind=kind) as node:
         for name in names[::2]:
