@@ -43,7 +43,7 @@ cluster: $(STAMP) ## a real Kubernetes with the shipped manifest (ONLY="race ini
 bench: $(STAMP)  ## the figures of docs/benchmarks.md (ONLY="event start"; JSON=FILE, - for stdout)
 	$(BIN)/python -m tests.bench $(ONLY) $(if $(JSON),--json $(JSON))
 
-bench-eviction: $(STAMP) ## the figures of docs/eviction.md, into it (TRACES=DIR; SEEDS=21-25), in 10 minutes
+bench-eviction: $(STAMP) ## the figures of docs/eviction.md, into it (TRACES=DIR; SEEDS=21-25), in 40 minutes
 	$(BIN)/python -m tests.bench.eviction --write docs/eviction.md \
 	  $(if $(TRACES),--traces $(TRACES)) $(if $(SEEDS),--seeds $(SEEDS))
 

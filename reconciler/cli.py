@@ -128,7 +128,14 @@ def build_parser() -> argparse.ArgumentParser:
     record = add("record", _record, "this node's starts and pulls, to a file", parents=[common])
     record.add_argument("--out", type=Path, required=True, metavar="FILE")
     record.add_argument("--anonymize", action="store_true", help="no names, ids or times of day")
-    _add_simulate(add("simulate", _simulate, "what if: a past under other marks", parents=[common]))
+    _add_simulate(
+        add(
+            "simulate",
+            _simulate,
+            "what if: other marks, another disk, no reconciler",
+            parents=[common],
+        )
+    )
     demo = add("demo", _demo, "the real daemon on an embedded runtime with a simulated node")
     demo.add_argument("--seconds", type=float, default=60.0, help="how long to run (60)")
     demo.add_argument("--seed", type=int, default=1, help="which life the node lives (1)")
@@ -147,15 +154,15 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watermarks",
         type=flags.marks,
-        default="80/78,85/83",
-        metavar="80/78,...",
-        help="high/low",
+        metavar="auto,90/88",
+        help="auto, or high/low (auto, and the policy's own)",
     )
     parser.add_argument(
         "--order",
         type=flags.orders,
-        default="keepscore,lru,kubelet",
+        default="keepscore",
         metavar="keepscore,lru,kubelet",
+        help="who goes first (keepscore, which is the daemon's)",
     )
     parser.add_argument("--disk", type=flags.size, metavar="100Gi", help="of the image filesystem")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the comparison")

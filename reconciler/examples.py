@@ -49,9 +49,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("images --verdict candidate -o wide", "what nothing protects, in full"),
     ),
     "record": (("record --out node.jsonl --anonymize", "to simulate with, elsewhere"),),
-    "simulate": (
-        ("simulate --from node.jsonl --watermarks 80/78,90/85", "this past, other marks"),
-    ),
+    "simulate": (("simulate --from node.jsonl --watermarks auto,90/88", "this past, other marks"),),
     "demo": (("demo", "a minute"), ("demo --seconds 20 --plain", "as lines of text")),
     "completion": (
         ("completion bash > /etc/bash_completion.d/reconciler", "for all users of bash"),

@@ -36,21 +36,27 @@ def size(text: str) -> int:
 
 
 def marks(text: str) -> list[Any]:
-    from .simulation.replay import Marks
+    from .simulation.daemon import AUTO, Marks
+
+    def one(pair: str) -> Marks:
+        if pair == "auto":
+            return AUTO
+        high, low = map(float, pair.split("/"))
+        if not 0 < low < high < 100:
+            raise ValueError
+        return Marks(high / 100, low / 100)
 
     try:
-        pairs = [tuple(map(float, pair.split("/"))) for pair in text.split(",")]
-        if all(0 < low < high < 100 for high, low in pairs):
-            return [Marks(high / 100, low / 100) for high, low in pairs]
+        return [one(pair) for pair in text.split(",")]
     except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"expected high/low like 80/78,85/83, found {text!r}")
+        expected = "expected auto, or high/low like 80/78, or several like auto,90/88"
+        raise argparse.ArgumentTypeError(f"{expected}; found {text!r}") from None
 
 
 def orders(text: str) -> list[str]:
-    from .simulation.orders import ORDERS
+    from .simulation.orders import KUBELET, ORDERS
 
-    names = text.split(",")
-    if not set(names) <= ORDERS.keys():
-        raise argparse.ArgumentTypeError(f"expected some of {', '.join(ORDERS)}, found {text!r}")
+    names, known = text.split(","), (*ORDERS, KUBELET)
+    if not set(names) <= set(known):
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(known)}, found {text!r}")
     return names

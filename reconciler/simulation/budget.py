@@ -1,5 +1,6 @@
-"""How big a disk makes a workload telling: on one too big nothing is ever missed, on one too small
+"""How big a disk makes a past telling: on one too big nothing is ever missed, on one too small
 nothing helps. It is the one on which closed-loop LRU lets a given share of starts wait needlessly.
+And which past is too short to tell anything.
 """
 
 from __future__ import annotations
@@ -7,23 +8,27 @@ from __future__ import annotations
 import heapq
 import math
 
+from .daemon import Marks
 from .orders import Lru
-from .replay import Marks, Replay
-from .trace import Trace
+from .replay import Replay
+from .trace import DAY, Trace
 
 SHARES = {"tight": 0.15, "medium": 0.05, "loose": 0.015}
-MARKS = Marks(0.85, 0.80)
+FULL = 0.85
+MARKS = Marks(FULL, 0.80)
 STEPS = 14
 CLOSE = 0.03  # of the share: near enough
+SHORTEST, FEWEST = DAY, 100  # seconds and starts, after the warm-up: what says something
 
 
 def disk_for(trace: Trace, share: float) -> float:
     """Bytes of the disk, by bisection on a logarithmic scale."""
-    low = math.log(in_use(trace) / MARKS.high)
-    high = math.log(max(1.2 * sum(map(trace.on_disk, range(len(trace.packed)))), 2.0))
+    whole = sum(map(trace.on_disk, range(len(trace.packed))))
+    low = math.log((trace.other + in_use(trace)) / FULL)
+    high = math.log(trace.other + max(1.2 * whole, 2.0))
     for _ in range(STEPS):
         middle = (low + high) / 2
-        outcome = Replay(trace, math.exp(middle), Lru(trace), MARKS).run()
+        outcome = Replay(trace, math.exp(middle), Lru(trace), MARKS, kubelet=None).run()
         found = outcome.cold / max(1, outcome.starts)
         if abs(found - share) <= CLOSE * share:
             return math.exp(middle)
@@ -35,11 +40,12 @@ def disk_for(trace: Trace, share: float) -> float:
 
 
 def in_use(trace: Trace) -> float:
-    """Bytes of the images in use: 95 of 100 starts find no more than that."""
+    """Bytes of the images in use: 95 of 100 starts after the warm-up find no more than that; where
+    there are none, 95 of all."""
     holders = [0] * len(trace.packed)
     users = [0] * len(trace.images)
     ends: list[tuple[float, int]] = []
-    used, seen = 0.0, []
+    used, seen, warming = 0.0, list[float](), list[float]()
 
     def hold(image: int, by: int) -> float:
         users[image] += by
@@ -56,7 +62,18 @@ def in_use(trace: Trace) -> float:
             used += hold(heapq.heappop(ends)[1], -1)
         used += hold(start.image, 1)
         heapq.heappush(ends, (start.at + start.lasted + trace.lingers, start.image))
-        if start.at >= trace.warm:
-            seen.append(used)
-    seen.sort()
-    return max(1.0, seen[int(0.95 * len(seen))]) if seen else 1.0
+        (seen if start.at >= trace.warm else warming).append(used)
+    found = sorted(seen or warming)
+    return max(1.0, found[int(0.95 * len(found))]) if found else 1.0
+
+
+def too_short(trace: Trace) -> str | None:
+    """Why a past says little, for people; None where it says enough."""
+    starts = sum(start.at >= trace.warm for start in trace.starts)
+    if trace.counted >= SHORTEST and starts >= FEWEST:
+        return None
+    hours, wanted = trace.counted / 3600, SHORTEST / 3600
+    return (
+        f"The record is too short: {hours:.1f} hours and {starts} starts after the warm-up; what "
+        f"it says means little before {wanted:.0f} hours and {FEWEST} starts."
+    )

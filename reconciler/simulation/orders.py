@@ -1,85 +1,106 @@
-"""Orders of removal that can be replayed. `Keepscore` is the daemon's; the others are what it is
-compared with."""
+"""Orders of removal that can be replayed. `Keepscore` is the daemon's; `Lru` is what it is compared
+with, as kubelet is (kubelet.py)."""
 
 from __future__ import annotations
 
+import heapq
+import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from ..domain.inventory import Container, ContainerState
 from ..domain.keepscore import Appraiser, removal_order
 from ..domain.memory import SWEPT_EVERY, Memory
-from .trace import Trace
+from ..domain.streams import streams
+from .trace import HOUR, Trace
 
-SAMPLED = 300.0  # seconds between kubelet's looks at what is used
+MayGo = Callable[[int], bool]
 
 
 class Order(Protocol):
     """Told what happens to images (by number), asked who goes."""
-
-    tick: float  # seconds between looks at the disk
-    measures: bool  # measures after every removal; else adds up listed sizes, as kubelet does
-    waits: bool  # leaves alone what was used within the minimum age
 
     def pulled(self, image: int, at: float) -> None: ...
     def started(self, image: int, at: float, *, opens: bool) -> None: ...
     def released(self, image: int, at: float) -> None: ...
     def removed(self, image: int, at: float) -> None: ...
 
-    def victims(self, candidates: set[int], at: float) -> Iterator[int]:
-        """Those to remove, in order; each is removed before the next is asked for."""
+    def first(self, may_go: MayGo, at: float) -> int | None:
+        """Which unused image goes first, of those that may."""
         ...
 
 
-class Lru:
-    """Least recently used first, measured after every removal: what docuum does."""
+class Queue:
+    """Unused images by a number, lowest first."""
 
-    tick, measures, waits = 60.0, True, True
+    def __init__(self, images: int) -> None:
+        self._heap: list[tuple[float, int, int]] = []  # the last is the image's turn
+        self._turns = [0] * images
+
+    def put(self, image: int, place: float) -> None:
+        """Also where it was in the queue before."""
+        self._turns[image] += 1
+        heapq.heappush(self._heap, (place, image, self._turns[image]))
+
+    def drop(self, image: int) -> None:
+        self._turns[image] += 1
+
+    def taken(self) -> Iterator[tuple[float, int]]:
+        """Takes one after the other out."""
+        while self._heap:
+            place, image, turn = heapq.heappop(self._heap)
+            if turn == self._turns[image]:
+                yield place, image
+
+
+class Lru:
+    """Least recently used first: what docuum does."""
 
     def __init__(self, trace: Trace) -> None:
-        self._used = [0.0] * len(trace.images)
-        self._seen = [0.0] * len(trace.images)
+        self._queue = Queue(len(trace.images))
 
     def pulled(self, image: int, at: float) -> None:
-        self._seen[image] = self._used[image] = at
-
-    def started(self, image: int, at: float, *, opens: bool) -> None:
-        self._used[image] = at
-
-    def released(self, image: int, at: float) -> None:
-        self._used[image] = at
-
-    def removed(self, image: int, at: float) -> None:
         pass
 
-    def victims(self, candidates: set[int], at: float) -> Iterator[int]:
-        used, seen = self._used, self._seen
-        return iter(sorted(candidates, key=lambda image: (used[image], seen[image], image)))
+    def started(self, image: int, at: float, *, opens: bool) -> None:
+        self._queue.drop(image)
 
+    def released(self, image: int, at: float) -> None:
+        self._queue.put(image, at)
 
-class Kubelet(Lru):
-    """kubelet's image garbage collection: what was used is sampled every five minutes, and the
-    listed sizes are added up instead of looking at the disk again
-    (kubernetes pkg/kubelet/images/image_gc_manager.go)."""
+    def removed(self, image: int, at: float) -> None:
+        self._queue.drop(image)
 
-    tick, measures, waits = 300.0, False, False
-
-    def victims(self, candidates: set[int], at: float) -> Iterator[int]:
-        def key(image: int) -> tuple[float, float, int]:
-            used = self._used[image] // SAMPLED * SAMPLED
-            return used, -(-self._seen[image] // SAMPLED) * SAMPLED, image
-
-        return iter(sorted(candidates, key=key))
+    def first(self, may_go: MayGo, at: float) -> int | None:
+        found, aside = None, []
+        for used, image in self._queue.taken():
+            aside.append((image, used))
+            if may_go(image):
+                found = image
+                break
+        for image, used in aside:
+            self._queue.put(image, used)
+        return found
 
 
 class Keepscore:
-    """The daemon's own order: its memory, its appraiser, its `removal_order`."""
+    """The daemon's own order: its memory, its appraiser, its `removal_order`.
 
-    tick, measures, waits = 60.0, True, True
+    An image's score can't fall faster than its quickest count of uses fades, by 1/e an hour, unless
+    a newer version of it arrives. So an image whose last score, faded like that, is above another's
+    present one need not be scored anew.
+    """
 
     def __init__(self, trace: Trace) -> None:
         self._trace, self._memory = trace, Memory()
         self._keys = [image.key for image in trace.images]
+        self._repositories = [
+            {repository for _, repository in streams(image.tags or image.digests)}
+            for image in trace.images
+        ]
+        self._unused: defaultdict[str, set[int]] = defaultdict(set)  # by repository
+        self._queue = Queue(len(trace.images))
         self._count, self._swept_at = 0, 0.0
 
     def pulled(self, image: int, at: float) -> None:
@@ -87,6 +108,9 @@ class Keepscore:
             self._memory.sweep(at)
             self._swept_at = at
         self._memory.arrive(self._trace.images[image], at)
+        for repository in self._repositories[image]:
+            for other in self._unused[repository]:
+                self._queue.put(other, -math.inf)
 
     def started(self, image: int, at: float, *, opens: bool) -> None:
         self._count += 1
@@ -96,27 +120,46 @@ class Keepscore:
         self._memory.count(one, keys, 0.0, keys if opens else frozenset())
         self._memory.end(one.id, at)
         self._memory.log.clear()
+        self._leave(image)
 
     def released(self, image: int, at: float) -> None:
         self._memory.touch(self._keys[image], at)
+        self._queue.put(image, -math.inf)
+        for repository in self._repositories[image]:
+            self._unused[repository].add(image)
 
     def removed(self, image: int, at: float) -> None:
         self._memory.leave(self._keys[image], at)
+        self._leave(image)
 
-    def victims(self, candidates: set[int], at: float) -> Iterator[int]:
-        """The lowest score first."""
-        memory, images = self._memory, self._trace.images
-        appraiser = Appraiser(memory.arrivals, at, unpacked=self._trace.crio)
+    def _leave(self, image: int) -> None:
+        self._queue.drop(image)
+        for repository in self._repositories[image]:
+            self._unused[repository].discard(image)
 
-        def place(image: int) -> tuple[float, float, str]:
-            one, record = images[image], memory.images[self._keys[image]]
-            return removal_order(appraiser.score(one, record), one, record)
+    def first(self, may_go: MayGo, at: float) -> int | None:
+        appraiser = Appraiser(self._memory.arrivals, at, unpacked=self._trace.crio)
+        hours, aside = at / HOUR, []
+        best, found = (math.inf, 0.0, ""), None
+        for least, image in self._queue.taken():
+            if least - hours > _log(best[0]) + 1e-9:
+                aside.append((image, least))
+                break
+            if may_go(image):
+                one, record = self._trace.images[image], self._memory.images[self._keys[image]]
+                place = removal_order(appraiser.score(one, record), one, record)
+                least = _log(place[0]) + hours
+                if place < best:
+                    best, found = place, image
+            aside.append((image, least))
+        for image, least in aside:
+            self._queue.put(image, least)
+        return found
 
-        return iter(sorted(candidates, key=place))
+
+def _log(score: float) -> float:
+    return math.log(max(score, 1e-300))
 
 
-ORDERS: dict[str, Callable[[Trace], Order]] = {
-    "keepscore": Keepscore,
-    "lru": Lru,
-    "kubelet": Kubelet,
-}
+KUBELET = "kubelet"  # for people: nobody but kubelet is there
+ORDERS: dict[str, Callable[[Trace], Order]] = {"keepscore": Keepscore, "lru": Lru}

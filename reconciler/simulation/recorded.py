@@ -21,7 +21,7 @@ from ..ledger_log import Log
 from .trace import Start, Trace
 
 API_VERSION, KIND = "reconciler/v1", "Record"
-WARM = 0.25  # of the time: what the node had before is not in the record
+WARM = 0.25  # of the time until the last start: what the node had before is not in the record
 Json = dict[str, Any]
 
 
@@ -144,7 +144,19 @@ def trace_of(told: Json) -> Trace:
     unpacked = sizes if crio else [size * UNPACKING for size in sizes]
     layers: list[tuple[int, ...]] = [(number,) for number in range(len(images))]
     span = end - begin
-    return Trace("record", packed, unpacked, layers, images, starts, WARM * span, span, 0.0, crio)
+    return Trace(
+        "record",
+        packed,
+        unpacked,
+        layers,
+        images,
+        starts,
+        warm=WARM * starts[-1].at if starts else 0.0,
+        end=span,
+        lingers=0.0,
+        crio=crio,
+        other=max(0.0, float(told["otherBytes"])),
+    )
 
 
 def _listed(image: Json) -> Image:

@@ -1,199 +1,259 @@
-"""One node, one trace, one order of removal: what had to be pulled again, and how long pods waited.
+"""One node goes through one trace: what had to be pulled again, how long pods waited, and what
+kubelet did beside us.
 
-A pull costs 1.5 s and then 50 MB a second. What is counted is what an infinite disk would have
-spared ("avoidable"): the first pull of anything is the same for every order and is left out. An
-image in use is never removed, nor is one that is younger than the minimum age.
+A pull costs 1.5 s and then 50 MB a second, each at full speed however many there are, and fills the
+disk as it goes. What is counted is what an infinite disk would have spared ("avoidable"): the first
+pull of anything is the same for every order and is left out. A pull that fills the disk fails, with
+all others, and is tried again as kubelet does.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 
+from .daemon import AUTO, Daemon, Marks
+from .disk import FIXED, Disk, Pull
+from .kubelet import AS_SHIPPED as KUBELET_AS_SHIPPED
+from .kubelet import GC_EVERY, LOOKS_EVERY, Kubelet, KubeletSettings
 from .orders import Order
-from .trace import MB, Trace
+from .outcome import Outcome, why_not_helped
+from .trace import Trace
 
-FIXED = 1.5  # seconds before the first byte of a pull
-SPEED = 50 * MB  # bytes a second
-AGE = 120.0  # seconds: what is younger is not removed
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a replay came to; all but the removals from the end of the warm-up on."""
-
-    starts: int = 0
-    cold: int = 0  # starts that waited for a pull that an infinite disk would have spared
-    again: float = 0.0  # bytes pulled again
-    delay: float = 0.0  # seconds that pods waited for them
-    removals: int = 0
-    emergencies: int = 0  # pulls that did not fit before something was removed
-    mean_use: float = 0.0  # of the disk
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """Shares of the disk, between 0 and 1."""
-
-    high: float
-    low: float
-
-    def __str__(self) -> str:
-        return f"{self.high * 100:g}/{self.low * 100:g}"
+BACKOFF, LONGEST_BACKOFF = 10.0, 300.0  # seconds until kubelet pulls again what failed
 
 
 class Replay:
-    """The node as it goes through a trace."""
+    """The node as it goes through a trace. Without an order there is no daemon of ours; `kubelet`
+    may be left out too."""
 
-    def __init__(self, trace: Trace, disk: float, order: Order, marks: Marks) -> None:
-        self._trace, self._disk, self._order = trace, disk, order
-        self._high, self._low = marks.high * disk, marks.low * disk
-        self._holders = [0] * len(trace.packed)  # images here, by layer
-        self._users = [0] * len(trace.images)  # containers, by image
-        self._since: dict[int, float] = {}  # images here: first seen, or last used if it counts
-        self._idle: set[int] = set()  # images here that nothing uses
-        self._had_layers = bytearray(len(trace.packed))
-        self._had_images = bytearray(len(trace.images))
-        self._used = trace.other
-        self._pressed = False
-        self._look_at = math.inf  # the next tick with something to do
-        self._releases: list[tuple[float, int]] = []
+    def __init__(
+        self,
+        trace: Trace,
+        disk: float,
+        order: Order | None,
+        marks: Marks = AUTO,
+        kubelet: KubeletSettings | None = KUBELET_AS_SHIPPED,
+    ) -> None:
+        self._trace, self.disk, self._order = trace, Disk(trace, disk), order
+        settings = kubelet or KubeletSettings()
+        self._kubelet = Kubelet(settings, self.disk) if kubelet else None
+        self.daemon = None
+        if order is not None:
+            self.daemon = Daemon(self.disk, order, marks, settings.config, self._wake)
+        self._events: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
+        self._counter = 0
+        self._releases: list[tuple[float, int]] = []  # when which container is gone
+        self._running: dict[int, int] = {}  # the images of containers, by number, oldest first
+        self._containers = 0
+        self._look_at = math.inf
+        self._ticks = {GC_EVERY: False, LOOKS_EVERY: False}  # whether the next one is awaited
         self._outcome = Outcome()
-        self._area, self._area_at = 0.0, 0.0
 
     def run(self) -> Outcome:
         """From the first start to the end."""
         for start in self._trace.starts:
             self._advance(start.at)
-            self._start(start.at, start.image)
-            done = start.at + start.lasted + self._trace.lingers
-            heapq.heappush(self._releases, (done, start.image))
+            self.disk.move(start.at)
+            self._start(start.at, start.lasted, start.image)
         self._advance(self._trace.end)
-        span = (self._trace.end - self._trace.warm) * self._disk
-        self._outcome.mean_use = self._area / span if span > 0 else 0.0
+        self.disk.move(self._trace.end)
+        for pull in self.disk.pulls.values():
+            self._count_waits(pull, self._trace.end)
+        span = (self._trace.end - self._trace.warm) * self.disk.capacity
+        self._outcome.mean_use = self.disk.area / span if span > 0 else 0.0
+        if self.daemon is not None:
+            self._outcome.overshoots = self.daemon.overshoots
         return self._outcome
 
     # --- time ----------------------------------------------------------------------------------
 
+    def _at(self, at: float, happens: Callable[..., None], *what: object) -> None:
+        self._counter += 1
+        heapq.heappush(self._events, (at, self._counter, happens, what))
+
     def _advance(self, until: float) -> None:
-        """Releases and ticks, in the order in which they come."""
-        releases = self._releases
+        """Everything up to then, in the order in which it comes."""
+        events, releases, disk = self._events, self._releases, self.disk
         while True:
+            event = events[0][0] if events else math.inf
             release = releases[0][0] if releases else math.inf
-            if min(release, self._look_at) > until:
-                return
-            if release <= self._look_at:
-                self._release(*heapq.heappop(releases))
+            coming = min(event, release, until)
+            if disk.speed and disk.full_at < coming:
+                self._fill(disk.full_at)
+            elif release <= min(event, until):
+                at, container = heapq.heappop(releases)
+                self._release(at, container)
+            elif event <= until:
+                at, _, happens, what = heapq.heappop(events)
+                disk.move(at)
+                happens(at, *what)
             else:
-                at, self._look_at = self._look_at, math.inf
-                self._collect(at)
+                return
 
-    def _look(self, after: float) -> None:
-        """The disk is looked at again at the first tick from then on."""
-        if self._pressed:
-            tick = self._order.tick
-            self._look_at = min(self._look_at, math.ceil(after / tick) * tick)
+    def _wake(self, at: float) -> None:
+        """Our daemon looks then at the latest."""
+        if at < self._look_at:
+            self._look_at = at
+            self._at(at, self._look)
 
-    def _weigh(self, at: float, change: float) -> None:
-        """Usage changes: the mean is taken over time."""
-        begin = max(self._area_at, self._trace.warm)
-        if at > begin:
-            self._area += self._used * (at - begin)
-        self._area_at = at
-        self._used += change
-        if self._used >= self._high:
-            self._pressed = True
+    def _look(self, at: float) -> None:
+        if at != self._look_at or self.daemon is None:
+            return  # it looked sooner
+        self._look_at = math.inf
+        self.daemon.watch()
+        if self.daemon.look(at) is not None:
+            self.daemon.watch()
+            self._outcome.removals += at >= self._trace.warm
 
-    # --- what happens --------------------------------------------------------------------------
+    # --- pulls and containers ------------------------------------------------------------------
 
-    def _start(self, at: float, image: int) -> None:
-        outcome = self._outcome
-        counted = at >= self._trace.warm
-        outcome.starts += counted
-        if image not in self._since:
-            again = self._pull(at, image)
-            cold = bool(self._had_images[image])
-            if counted:
-                outcome.cold += cold
-                outcome.again += again
-                outcome.delay += cold * FIXED + again / SPEED
-            self._had_images[image] = 1
-        opens = self._users[image] == 0
-        self._users[image] += 1
-        self._idle.discard(image)
-        self._order.started(image, at, opens=opens)
-
-    def _release(self, at: float, image: int) -> None:
-        self._users[image] -= 1
-        if self._users[image]:
+    def _start(self, at: float, lasts: float, image: int) -> None:
+        self._outcome.starts += at >= self._trace.warm
+        if image in self.disk.images:
+            self._run(at, lasts, image)
             return
-        self._idle.add(image)
-        if self._order.waits:
-            self._since[image] = at
-        self._order.released(image, at)
-        self._look(max(at, self._since[image] + AGE))
+        pull = self.disk.pulls.get(image) or self._pull(at, image)
+        pull.starts.append((at, lasts))
 
-    def _pull(self, at: float, image: int) -> float:
-        """Brings an image here; gives the bytes of it that had been here before."""
-        trace, holders = self._trace, self._holders
-        layers = trace.layers[image]
-        if self._used + self._missing(layers) > self._disk:
-            self._outcome.emergencies += at >= trace.warm
-            self._collect(at)
-            victims = self._order.victims(self._candidates(at), at)
-            while self._used + self._missing(layers) > self._disk:
-                victim = next(victims, None)
-                if victim is None:
-                    break  # all that is left is in use; a real pull would fail
-                self._remove(at, victim)
-        again = need = 0.0
-        for layer in layers:
-            if not holders[layer]:
-                need += trace.on_disk(layer)
-                again += trace.packed[layer] if self._had_layers[layer] else 0.0
-                self._had_layers[layer] = 1
-            holders[layer] += 1
-        self._since[image] = at
-        self._order.pulled(image, at)
-        self._weigh(at, need)
-        self._look(at)
-        return again
+    def _pull(self, at: float, image: int) -> Pull:
+        pull = self.disk.begin(image, at)
+        if pull.bytes:
+            self._at(at + FIXED, self._write, pull)
+            self._at(pull.ends, self._written, pull)
+        self._at(pull.ready, self._arrive, pull)
+        if self.daemon is not None:
+            self._wake(math.ceil(at))  # one of the looks that come once a second
+        self._tick(at, GC_EVERY)
+        self._tick(at, LOOKS_EVERY)
+        return pull
 
-    def _missing(self, layers: Iterable[int]) -> float:
-        return sum(self._trace.on_disk(layer) for layer in layers if not self._holders[layer])
+    def _write(self, at: float, pull: Pull) -> None:
+        if not pull.failed:
+            self.disk.write(pull)
 
-    # --- removal -------------------------------------------------------------------------------
+    def _written(self, at: float, pull: Pull) -> None:
+        if not pull.failed:
+            self.disk.written(pull)
 
-    def _candidates(self, at: float) -> set[int]:
-        return {image for image in self._idle if at - self._since[image] >= AGE}
+    def _arrive(self, at: float, pull: Pull) -> None:
+        if pull.failed:
+            return
+        self._count_waits(pull, at)
+        self._outcome.again += pull.again if pull.at >= self._trace.warm else 0.0
+        image = pull.image
+        self.disk.arrive(pull)
+        if self._order is not None:
+            self._order.pulled(image, at)
+        if self._kubelet is not None:
+            self._kubelet.pulled(image, at)
+        for _, lasts in pull.starts:
+            self._run(at, lasts, image)
+
+    def _count_waits(self, pull: Pull, until: float) -> None:
+        had = self.disk.had_images[pull.image]
+        for at, _ in pull.starts:
+            if at >= self._trace.warm:
+                waited = until - at - max(0.0, pull.spared - at)
+                self._outcome.cold += bool(had) and waited > 0
+                self._outcome.delay += max(0.0, waited)
+
+    def _fill(self, at: float) -> None:
+        """No room is left: every pull fails."""
+        self.disk.move(at)
+        if self._kubelet is not None and self._kubelet.gc_when_full:
+            gone = self._kubelet.collects(at)
+            self._removed(gone, at)
+            if gone and self.disk.full_at > at:
+                return
+        for pull in self.disk.fail(at):
+            self._outcome.emergencies += at >= self._trace.warm
+            wait = min(BACKOFF * 2**pull.failures, LONGEST_BACKOFF)
+            self._at(at + wait, self._pull_again, pull)
+
+    def _pull_again(self, at: float, failed: Pull) -> None:
+        """Waiting for this turn is no delay of a pull: failed pulls are counted themselves."""
+        for _, lasts in failed.starts:
+            if failed.image in self.disk.images:
+                self._run(at, lasts, failed.image)
+                continue
+            pull = self.disk.pulls.get(failed.image) or self._pull(at, failed.image)
+            pull.failures = failed.failures + 1
+            pull.starts.append((at, lasts))
+
+    def _run(self, at: float, lasts: float, image: int) -> None:
+        opens = self.disk.use(image)
+        self._containers += 1
+        self._running[self._containers] = image
+        heapq.heappush(self._releases, (at + lasts + self._trace.lingers, self._containers))
+        if self._order is not None:
+            self._order.started(image, at, opens=opens)
+
+    def _release(self, at: float, container: int) -> None:
+        """A container is gone, for good."""
+        image = self._running.pop(container, None)
+        if image is None or not self.disk.release(image, at):
+            return  # it was evicted, or others use its image
+        if self._order is not None and self.daemon is not None:
+            self._order.released(image, at)
+            self.daemon.released(at)
+        if self._kubelet is not None:
+            self._kubelet.released(image, at)
+
+    # --- kubelet -------------------------------------------------------------------------------
+
+    def _tick(self, after: float, every: float) -> None:
+        """kubelet looks at the next turn, if it does not already."""
+        if self._kubelet is not None and not self._ticks[every]:
+            self._ticks[every] = True
+            at = math.floor(after / every) * every + every
+            self._at(at, self._collect if every == GC_EVERY else self._evict)
+
+    def _ticked(self, at: float, line: float, every: float) -> None:
+        self._ticks[every] = False
+        if self.disk.pulls or self.disk.used >= line:
+            self._tick(at, every)
 
     def _collect(self, at: float) -> None:
-        """Removes until usage is at the low mark, by the order's own way to tell."""
-        if not self._pressed:
-            return
-        listed, wanted = 0.0, self._used - self._low
-        for victim in self._order.victims(self._candidates(at), at):
-            if (self._used <= self._low) if self._order.measures else listed >= wanted:
-                break
-            listed += self._trace.images[victim].size
-            self._remove(at, victim)
-        # kubelet looks at its high mark alone each time; ours goes on until the low one.
-        measures = self._order.measures
-        self._pressed = self._used > self._low if measures else self._used >= self._high
-        young = [since for since in map(self._since.__getitem__, self._idle) if at - since < AGE]
-        if young:
-            self._look(min(young) + AGE)
+        kubelet = self._kubelet
+        assert kubelet is not None
+        if self.disk.used >= kubelet.gc_line:
+            self._blame(at, kubelet.gc_line)
+            self._outcome.collections += at >= self._trace.warm
+            self._removed(kubelet.collects(at), at)
+        self._ticked(at, kubelet.gc_line, GC_EVERY)
 
-    def _remove(self, at: float, image: int) -> None:
-        freed = 0.0
-        for layer in self._trace.layers[image]:
-            self._holders[layer] -= 1
-            if not self._holders[layer]:
-                freed += self._trace.on_disk(layer)
-        del self._since[image]
-        self._idle.discard(image)
-        self._order.removed(image, at)
-        self._weigh(at, -freed)
-        self._outcome.removals += at >= self._trace.warm
+    def _evict(self, at: float) -> None:
+        kubelet = self._kubelet
+        assert kubelet is not None
+        if self.disk.used >= kubelet.eviction_line:
+            self._blame(at, kubelet.eviction_line)
+            self._outcome.evictions += at >= self._trace.warm
+            while self._releases and self._releases[0][0] <= at + self._trace.lingers:
+                self._release(at, heapq.heappop(self._releases)[1])
+            self._removed(kubelet.deletes_unused(at), at)
+            if self.disk.used >= kubelet.eviction_line and self._running:
+                self._outcome.pods_evicted += at >= self._trace.warm
+                self._release(at, next(reversed(self._running)))
+        self._ticked(at, kubelet.eviction_line, LOOKS_EVERY)
+
+    def _removed(self, images: list[int], at: float) -> None:
+        if self._order is not None:
+            for image in images:
+                self._order.removed(image, at)
+        if at >= self._trace.warm:
+            self._outcome.removals += len(images)
+            self._outcome.by_kubelet += len(images)
+        if self.daemon is not None:
+            self.daemon.watch()
+            self._wake(at + 1.0)
+
+    def _blame(self, at: float, line: float) -> None:
+        if self.daemon is not None:
+            self.daemon.watch()
+            why = why_not_helped(self.disk, at, line)
+            if why is None:
+                self._outcome.helped += 1
+            else:
+                self._outcome.unhelped[why] += 1

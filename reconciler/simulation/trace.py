@@ -36,6 +36,11 @@ class Trace:
     other: float = 0.0  # bytes on the disk that are no image's
     _disk: list[float] = field(default_factory=list)
 
+    @property
+    def counted(self) -> float:
+        """Seconds from the end of the warm-up to the last start."""
+        return max(0.0, self.starts[-1].at - self.warm) if self.starts else 0.0
+
     def on_disk(self, layer: int) -> float:
         """Bytes that a layer takes: containerd keeps what it pulled beside what it unpacked."""
         if not self._disk:

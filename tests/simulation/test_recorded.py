@@ -11,10 +11,11 @@ import pytest
 
 from reconciler.domain.ledger import ImageRecord
 from reconciler.ledger_log import Log
+from reconciler.simulation.daemon import Marks
 from reconciler.simulation.orders import ORDERS
 from reconciler.simulation.plot import svg
 from reconciler.simulation.recorded import Node, RecordInvalid, document, read
-from reconciler.simulation.replay import Marks, Replay
+from reconciler.simulation.replay import Replay
 
 T0 = 1_700_000_000.0
 HOUR = 3600.0
@@ -82,6 +83,18 @@ def test_a_record_of_an_earlier_version_is_replayed_as_one_of_today(tmp_path: Pa
         image["layers"] = ["base", f"own-{number}"]
     before.write_text(json.dumps(told))
     assert replayed(before) == replayed(today)
+
+
+def test_what_others_hold_of_the_disk_is_in_the_replay(tmp_path: Path) -> None:
+    """A record says how much is no image's; without it a nearly full node would look empty."""
+    path = tmp_path / "record"
+    path.write_text(
+        json.dumps(document(log(), Node(False, 10**10, 9 * 10**9), NOW, anonymize=False))
+    )
+    trace, node = read(path)
+    assert trace.other > 5 * 10**9
+    assert node.capacity is not None
+    assert Replay(trace, node.capacity, ORDERS["keepscore"](trace)).run().removals > 0
 
 
 @pytest.mark.parametrize(
