@@ -24,7 +24,7 @@ INODES_MARGIN, INODES_BAND = 0.02, 0.01  # of all inodes: they go slowly, and no
 SLOWEST, FASTEST = 1.0, 0.1  # seconds between looks at the disk
 LOOKS = 4  # before the mark is reached, at the speed of the last seconds
 GAP = 5.0  # seconds between two looks, at the most, for a crossing between them to be seen
-CALMS = 5.0  # seconds after which a speed counts half
+CALMS = 10.0  # seconds after which a speed counts half
 
 
 @dataclass(slots=True)
