@@ -25,9 +25,9 @@ check: $(STAMP)  ## types and style
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: $(STAMP)   ## all tests that need no runtime
-	$(BIN)/python -m pytest -q -m "not real and not alone" -n $(CORES) --dist worksteal
-	$(BIN)/python -m pytest -q -m alone
+unit: $(STAMP)   ## all tests that need no runtime; two processes a core, since many of them wait
+	$(BIN)/python -m pytest -q -m "not real and not alone" -n $$((2 * $(CORES))) --dist worksteal
+	$(BIN)/python -m pytest -q -m alone $$(grep -rl --include='*.py' 'mark\.alone' tests)
 
 real: $(STAMP)   ## the tests on real containerds (root on Debian; else skipped with one line)
 	$(BIN)/python -m pytest -q -rfE -m real -n 4 --dist loadfile

@@ -123,7 +123,7 @@ def _table(*ratios: int | None) -> Table:
 
 def _next_in_line(seen: Seen, rows: int) -> Table:
     assert seen.plan is not None
-    drawn, now = _table(2, 3), time.time()
+    drawn, now = _table(1, 2), time.time()
     for one in seen.plan.candidates[:rows]:
         verdict = "goes now" if one.goes else "may go"
         style = "red" if one.goes else ""

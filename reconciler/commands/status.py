@@ -34,7 +34,8 @@ def lines(document: Json) -> list[str]:
         f"{'ready' if not document['notReady'] else 'NOT READY'}"
     ]
     told += [f"  not ready: {reason}" for reason in document["notReady"]]
-    told += [filesystem_line(fs) for fs in document["filesystems"]]
+    for fs in document["filesystems"]:
+        told += [filesystem_line(fs), f"  high mark {fs['highFrom']}"]
     told += [
         f"{fs['mountpoint']}: not measured, it {fs['why']}" for fs in document.get("unmeasured", ())
     ]
@@ -64,8 +65,7 @@ def filesystem_line(fs: Json) -> str:
     text += f", {fs['pressure']}; high {size_text(fs['highBytes'])}, low "
     text += size_text(fs["lowBytes"])
     inodes = fs["inodesUsedPercent"]
-    text += "" if inodes is None else f"; {inodes:.1f}% of the inodes"
-    return f"{text}\n  high mark {fs['highFrom']}" if fs.get("highFrom") else text
+    return text if inodes is None else f"{text}; {inodes:.1f}% of the inodes"
 
 
 def name_of(image: Json) -> str:

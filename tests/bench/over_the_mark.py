@@ -12,6 +12,7 @@ from .on_prepared import home
 
 COUNTS = {"ext4": 200, "btrfs": 30}
 SECONDS = 1500.0
+PULLERS = 3
 
 
 def the_mark() -> list[Figure]:
@@ -23,7 +24,7 @@ def the_mark() -> list[Figure]:
     install_tools()
     with home() as folder, Registry(folder / "registry") as registry:
         return [
-            _figure(kind, crossings(registry, folder / kind, count, kind, SECONDS))
+            _figure(kind, crossings(registry, folder / kind, kind, count, SECONDS, PULLERS))
             for kind, count in COUNTS.items()
         ]
 

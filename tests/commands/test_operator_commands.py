@@ -12,6 +12,7 @@ import anyio.to_thread
 import pytest
 
 from reconciler.cli import main
+from reconciler.commands.status import lines
 from reconciler.commands.top import bar, picture
 from reconciler.domain.watermark import Pressure
 from reconciler.embedded.images import layer
@@ -136,6 +137,8 @@ def _document() -> dict[str, object]:
         "usedPercent": 75.0,
         "highBytes": 80,
         "lowBytes": 70,
+        "marginBytes": None,
+        "highFrom": "given by the policy; kubelet acts above 84.0% (a setting)",
         "inodesUsedPercent": None,
         "pressure": "reclaiming",
     }
@@ -165,6 +168,14 @@ def _document() -> dict[str, object]:
         ],
         "requiredMissing": [],
     }
+
+
+def test_status_says_where_a_mark_is_from() -> None:
+    """On a line of its own: a line feed within one is written as an escape."""
+    told = lines(_document())
+    at = next(number for number, line in enumerate(told) if line.startswith("/images: 75.0%"))
+    assert told[at + 1] == "  high mark given by the policy; kubelet acts above 84.0% (a setting)"
+    assert not any("\n" in line for line in told)
 
 
 @pytest.mark.parametrize(("width", "height"), [(20, 5), (80, 24), (200, 60)])

@@ -58,6 +58,8 @@ FILESYSTEM = {
     "usedPercent": float,
     "highBytes": NUMBER,
     "lowBytes": NUMBER,
+    "marginBytes": (NUMBER, None),
+    "highFrom": TEXT,
     "inodesUsedPercent": (float, None),
     "pressure": TEXT,
 }

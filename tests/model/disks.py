@@ -154,7 +154,8 @@ def marks(policy: Version, what: str, whole: int) -> tuple[int, int]:
     """The high and the low mark of bytes or inodes in use, of so many; auto: the lowest they can
     be."""
     if policy.is_auto:
-        return lowest_auto(what, whole)
+        high, low = lowest_auto(what, whole)
+        return (low if policy.from_low else high), low
     if what == "inodes":
         return int(whole * policy.inodes_high / 100), int(whole * policy.inodes_low / 100)
     low, high = policy.marks(whole)

@@ -492,6 +492,7 @@ MUTANTS = (
         around.inodes_once_short_stay_short,
         (disk_moves.use_inodes,),
     ),
+    Mutant("auto marks lie far below", ("S7",), around.auto_marks_lie_far_below_kubelets_lines),
     Mutant(
         "removals that help nobody go on",
         ("S7",),

@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.cri import client
 from reconciler.cri.rpc import Methods
-from reconciler.domain import decision, hold, removals, shortage, space, watermark
+from reconciler.domain import decision, hold, margin, removals, shortage, space, watermark
 from reconciler.domain.facts import RemoverTold, Resumed
 from reconciler.domain.policy import Policy
 from reconciler.domain.protection import holding
@@ -32,8 +32,10 @@ Patch = pytest.MonkeyPatch
 def inodes_once_short_stay_short(patch: Patch) -> None:
     measured = watermark.measured
 
-    def never_calm(usage: Any, marks: Any, before: Any = None) -> watermark.FilesystemState:
-        found = measured(usage, marks, before)
+    def never_calm(
+        usage: Any, bounds: Any, learned: Any, before: Any = None
+    ) -> watermark.FilesystemState:
+        found = measured(usage, bounds, learned, before)
         if before is None or before.by_inodes is watermark.Pressure.CALM:
             return found
         return replace(found, by_inodes=before.by_inodes)
@@ -45,6 +47,11 @@ def inodes_once_short_stay_short(patch: Patch) -> None:
 
     patch.setattr(shortage, "aim", never_enough)
     patch.setattr("reconciler.domain.absorbing.measured", never_calm)
+
+
+def auto_marks_lie_far_below_kubelets_lines(patch: Patch) -> None:
+    """A margin without a bound: a slow disk teaches that half of it must be free."""
+    patch.setattr(margin.Overshoot, "margin", lambda self, capacity: capacity // 2)
 
 
 def removals_that_help_nobody_go_on(patch: Patch) -> None:

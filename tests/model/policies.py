@@ -99,6 +99,11 @@ class Version:
     def is_auto(self) -> bool:
         return self.unit == AUTO
 
+    @property
+    def from_low(self) -> bool:
+        """Whether it starts where it stops, as `prune` does."""
+        return self.high == self.low
+
     def _marks_text(self) -> str:
         if self.is_auto:
             return AUTO

@@ -23,6 +23,7 @@ from reconciler.embedded.habits import ALL, Habits
 from reconciler.embedded.node import layer
 
 from .clockwork import virtual
+from .marks import AUTO, SHARE
 from .moves import MOVES, Move, fill, pull, run_pod, vary, wait
 from .pod_moves import pods_go_on
 from .policies import Version
@@ -75,7 +76,8 @@ def episode(
             pull(world, dice)
         run_pod(world, dice)
         fill(world, dice)
-        world.book.change(minimum_age=dice.pick((0, 3, 20, 120)))
+        unit = AUTO if seed % 3 == 2 else SHARE
+        world.book.change(minimum_age=dice.pick((0, 3, 20, 120)), unit=unit)
         world.start()
         for move in chooser.choices(moves, weights, k=steps):
             move(world, dice)

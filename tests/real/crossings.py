@@ -20,11 +20,10 @@ from .daemon import Daemon
 from .disk import write_out
 from .images import MEBIBYTE, Registry
 
-DISK = 24 << 30  # bytes, of which the files below take only what is written
-SIZE = 24 * MEBIBYTE  # bytes of each image's own layer; twice that on disk
-STOCK = 160  # images, 7.5 GiB on disk
+DISK = 20 << 30  # bytes, of which the files below take only what is written
+SIZE = 48 * MEBIBYTE  # bytes of each image's own layer; twice that on disk
+STOCK = 48  # images, 4.5 GiB on disk
 BEGIN = 0.79  # of the disk in use, when it begins: half of the stock, and a file of no image's
-PULLERS = 3
 EVICTION_LOOKS, GC_LOOKS = 10.0, 300.0  # seconds between kubelet's looks
 GLANCE = 0.02  # seconds between looks of an observer who misses nothing
 
@@ -93,9 +92,11 @@ class Crossed:
     removed: int
 
 
-def crossings(registry: Registry, folder: Path, count: int, kind: str, seconds: float) -> Crossed:
-    """Pulls until usage crossed the mark so often, or for so many seconds, on a new containerd 2.x
-    with a filesystem of a kind."""
+def crossings(
+    registry: Registry, folder: Path, kind: str, count: int, seconds: float, pullers: int
+) -> Crossed:
+    """So many pull at a time until usage crossed the mark so often, or for so many seconds, on a
+    new containerd 2.x with a filesystem of a kind."""
     names = registry.stock(STOCK, SIZE)
     with Containerd("2.x", registry, DISK, kind=kind) as node:
         for name in names[::2]:
@@ -107,7 +108,7 @@ def crossings(registry: Registry, folder: Path, count: int, kind: str, seconds: 
         daemon = Daemon(node.endpoint, folder)
         daemon.policy.write_text(POLICY)
         began = time.monotonic()
-        with daemon, running(kubelet, over), pulling(node, names, over):
+        with daemon, running(kubelet, over), pulling(node, names, pullers, over):
             while time.monotonic() - began < seconds:
                 if len(daemon.lines("reached-low")) >= count:
                     break
@@ -135,7 +136,9 @@ def running(kubelet: StandIn, over: threading.Event) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def pulling(node: Containerd, names: list[str], over: threading.Event) -> Iterator[None]:
+def pulling(
+    node: Containerd, names: list[str], pullers: int, over: threading.Event
+) -> Iterator[None]:
     """Several at once, each through all the names from a place of its own, until it is over."""
 
     def pull(first: int) -> None:
@@ -145,15 +148,15 @@ def pulling(node: Containerd, names: list[str], over: threading.Event) -> Iterat
             with contextlib.suppress(grpc.RpcError, AssertionError):  # gone again by now
                 node.workload.pull(name)
 
-    pullers = [
-        threading.Thread(target=pull, args=(number * len(names) // PULLERS,))
-        for number in range(PULLERS)
+    threads = [
+        threading.Thread(target=pull, args=(number * len(names) // pullers,))
+        for number in range(pullers)
     ]
-    for puller in pullers:
-        puller.start()
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         over.set()
-        for puller in pullers:
-            puller.join()
+        for thread in threads:
+            thread.join()

@@ -17,7 +17,7 @@ PATIENCE = 150.0  # seconds
 def test_kubelet_never_acts_beside_auto_marks(registry: Registry, tmp_path: Path) -> None:
     """Above its line it deletes every unused image, and then evicts pods. `make bench
     ONLY=crossings` goes over the mark two hundred times; docs/eviction.md has what came of it."""
-    came = crossings(registry, tmp_path, CROSSINGS, "ext4", PATIENCE)
+    came = crossings(registry, tmp_path, "ext4", CROSSINGS, PATIENCE, pullers=1)
     assert len(came.margins) >= CROSSINGS
     assert came.kubelet.acted == 0, came.kubelet
     assert came.removed >= CROSSINGS
