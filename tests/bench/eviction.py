@@ -162,7 +162,7 @@ def told(lines: Iterable[Line]) -> list[str]:
     rows = ["| line | reached | at most | |", "|---|---|---|---|"]
     for name, reached, most in lines:
         verdict = "met" if reached <= most else "MISSED"
-        rows.append(f"| {name} | {reached:.3g} | {most:.2g} | {verdict} |")
+        rows.append(f"| {name} | {reached:.3g} | {most:g} | {verdict} |")
     return rows
 
 
@@ -198,13 +198,16 @@ def kubelets_acts(figures: Figures) -> list[str]:
 
 def not_helped(figures: Figures) -> list[str]:
     """Where kubelet acted beside us, and why we could not help it."""
-    rows = ["| disk | workload, seed | could be helped | why not |", "|---|---|---|---|"]
+    rows = ["| disk | workload | runs | could be helped | why not |", "|---|---|---|---|---|"]
     for disk in DISKS:
-        for (name, seed), one in figures.found.items():
-            found = one[OURS[disk]]
-            if found.helped or found.unhelped:
-                why = ", ".join(f"{count}x {text}" for text, count in found.unhelped.items())
-                rows.append(f"| {disk} | {name} {seed} | {found.helped} | {why} |")
+        for name in figures.names:
+            found = [one[OURS[disk]] for key, one in figures.found.items() if key[0] == name]
+            helped = sum(one.helped for one in found)
+            why = sum((one.unhelped for one in found), Counter[str]())
+            if helped or why:
+                runs = sum(bool(one.helped or one.unhelped) for one in found)
+                reasons = ", ".join(f"{count}x {text}" for text, count in why.most_common())
+                rows.append(f"| {disk} | {name} | {runs} of {len(found)} | {helped} | {reasons} |")
     return rows if len(rows) > 2 else ["kubelet did not act in any run."]
 
 
@@ -291,9 +294,9 @@ def report(figures: Figures) -> tuple[str, bool]:
         *figures.table(against),
         "### As shipped on the medium disk, kubelet as shipped = 1",
         *figures.table(medium),
-        "### What kubelet did",
+        "### What kubelet did, after the warm-up",
         *kubelets_acts(figures),
-        "### Where kubelet acted beside us",
+        "### Where kubelet acted beside us, the warm-up among it",
         *not_helped(figures),
         "### How far usage ran past the high mark, while something could be removed",
         *overshoots(figures),
@@ -316,10 +319,10 @@ def report(figures: Figures) -> tuple[str, bool]:
 def _spaced(parts: list[str]) -> str:
     """Paragraphs apart, rows of one table together; an empty part ends a table."""
     text = ""
-    for part in parts:
-        apart = not (part.startswith("|") and text.endswith("|\n"))
-        text += ("\n" if apart and text and part else "") + part + "\n"
-    return text
+    for before, part in zip(["", *parts], parts, strict=False):
+        together = not before or (before.startswith("|") and part.startswith("|"))
+        text += ("" if together or not part else "\n") + part + "\n"
+    return text.strip("\n") + "\n"
 
 
 def write(path: Path, text: str) -> None:
