@@ -99,7 +99,7 @@ def _changed_settings(before: Policy, after: Policy) -> list[Json]:
 def _words(value: object) -> str:
     if isinstance(value, tuple):
         return counted(len(value), "rule") if value else "none"
-    return str(getattr(value, "value", value))
+    return "none" if value is None else str(getattr(value, "value", value))
 
 
 def _plainly(value: object) -> str:
