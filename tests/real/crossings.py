@@ -31,7 +31,7 @@ apiVersion: reconciler/v1
 kind: ImagePolicy
 mode: enforce
 watermarks: auto
-minimumAge: 5s
+minimumAge: 0s
 comeBackFor: 0s
 system: {enabled: false}
 """
