@@ -27,7 +27,7 @@ def script(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
     [
         ("pl", {"plan"}),
         ("plan --min", {"--minimum-age"}),
-        ("plan --output ", {"table", "json"}),
+        ("plan --output ", {"table", "wide", "json"}),
         ("plan -o j", {"json"}),
         ("images --sort s", {"size", "seen"}),
         ("completion f", {"fish"}),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from ..domain.absorbing import absorb
 from ..domain.decision import Plan, decide
 from ..domain.facts import PolicyLoaded
 from ..domain.inventory import Image
-from ..domain.policy import Policy, Watermarks
+from ..domain.policy import Place, Policy, Watermarks
 from ..domain.protection import Protection, holding
 from ..domain.scene import Scene
 from ..domain.unmatched import all_unmatched, in_words
@@ -91,15 +91,22 @@ def _changed_settings(before: Policy, after: Policy) -> list[Json]:
     changed = []
     for name in (field.name for field in fields(Policy) if field.compare):
         was, becomes = getattr(before, name), getattr(after, name)
-        if was != becomes:
+        if _anywhere(was) != _anywhere(becomes):
             changed.append({"setting": name, "before": _words(was), "after": _words(becomes)})
     return changed
+
+
+def _anywhere(value: object) -> object:
+    """A setting wherever it stands: rules of a copy of the file are no other rules."""
+    if not isinstance(value, tuple):
+        return value
+    return tuple(replace(rule, place=Place("", 0, 0)) for rule in value)
 
 
 def _words(value: object) -> str:
     if isinstance(value, tuple):
         return counted(len(value), "rule") if value else "none"
-    return str(getattr(value, "value", value))
+    return "none" if value is None else str(getattr(value, "value", value))
 
 
 def _plainly(value: object) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 HARD, SOFT = "evictionHard", "evictionSoft"
 IMAGEFS, NODEFS = "imagefs.available", "nodefs.available"
@@ -59,10 +59,14 @@ class KubeletConfig:
     """What of kubelet's configuration governs images (KubeletConfiguration v1beta1), and where it
     is from, for people. As it is: what kubelet does where it is told nothing."""
 
-    source: str = DEFAULTS
+    source: str = field(default=DEFAULTS, compare=False)
     image_gc_high: int = 85  # imageGCHighThresholdPercent
     maximum_image_age: float = 0.0  # seconds, imageMaximumGCAge; 0: off
     thresholds: tuple[Threshold, ...] = AS_SHIPPED
+
+    def __str__(self) -> str:
+        lines = [f"imageGCHighThresholdPercent {self.image_gc_high}", *map(str, self.thresholds)]
+        return ", ".join(lines)
 
 
 NO_LINES = KubeletConfig("", GC_OFF, thresholds=())

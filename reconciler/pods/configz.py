@@ -90,7 +90,8 @@ class KubeletWatch:
     async def once(self) -> None:
         """One look."""
         found = await look(self._settings, self._clock)
-        if self._told is None or replace(found, at=self._told.at) != self._told:
+        before = self._told
+        if before is None or not _is_same(found, before):
             self._told = found
             self._mailbox.put(("kubelet", "KubeletTold"), found)
 
@@ -99,3 +100,8 @@ class KubeletWatch:
         while True:
             await self.once()
             await self._sleep(EVERY)
+
+
+def _is_same(found: KubeletTold, before: KubeletTold) -> bool:
+    same_source = found.config.source == before.config.source
+    return same_source and replace(found, at=before.at) == before

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from tests.real.crossings import Crossed, crossings
 from tests.real.debs import install_tools, what_is_missing
-from tests.real.images import Registry
+from tests.real.images import MEBIBYTE, Registry
 
 from .figures import Figure, quantile
 from .on_containerd import Unavailable
 from .on_prepared import home
 
 COUNTS = {"ext4": 200, "btrfs": 30}
+SIZE = 48 * MEBIBYTE
 SECONDS = 1500.0
 PULLERS = 3
 
@@ -24,7 +25,7 @@ def the_mark() -> list[Figure]:
     install_tools()
     with home() as folder, Registry(folder / "registry") as registry:
         return [
-            _figure(kind, crossings(registry, folder / kind, kind, count, SECONDS, PULLERS))
+            _figure(kind, crossings(registry, folder / kind, kind, SIZE, count, SECONDS, PULLERS))
             for kind, count in COUNTS.items()
         ]
 

@@ -501,6 +501,10 @@ async def test_diff_says_what_it_comes_to(at: Desk, tmp_path: Path) -> None:
     out = (await at.run("diff", str(edited))).out
     assert "high auto, low auto, inodes auto/auto" in out
     assert "high 99%, low 98%, inodes auto/auto" in out
+    edited.write_text(at.policy.read_text() + "kubelet: {evictionHard: {}}\n")
+    out = (await at.run("diff", str(edited))).out
+    assert "kubelet  none  imageGCHighThresholdPercent 85\n" in out
+    assert "exclusions" not in out  # the same ones, in another file
 
 
 async def test_what_df_says_stands_beside_what_kubelet_counts(

@@ -18,11 +18,10 @@ import grpc
 from .containerd import Containerd
 from .daemon import Daemon
 from .disk import write_out
-from .images import MEBIBYTE, Registry
+from .images import Registry
 
-DISK = 20 << 30  # bytes, of which the files below take only what is written
-SIZE = 48 * MEBIBYTE  # bytes of each image's own layer; twice that on disk
-STOCK = 48  # images, 4.5 GiB on disk
+STOCK = 48  # images
+SHARE = 0.225  # of the disk, which all of the stock takes together, packed and unpacked
 BEGIN = 0.79  # of the disk in use, when it begins: half of the stock, and a file of no image's
 EVICTION_LOOKS, GC_LOOKS = 10.0, 300.0  # seconds between kubelet's looks
 GLANCE = 0.02  # seconds between looks of an observer who misses nothing
@@ -32,7 +31,7 @@ apiVersion: reconciler/v1
 kind: ImagePolicy
 mode: enforce
 watermarks: auto
-minimumAge: 5s
+minimumAge: 0s
 comeBackFor: 0s
 system: {enabled: false}
 """
@@ -93,12 +92,18 @@ class Crossed:
 
 
 def crossings(
-    registry: Registry, folder: Path, kind: str, count: int, seconds: float, pullers: int
+    registry: Registry,
+    folder: Path,
+    kind: str,
+    size: int,
+    count: int,
+    seconds: float,
+    pullers: int,
 ) -> Crossed:
     """So many pull at a time until usage crossed the mark so often, or for so many seconds, on a
-    new containerd 2.x with a filesystem of a kind."""
-    names = registry.stock(STOCK, SIZE)
-    with Containerd("2.x", registry, DISK, kind=kind) as node:
+    new containerd 2.x with a filesystem of a kind. `size`: bytes of each image's own layer."""
+    names = registry.stock(STOCK, size)
+    with Containerd("2.x", registry, int(2 * size * STOCK / SHARE), kind=kind) as node:
         for name in names[::2]:
             node.workload.pull(name)
         write_out(node.disk)
