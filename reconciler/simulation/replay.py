@@ -169,8 +169,7 @@ class Replay:
                 return
         for pull in self.disk.fail(at):
             self._outcome.emergencies += at >= self._trace.warm
-            wait = min(BACKOFF * 2**pull.failures, LONGEST_BACKOFF)
-            self._at(at + wait, self._pull_again, pull)
+            self._at(at + _backoff(pull.failures), self._pull_again, pull)
 
     def _pull_again(self, at: float, failed: Pull) -> None:
         """Waiting for this turn is no delay of a pull: failed pulls are counted themselves."""
@@ -257,3 +256,8 @@ class Replay:
                 self._outcome.helped += 1
             else:
                 self._outcome.unhelped[why] += 1
+
+
+def _backoff(failures: int) -> float:
+    """Seconds; it doubles with each failure, and ever more failures are no ever larger number."""
+    return min(BACKOFF * 2.0 ** min(failures, 10), LONGEST_BACKOFF)

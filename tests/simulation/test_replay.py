@@ -90,6 +90,15 @@ def test_an_image_in_use_is_never_removed() -> None:
     assert outcome.cold == 0
 
 
+def test_a_pull_that_fails_for_a_week_is_still_tried_again() -> None:
+    """Every five minutes in the end, thousands of times, and no number gets too large."""
+    trace = past((0, "a"), (60, "b"), sizes={"a": 600, "b": 600}, lasts=7 * DAY)
+    trace.end = 8 * DAY
+    replay = Replay(trace, 1000 * MB, Lru(trace), MARKS, None)
+    assert replay.run().emergencies > 1900
+    assert 1 in replay.disk.images
+
+
 def test_a_pull_that_failed_is_there_once_there_is_room() -> None:
     """What filled the disk ended: the image comes, and its container runs."""
     trace = past((0, "a"), (60, "b"), sizes={"a": 600, "b": 600}, lasts=600)
