@@ -107,7 +107,8 @@ class Daemon:
         """Down to the low mark, or to the next line above that all candidates can reach."""
         disk = self._disk
         listed = sum(disk.trace.images[image].size for image in disk.candidates(at))
-        if disk.used <= self.stops_at(int(disk.used), listed * self._yield, self._low, self._lines):
+        used, most = int(disk.used), listed * self._yield
+        if used <= self.stops_at(used, most, self._low, self._lines):
             return None
         return self._order.first(lambda image: disk.may_go(image, at), at)
 

@@ -1,8 +1,9 @@
 """`python -m tests.bench.full_disks`: what removal is worth where images alone can't reach the low
 mark, because others hold most of the disk; docs/eviction.md.
 
-Three rules on the same traces: remove nothing then; remove all that may go; go as far as the next
-line that can be reached, which is the daemon's. Told are the shares of time above the line where
+Rules on the same traces: remove nothing then; remove all that may go; go as far as the next line
+that can be reached, by what the candidates really hold; and the same by the daemon's own estimate
+of that, which is the most that they may hold. Told are the shares of time above the line where
 kubelet acts and above the one where pulls begin to fail, pulls that did not fit, and pods' delay.
 """
 
@@ -16,6 +17,7 @@ from reconciler.domain.kubelet_lines import KubeletConfig, byte_lines, pulls_fai
 from reconciler.domain.shortage import aim
 from reconciler.simulation.budget import SHARES, disk_for, in_use
 from reconciler.simulation.daemon import Marks, StopsAt
+from reconciler.simulation.disk import Disk
 from reconciler.simulation.orders import Keepscore
 from reconciler.simulation.outcome import Outcome
 from reconciler.simulation.replay import Replay
@@ -35,7 +37,22 @@ def everything(used: int, most: float | None, low: int, lines: list[int]) -> int
     return low
 
 
-RULES: dict[str, StopsAt] = {"nothing": nothing, "everything": everything, "lines": aim}
+ESTIMATED = "lines, as estimated"
+RULES: dict[str, StopsAt] = {
+    "nothing": nothing,
+    "everything": everything,
+    "lines": aim,
+    ESTIMATED: aim,
+}
+
+
+def by_what_they_hold(rule: StopsAt, disk: Disk) -> StopsAt:
+    """The rule, told what all candidates hold, each layer once."""
+
+    def stops_at(used: int, most: float | None, low: int, lines: list[int]) -> int:
+        return rule(used, disk.held_by(disk.candidates(disk.at)), low, lines)
+
+    return stops_at
 
 
 @dataclass(slots=True)
@@ -45,11 +62,12 @@ class Told:
     above_full: float
 
 
-def replayed(trace: Trace, disk: float, rule: StopsAt) -> Told:
+def replayed(trace: Trace, disk: float, name: str) -> Told:
     """Without kubelet beside us: what it would have removed there is not the question."""
     replay = Replay(trace, disk, Keepscore(trace), MARKS, None)
     assert replay.daemon is not None
-    replay.daemon.stops_at = rule
+    if name != ESTIMATED:
+        replay.daemon.stops_at = by_what_they_hold(RULES[name], replay.disk)
     kubelet = float(byte_lines(KubeletConfig(), int(disk), is_nodefs=True)[0].kept_at)
     full = float(pulls_fail(int(disk)).kept_at)
     replay.disk.above = {kubelet: 0.0, full: 0.0}
@@ -63,8 +81,8 @@ def told(job: tuple[str, int]) -> dict[tuple[str, float], Told]:
     disk, used = disk_for(trace, SHARES["medium"]), in_use(trace)
     for held in HELD:
         trace.other = max(0.0, held * disk - used)
-        for name, rule in RULES.items():
-            found[name, held] = replayed(trace, disk, rule)
+        for name in RULES:
+            found[name, held] = replayed(trace, disk, name)
     return found
 
 
