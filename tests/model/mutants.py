@@ -37,6 +37,7 @@ from reconciler.sources.policy_file import PolicySource
 from . import disk_moves, moves, pod_moves
 from . import mutants_around as around
 from .early import make_expendable
+from .twice import list_twice
 from .wallclock import set_wall_clock
 
 Patch = pytest.MonkeyPatch
@@ -382,10 +383,15 @@ def _one_container_stands_for_all(patch: Patch) -> None:
 
 
 MUTANTS = (
-    Mutant("images in use are free", ("S1",), _without(Kind.IN_USE)),
+    Mutant(
+        "images in use are free", ("S1",), _without(Kind.IN_USE), (moves.add_container, moves.fill)
+    ),
     Mutant("exited containers are no users", ("S1", "S6"), _exited_are_no_users),
     Mutant(
-        "image volumes are not asked for", ("S1", "S3", "S5", "S10"), _volumes_are_not_asked_for
+        "image volumes are not asked for",
+        ("S1", "S3", "S5", "S10"),
+        _volumes_are_not_asked_for,
+        (moves.add_container, moves.remove_container, moves.fill),
     ),
     Mutant("names asked for do not count", ("S1",), _names_asked_for_do_not_count),
     Mutant(
@@ -417,6 +423,7 @@ MUTANTS = (
         "the last entry of an id counts",
         ("S1", "S2", "S3", "S4", "S10"),
         _the_last_entry_of_an_id_counts,
+        (list_twice, moves.fill),
     ),
     Mutant(
         "a rule does not reach below its repository",
@@ -427,13 +434,24 @@ MUTANTS = (
     Mutant("what can not be pulled goes", ("S4",), _without(Kind.UNPULLABLE)),
     Mutant("young images go", ("S5",), _without(Kind.YOUNG)),
     Mutant("new images are a day old", ("S3", "S5", "S7"), _new_images_are_a_day_old),
-    Mutant("ages begin by the wall clock", ("S3", "S5", "S7"), _ages_begin_by_the_wall_clock),
+    Mutant(
+        "ages begin by the wall clock",
+        ("S3", "S5", "S7"),
+        _ages_begin_by_the_wall_clock,
+        (set_wall_clock, moves.pull, moves.fill),
+    ),
     Mutant(
         "the daemon has the wall clock alone",
         ("S3", "S4", "S5", "S6", "S7", "S9", "S10", "face"),
         _the_daemon_has_the_wall_clock_alone,
+        (set_wall_clock,),
     ),
-    Mutant("uses are not remembered", ("S5", "S3"), _uses_are_not_remembered),
+    Mutant(
+        "uses are not remembered",
+        ("S5", "S3"),
+        _uses_are_not_remembered,
+        (moves.remove_container, moves.fill),
+    ),
     Mutant(
         "a bad policy means defaults", ("S3", "S4", "S5", "S6", "S7"), _bad_policy_means_defaults
     ),
@@ -460,14 +478,19 @@ MUTANTS = (
     Mutant("refusals are forgotten", ("S9",), _without(Kind.REFUSED)),
     Mutant("what comes back goes again", ("S9",), _without(Kind.CAME_BACK)),
     Mutant("what pods wait for goes", ("S10",), _without(Kind.AWAITED)),
-    Mutant("twins are not remembered", ("S10",), _twins_are_not_remembered),
+    Mutant(
+        "twins are not remembered",
+        ("S10",),
+        _twins_are_not_remembered,
+        (pod_moves.rush, moves.pull),
+    ),
     Mutant("starts hold nothing", ("S10",), _starts_hold_nothing),
     Mutant("starts are over in a moment", ("S10",), _starts_are_over_in_a_moment),
     Mutant(
         "no source means no pods",
         ("S10",),
         _no_source_means_no_pods,
-        (pod_moves.source_fault, pod_moves.bind_pod, moves.fill),
+        (pod_moves.source_fault, pod_moves.bind_pod, moves.fill, moves.pull),
     ),
     Mutant(
         "init containers need nothing",
@@ -481,7 +504,12 @@ MUTANTS = (
     ),
     Mutant("pods need what is never pulled", ("S10",), _only_needs(lambda need: need.never_pulled)),
     Mutant("pods need what is named in full", ("S10",), _pods_need_what_is_named_in_full),
-    Mutant("pods told later replace all", ("S10",), _pods_told_later_replace_all),
+    Mutant(
+        "pods told later replace all",
+        ("S10",),
+        _pods_told_later_replace_all,
+        (pod_moves.bind_pod, moves.fill),
+    ),
     Mutant("templates forgotten over a restart", ("S10",), _templates_are_forgotten_over_a_restart),
     Mutant("every pod is of its own kind", ("S10",), _every_pod_is_of_its_own_kind),
     Mutant("the first of a template tells", ("S10",), _the_first_of_a_template_tells),
@@ -518,7 +546,12 @@ MUTANTS = (
         (disk_moves.hide_a_disk,),
     ),
     Mutant("one socket for everything", ("S8",), around.one_socket_for_everything),
-    Mutant("prune takes all that is unused", ("S7",), around.prune_takes_all_that_is_unused),
+    Mutant(
+        "prune takes all that is unused",
+        ("S7",),
+        around.prune_takes_all_that_is_unused,
+        (moves.prune,),
+    ),
     Mutant("the same mark starts and stops", ("S7",), around.nothing_is_too_little, (moves.prune,)),
     Mutant("the lock denies nothing", ("S8",), around.the_lock_denies_nothing, (moves.rival,)),
     Mutant("pause means resume", ("S7",), around.pause_means_resume),
