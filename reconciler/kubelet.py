@@ -70,19 +70,25 @@ def read(places: Places) -> tuple[KubeletConfig, tuple[str, ...]]:
     sources: list[str] = []
     troubles: list[str] = []
     files, directories = places.found()
-    for number, path in enumerate([*files, *_dropins(directories, troubles)]):
+
+    def take(path: Path, name: str) -> bool:
+        """Whether it was read, and is kubelet's: others keep a kubeconfig at OpenShift's place."""
+        nonlocal merged
         try:
             given = _document(path)
         except _Unread as error:
-            if not (error.absent and path == places.file and len(files) == 1):
+            if not (error.absent and path == places.file):
                 troubles.append(f"{path} {error}; what it says is not known")
-            continue
+            return False
         if given is None:
-            continue  # of another kind: OpenShift's place is where others keep a kubeconfig
+            return False
         merged = _merged(merged, given)
-        sources.append(path.name if number >= len(files) else str(path))
-        if number < len(files):
-            files = [path]  # one is enough
+        sources.append(name)
+        return True
+
+    any(take(path, str(path)) for path in files)  # the first of them is kubelet's
+    for path in _dropins(directories, troubles):
+        take(path, path.name)
     source = ", ".join(sources) if sources else DEFAULTS
     config, wrong = config_of(merged, source)
     return config, (*troubles, *wrong)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler import kubelet
 from reconciler.domain.kubelet_lines import AS_SHIPPED, KubeletConfig
 from reconciler.kubelet import Places, config_of, nodefs, read
 
@@ -153,3 +154,16 @@ def test_kubelets_filesystem_is_that_of_the_first_place_that_is_seen(tmp_path: P
     assert found.device == tmp_path.stat().st_dev
     assert found.capacity > 0
     assert nodefs((tmp_path / "not there",)) is None
+
+
+def test_of_two_distributions_files_the_first_alone_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that an earlier installation left behind went over it, as if it were a drop-in."""
+    first, left_behind = tmp_path / "config.yaml", tmp_path / "config.json"
+    first.write_text("imageGCHighThresholdPercent: 70\n")
+    left_behind.write_text("imageGCHighThresholdPercent: 95\n")
+    monkeypatch.setattr(kubelet, "FILES", (tmp_path / "none", first, left_behind))
+    monkeypatch.setattr(kubelet, "DROPINS", ())
+    config, troubles = read(Places())
+    assert (config.image_gc_high, config.source, troubles) == (70, str(first), ())
