@@ -10,12 +10,12 @@ import contextlib
 import io
 import logging
 import math
-import re
 import sys
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
+from .neutral import neutralised
 from .recent import Recent
 
 
@@ -35,25 +35,12 @@ with _hidden("rich"):  # loaded for a renderer that is not used here: 5 MiB on e
     import structlog
     import structlog.typing
 
-LONGEST = 2000  # characters of one value
 LISTED = 20  # items of one list
 REMIND = 600.0  # seconds between reminders of a trouble that lasts
 CHANGES = 10  # times in REMIND that a trouble is told for having changed
 
-_HOSTILE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
-)
-
 Event = MutableMapping[str, Any]
 get_logger = structlog.get_logger  # whoever logs takes it from here
-
-
-def neutralised(text: str) -> str:
-    """The text with everything a terminal or a log could trip over shown as an escape, cut to a
-    length that can be read."""
-    cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} characters)"
-    return _HOSTILE.sub(lambda found: found[0].encode("unicode_escape").decode(), cut)
 
 
 def _neutralise(logger: object, method: str, event: Event) -> Event:

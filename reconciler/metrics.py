@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any, TypeVar, cast
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as Total
@@ -20,10 +21,12 @@ from .domain.policy import Mode
 from .domain.protection import Kind
 from .domain.state import State
 from .domain.watermark import Pressure
-from .logs import neutralised
+from .neutral import neutralised
 
 BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600)  # seconds
 LONG = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
+
+M = TypeVar("M", Gauge, Total)
 
 
 class Metrics:
@@ -31,6 +34,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._labelled: dict[tuple[object, tuple[str, ...]], Any] = {}
         self._gauges()
         self._totals()
         self._crossed: dict[str, float] = {}  # mountpoint -> when it crossed its high mark
@@ -45,6 +49,15 @@ class Metrics:
 
     def _spans(self, name: str, text: str, buckets: tuple[float, ...] = BUCKETS) -> Histogram:
         return Histogram(f"reconciler_{name}", text, buckets=buckets, registry=self.registry)
+
+    def _one(self, metric: M, *labels: str) -> M:
+        """A metric's child. Near a mark twenty are set ten times a second, and the library's own
+        way to one takes a lock and as long as all the rest."""
+        key = metric, labels
+        found = self._labelled.get(key)
+        if found is None:
+            found = self._labelled[key] = metric.labels(*labels)
+        return cast("M", found)
 
     def _filesystem_gauges(self) -> None:
         fs = "mountpoint"
@@ -164,7 +177,7 @@ class Metrics:
         """Counts one fact."""
         match fact:
             case facts.ContainerChanged():
-                self.events.labels(fact.event.kind.name.lower()).inc()
+                self._one(self.events, fact.event.kind.name.lower()).inc()
             case facts.EventsOpened():
                 self.stream.set(1)
                 self.opened.inc()
@@ -174,17 +187,17 @@ class Metrics:
                 self.stream.set(0)
                 self.lost.inc()
             case facts.Listed():
-                self.listings.labels("ok").inc()
+                self._one(self.listings, "ok").inc()
                 self._listed(fact.listing, state)
             case facts.ListingFailed():
-                self.listings.labels("failed").inc()
+                self._one(self.listings, "failed").inc()
             case facts.PolicyLoaded():
-                self.policies.labels("ok").inc()
+                self._one(self.policies, "ok").inc()
                 self.policy_loaded.set(state.wall(fact.at))
                 self.policy_valid.set(1)
                 self.enforcing.set(fact.policy.mode is Mode.ENFORCE)
             case facts.PolicyRejected():
-                self.policies.labels("refused").inc()
+                self._one(self.policies, "refused").inc()
                 self.policy_valid.set(0)
             case facts.UsageSampled():
                 self._sampled(state)
@@ -219,21 +232,21 @@ class Metrics:
     def _pods(self, state: State, at: float) -> None:
         self.pods.set(sum(1 for _ in state.awaited.starting(at)))
         for source in SOURCES:
-            self.pod_source.labels(source).set(state.awaited.source == source)
+            self._one(self.pod_source, source).set(state.awaited.source == source)
 
     def _sampled(self, state: State) -> None:
         for fs in state.filesystems.values():
             mountpoint = neutralised(fs.usage.mountpoint)
-            self.used.labels(mountpoint).set(fs.usage.used)
-            self.capacity.labels(mountpoint).set(fs.usage.capacity)
-            self.inodes.labels(mountpoint).set(fs.usage.used_inodes)
-            self.all_inodes.labels(mountpoint).set(fs.usage.total_inodes)
-            self.marks.labels(mountpoint, "high").set(fs.high)
-            self.marks.labels(mountpoint, "low").set(fs.low)
+            self._one(self.used, mountpoint).set(fs.usage.used)
+            self._one(self.capacity, mountpoint).set(fs.usage.capacity)
+            self._one(self.inodes, mountpoint).set(fs.usage.used_inodes)
+            self._one(self.all_inodes, mountpoint).set(fs.usage.total_inodes)
+            self._one(self.marks, mountpoint, "high").set(fs.high)
+            self._one(self.marks, mountpoint, "low").set(fs.low)
             if fs.margin is not None:
-                self.margin.labels(mountpoint).set(fs.margin)
-            self.wanted.labels(mountpoint).set(fs.bytes_over_low)
-            self.reclaiming.labels(mountpoint).set(fs.pressure is Pressure.RECLAIMING)
+                self._one(self.margin, mountpoint).set(fs.margin)
+            self._one(self.wanted, mountpoint).set(fs.bytes_over_low)
+            self._one(self.reclaiming, mountpoint).set(fs.pressure is Pressure.RECLAIMING)
 
     def crossed(self, mountpoint: str, at: float) -> None:
         """A filesystem reached its high mark."""
@@ -253,7 +266,7 @@ class Metrics:
             self.first_seconds.observe(at - began)
 
     def _removed(self, fact: facts.RemovalFinished) -> None:
-        self.removals.labels(fact.outcome, fact.cause).inc()
+        self._one(self.removals, fact.outcome, fact.cause).inc()
         self.call_seconds.observe(fact.took)
         if fact.gone:
             self.expected.inc(fact.expected)
@@ -264,9 +277,9 @@ class Metrics:
         self.candidate_bytes.set(sum(one.image.size for one in plan.candidates))
         kinds = Counter(kept.protections[0].kind for kept in plan.kept)
         for kind in Kind:
-            self.protected.labels(kind.value).set(kinds[kind])
+            self._one(self.protected, kind.value).set(kinds[kind])
         for reason in HoldReason:
-            self.holds.labels(reason.value).set(
+            self._one(self.holds, reason.value).set(
                 plan.hold is not None and plan.hold.reason is reason
             )
         self.untold.set(len(state.graph.untold))

@@ -32,8 +32,9 @@ from typing import Any
 import anyio
 
 from .domain.words import counted
-from .logs import Once, get_logger, neutralised
+from .logs import Once, get_logger
 from .metrics import Metrics
+from .neutral import neutralised
 from .report import size_text
 from .settings import SERVICE_ACCOUNT, may_be_there
 

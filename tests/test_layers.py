@@ -229,4 +229,6 @@ def test_reading_the_flags_loads_no_command() -> None:
     done = subprocess.run(
         [sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=30
     )
-    assert not {"grpc", "rich", "yaml", "starlette", "anyio"} & set(done.stdout.split())
+    assert not {"grpc", "rich", "yaml", "starlette", "structlog", "asyncio"} & set(
+        done.stdout.split()
+    )

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler import logs
-from reconciler.logs import LISTED, LONGEST, REMIND, Once, get_logger, neutralised
+from reconciler.logs import LISTED, REMIND, Once, get_logger
+from reconciler.neutral import LONGEST, neutralised
 
 HOSTILE = {
     "ansi": "\x1b[2J\x1b]0;title\x07",

@@ -12,7 +12,7 @@ from ..domain.inventory import Image
 from ..domain.lookup import images_meant
 from ..domain.policy import Policy
 from ..domain.protection import Kind, Protection
-from ..logs import neutralised
+from ..neutral import neutralised
 from ..report import explanation_json, size_text, to_text
 from ..settings import Settings
 from .survey import Survey, connect, look

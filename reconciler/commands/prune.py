@@ -29,7 +29,7 @@ from ..engine.reconcile import Reconciler, Room
 from ..history import History
 from ..ledger import Ledger
 from ..lock import Lock, LockUnavailable
-from ..logs import neutralised
+from ..neutral import neutralised
 from ..pods.watch import Place, PodWatch
 from ..report import freed_text, size_text
 from ..settings import Settings

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ..history import Entry, read
-from ..logs import neutralised
+from ..neutral import neutralised
 from ..report import Json, freed_text, size_text
 from ..settings import Settings
 from .daemon import NoDaemon, ask_daemon

@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 HARD, SOFT = "evictionHard", "evictionSoft"
 IMAGEFS, NODEFS = "imagefs.available", "nodefs.available"
@@ -93,6 +94,7 @@ class Line:
         return self.crossed_at - 1
 
 
+@lru_cache(maxsize=64)  # looked at ten times a second, and the same each time
 def byte_lines(config: KubeletConfig, capacity: int, *, is_nodefs: bool) -> tuple[Line, ...]:
     """kubelet's lines in bytes in use, lowest first."""
     lines = _crossed_by(config, (IMAGEFS, NODEFS) if is_nodefs else (IMAGEFS,), capacity)
@@ -102,6 +104,7 @@ def byte_lines(config: KubeletConfig, capacity: int, *, is_nodefs: bool) -> tupl
     return _sorted(lines)
 
 
+@lru_cache(maxsize=64)
 def inode_lines(config: KubeletConfig, inodes: int, *, is_nodefs: bool) -> tuple[Line, ...]:
     """kubelet's lines in inodes in use, lowest first; none where their number is not fixed."""
     signals = (IMAGEFS_INODES, NODEFS_INODES) if is_nodefs else (IMAGEFS_INODES,)

@@ -365,6 +365,8 @@ class Reconciler:
             else:
                 return True
         self._pace.retry_at = self.room.clock() + CALM_SPACING
+        self._absorb(self.room.mailbox.drain())
+        await self._decide()  # for those who are told: what holds all removal now
         return False
 
     def _has_questions(self, now: float) -> bool:

@@ -42,11 +42,13 @@ ROWS = 32  # images in a slice: a few milliseconds of work
 
 
 def plan_now(view: View, now: float) -> Plan:
-    """The loop's own plan while it is fresh; on a big node always, where planning anew would hold
-    up the loop: there it is as old as the last listing at the most."""
-    latest = view.latest()
-    if latest is not None and (now - latest[0] < FRESH or len(view.state.graph.images) > BIG):
-        return latest[1]
+    """The loop's own plan while it is fresh, and not from before the last listing; on a big node
+    always, where planning anew would hold up the loop."""
+    latest, listed_at = view.latest(), view.state.listed_at
+    if latest is not None:
+        fresh = now - latest[0] < FRESH and (listed_at is None or latest[0] >= listed_at)
+        if fresh or len(view.state.graph.images) > BIG:
+            return latest[1]
     return decide(view.state, view.state.policy, now)
 
 

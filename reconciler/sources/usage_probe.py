@@ -165,7 +165,7 @@ class UsageProbe:
     ) -> None:
         self._runtime, self._clock = runtime, clock
         self._ask_filesystem, self._patience = measure, patience
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
         self._hangs = False  # a thread sits in a statvfs: one is enough
         self.mountpoints: tuple[str, ...] = ()  # as the runtime named them last
         self._asked_at: float | None = None

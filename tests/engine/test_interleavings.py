@@ -13,6 +13,7 @@ from reconciler.domain.facts import ContainerChanged, UsageSampled
 from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Image
 from reconciler.domain.ledger import RemovalRecord
 from reconciler.domain.policy import Mode
+from reconciler.domain.runtime import RuntimeUnavailable
 from tests.builders import (
     CONTAINERD_2,
     GIB,
@@ -185,16 +186,27 @@ async def test_an_event_received_during_a_listing_waits_for_the_next_one() -> No
     assert world.runtime.removed == NAMES[:2]
 
 
+def shown_hold(world: World) -> HoldReason | None:
+    """What the loop said last of what holds all removal; the metrics and the page show it."""
+    assert world.journal.latest is not None
+    hold = world.journal.latest[1].hold
+    return hold.reason if hold else None
+
+
 async def test_a_storm_of_events_that_tell_nothing_ends_no_caution() -> None:
     """Doubt is raised faster than listings settle it: nothing goes, until the storm is over."""
     world = await full_world()
+    world.runtime.fails["list_all"] = RuntimeUnavailable("connection refused")
 
     def storm() -> None:
         put(world, ContainerEvent(digest("who"), EventKind.CREATED, world.clock()))
 
+    await world.turn()
+    world.runtime.fails.clear()
     world.runtime.during["between lists"] = storm
     await world.turns(20)
     assert world.left() == NAMES
+    assert shown_hold(world) is HoldReason.LISTING_DUE  # and not what held before it, for ever
     world.runtime.during.clear()
     await world.turns(3)
     assert world.runtime.removed == NAMES[:2]

@@ -23,7 +23,7 @@ from reconciler.domain.reference import (
     parse_pattern,
     parse_reference,
 )
-from reconciler.logs import neutralised
+from reconciler.neutral import neutralised
 from reconciler.policy.files import PolicyInvalid, Text, parse_text
 from reconciler.policy.nodes import LONGEST, MOST, Problem
 from tests.builders import T0

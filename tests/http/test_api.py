@@ -149,6 +149,16 @@ async def test_a_big_nodes_status_is_the_loops_own_plan(tmp_path: Path) -> None:
     assert (await ask(small.app, "/api/v1/status")).json["counts"]["candidates"] == 1
 
 
+async def test_a_plan_from_before_the_last_listing_is_not_shown(tmp_path: Path) -> None:
+    """A listing had failed, and half a second after the next one the plan had no image yet."""
+    listed = state()
+    listed.listed_at = NOW - 0.4
+    seen = Face(tmp_path, listed)
+    seen.latest = (NOW - 0.5, decide(State(T0), None, NOW - 0.5))
+    plan = (await ask(seen.app, "/api/v1/plan")).json
+    assert len(plan["candidates"]) + len(plan["kept"]) == 3
+
+
 async def test_times_are_told_by_the_clock_that_people_have(seen: Face, tmp_path: Path) -> None:
     """NTP set the clock an hour on while the daemon ran: log and answers agree on the time."""
     before = (await ask(seen.app, "/api/v1/images/free:v1")).json

@@ -22,8 +22,8 @@ from reconciler.history import Entry
 from reconciler.http import face
 from reconciler.http.health import SILENCE, Pulse
 from reconciler.http.view import View
-from reconciler.logs import neutralised
 from reconciler.metrics import Metrics
+from reconciler.neutral import neutralised
 from reconciler.recent import Recent
 from reconciler.systemd import Notifier
 from tests.builders import GIB, T0, image, state_of

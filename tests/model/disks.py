@@ -50,9 +50,9 @@ class Shortage:
 
     def weigh(self, policy: Version) -> None:
         """Where the last measurement lies between a policy's marks."""
-        things = {thing for thing, _, _ in self._counted()}
-        self.short &= things
-        for thing, used, whole in self._counted():
+        counted = list(self._counted())
+        self.short &= {thing for thing, _, _ in counted}
+        for thing, used, whole in counted:
             high, low = marks(policy, thing[1], whole)
             if used >= high:
                 self.short.add(thing)

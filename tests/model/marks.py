@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def written(percent: int, unit: str) -> str:
     return f"{CAPACITY * percent / 100 / UNITS[unit]:.6f}{unit}"
 
 
+@cache
 def meant(percent: int, unit: str, capacity: int) -> int:
     """The bytes in use that it means on a disk."""
     if unit == SHARE:

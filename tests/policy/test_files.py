@@ -208,7 +208,7 @@ async def test_a_big_policy_does_not_stop_the_loop() -> None:
     turns = 0
     while not parsing.done():
         turns += 1
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
     policy, warnings = parsing.result()
     assert turns > 100
     assert len(policy.exclusions) == 20_000
