@@ -69,6 +69,7 @@ async def test_one_look_tells_how_full_what_stays_and_what_goes_next(
             disks, rows = page.locator("#disks"), page.locator("#rows")
             await expect(disks).to_contain_text("used, calm", timeout=WAIT)
             await expect(disks).to_contain_text("high 8 GiB")
+            await expect(disks).to_contain_text("high mark given by the policy; kubelet")
             await expect(page.locator("#disks canvas")).to_be_visible(timeout=WAIT)
             await expect(page.locator("#next li").first).to_contain_text(
                 "reg.example/free:v1 never used here, first seen", timeout=WAIT

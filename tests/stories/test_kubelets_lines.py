@@ -1,0 +1,47 @@
+"""What the log tells of the lines at which kubelet acts, and of marks that stand above them."""
+
+from __future__ import annotations
+
+import structlog
+from structlog.typing import EventDict
+
+from reconciler.domain.facts import KubeletTold
+from reconciler.domain.kubelet_lines import KubeletConfig
+from tests.builders import GIB, image, marks, policy
+from tests.engine.world import World
+
+
+def told(log: list[EventDict], event: str) -> list[EventDict]:
+    return [line for line in log if line["event"] == event]
+
+
+async def test_the_log_says_once_where_the_marks_are_and_who_acts_first() -> None:
+    """A high mark above kubelet's own line is never reached, and nothing else would tell."""
+    world = World(policy(watermarks=marks(90, 88)))
+    world.runtime.have(image("app:v1", GIB))
+    with structlog.testing.capture_logs() as log:
+        config = KubeletConfig("/etc/kubernetes/kubelet.yaml")
+        world.mailbox.put("kubelet", KubeletTold(world.clock(), config))
+        await world.loop.turn(world.mailbox.drain())
+        await world.turns(3)
+    (read,) = told(log, "kubelet-configuration")
+    assert read["source"] == "/etc/kubernetes/kubelet.yaml"
+    assert read["image_gc_high_percent"] == 85
+    assert "evictionHard imagefs.available<15%" in read["thresholds"]
+    (stand,) = told(log, "watermarks")
+    assert (stand["high_bytes"], stand["low_bytes"]) == (90 * GIB, 88 * GIB)
+    assert "kubelet acts above 84.0% (imageGCHighThresholdPercent 85)" in stand["high"]
+    (warning,) = told(log, "kubelet-acts-first")
+    assert "kubelet acts first there" in warning["detail"]
+
+
+async def test_what_of_kubelets_configuration_can_not_be_read_is_told() -> None:
+    """Defaults are used then, and may be wrong here."""
+    world = World(policy())
+    with structlog.testing.capture_logs() as log:
+        config = KubeletConfig("kubelet's defaults")
+        lost = "/var/lib/kubelet/config.yaml: permission denied"
+        world.mailbox.put("kubelet", KubeletTold(world.clock(), config, troubles=(lost,)))
+        await world.turns(2)
+    (unread,) = told(log, "kubelet-configuration-unread")
+    assert lost in str(unread)
