@@ -33,6 +33,7 @@ class Overshoot:
 
     recent: tuple[int, ...] = ()
     farthest: int | None = None  # in the crossing that goes on; None: there is none
+    taught: int | None = None  # in the crossing that just ended; None: it taught nothing
     helpless: bool = False  # nothing more may be removed in it: a margin would not help
     filling: float = 0.0  # bytes a second, the fastest of late
     _used: int = 0
@@ -44,6 +45,8 @@ class Overshoot:
         one while nothing is removed here (`counts`)."""
         seen = self._at is not None and at - self._at <= GAP and self._used < high
         self._note_speed(used, at)
+        if used >= high:
+            self.taught = None
         if not counts or (used >= high and self.farthest is None and not seen):
             self.farthest, self.helpless = None, False
         elif used >= high:
@@ -57,14 +60,9 @@ class Overshoot:
         """Where nothing more could be removed, it may have run farther only for that."""
         teaches = not self.helpless or farthest > max(self.recent, default=0)
         if teaches:
-            self.recent = (*self.recent, farthest)[-KEPT:]
+            self.taught, self.recent = farthest, (*self.recent, farthest)[-KEPT:]
         self.farthest, self.helpless = None, False
         return teaches
-
-    @property
-    def latest(self) -> int | None:
-        """Bytes, in the last crossing that taught something; None: there was none yet."""
-        return self.recent[-1] if self.recent else None
 
     def margin(self, capacity: int) -> int:
         """Bytes between the high mark and the line above it."""

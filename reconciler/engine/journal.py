@@ -109,7 +109,7 @@ class LogAndMetrics:
                 high_bytes=fs.high,
                 low_bytes=fs.low,
                 margin_bytes=fs.margin,
-                overshoot_bytes=None if crossed else state.overshoot(mountpoint).latest,
+                overshoot_bytes=None if crossed else state.overshoot(mountpoint).taught,
             )
             if fs.pressure is Pressure.CALM:
                 for reason in HoldReason:

@@ -150,6 +150,7 @@ def test_a_crossing_teaches_how_far_usage_runs_past_the_mark() -> None:
     after = disk(state, 83.2, NOW + 9)
     ran = int(85.3 * GIB) - before.high
     assert state.overshoots["/images"].recent[-1] == ran
+    assert state.overshoots["/images"].taught == ran
     assert after.margin == int(ran * 1.25 + WHOLE * 0.002)
     assert after.high < before.high
 
@@ -178,10 +179,12 @@ def test_a_new_node_is_careful_and_less_so_with_each_crossing() -> None:
 def test_a_daemon_that_is_started_on_a_full_disk_learns_nothing_of_that() -> None:
     """Usage stood far past the mark before anybody could have done anything."""
     state = node()
+    cross(state, 0.1, NOW - 60)
     before = state.overshoots["/images"].recent
     disk(state, 95)
     disk(state, 70, NOW + 1)
     assert state.overshoots["/images"].recent == before
+    assert state.overshoots["/images"].taught is None  # and not what the crossing before it taught
     disk(state, 95, NOW + 60)  # a minute later: the process was stopped, or the machine asleep
     disk(state, 70, NOW + 61)
     assert state.overshoots["/images"].recent == before
