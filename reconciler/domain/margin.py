@@ -43,10 +43,11 @@ class Overshoot:
         """A new measurement; gives whether a crossing ended that taught something. One whose
         beginning was not seen teaches nothing (the daemon was started on a full disk, say), nor
         one while nothing is removed here (`counts`)."""
-        seen = self._at is not None and at - self._at <= GAP and self._used < high
+        looked = self._at is not None and at - self._at <= GAP
+        seen, moved = looked and self._used < high, looked and self._used >= high
         self._note_speed(used, at)
-        if used >= high:
-            self.taught = None
+        if used >= high and self.farthest is None and not moved:
+            self.taught = None  # it is a new crossing, not the mark that moved down
         if not counts or (used >= high and self.farthest is None and not seen):
             self.farthest, self.helpless = None, False
         elif used >= high:
