@@ -12,8 +12,6 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import coverage
-
 import reconciler
 
 from .clockwork import virtual
@@ -22,6 +20,7 @@ from .soak import Tally, episode
 CONSIDERED = range(1000, 1150)
 LEAST = 2  # branches that nobody before it took, for a world to be worth its second
 FILE = Path(__file__).with_name("chosen.json")
+SEEDS: list[int] = json.loads(FILE.read_text())
 
 Branch = tuple[str, int, int]  # a file, and the lines that it leads from and to
 
@@ -34,6 +33,8 @@ def warm_up() -> None:
 
 def branches(seed: int) -> frozenset[Branch]:
     """What one world runs of the product."""
+    import coverage  # for this alone
+
     source = str(Path(reconciler.__file__).parent)
     cover = coverage.Coverage(data_file=None, branch=True, source=[source], config_file=False)
     with virtual(), tempfile.TemporaryDirectory(prefix="choose-") as folder:
