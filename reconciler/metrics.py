@@ -202,6 +202,10 @@ class Metrics:
             case facts.UsageSampled():
                 self._sampled(state)
                 self.freed.inc(state.bytes_shown)
+            case facts.RemovalBegun():
+                self._removing(fact.at)
+            case facts.RemovalSpared():
+                self.spared.inc()
             case facts.RemovalFinished():
                 self._removed(fact)
                 self.freed.inc(state.bytes_shown)
@@ -259,17 +263,17 @@ class Metrics:
         if began is not None:
             self.reclaim_seconds.observe(at - began)
 
-    def removing(self, at: float) -> None:
+    def _removing(self, at: float) -> None:
         """A RemoveImage is about to be sent."""
         began, self._waiting = self._waiting, None
         if began is not None:
             self.first_seconds.observe(at - began)
 
     def _removed(self, fact: facts.RemovalFinished) -> None:
-        self._one(self.removals, fact.outcome, fact.cause).inc()
+        self._one(self.removals, fact.outcome, fact.removal.cause).inc()
         self.call_seconds.observe(fact.took)
         if fact.gone:
-            self.expected.inc(fact.expected)
+            self.expected.inc(fact.removal.expected)
 
     def decided(self, plan: Plan, state: State) -> None:
         """Gauges of one plan."""

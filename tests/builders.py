@@ -6,7 +6,13 @@ import hashlib
 from collections.abc import Iterable
 
 from reconciler.domain.absorbing import absorb
-from reconciler.domain.facts import Listed, PolicyLoaded, UsageSampled
+from reconciler.domain.facts import (
+    Listed,
+    PolicyLoaded,
+    RemovalBegun,
+    RemovalFinished,
+    UsageSampled,
+)
 from reconciler.domain.inventory import (
     Container,
     ContainerState,
@@ -21,6 +27,7 @@ from reconciler.domain.inventory import (
 from reconciler.domain.pods import MAIN, Need, Pod
 from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Place, Policy, Watermarks
 from reconciler.domain.reference import parse_pattern
+from reconciler.domain.removal import Removal
 from reconciler.domain.runtime import RuntimeVersion
 from reconciler.domain.space import Gain
 from reconciler.domain.state import State
@@ -137,6 +144,23 @@ def state_of(
     absorb(listed(images, containers, sandboxes, seen, version), state)
     absorb(usage(full), state)
     return state
+
+
+def removal(one: Image, expected: int = 1, most: int = 1) -> Removal:
+    """One that a crossing asked for."""
+    return Removal(one, one.names, "watermark", expected, most)
+
+
+def begun(at: float, one: Image) -> RemovalBegun:
+    """A removal is sent."""
+    return RemovalBegun(at, removal(one))
+
+
+def finished(
+    at: float, one: Image, gone: bool, error: str | None = None, took: float = 0.1
+) -> RemovalFinished:
+    """What became of it, on a filesystem that nobody measured."""
+    return RemovalFinished(at, removal(one), gone, error, took)
 
 
 def gains_of(freed: int | None, short: bool = True) -> tuple[Gain, ...]:

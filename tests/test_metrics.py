@@ -18,7 +18,7 @@ from reconciler.domain.policy import Place, Required
 from reconciler.domain.reference import parse_pattern
 from reconciler.domain.state import State
 from reconciler.engine.journal import LogAndMetrics
-from reconciler.engine.reclaim import begin
+from reconciler.engine.reclaim import removal_of
 from reconciler.metrics import Metrics
 from tests.builders import (
     DAY,
@@ -61,22 +61,9 @@ class Told:
     def remove(self, freed: int, gone: bool = True, at: float = NOW) -> None:
         plan = decide(self.state, self.state.policy, NOW)
         assert plan.eviction is not None
-        candidate = plan.eviction
-        self.journal.removing(candidate, self.state, at)
-        begun = begin(candidate, at)
-        finished = facts.RemovalFinished(
-            at,
-            begun.image_id,
-            begun.names,
-            "watermark",
-            gone,
-            None,
-            0.2,
-            15 * GIB,
-            80 * GIB,
-            gains_of(freed),
-        )
-        absorb(begun, self.state)
+        removal = replace(removal_of(plan.eviction, self.state, at), expected=15 * GIB)
+        self.hear(facts.RemovalBegun(at, removal), at=at)
+        finished = facts.RemovalFinished(at, removal, gone, None, 0.2, gains_of(freed))
         self.hear(finished, at=at)
 
 

@@ -22,7 +22,7 @@ from .. import logs
 from ..app import Daemon, assemble, live, web
 from ..cri.client import open_client
 from ..domain import facts
-from ..domain.decision import Candidate, decide
+from ..domain.decision import decide
 from ..domain.state import State
 from ..embedded.habits import CONTAINERD_2
 from ..embedded.life import Life
@@ -74,13 +74,9 @@ class Watched(LogAndMetrics):
         if isinstance(fact, facts.RemovalFinished) and fact.gone:
             self._seen.removed(fact, state.bytes_shown)
             if self._seen.rival is not None:
-                self._seen.rival.removed_by_us(fact.image_id)
+                self._seen.rival.removed_by_us(fact.removal.image.id)
         if isinstance(fact, facts.PolicyLoaded):
             self._seen.in_force()
-
-    def removing(self, candidate: Candidate, state: State, at: float) -> None:
-        super().removing(candidate, state, at)
-        self._seen.why(candidate, at)
 
 
 async def demo(seconds: float, seed: int, *, plain: bool) -> int:

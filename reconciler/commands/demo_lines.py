@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from ..domain.decision import Candidate, Plan, why
+from ..domain.decision import Plan
 from ..domain.facts import RemovalFinished
 from ..domain.inventory import Image
 from ..domain.watermark import FilesystemState, Pressure
@@ -49,7 +49,6 @@ class Seen:
     trail: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=TRAIL))
     edit: str = ""  # what became of the operator's edit
     rival: Rival | None = None  # what least recently used would have done meanwhile
-    _why: str = ""
     _sampled_at: float = 0.0
     _saved_at: float | None = None
 
@@ -64,16 +63,13 @@ class Seen:
             self._sampled_at = self.elapsed
             self.trail.append((fs.used_percent, fs.pressure is Pressure.RECLAIMING))
 
-    def why(self, candidate: Candidate, at: float) -> None:
-        """Remembers why the image that is being removed goes."""
-        self._why = why(candidate, at)
-
     def removed(self, fact: RemovalFinished, freed: int) -> None:
         """`freed` are bytes."""
         self.count += 1
         self.freed += freed
-        name = short(fact.names[0]) if fact.names else fact.image_id[:19]
-        self.gone.append(Gone(name, size_text(freed), self._why))
+        removal = fact.removal
+        name = short(removal.names[0]) if removal.names else removal.image.id[:19]
+        self.gone.append(Gone(name, size_text(freed), removal.why))
 
     def saved(self) -> None:
         """The operator saves an edit of the policy now."""

@@ -15,10 +15,11 @@ from .. import saving
 from ..aiokit import Mailbox, beside
 from ..clock import SteadyClock, clocks_of_this_machine
 from ..cri.client import CriClient
-from ..domain.decision import Candidate, Command, Plan, decide
-from ..domain.facts import Fact, RemovalFinished, UsageSampled
+from ..domain.decision import Command, Plan, decide
+from ..domain.facts import Fact, RemovalBegun, RemovalFinished, RemovalSpared, UsageSampled
 from ..domain.inventory import UsageSample
 from ..domain.policy import Mark, Policy
+from ..domain.removal import Removal
 from ..domain.runtime import RuntimeUnavailable
 from ..domain.space import Removed
 from ..domain.state import State
@@ -67,13 +68,27 @@ class Told:
 
     def absorbed(self, fact: Fact, state: State, at: float) -> None:
         self.evidence.last_users.absorbed(fact, state)
-        if isinstance(fact, UsageSampled):
-            self._shown(state.shown, at)
-        if not isinstance(fact, RemovalFinished):
-            return
+        match fact:
+            case UsageSampled():
+                self._shown(state.shown, at)
+            case RemovalBegun():
+                self._removing(fact.removal)
+            case RemovalSpared():
+                progress.clear()
+                print(f"spared {fact.image_id}: {neutralised(fact.why)}", file=sys.stderr)
+            case RemovalFinished():
+                self._removed(fact, state)
+
+    def _removing(self, removal: Removal) -> None:
+        left = max((fs.bytes_over_low for fs in removal.filesystems), default=0)
+        name = (removal.image.names or (removal.image.id,))[0]
+        text = f"{self.removed} removed, {size_text(left)} to go; removing {name}"
+        progress.show(text if left else f"{self.removed} removed; removing {name}")
+
+    def _removed(self, fact: RemovalFinished, state: State) -> None:
         self.evidence.finished(fact, state)
         progress.clear()
-        name = neutralised(fact.names[0] if fact.names else fact.image_id)
+        name = neutralised(fact.removal.short_name)
         if not fact.gone:
             self.refused += 1
             what = "not removed" if fact.left is None else "untagged, not removed"
@@ -83,7 +98,7 @@ class Told:
         shown = shown_of(fact, state)
         freed = f"freed {freed_text(shown.freed, shown.about)}" if shown else "its space is to show"
         self.freed += shown.freed if shown else 0
-        print(f"removed {name} ({fact.image_id}), {freed}")
+        print(f"removed {name} ({fact.removal.image.id}), {freed}")
 
     def _shown(self, late: tuple[Removed, ...], at: float) -> None:
         for one in late:
@@ -98,17 +113,6 @@ class Told:
 
     def decided(self, plan: Plan, state: State, at: float) -> None:
         self.last = plan
-
-    def removing(self, candidate: Candidate, state: State, at: float) -> None:
-        self.evidence.began(candidate, state, at)
-        left = max((fs.bytes_over_low for fs in state.filesystems.values()), default=0)
-        name = (candidate.image.names or (candidate.image.id,))[0]
-        text = f"{self.removed} removed, {size_text(left)} to go; removing {name}"
-        progress.show(text if left else f"{self.removed} removed; removing {name}")
-
-    def spared(self, candidate: Candidate, why: str) -> None:
-        progress.clear()
-        print(f"spared {candidate.image.id}: {neutralised(why)}", file=sys.stderr)
 
 
 async def prune(settings: Settings, wish: Wish) -> int:

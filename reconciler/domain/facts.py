@@ -10,6 +10,7 @@ from .inventory import ContainerEvent, Listing, UsageSample, Volume
 from .kubelet_lines import KubeletConfig, NodeFilesystem
 from .pods import Pod
 from .policy import Policy
+from .removal import Removal
 from .runtime import RuntimeVersion
 from .space import Gain
 
@@ -106,13 +107,31 @@ class PolicyRejected:
 
 
 @dataclass(frozen=True, slots=True)
-class RemovalBegun:
-    """RemoveImage is about to be sent. Remembered before the call, so that a daemon killed during
-    it knows what it began."""
+class RemovalPlanned:
+    """An image is to be removed, if the last look finds nothing against it. Remembered before that,
+    on disk too, so that a daemon killed during the call knows what it may have begun. `names` are
+    those that bring the image back."""
 
     at: float
     image_id: str
     names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalSpared:
+    """The last look found a reason against it: it was not sent."""
+
+    at: float
+    image_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalBegun:
+    """RemoveImage is about to be sent, and nothing is awaited before that."""
+
+    at: float
+    removal: Removal
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +140,10 @@ class RemovalFinished:
     proves anything (docs/runtimes.md). `error` is the runtime's text, None for OK."""
 
     at: float
-    image_id: str
-    names: tuple[str, ...]
-    cause: str  # decision.Cause's value
+    removal: Removal
     gone: bool
     error: str | None
     took: float  # seconds, the call alone
-    expected: int  # bytes, as estimated from the listed size
-    most: int  # bytes that an image of that size can free at the very most
     gains: tuple[Gain, ...] = ()  # of each filesystem; empty: not measured
     lost: bool = False  # the runtime went away before it answered: it refused nothing
     left: tuple[str, ...] | None = None  # names it kept where it lost others; None: it lost none
@@ -283,6 +298,8 @@ Fact: TypeAlias = (
     | UsageSampled
     | PolicyLoaded
     | PolicyRejected
+    | RemovalPlanned
+    | RemovalSpared
     | RemovalBegun
     | RemovalFinished
     | VolumesTold

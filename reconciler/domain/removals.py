@@ -1,7 +1,7 @@
 """What a removal leaves behind: that it worked, that it was refused, that the image came back.
 
-What is written down before the call (`State.note_removal`) has no answer until a listing gives one;
-one that is still without an answer after a restart was sent or was not, and nobody knows.
+What is written down before the call has no answer until a listing gives one; one that is still
+without an answer after a restart was sent or was not, and nobody knows.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from .facts import RemovalFinished
+from .facts import RemovalBegun, RemovalFinished, RemovalPlanned, RemovalSpared
 from .inventory import image_key
 from .ledger import RemovalRecord
 from .space import Removed, note
@@ -27,19 +27,41 @@ LATE = 120.0  # seconds after its answer in which a removal may still be carried
 RECORDS_KEPT = 7 * 86400.0  # seconds a removal is remembered
 
 
+def plan(state: State, fact: RemovalPlanned) -> None:
+    """Writes down that a removal may be sent. It counts for nothing before it is: the last look
+    asks what was so before."""
+    state.planned = fact
+    state.changed_removals.add(image_key(fact.image_id))
+
+
+def spare(state: State, fact: RemovalSpared) -> None:
+    """It was not sent: what the ledger holds of the image is again what is known."""
+    state.planned = None
+    state.changed_removals.add(image_key(fact.image_id))
+
+
+def begin(state: State, fact: RemovalBegun) -> None:
+    """A removal is sent; what was listed before is no base for another."""
+    key, removal = fact.removal.image.key, fact.removal
+    state.planned, state.removing, state.listing_spent = None, removal, True
+    state.not_ours.discard(key)
+    state.removals[key] = RemovalRecord(begun_at=fact.at, names=removal.names)
+    state.changed_removals.add(key)
+
+
 def finish(state: State, fact: RemovalFinished) -> None:
     """Takes in what became of the removal under way; of any other, nothing."""
-    if state.removing is None or state.removing.image_id != fact.image_id:
+    removal, key = fact.removal, fact.removal.image.key
+    if state.removing is None or state.removing.image.key != key:
         return
     state.removing = None
-    key = image_key(fact.image_id)
     if not fact.gone:
         _refuse(state, key, fact)
         return
     state.refusals.pop(key, None)
     state.removals[key] = replace(state.removals[key], answered_at=fact.at)
     state.changed_removals.add(key)
-    removed = Removed(fact.image_id, fact.names, fact.at, fact.expected, fact.most)
+    removed = Removed(removal.image.id, removal.names, fact.at, removal.expected, removal.most)
     over = note(state.accounts, fact.gains, removed) if fact.gains else []
     state.shown = tuple(over)
     weigh(state, over, fact.at)
@@ -69,7 +91,7 @@ def settle(state: State, now: float) -> None:
     for key in state.refusals.keys() - listed.keys():
         if now >= state.refusals[key].until:  # an image that a list lacks for a moment is not new
             del state.refusals[key]
-    under_way = image_key(state.removing.image_id) if state.removing else None
+    under_way = state.removing.image.key if state.removing else None
     for key, removal in list(state.removals.items()):
         if key in listed:
             inherited = state.listed_at is None or key in state.inherited
@@ -107,7 +129,7 @@ def removed_by_us(state: State, key: str) -> bool:
     removal = state.removals.get(key)
     if removal is None or removal.came_back_at is not None or key in state.not_ours:
         return False
-    under_way = state.removing is not None and image_key(state.removing.image_id) == key
+    under_way = state.removing is not None and state.removing.image.key == key
     return under_way or removal.answered_at is not None
 
 

@@ -19,6 +19,7 @@ from .margin import SLOWEST, Overshoot
 from .memory import Memory
 from .origin import names_before
 from .policy import Policy
+from .removal import Removal
 from .runtime import RuntimeVersion
 from .space import Account, Removed
 from .starting import Start, Starts
@@ -68,7 +69,8 @@ class State:
     events: str | None = None  # None: a stream is open; else why there is none
     paused_at: float | None = None  # the operator's own pause, since when
     remover: facts.RemoverTold | None = None  # None: nobody else could be one
-    removing: facts.RemovalBegun | None = None  # sent, and not yet confirmed by a listing
+    planned: facts.RemovalPlanned | None = None  # before the last look
+    removing: Removal | None = None  # sent, and not yet confirmed by a listing
     accounts: dict[str, Account] = field(default_factory=dict)  # of filesystems, by mountpoint
     shown: tuple[Removed, ...] = ()  # removals whose space the last fact told
     futile: int = 0  # removals in a row that freed nothing of what is short
@@ -236,7 +238,7 @@ class State:
         memory = self.memory
         changes = Changes(
             {key: memory.images.get(key) or memory.ghosts.get(key) for key in memory.changed},
-            {key: self.removals.get(key) for key in self.changed_removals},
+            {key: self._removal(key) for key in self.changed_removals},
             {of: memory.arrivals.get(of) for of in memory.changed_arrivals},
             memory.log,
             {name: self.templates.records.get(name) for name in self.templates.changed},
@@ -248,24 +250,12 @@ class State:
         self.changed_overshoots.clear()
         return changes
 
-    def note_removal(self, begun: facts.RemovalBegun) -> RemovalRecord | None:
-        """Remembers, before the last look, that a removal may be about to be sent; gives what
-        was remembered of the image before, for `forget_removal`."""
-        key = image_key(begun.image_id)
-        before = self.removals.get(key)
-        self.not_ours.discard(key)
-        self.removals[key] = RemovalRecord(begun_at=begun.at, names=begun.names)
-        self.changed_removals.add(key)
-        return before
-
-    def forget_removal(self, image_id: str, before: RemovalRecord | None) -> None:
-        """It was not sent after all: what was remembered before stands again."""
-        key = image_key(image_id)
-        if before is None:
-            self.removals.pop(key, None)
-        else:
-            self.removals[key] = before
-        self.changed_removals.add(key)
+    def _removal(self, key: str) -> RemovalRecord | None:
+        """What is to be written of the removal of an image."""
+        planned = self.planned
+        if planned is not None and image_key(planned.image_id) == key:
+            return RemovalRecord(begun_at=planned.at, names=planned.names)
+        return self.removals.get(key)
 
     def record(self, key: str, now: float) -> ImageRecord:
         """An image's record; one we know nothing of counts as seen just now."""

@@ -1,26 +1,15 @@
-"""What a removal was decided on, gathered while it happens: for the log and for the history."""
+"""What a removal was decided on and came to, for the log and for the history."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from ..domain.decision import Candidate, account, why
 from ..domain.facts import ContainerChanged, Fact, Listed, RemovalFinished
-from ..domain.inventory import Container, EventKind, image_key
+from ..domain.inventory import Container, EventKind
 from ..domain.space import Removed
 from ..domain.state import State
-from ..domain.watermark import FilesystemState
 from ..history import Entry
-
-
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    candidate: Candidate
-    why: str
-    account: str
-    listed_at: float | None
-    filesystem: FilesystemState | None
 
 
 class LastUsers:
@@ -61,11 +50,10 @@ class LastUsers:
 
 
 class Evidence:
-    """Between `began` and `finished`: one removal, since there is one at a time."""
+    """The removals that are finished, as the history keeps them."""
 
     def __init__(self) -> None:
         self.last_users = LastUsers()
-        self._begun: _Begun | None = None
         self._entries: list[Entry] = []  # until they are written
         self._unshown: dict[str, Entry] = {}  # by image id
 
@@ -74,59 +62,44 @@ class Evidence:
         entries, self._entries = self._entries, []
         return entries
 
-    def began(self, candidate: Candidate, state: State, at: float) -> str:
-        """Notes what is known right before the call; why the image goes, in a clause."""
-        begun = self._begun = _Begun(
-            candidate,
-            why(candidate, at),
-            account(candidate, state, at),
-            state.listed_at,
-            fullest(state),
-        )
-        return begun.why
-
-    def finished(self, fact: RemovalFinished, state: State) -> Entry | None:
-        """The removal as the history keeps it, for people: its times are the wall clock's. None
-        for one that was not begun here."""
-        begun, self._begun = self._begun, None
-        if begun is None or begun.candidate.image.id != fact.image_id:
-            return None
-        before, record = begun.filesystem, begun.candidate.record
+    def finished(self, fact: RemovalFinished, state: State) -> Entry:
+        """The removal as the history keeps it, for people: its times are the wall clock's."""
+        removal, record, before = fact.removal, fact.removal.record, fact.removal.filesystem
         after = state.filesystems.get(before.usage.mountpoint) if before else None
         shown = shown_of(fact, state)
         entry = Entry(
             at=state.wall(fact.at),
-            image_id=fact.image_id,
-            names=fact.names,
+            image_id=removal.image.id,
+            names=removal.names,
             outcome=fact.outcome,
-            cause=fact.cause,
-            why=begun.why,
+            cause=removal.cause,
+            why=removal.why,
             error=fact.error if fact.left is None else fact.trouble,
             took=fact.took,
-            size=begun.candidate.image.size,
-            expected=fact.expected,
+            size=removal.image.size,
+            expected=removal.expected,
             freed=shown.freed if shown else None,
             first_seen=state.wall(record.first_seen),
             last_used=None if record.last_used is None else state.wall(record.last_used),
-            last_user=self.last_users.of(image_key(fact.image_id)),
+            last_user=self.last_users.of(removal.image.key),
             uses=record.uses,
-            listed_at=None if begun.listed_at is None else state.wall(begun.listed_at),
+            listed_at=None if removal.listed_at is None else state.wall(removal.listed_at),
             mountpoint=before.usage.mountpoint if before else "",
             used_before=before.usage.used if before else 0,
             used_after=after.usage.used if after else 0,
             high=before.high if before else 0,
             low=before.low if before else 0,
             about=shown.about if shown else False,
-            account=begun.account,
+            account=removal.explanation,
         )
         self._entries.append(entry)
         if fact.gone and shown is None and fact.gains:
-            self._unshown[fact.image_id] = entry
+            self._unshown[removal.image.id] = entry
         return entry
 
     def shown(self, removed: Removed) -> str:
         """What an image freed showed later; its entry is written once more. Gives the filesystem
-        that it was removed for, or nothing if it was not begun here."""
+        that it was removed for, or nothing if it is none of these."""
         entry = self._unshown.pop(removed.image_id, None)
         if entry is None:
             return ""
@@ -136,10 +109,4 @@ class Evidence:
 
 def shown_of(fact: RemovalFinished, state: State) -> Removed | None:
     """What a removal freed, which the state has absorbed just now; None: not known yet."""
-    return next((one for one in state.shown if one.image_id == fact.image_id), None)
-
-
-def fullest(state: State) -> FilesystemState | None:
-    """The filesystem that removals are for: the one furthest over its low mark."""
-    filesystems = state.filesystems.values()
-    return max(filesystems, key=lambda fs: (fs.bytes_over_low, fs.used_percent), default=None)
+    return next((one for one in state.shown if one.image_id == fact.removal.image.id), None)

@@ -7,11 +7,12 @@ once and then counted.
 from __future__ import annotations
 
 from ..domain import facts
-from ..domain.decision import Candidate, Hold, HoldReason, Plan
+from ..domain.decision import Hold, HoldReason, Plan
 from ..domain.lookup import missing_required
 from ..domain.marks import explained, warnings
 from ..domain.missing import missing_awaited, missing_in_use
 from ..domain.policy import Mode, Policy
+from ..domain.removal import Removal
 from ..domain.space import Removed
 from ..domain.state import State
 from ..domain.unmatched import unmatched_rules
@@ -64,6 +65,10 @@ class LogAndMetrics:
             case facts.PolicyRejected():
                 for problem in fact.problems[:20]:
                     self._log.error("policy-refused", problem=problem, in_force=_in_force(state))
+            case facts.RemovalBegun():
+                self._removing(fact.removal, at)
+            case facts.RemovalSpared():
+                self._log.info("spared", image=fact.image_id, why=fact.why)
             case facts.RemovalFinished():
                 self._removed(fact, state)
             case facts.PodsTold():
@@ -228,10 +233,11 @@ class LogAndMetrics:
 
     def _removed(self, fact: facts.RemovalFinished, state: State) -> None:
         entry = self.evidence.finished(fact, state)
+        removal = fact.removal
         told = {
-            "image": fact.image_id,
-            "names": list(fact.names),
-            "cause": fact.cause,
+            "image": removal.image.id,
+            "names": list(removal.names),
+            "cause": removal.cause,
             "took_seconds": round(fact.took, 3),
         }
         if not fact.gone:
@@ -240,19 +246,18 @@ class LogAndMetrics:
             else:
                 self._log.warning("untagged", **told, left=list(fact.left), detail=fact.trouble)
             return
-        if entry is not None:
-            told |= {
-                "why": entry.why,
-                "age_seconds": round(entry.at - entry.first_seen),
-                "last_user": entry.last_user or "none seen",
-                "listed_seconds_before": _span(entry.listed_at, entry.at),
-                "mountpoint": entry.mountpoint,
-                "used_before_bytes": entry.used_before,
-                "used_after_bytes": entry.used_after,
-                "high_bytes": entry.high,
-                "low_bytes": entry.low,
-            }
-        told["expected_bytes"] = fact.expected
+        told |= {
+            "why": entry.why,
+            "age_seconds": round(entry.at - entry.first_seen),
+            "last_user": entry.last_user or "none seen",
+            "listed_seconds_before": _span(entry.listed_at, entry.at),
+            "mountpoint": entry.mountpoint,
+            "used_before_bytes": entry.used_before,
+            "used_after_bytes": entry.used_after,
+            "high_bytes": entry.high,
+            "low_bytes": entry.low,
+            "expected_bytes": removal.expected,
+        }
         self._log.info("removed", **told, **_freed(shown_of(fact, state)))
 
     def decided(self, plan: Plan, state: State, at: float) -> None:
@@ -285,21 +290,16 @@ class LogAndMetrics:
             again = {"times_since": count} if count else {}
             self._log.warning("hold", reason=hold.reason.value, detail=hold.detail, **again)
 
-    def removing(self, candidate: Candidate, state: State, at: float) -> None:
-        self.metrics.removing(at)
+    def _removing(self, removal: Removal, at: float) -> None:
         self._log.info(
             "removing",
-            image=candidate.image.id,
-            names=list(candidate.image.names),
-            cause=candidate.cause.value if candidate.cause else "",
-            why=self.evidence.began(candidate, state, at),
-            size_bytes=candidate.image.size,
-            listed_seconds_ago=_span(state.listed_at, at),
+            image=removal.image.id,
+            names=list(removal.image.names),
+            cause=removal.cause,
+            why=removal.why,
+            size_bytes=removal.image.size,
+            listed_seconds_ago=_span(removal.listed_at, at),
         )
-
-    def spared(self, candidate: Candidate, why: str) -> None:
-        self.metrics.spared.inc()
-        self._log.info("spared", image=candidate.image.id, why=why)
 
     def ledger(self, trouble: str | None, at: float) -> None:
         """The ledger's health, after every save."""

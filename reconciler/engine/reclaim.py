@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import anyio
 
-from ..domain.decision import Candidate
-from ..domain.facts import RemovalBegun, RemovalFinished
-from ..domain.inventory import FilesystemUsage, UsageSample, image_key
+from ..domain.decision import Candidate, account, why
+from ..domain.facts import RemovalFinished, RemovalPlanned
+from ..domain.inventory import FilesystemUsage, UsageSample
 from ..domain.origin import names_to_pull
+from ..domain.removal import Removal
 from ..domain.runtime import ImageRuntime, RuntimeFailure, RuntimeTooLate, RuntimeUnavailable
 from ..domain.shortage import expected_bytes, greatest_bytes
 from ..domain.space import AT_ONCE, Gain, notable
@@ -28,12 +29,7 @@ from ..domain.watermark import FilesystemState, Pressure
 class Attempt:
     """A removal that was sent, until a listing tells what became of it."""
 
-    begun: RemovalBegun
-    listed: tuple[str, ...]  # the image's names
-    cause: str
-    expected: int  # bytes
-    most: int  # bytes
-    before: tuple[FilesystemState, ...]
+    removal: Removal
     error: str | None
     lost: bool  # the runtime went away before it answered
     took: float  # seconds
@@ -41,68 +37,70 @@ class Attempt:
     def shows_in(self, after: UsageSample) -> bool:
         """Whether a measurement shows all that a first one can: of what is short, there is more
         on some filesystem, or nothing is short."""
-        found = gains(self.before, after)
-        seen = any(notable(gain.bytes, self.expected) or gain.inodes > 0 for gain in found)
+        removal = self.removal
+        found = gains(removal.filesystems, after)
+        seen = any(notable(gain.bytes, removal.expected) or gain.inodes > 0 for gain in found)
         return seen or not any(gain.is_short for gain in found)
 
     def finished(self, state: State, after: UsageSample, at: float) -> RemovalFinished:
         """What became of it, by a listing absorbed since and by the filesystems' word."""
-        begun = self.begun
         return RemovalFinished(
             at=at,
-            image_id=begun.image_id,
-            names=begun.names,
-            cause=self.cause,
-            gone=image_key(begun.image_id) not in state.graph.images,
-            left=self._left(state),
+            removal=self.removal,
+            gone=self.removal.image.key not in state.graph.images,
             error=self.error,
             took=self.took,
-            expected=self.expected,
-            most=self.most,
-            gains=gains(self.before, after),
+            gains=gains(self.removal.filesystems, after),
             lost=self.lost,
+            left=self._left(state),
         )
 
     def _left(self, state: State) -> tuple[str, ...] | None:
         """The names that the image has where it lost others to nobody; None: it lost none, or is
         gone."""
-        image = state.graph.images.get(image_key(self.begun.image_id))
+        image = state.graph.images.get(self.removal.image.key)
         if image is None:
             return None
-        lost = set(self.listed) - set(image.names)
+        lost = set(self.removal.image.names) - set(image.names)
         return image.names if any(not state.graph.keys_named(name) for name in lost) else None
 
 
-def begin(candidate: Candidate, now: float) -> RemovalBegun:
-    """The fact to remember, on disk too, before the call is sent: with the names that would bring
-    the image back."""
+def planned(candidate: Candidate, now: float) -> RemovalPlanned:
+    """The fact to remember, on disk too, before the last look."""
     image = candidate.image
-    return RemovalBegun(now, image.id, names_to_pull(image, candidate.record.names))
+    return RemovalPlanned(now, image.id, names_to_pull(image, candidate.record.names))
 
 
-async def send(
-    runtime: ImageRuntime,
-    candidate: Candidate,
-    begun: RemovalBegun,
-    state: State,
-    monotonic: Callable[[], float],
-) -> Attempt:
+def removal_of(candidate: Candidate, state: State, now: float) -> Removal:
+    """A candidate's removal, with all that is known right before the call."""
+    image, record = candidate.image, candidate.record
+    return Removal(
+        image=image,
+        names=names_to_pull(image, record.names),
+        cause=candidate.cause.value if candidate.cause else "",
+        expected=expected_bytes(image.size, state),
+        most=greatest_bytes(image.size, state),
+        why=why(candidate, now),
+        explanation=account(candidate, state, now),
+        record=record,
+        listed_at=state.listed_at,
+        filesystems=tuple(state.filesystems.values()),
+    )
+
+
+async def send(runtime: ImageRuntime, removal: Removal, monotonic: Callable[[], float]) -> Attempt:
     """Sends RemoveImage by full id and waits for the answer, also through a cancellation."""
-    before, error, lost, start = tuple(state.filesystems.values()), None, False, monotonic()
+    error, lost, start = None, False, monotonic()
     with anyio.CancelScope(shield=True):
         try:
-            await runtime.remove_image(begun.image_id)
+            await runtime.remove_image(removal.image.id)
         except RuntimeFailure as failure:
             error = str(failure)
             # One that is only late may still be at it: to ask again soon would make two of them.
             lost = isinstance(failure, RuntimeUnavailable) and not isinstance(
                 failure, RuntimeTooLate
             )
-    cause = candidate.cause.value if candidate.cause else ""
-    size = candidate.image.size
-    expected, most = expected_bytes(size, state), greatest_bytes(size, state)
-    listed, took = candidate.image.names, monotonic() - start
-    return Attempt(begun, listed, cause, expected, most, before, error, lost, took)
+    return Attempt(removal, error, lost, monotonic() - start)
 
 
 def gains(before: Iterable[FilesystemState], after: UsageSample) -> tuple[Gain, ...]:

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 import anyio
 
 from ..aiokit import Mailbox, both, in_slices
-from ..domain.absorbing import absorb, absorbing
+from ..domain.absorbing import absorb
 from ..domain.decision import Candidate, Command, HoldReason, Plan, deciding, objection
 from ..domain.facts import (
     EventsLost,
@@ -27,12 +27,15 @@ from ..domain.facts import (
     NothingGoes,
     PolicyLoaded,
     ReclaimAsked,
+    RemovalBegun,
+    RemovalSpared,
     RemoverTold,
     Resumed,
     UsageSampled,
     WallClockRead,
 )
 from ..domain.inventory import UsageSample
+from ..domain.listed import absorbing
 from ..domain.policy import Mode
 from ..domain.runtime import ImageRuntime, RuntimeFailure
 from ..domain.slices import SLICE, Slices
@@ -40,7 +43,7 @@ from ..domain.state import State
 from ..domain.watermark import Pressure
 from .observe import ask, ask_again, observe
 from .pace import ASK_AGAIN, ASK_NARROWED, CALM_SPACING, LAST_WORD, Pace
-from .reclaim import Attempt, begin, is_less, send
+from .reclaim import Attempt, is_less, planned, removal_of, send
 
 T = TypeVar("T")
 # What the operator's command waits for.
@@ -59,8 +62,6 @@ class Journal(Protocol):
 
     def absorbed(self, fact: Fact, state: State, at: float) -> None: ...
     def decided(self, plan: Plan, state: State, at: float) -> None: ...
-    def removing(self, candidate: Candidate, state: State, at: float) -> None: ...
-    def spared(self, candidate: Candidate, why: str) -> None: ...
 
 
 class Policies(Protocol):
@@ -375,8 +376,7 @@ class Reconciler:
     async def _evict(self, candidate: Candidate) -> bool:
         """Has one image removed; False if a last look found a reason against it."""
         room, state = self.room, self.state
-        begun = begin(candidate, room.clock())
-        before = state.note_removal(begun)
+        self._absorb([planned(candidate, room.clock())])
         await room.save(state)  # on disk before the call: we may be killed during it
         await self._in_slices(self._absorbing(room.mailbox.drain()))
         await room.policies.refresh()
@@ -386,12 +386,12 @@ class Reconciler:
             await room.policies.refresh()  # last of all: what is saved now protects this image
         self._absorb(room.mailbox.drain())  # the rest; from here on nothing is awaited
         self._read_wall_clock()
-        state.forget_removal(begun.image_id, before)  # what this last look asks is what was before
         against = objection(candidate.image, state, state.policy, room.clock(), self._command)
         if against is not None or not self._enforcing():
-            room.journal.spared(candidate, against or "the mode is not enforce any more")
+            text = against or "the mode is not enforce any more"
+            self._absorb([RemovalSpared(room.clock(), candidate.image.id, text)])
             return False
-        absorb(begun, state)
-        room.journal.removing(candidate, state, room.clock())
-        self._attempt = await send(room.runtime, candidate, begun, state, room.monotonic)
+        removal = removal_of(candidate, state, room.clock())
+        self._absorb([RemovalBegun(room.clock(), removal)])
+        self._attempt = await send(room.runtime, removal, room.monotonic)
         return True

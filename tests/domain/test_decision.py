@@ -32,14 +32,17 @@ from tests.builders import (
     GIB,
     MIB,
     T0,
+    begun,
     container,
     digest,
     exclusion,
+    finished,
     gains_of,
     image,
     listed,
     marks,
     policy,
+    removal,
     sandbox,
     state_of,
     usage,
@@ -321,11 +324,9 @@ def _attempt(
     lost: bool = False,
 ) -> None:
     """A removal that was sent, and what a listing told of it."""
-    absorb(facts.RemovalBegun(now, one.id, one.names), state)
+    absorb(begun(now, one), state)
     absorb(listed([] if gone else [one], at=now), state)
-    finished = facts.RemovalFinished(now, one.id, one.names, "watermark", gone, error, 0.1, 1, 1)
-    finished = replace(finished, lost=lost)
-    absorb(finished, state)
+    absorb(replace(finished(now, one, gone, error), lost=lost), state)
 
 
 def test_no_policy_ever_read_removes_nothing() -> None:
@@ -340,7 +341,7 @@ def test_no_removal_on_a_listing_that_another_removal_followed() -> None:
     """Every removal asks for a listing of its own."""
     app = image("a:v1", BIG)
     state = state_of([app, image("b:v1", BIG)])
-    absorb(facts.RemovalBegun(LATER, app.id, app.names), state)
+    absorb(begun(LATER, app), state)
     plan = decide(state, state.policy, LATER)
     assert plan.hold is not None
     assert plan.hold.reason is HoldReason.LISTING_DUE
@@ -438,12 +439,10 @@ def test_removals_that_free_nothing_come_to_rest() -> None:
     state.accounts["/images"] = Account(shows_after=0.0, proven=True)
     for number in range(10):
         left = images[number + 1 :]
-        absorb(facts.RemovalBegun(LATER, images[number].id, ()), state)
+        absorb(begun(LATER, images[number]), state)
         absorb(listed(left, at=LATER), state)
-        gone = facts.RemovalFinished(
-            LATER, images[number].id, (), "watermark", True, None, 0.1, BIG, 9 * BIG, gains_of(0)
-        )
-        absorb(gone, state)
+        of = removal(images[number], BIG, 9 * BIG)
+        absorb(facts.RemovalFinished(LATER, of, True, None, 0.1, gains_of(0)), state)
     plan = decide(state, state.policy, LATER + 1)
     assert plan.hold is not None
     assert plan.hold.reason is HoldReason.RESTING

@@ -21,8 +21,10 @@ from tests.builders import (
     DAY,
     GIB,
     T0,
+    begun,
     container,
     digest,
+    finished,
     image,
     listed,
     marks,
@@ -119,10 +121,9 @@ def test_an_image_pulled_again_before_we_looked_is_as_young_as_it_is(lost: bool)
     """Still listed after a removal that may have been done: pulled again, for all that is known."""
     error = "UNAVAILABLE" if lost else None
     state = state_of([APP], in_force=policy(minimum_age=3600.0))
-    absorb(facts.RemovalBegun(LATER, APP.id, APP.names), state)
+    absorb(begun(LATER, APP), state)
     absorb(listed([APP], at=LATER + 1), state)
-    done = facts.RemovalFinished(LATER + 1, APP.id, APP.names, "watermark", False, error, 0.1, 1, 1)
-    absorb(replace(done, lost=lost), state)
+    absorb(replace(finished(LATER + 1, APP, False, error), lost=lost), state)
     assert _kept(state, APP, LATER + 400) is Kind.YOUNG
 
 
@@ -239,14 +240,10 @@ def test_a_refusal_is_remembered_over_a_restart_from_its_answer_on() -> None:
     leaves the image alone for as long as if it had never ended."""
     app = image("app:v1", 5 * GIB)
     state = state_of([app])
-    begun = facts.RemovalBegun(LATER, app.id, app.names)
-    absorb(begun, state)
+    absorb(begun(LATER, app), state)
     answered = LATER + 500
     absorb(listed([app], at=answered), state)
-    absorb(
-        facts.RemovalFinished(answered, app.id, app.names, "watermark", False, "no", 500.0, GIB, 0),
-        state,
-    )
+    absorb(finished(answered, app, False, "no", 500.0), state)
     again = State(began_at=answered + 1)
     again.removals = dict(state.removals)
     absorb(facts.PolicyLoaded(answered + 1, policy()), again)

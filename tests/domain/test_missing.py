@@ -5,10 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.domain.absorbing import absorb
-from reconciler.domain.facts import PodsTold, RemovalBegun, RemovalFinished
+from reconciler.domain.facts import PodsTold
 from reconciler.domain.missing import missing_awaited, missing_in_use
 from reconciler.domain.state import State
-from tests.builders import DAY, T0, container, digest, image, listed, pod, sandbox, state_of
+from tests.builders import (
+    DAY,
+    T0,
+    begun,
+    container,
+    digest,
+    finished,
+    image,
+    listed,
+    pod,
+    sandbox,
+    state_of,
+)
 
 APP, OTHER = image("app:v1"), image("other:v1")
 BOX = sandbox("web-1")
@@ -17,9 +29,9 @@ NOW = T0 + DAY
 
 
 def remove(state: State, at: float) -> None:
-    absorb(RemovalBegun(at, APP.id, APP.names), state)
+    absorb(begun(at, APP), state)
     absorb(listed([OTHER], at=at), state)
-    absorb(RemovalFinished(at, APP.id, APP.names, "watermark", True, None, 0.1, 1, 1), state)
+    absorb(finished(at, APP, True), state)
 
 
 def test_what_we_removed_is_said_to_be_ours_with_the_way_to_the_reason() -> None:
@@ -61,9 +73,9 @@ def test_what_somebody_else_removed_is_not_blamed_on_us() -> None:
 
 def refuse(state: State, at: float) -> None:
     """The runtime would not remove it: a container uses it, say."""
-    absorb(RemovalBegun(at, APP.id, APP.names), state)
+    absorb(begun(at, APP), state)
     absorb(listed([APP, OTHER], at=at + 1), state)
-    absorb(RemovalFinished(at + 1, APP.id, APP.names, "watermark", False, "no", 0.1, 1, 0), state)
+    absorb(finished(at + 1, APP, False, "no"), state)
 
 
 def test_an_image_that_others_removed_after_us_did_not_come_back_from_us() -> None:
@@ -99,7 +111,7 @@ def test_a_removal_that_works_late_is_ours() -> None:
 def test_what_goes_while_its_removal_is_under_way_is_ours_at_once() -> None:
     """The listing that tells it comes before the answer is taken in."""
     state = state_of([APP, OTHER])
-    absorb(RemovalBegun(NOW, APP.id, APP.names), state)
+    absorb(begun(NOW, APP), state)
     absorb(listed([OTHER], [USED], [BOX], at=NOW), state)
     assert "this daemon removed it" in missing_in_use(state)[0]
 

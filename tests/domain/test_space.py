@@ -14,7 +14,7 @@ from reconciler.domain.shortage import expected_bytes, greatest_bytes
 from reconciler.domain.space import LONGEST, Account
 from reconciler.domain.state import State
 from reconciler.engine.reclaim import gains
-from tests.builders import GIB, MIB, T0, image, listed, marks, policy, state_of
+from tests.builders import GIB, MIB, T0, image, listed, marks, policy, removal, state_of
 
 CAPACITY = 100 * GIB
 APPS = [image(f"app{number:02}:v1", GIB) for number in range(20)]  # 3 GiB each, on the disk
@@ -85,19 +85,16 @@ class Story:
         if eviction is None:
             return False
         one, before = eviction.image, tuple(state.filesystems.values())
-        absorb(facts.RemovalBegun(now, one.id, one.names), state)
+        expected, most = expected_bytes(one.size, state), greatest_bytes(one.size, state)
+        of = removal(one, expected, most)
+        absorb(facts.RemovalBegun(now, of), state)
         self.left.remove(one)
         for disk in self.disks.values():
             disk.remove(one, now)
         absorb(listed(self.left, at=now), state)
         after = UsageSample(now, tuple(d.usage(n, now) for n, d in self.disks.items()))
         absorb(facts.UsageSampled(after), state)
-        expected, most = expected_bytes(one.size, state), greatest_bytes(one.size, state)
-        gained = gains(before, after)
-        done = facts.RemovalFinished(
-            now, one.id, one.names, "watermark", True, None, 0.1, expected, most, gained
-        )
-        absorb(done, state)
+        absorb(facts.RemovalFinished(now, of, True, None, 0.1, gains(before, after)), state)
         return True
 
     @property

@@ -10,7 +10,7 @@ from reconciler.domain.decision import decide
 from reconciler.domain.inventory import ContainerEvent, EventKind
 from reconciler.domain.state import State
 from reconciler.engine.evidence import Evidence
-from reconciler.engine.reclaim import begin
+from reconciler.engine.reclaim import removal_of
 from reconciler.history import Entry
 from tests.builders import (
     DAY,
@@ -39,27 +39,11 @@ def removed(evidence: Evidence, state: State) -> Entry:
     absorb(usage(90), state)
     plan = decide(state, state.policy, NOW)
     assert plan.eviction is not None
-    evidence.began(plan.eviction, state, NOW)
-    begun = begin(plan.eviction, NOW)
-    absorb(begun, state)
+    removal = removal_of(plan.eviction, state, NOW)
+    absorb(facts.RemovalBegun(NOW, removal), state)
     absorb(usage(84), state)
-    entry = evidence.finished(
-        facts.RemovalFinished(
-            NOW,
-            begun.image_id,
-            begun.names,
-            "watermark",
-            True,
-            None,
-            0.1,
-            GIB,
-            16 * GIB,
-            gains_of(6 * GIB),
-        ),
-        state,
-    )
-    assert entry is not None
-    return entry
+    done = facts.RemovalFinished(NOW, removal, True, None, 0.1, gains_of(6 * GIB))
+    return evidence.finished(done, state)
 
 
 def test_the_last_user_is_told_also_of_a_pod_that_lived_between_two_listings() -> None:

@@ -281,7 +281,7 @@ async def test_a_refused_image_is_left_and_the_next_in_line_goes() -> None:
     def refuse() -> None:
         going = world.state.removing
         assert going is not None
-        if going.image_id == LINE[0].id:
+        if going.image.id == LINE[0].id:
             raise RuntimeRefused("image is in use by a container")
 
     world.runtime.during["remove_image"] = refuse

@@ -20,7 +20,7 @@ from reconciler.domain.exclusion import Exclusions
 from reconciler.domain.facts import PolicyLoaded
 from reconciler.domain.graph import ImageGraph
 from reconciler.domain.importance import Wishes
-from reconciler.domain.inventory import ContainerState, Image, Listing, Template, image_key
+from reconciler.domain.inventory import ContainerState, Image, Listing, Template
 from reconciler.domain.memory import Memory
 from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Policy
 from reconciler.domain.protection import Kind
@@ -203,7 +203,7 @@ def _one_listing_for_all(patch: Patch) -> None:
         if attempt is None:
             return await listed(self)
         self.state.removing, self.state.listing_spent = None, False
-        self.state.graph.images.pop(image_key(attempt.begun.image_id), None)
+        self.state.graph.images.pop(attempt.removal.image.key, None)
         return True
 
     patch.setattr(Reconciler, "_list", believed)
@@ -284,9 +284,9 @@ def _normalised_ids_are_sent(patch: Patch) -> None:
 def _removals_are_not_waited_for(patch: Patch) -> None:
     send, running = reclaim.send, set[asyncio.Task[Any]]()
 
-    async def at_once(runtime: Any, candidate: Any, begun: Any, *more: Any) -> Any:
-        running.add(asyncio.ensure_future(send(runtime, candidate, begun, *more)))
-        return reclaim.Attempt(begun, (), "", 0, 0, (), None, False, 0.0)
+    async def at_once(runtime: Any, removal: Any, *more: Any) -> Any:
+        running.add(asyncio.ensure_future(send(runtime, removal, *more)))
+        return reclaim.Attempt(removal, None, False, 0.0)
 
     patch.setattr(reconcile, "send", at_once)
 

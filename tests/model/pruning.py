@@ -12,7 +12,6 @@ import anyio
 
 from reconciler.aiokit import Mailbox
 from reconciler.commands import prune, survey
-from reconciler.domain.decision import Candidate
 from reconciler.domain.decision import Command as Asked
 from reconciler.domain.facts import Fact, RemovalFinished
 from reconciler.domain.inventory import UsageSample
@@ -36,12 +35,6 @@ class Quiet(prune.Told):
         self.evidence.last_users.absorbed(fact, state)
         if isinstance(fact, RemovalFinished):
             self.evidence.finished(fact, state)
-
-    def removing(self, candidate: Candidate, state: State, at: float) -> None:
-        self.evidence.began(candidate, state, at)
-
-    def spared(self, candidate: Candidate, why: str) -> None:
-        pass
 
 
 @dataclass

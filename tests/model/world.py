@@ -24,7 +24,7 @@ from reconciler.cri.client import CriClient
 from reconciler.domain.awaited import WAITED_FOR, Awaited
 from reconciler.domain.decision import Plan
 from reconciler.domain.facts import Fact, Paused, PolicyLoaded, ReclaimAsked, Resumed, UsageSampled
-from reconciler.domain.inventory import FilesystemUsage, UsageSample
+from reconciler.domain.inventory import FilesystemUsage, UsageSample, image_key
 from reconciler.domain.policy import Policy
 from reconciler.domain.state import State
 from reconciler.embedded.habits import Habits
@@ -380,10 +380,8 @@ class World:
     def about_to_go(self) -> Stored | None:
         """The image whose removal the daemon is about to ask for, while it writes that down."""
         state = self.daemon.reconciler.state if self.daemon is not None else None
-        for key, removal in state.removals.items() if state is not None else ():
-            if removal.begun_at == self.clock() and removal.answered_at is None:
-                return self.node.images.get(key)
-        return None
+        planned = state.planned if state is not None else None
+        return self.node.images.get(image_key(planned.image_id)) if planned is not None else None
 
     # --- the world around it -------------------------------------------------------------------
 

@@ -9,13 +9,13 @@ from reconciler.domain.inventory import Image, UsageSample
 from reconciler.domain.ledger import ImageRecord, RemovalRecord
 from reconciler.domain.protection import Kind
 from reconciler.domain.runtime import RuntimeTooLate, RuntimeUnavailable
-from reconciler.engine.reclaim import send
-from tests.builders import DAY, GIB, T0, image, listed, policy, state_of
+from reconciler.engine.reclaim import removal_of, send
+from tests.builders import DAY, GIB, T0, begun, finished, image, listed, policy, state_of
 
 
 def gone(what: Image, really: bool, at: float) -> RemovalFinished:
     """What became of a removal, as the loop tells it."""
-    return RemovalFinished(at, what.id, what.names, "watermark", really, None, 0.1, 1, 16)
+    return finished(at, what, really)
 
 
 class Late:
@@ -34,9 +34,9 @@ async def removed_by(failure: RuntimeUnavailable) -> float:
     state = state_of([app], seen=T0 - DAY)
     candidate = decide(state, state.policy, T0).eviction
     assert candidate is not None
-    begun = RemovalBegun(T0, app.id, app.names)
-    absorb(begun, state)
-    attempt = await send(Late(failure), candidate, begun, state, lambda: 0.0)  # type: ignore[arg-type] # as much of a runtime as is used
+    going = removal_of(candidate, state, T0)
+    absorb(RemovalBegun(T0, going), state)
+    attempt = await send(Late(failure), going, lambda: 0.0)  # type: ignore[arg-type] # as much of a runtime as is used
     absorb(listed([app], at=T0 + 1), state)
     absorb(attempt.finished(state, UsageSample(T0 + 1), T0 + 1), state)
     return state.refusals[app.key].until - (T0 + 1)
@@ -65,10 +65,10 @@ def test_what_went_late_and_comes_back_is_wanted() -> None:
     another image was being removed. Somebody who pulls it again then wants it all the same."""
     app, other = image("app:v1", 10 * GIB), image("other:v1", 10 * GIB)
     state = state_of([app, other], seen=T0 - DAY)
-    absorb(RemovalBegun(T0, app.id, app.names), state)
+    absorb(begun(T0, app), state)
     absorb(listed([app, other], at=T0 + 1), state)
     absorb(gone(app, False, T0 + 1), state)
-    absorb(RemovalBegun(T0 + 2, other.id, other.names), state)
+    absorb(begun(T0 + 2, other), state)
     absorb(listed([], at=T0 + 3), state)
     absorb(gone(other, True, T0 + 3), state)
     absorb(listed([app], at=T0 + 4), state)
