@@ -93,7 +93,7 @@ def assemble(
     state = State(began_at=clock())
     state.remember(ledger.load(clock()))
     if settings.pods != "off":
-        state.awaited = Awaited(clock() + WAITED_FOR)
+        state.pods.awaited = Awaited(clock() + WAITED_FOR)
     mailbox: Mailbox[Fact] = Mailbox()
     journal = journal or LogAndMetrics(Metrics())
     adapt = observing if settings.dry_run else unchanged
@@ -210,7 +210,7 @@ async def spare_the_collector(state: State) -> None:
     gc.freeze()
     while True:
         await anyio.sleep(BEAT)
-        if state.listed_at is not None:
+        if state.runtime.listed_at is not None:
             gc.freeze()
             return
 
@@ -221,7 +221,7 @@ def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
     watching: dict[str, Callable[[], Awaitable[None]]] = {
         "policy files": daemon.policies.watch,
         "usage probe": functools.partial(
-            daemon.probe.run, daemon.mailbox, pause=lambda: daemon.state.look_again_in
+            daemon.probe.run, daemon.mailbox, pause=lambda: daemon.state.disks.look_again_in
         ),
         "kubelet's configuration": KubeletWatch(daemon.settings, daemon.mailbox, clock).run,
         "pulse": functools.partial(beat, daemon.pulse, daemon.notifier),
@@ -235,7 +235,7 @@ def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
     if daemon.settings.pods != "off":
         place, state = Place.of(daemon.settings), daemon.state
         watching["pods"] = PodWatch(
-            place, daemon.mailbox, clock, lambda: state.pressure is Pressure.RECLAIMING
+            place, daemon.mailbox, clock, lambda: state.disks.pressure is Pressure.RECLAIMING
         ).run
     node, api = daemon.settings.node_name, ApiServer.of_this_pod()
     if node and api is not None:

@@ -201,14 +201,14 @@ class Metrics:
                 self.policy_valid.set(0)
             case facts.UsageSampled():
                 self._sampled(state)
-                self.freed.inc(state.bytes_shown)
+                self.freed.inc(state.disks.bytes_shown)
             case facts.RemovalBegun():
                 self._removing(fact.at)
             case facts.RemovalSpared():
                 self.spared.inc()
             case facts.RemovalFinished():
                 self._removed(fact)
-                self.freed.inc(state.bytes_shown)
+                self.freed.inc(state.disks.bytes_shown)
             case facts.PodsTold() | facts.PodTold() | facts.PodGone():
                 self.told_of_pods = True
                 self._pods(state, fact.at)
@@ -218,7 +218,7 @@ class Metrics:
             case facts.RemoverTold():
                 self.remover.set(fact.ours)
             case facts.Paused() | facts.Resumed():
-                self.paused.set(state.paused_at is not None)
+                self.paused.set(state.operator.paused_at is not None)
 
     def _listed(self, listing: Listing, state: State) -> None:
         images = state.graph.images
@@ -229,17 +229,17 @@ class Metrics:
         self.anonymous.set(sum(not image.names for image in images.values()))
         self.lost_in_use.set(sum(key not in images for key in state.graph.used_keys()))
         self.awaited_missing.set(len(missing_awaited(state, listing.ended_at)))
-        self.by_others.inc(len(state.gone_by_others))
-        if state.policy is not None:
-            self.required_missing.set(len(missing_required(state.policy, state.graph)))
+        self.by_others.inc(len(state.removals.gone_by_others))
+        if state.operator.policy is not None:
+            self.required_missing.set(len(missing_required(state.operator.policy, state.graph)))
 
     def _pods(self, state: State, at: float) -> None:
-        self.pods.set(sum(1 for _ in state.awaited.starting(at)))
+        self.pods.set(sum(1 for _ in state.pods.awaited.starting(at)))
         for source in SOURCES:
-            self._one(self.pod_source, source).set(state.awaited.source == source)
+            self._one(self.pod_source, source).set(state.pods.awaited.source == source)
 
     def _sampled(self, state: State) -> None:
-        for fs in state.filesystems.values():
+        for fs in state.disks.filesystems.values():
             mountpoint = neutralised(fs.usage.mountpoint)
             self._one(self.used, mountpoint).set(fs.usage.used)
             self._one(self.capacity, mountpoint).set(fs.usage.capacity)

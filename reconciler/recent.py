@@ -60,11 +60,11 @@ class Recent:
 
     def sampled(self, state: State) -> None:
         """Remembers usage, a point every `SPACING` seconds; the newest is always the last one."""
-        at = state.sample.at if state.sample else 0.0
-        for mountpoint, fs in state.filesystems.items():
+        at = state.disks.sample.at if state.disks.sample else 0.0
+        for mountpoint, fs in state.disks.filesystems.items():
             points = self.usage.setdefault(mountpoint, deque(maxlen=POINTS))
             if len(points) > 1 and points[-1].at - points[-2].at < SPACING:
                 points.pop()
             points.append(Point(at, fs.usage.used, fs.high, fs.low, fs.usage.used_inodes))
-        for gone in self.usage.keys() - state.filesystems.keys():
+        for gone in self.usage.keys() - state.disks.filesystems.keys():
             del self.usage[gone]

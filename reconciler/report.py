@@ -59,7 +59,7 @@ def hold_json(hold: Hold | None) -> Json | None:
 
 def filesystems_json(state: State) -> list[Json]:
     """The image filesystems that are measured."""
-    return [_filesystem(fs, state) for fs in state.filesystems.values()]
+    return [_filesystem(fs, state) for fs in state.disks.filesystems.values()]
 
 
 def _filesystem(fs: FilesystemState, state: State) -> Json:
@@ -70,7 +70,7 @@ def _filesystem(fs: FilesystemState, state: State) -> Json:
         "usedBytes": fs.usage.used,
         "usedPercent": round(fs.used_percent, 2),
         "dfPercent": round(fs.usage.df_percent, 2),
-        "owedBytes": state.bytes_owed(fs.usage.mountpoint),
+        "owedBytes": state.disks.bytes_owed(fs.usage.mountpoint),
         "highBytes": fs.high,
         "lowBytes": fs.low,
         "marginBytes": fs.margin,
@@ -252,7 +252,7 @@ def used_text(used_percent: float, df_percent: float) -> str:
 
 def unmeasured_json(state: State) -> list[Json]:
     """The image filesystems that can not be measured, and why."""
-    return [{"mountpoint": one.mountpoint, "why": one.error} for one in state.invisible]
+    return [{"mountpoint": one.mountpoint, "why": one.error} for one in state.disks.invisible]
 
 
 def freed_text(freed: int | None, about: bool) -> str:

@@ -59,7 +59,7 @@ class Told:
         raise AssertionError(f"no {name} {labels}")
 
     def remove(self, freed: int, gone: bool = True, at: float = NOW) -> None:
-        plan = decide(self.state, self.state.policy, NOW)
+        plan = decide(self.state, self.state.operator.policy, NOW)
         assert plan.eviction is not None
         removal = replace(removal_of(plan.eviction, self.state, at), expected=15 * GIB)
         self.hear(facts.RemovalBegun(at, removal), at=at)
@@ -93,7 +93,7 @@ def test_what_comes_back_after_a_removal_is_counted_once() -> None:
     """The re-pull after a removal is the price of a wrong choice: it has a counter."""
     told = Told(state_of([APP, OTHER], full=90))
     told.remove(freed=GIB)
-    gone = APP if APP.key in told.state.removals else OTHER
+    gone = APP if APP.key in told.state.removals.records else OTHER
     left = OTHER if gone is APP else APP
     told.hear(listed([left], at=NOW + 10))
     told.hear(listed([left, gone], at=NOW + 20))

@@ -47,11 +47,11 @@ def test_a_filesystem_that_is_gone_is_forgotten() -> None:
     """The runtime moved its images: the old filesystem is drawn no more."""
     recent, state = Recent(), state_of(full=50)
     recent.sampled(state)
-    sample = state.sample
+    sample = state.disks.sample
     assert sample is not None
     (fs,) = sample.filesystems
     moved = replace(sample, filesystems=(replace(fs, mountpoint="/elsewhere"),))
-    state.filesystems = {}
+    state.disks.filesystems = {}
     absorb(replace(usage(50), sample=moved), state)
     recent.sampled(state)
     assert list(recent.usage) == ["/elsewhere"]

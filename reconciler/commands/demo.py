@@ -72,7 +72,7 @@ class Watched(LogAndMetrics):
     def absorbed(self, fact: facts.Fact, state: State, at: float) -> None:
         super().absorbed(fact, state, at)
         if isinstance(fact, facts.RemovalFinished) and fact.gone:
-            self._seen.removed(fact, state.bytes_shown)
+            self._seen.removed(fact, state.disks.bytes_shown)
             if self._seen.rival is not None:
                 self._seen.rival.removed_by_us(fact.removal.image.id)
         if isinstance(fact, facts.PolicyLoaded):
@@ -176,8 +176,8 @@ def _look(daemon: Daemon, life: Life, seen: Seen) -> Seen:
     """Brings the picture up to date with the daemon's own state."""
     state = daemon.state
     seen.happened = life.happened
-    seen.measured(next(iter(state.filesystems.values()), None))
-    seen.plan = decide(state, state.policy, time.time())
+    seen.measured(next(iter(state.disks.filesystems.values()), None))
+    seen.plan = decide(state, state.operator.policy, time.time())
     return seen
 
 

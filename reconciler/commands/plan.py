@@ -35,7 +35,7 @@ async def plan(settings: Settings, output: str, minimum_age: float | None) -> in
 def show(made: Plan, survey: Survey, *, wide: bool) -> None:
     """The plan for people: filesystems, the hold if there is one, who goes, who stays and why."""
     mode = survey.policy.mode if survey.policy else Mode.OBSERVE
-    for fs in survey.state.filesystems.values():
+    for fs in survey.state.disks.filesystems.values():
         text = f"{fs.usage.mountpoint}: {used_text(fs.used_percent, fs.usage.df_percent)} of "
         text += f"{size_text(fs.usage.capacity)} used, {fs.pressure.value}; "
         text += f"high {size_text(fs.high)}, low {size_text(fs.low)}"
@@ -43,7 +43,7 @@ def show(made: Plan, survey: Survey, *, wide: bool) -> None:
         heading(f"  high mark {explained(fs, survey.state)}")
     for warning in warnings(survey.state):
         heading(f"warning: {warning}")
-    for lost in survey.state.invisible:
+    for lost in survey.state.disks.invisible:
         heading(f"{lost.mountpoint}: not measured, it {lost.error}")
     if made.hold is not None:
         heading(f"on hold, nothing is removed ({made.hold.reason.value}): {made.hold.detail}")

@@ -70,7 +70,7 @@ class Told:
         self.evidence.last_users.absorbed(fact, state)
         match fact:
             case UsageSampled():
-                self._shown(state.shown, at)
+                self._shown(state.disks.shown, at)
             case RemovalBegun():
                 self._removing(fact.removal)
             case RemovalSpared():
@@ -201,14 +201,14 @@ def _room(
 def _verdict(told: Told, state: State, wish: Wish) -> int:
     hold = told.last.hold if told.last is not None else None
     print(f"removed {counted(told.removed, 'image')}, freed {size_text(told.freed)}")
-    if state.listing_trouble is not None:
-        raise RuntimeUnavailable(state.listing_trouble)
+    if state.runtime.listing_trouble is not None:
+        raise RuntimeUnavailable(state.runtime.listing_trouble)
     if hold is not None:
         text = f"error: nothing more is removed ({hold.reason.value}): {hold.detail}"
         print(neutralised(text), file=sys.stderr)
         return 1
-    if not wish.all_unused and state.pressure is Pressure.RECLAIMING:
-        full = max(state.filesystems.values(), key=lambda fs: fs.bytes_over_low)
+    if not wish.all_unused and state.disks.pressure is Pressure.RECLAIMING:
+        full = max(state.disks.filesystems.values(), key=lambda fs: fs.bytes_over_low)
         text = f"error: {full.usage.mountpoint} is {size_text(full.bytes_over_low)} over the mark, "
         print(text + "and nothing more may go; `reconciler plan` says why", file=sys.stderr)
         return 1

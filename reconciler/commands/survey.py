@@ -86,7 +86,7 @@ async def look(
         absorb(await look_at_kubelet(settings, clock), state)
         absorb(UsageSampled(await sample(mountpoints, measure, clock)), state)
         absorb(await look_for_pods(Place.of(settings), clock), state)
-    return Survey(state, state.policy, clock(), holder_of(mountpoints))
+    return Survey(state, state.operator.policy, clock(), holder_of(mountpoints))
 
 
 def remembered(settings: Settings, clock: Callable[[], float]) -> State:
@@ -100,13 +100,14 @@ def remembered(settings: Settings, clock: Callable[[], float]) -> State:
 async def relist(client: ImageRuntime, state: State, clock: Callable[[], float]) -> None:
     """A complete listing into the state, with what no listing tells. Ends when everything is told
     or a round of questions settled none: the hold will say so."""
-    absorb(await observe(client, state.version, state.configured_pause), state)
+    absorb(await observe(client, state.runtime.version, state.runtime.configured_pause), state)
     waiting = _questions(state)
     while waiting:
         await ask(client, state, clock)
-        troubled = state.ask_trouble is not None
+        troubled = state.runtime.ask_trouble is not None
         if state.graph.ambiguous:  # what was asked about is gone: only a new listing tells
-            absorb(await observe(client, state.version, state.configured_pause), state)
+            known = state.runtime
+            absorb(await observe(client, known.version, known.configured_pause), state)
         left = _questions(state)
         if troubled or waiting <= left:
             break

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from . import facts, removals
+from . import facts, removing
 from .inventory import EventKind, UsageSample
 from .listed import absorbing, count_use, note_unplaced
 from .noting import note_template
 from .policy import Mode, Watermarks
 from .slices import finished
 from .state import State
-from .watermark import Bounds, Pressure, measured, pressed, told_late
+from .watermark import Bounds, Pressure, measured, told_late
 
 
 def absorb(fact: facts.Fact, state: State) -> None:
@@ -29,16 +29,16 @@ def absorb(fact: facts.Fact, state: State) -> None:
         case facts.ContainerChanged():
             _container_changed(fact, state)
         case facts.EventsOpened():  # subscribed first, so list now: what was before is unknown
-            state.events, state.graph.ambiguous = None, True
+            state.runtime.events, state.graph.ambiguous = None, True
         case facts.EventsLost() | facts.EventsAbsent():
-            state.events, state.graph.ambiguous = fact.reason, True
+            state.runtime.events, state.graph.ambiguous = fact.reason, True
         case facts.Listed():
             finished(absorbing(fact, state))
         case facts.ListingDue():
             state.graph.ambiguous = True
         case facts.ListingFailed():
-            state.listing_spent, state.listing_trouble = True, fact.reason
-            state.unanswered.forgive(fact.at)
+            state.runtime.listing_stale, state.runtime.listing_trouble = True, fact.reason
+            state.runtime.unanswered.forgive(fact.at)
         case facts.VolumesTold():
             _volumes_told(fact, state)
         case facts.PauseTold():
@@ -46,40 +46,39 @@ def absorb(fact: facts.Fact, state: State) -> None:
         case facts.AskFailed():
             _ask_failed(fact, state)
         case facts.PodsTold():
-            state.awaited.tell_all(fact.source, fact.pods, fact.at)
+            state.pods.awaited.tell_all(fact.source, fact.pods, fact.at)
         case facts.PodTold():
-            state.awaited.tell(fact.pod)
+            state.pods.awaited.tell(fact.pod)
         case facts.PodGone():
-            state.awaited.forget(fact.uid)
+            state.pods.awaited.forget(fact.uid)
         case facts.PodsLost():
-            state.awaited.lose(fact.reason, fact.at)
+            state.pods.awaited.lose(fact.reason, fact.at)
         case facts.RemoverTold():
             _remover_told(fact, state)
         case facts.RemovalPlanned():
-            removals.plan(state, fact)
+            removing.plan(state, fact)
         case facts.RemovalSpared():
-            removals.spare(state, fact)
+            removing.spare(state, fact)
         case facts.RemovalBegun():
-            removals.begin(state, fact)
+            removing.begin(state, fact)
         case facts.RemovalFinished():
-            removals.finish(state, fact)
+            removing.finish(state, fact)
         case facts.NothingGoes():
             _nothing_goes(state)
         case facts.PolicyLoaded():
-            state.policy, state.policy_problems = fact.policy, ()
+            state.operator.policy, state.operator.problems = fact.policy, ()
             _measure_anew(state)
         case facts.PolicyRejected():
-            state.policy_problems = fact.problems
+            state.operator.problems = fact.problems
         case facts.KubeletTold():
-            state.kubelet, state.nodefs = fact.config, fact.nodefs
+            state.disks.kubelet, state.disks.nodefs = fact.config, fact.nodefs
             _measure_anew(state)
         case facts.Paused():
-            state.paused_at = fact.at if state.paused_at is None else state.paused_at
+            state.operator.pause(fact.at)
         case facts.Resumed():
-            state.paused_at = None
+            state.operator.paused_at = None
         case facts.ReclaimAsked():
-            state.filesystems = {name: pressed(fs) for name, fs in state.filesystems.items()}
-            state.forgive()
+            state.disks.press()
         case _:
             assert_never(fact)
 
@@ -89,15 +88,15 @@ def _container_changed(fact: facts.ContainerChanged, state: State) -> None:
     before = graph.containers.get(event.subject_id)
     sandbox = event.sandbox if event.kind is not EventKind.DELETED else None
     if sandbox is not None and graph.is_new(sandbox.id):
-        state.starts.note(sandbox, at)
+        state.pods.starts.note(sandbox, at)
     used = set(graph.uses_of(event.subject_id))
     graph.apply(event, at)
     for container in event.containers:
         if container.id == event.subject_id and before is None:
             count_use(state, container, {})
-        if container.id not in state.templates.noted:
+        if container.id not in state.pods.templates.noted:
             note_template(state, container, at, event.sandbox)
-        state.starts.made(container.sandbox_id, at)
+        state.pods.starts.made(container.sandbox_id, at)
         used |= graph.images_of(container) | graph.uses_of(container.id)
         note_unplaced(state, container, at)
     for key in used:
@@ -110,7 +109,7 @@ def _container_changed(fact: facts.ContainerChanged, state: State) -> None:
 
 
 def _volumes_told(fact: facts.VolumesTold, state: State) -> None:
-    state.unanswered.forget(fact.container_id)
+    state.runtime.unanswered.forget(fact.container_id)
     state.graph.put_volumes(fact.container_id, fact.volumes, fact.at)
     container = state.graph.containers.get(fact.container_id)
     if container is not None and fact.volumes:
@@ -124,62 +123,62 @@ def _pause_told(fact: facts.PauseTold, state: State) -> None:
     pauseless = fact.pause is None
     state.graph.put_sandbox(replace(sandbox, pause=fact.pause or (), pauseless=pauseless))
     if fact.pause or pauseless:
-        state.unanswered.forget(fact.sandbox_id)
+        state.runtime.unanswered.forget(fact.sandbox_id)
     else:
-        state.unanswered.note(fact.sandbox_id, fact.at)
+        state.runtime.unanswered.note(fact.sandbox_id, fact.at)
 
 
 def _ask_failed(fact: facts.AskFailed, state: State) -> None:
-    if state.listing_trouble is None:  # else it is the runtime that is away
-        state.unanswered.note(fact.subject_id, fact.at)
+    if state.runtime.listing_trouble is None:  # else it is the runtime that is away
+        state.runtime.unanswered.note(fact.subject_id, fact.at)
     if fact.denied:
         state.graph.ambiguous = True
-    elif not state.unanswered.narrowed(fact.subject_id, fact.at):
-        state.ask_trouble = f"{fact.subject_id[:13]}: {fact.reason}"
+    elif not state.runtime.unanswered.narrowed(fact.subject_id, fact.at):
+        state.runtime.ask_trouble = f"{fact.subject_id[:13]}: {fact.reason}"
 
 
 def _remover_told(fact: facts.RemoverTold, state: State) -> None:
     if fact.ours and not state.removes:
-        state.listing_spent = True  # another may have removed until this moment
+        state.runtime.listing_stale = True  # another may have removed until this moment
     state.remover = fact
 
 
 def _usage_sampled(fact: facts.UsageSampled, state: State) -> None:
-    state.shown = ()
-    if state.sample is not None and fact.sample.at < state.sample.at:
+    state.disks.shown = ()
+    if state.disks.sample is not None and fact.sample.at < state.disks.sample.at:
         for usage in fact.sample.filesystems:
-            known = state.filesystems.get(usage.mountpoint)
+            known = state.disks.filesystems.get(usage.mountpoint)
             if known is not None:
-                state.filesystems[usage.mountpoint] = told_late(known, usage)
+                state.disks.filesystems[usage.mountpoint] = told_late(known, usage)
         return
-    if fact.sample is not state.sample:
+    if fact.sample is not state.disks.sample:
         _take_stock(state, fact.sample)
-    state.sample = fact.sample
+    state.disks.sample = fact.sample
     # A pressure belongs to what its marks go by: others may not have been crossed at all.
     bounds = _bounds(state)
-    before = state.filesystems if bounds == state.bounds else {}
-    state.bounds = bounds
-    state.filesystems = {
+    before = state.disks.filesystems if bounds == state.disks.bounds else {}
+    state.disks.bounds = bounds
+    state.disks.filesystems = {
         usage.mountpoint: measured(
-            usage, bounds, state.overshoot(usage.mountpoint), before.get(usage.mountpoint)
+            usage, bounds, state.disks.overshoot(usage.mountpoint), before.get(usage.mountpoint)
         )
         for usage in fact.sample.filesystems
     }
     _note_overshoots(state, fact.sample.at)
-    if state.pressure is Pressure.CALM:
-        state.forgive()
+    if state.disks.pressure is Pressure.CALM:
+        state.disks.forgive()
 
 
 def _measure_anew(state: State) -> None:
     """What the marks go by has changed: the last measurement is weighed by it."""
-    if state.sample is not None:
-        _usage_sampled(facts.UsageSampled(state.sample), state)
+    if state.disks.sample is not None:
+        _usage_sampled(facts.UsageSampled(state.disks.sample), state)
 
 
 def _nothing_goes(state: State) -> None:
-    for mountpoint, fs in state.filesystems.items():
+    for mountpoint, fs in state.disks.filesystems.items():
         if fs.by_bytes is Pressure.RECLAIMING:
-            state.overshoot(mountpoint).helpless = True
+            state.disks.overshoot(mountpoint).helpless = True
 
 
 def _take_stock(state: State, sample: UsageSample) -> None:
@@ -187,26 +186,26 @@ def _take_stock(state: State, sample: UsageSample) -> None:
     over = [
         removed
         for usage in sample.filesystems
-        if usage.mountpoint in state.accounts
-        for removed in state.accounts[usage.mountpoint].sampled(usage.taken, sample.at)
+        if usage.mountpoint in state.disks.accounts
+        for removed in state.disks.accounts[usage.mountpoint].sampled(usage.taken, sample.at)
     ]
-    state.shown = tuple(over)
-    removals.weigh(state, over, sample.at)
+    state.disks.shown = tuple(over)
+    removing.weigh(state, over, sample.at)
 
 
 def _bounds(state: State) -> Bounds:
-    policy = state.policy
+    policy = state.operator.policy
     marks = policy.watermarks if policy else Watermarks()
     told = policy.kubelet if policy else None
-    return Bounds(marks, told or state.kubelet, state.nodefs)
+    return Bounds(marks, told or state.disks.kubelet, state.disks.nodefs)
 
 
 def _note_overshoots(state: State, at: float) -> None:
     """How far usage runs past the high marks, where removal is at work against it."""
-    policy = state.policy
+    policy = state.operator.policy
     enforced = policy is not None and policy.mode is Mode.ENFORCE and not policy.watermarks.from_low
-    works = enforced and state.paused_at is None and not state.stands_by
-    for mountpoint, fs in state.filesystems.items():
-        overshoot = state.overshoot(mountpoint)
+    works = enforced and state.operator.paused_at is None and not state.stands_by
+    for mountpoint, fs in state.disks.filesystems.items():
+        overshoot = state.disks.overshoot(mountpoint)
         if overshoot.sampled(fs.usage.used, fs.high, at, counts=works):
-            state.changed_overshoots.add(mountpoint)
+            state.disks.changed_overshoots.add(mountpoint)

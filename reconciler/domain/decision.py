@@ -150,10 +150,10 @@ def deciding(
     elif paused := _paused(state, wanted, now, free, command):
         candidates = tuple(_spared(candidate) for candidate in candidates)
         hold = None if any(candidate.goes for candidate in candidates) else paused
-    over = sum(fs.bytes_over_low for fs in state.filesystems.values())
+    over = sum(fs.bytes_over_low for fs in state.disks.filesystems.values())
     ends = [hold.until if hold else None, *(_ends_at(one, scene) for one in kept)]
     again = min((end for end in ends if end is not None), default=None)
-    return Plan(hold, candidates, tuple(kept), state.pressure, over, again)
+    return Plan(hold, candidates, tuple(kept), state.disks.pressure, over, again)
 
 
 def explain(image: Image, state: State, policy: Policy, now: float) -> tuple[Protection, ...]:
@@ -186,7 +186,7 @@ def why(candidate: Candidate, now: float) -> str:
 
 def account(candidate: Candidate, state: State, now: float) -> str:
     """A candidate's place in the order, and every factor of its score, in one line."""
-    over = sum(fs.bytes_over_low for fs in state.filesystems.values())
+    over = sum(fs.bytes_over_low for fs in state.disks.filesystems.values())
     return Account(candidate.image, candidate.record, candidate.score, now).line(
         goes=candidate.goes,
         rank=candidate.rank,
@@ -204,7 +204,7 @@ def score_of(image: Image, state: State, policy: Policy, now: float) -> Score:
 
 
 def _appraiser(scene: Scene) -> Appraiser:
-    memory, version = scene.state.memory, scene.state.version
+    memory, version = scene.state.memory, scene.state.runtime.version
     unpacked = version is not None and version.sizes_are_unpacked
     return Appraiser(memory.arrivals, scene.now, unpacked=unpacked)
 
@@ -268,7 +268,7 @@ def _ends_at(kept: Kept, scene: Scene) -> float | None:
             record = scene.state.record(kept.image.key, scene.now)
             return max(record.first_seen, record.last_used or 0.0) + scene.policy.minimum_age
         case Kind.REFUSED:
-            return scene.state.refusals[kept.image.key].until
+            return scene.state.removals.refusals[kept.image.key].until
     return None
 
 

@@ -59,7 +59,7 @@ def _of_unknown_mounts(state: State, now: float) -> Found:
             continue
         mounted = _mounted(state, container, now)
         if mounted is None:
-            since[one] = state.unanswered.since[one]
+            since[one] = state.runtime.unanswered.since[one]
             continue
         for image in state.graph.images.values() if mounted else ():
             names = state.as_remembered(image).names
@@ -71,16 +71,16 @@ def _of_unknown_mounts(state: State, now: float) -> Found:
 def _mounted(state: State, container: Container, now: float) -> set[str] | None:
     """The repositories of the images that a container's pod mounts; None: nobody tells."""
     sandbox = state.graph.sandboxes.get(container.sandbox_id)
-    if sandbox is None or not state.awaited.tells_of(sandbox.uid, now):
+    if sandbox is None or not state.pods.awaited.tells_of(sandbox.uid, now):
         return None
-    needs = state.awaited.pods[sandbox.uid].needs
+    needs = state.pods.awaited.pods[sandbox.uid].needs
     return {repository_of(need.image) for need in needs if need.kind == VOLUME}
 
 
 def _of_unknown_pause(state: State, now: float) -> Found:
     boxes = [one for one in state.narrowed(now) if one in state.graph.sandboxes]
-    boxes += [one for one in state.graph.unnamed_sandboxes if one in state.unanswered.since]
-    since = {one: state.unanswered.since[one] for one in boxes}
+    boxes += [one for one in state.graph.unnamed_sandboxes if one in state.runtime.unanswered.since]
+    since = {one: state.runtime.unanswered.since[one] for one in boxes}
     for key, doubt in _here_by_then(state, since, PAUSE):
         if may_be_pause(state, state.graph.images[key]):
             yield key, doubt
@@ -93,7 +93,7 @@ def _here_by_then(state: State, since: dict[str, float], way: str) -> Found:
     newest = max(since, key=lambda one: (since[one], one))
     subject = state.graph.containers.get(newest) or state.graph.sandboxes[newest]
     for key in state.graph.images:
-        if not state.unanswered.came_later(key, since[newest]):
+        if not state.runtime.unanswered.came_later(key, since[newest]):
             yield key, Doubt(subject, way)
 
 

@@ -49,17 +49,17 @@ class Hold:
 def hold_on(state: State, policy: Policy | None, now: float) -> Hold | None:
     """The ladder of doubts; the first that applies is told."""
     if policy is None:
-        problem = and_more(list(state.policy_problems[:1]), list(state.policy_problems))
+        problem = and_more(list(state.operator.problems[:1]), list(state.operator.problems))
         return Hold(HoldReason.POLICY_UNKNOWN, f"no valid policy yet: {problem or 'not read'}")
-    if state.paused_at is not None:
-        since = duration(now - state.paused_at)
+    if state.operator.paused_at is not None:
+        since = duration(now - state.operator.paused_at)
         return Hold(HoldReason.PAUSED, f"paused by the operator {since} ago, until resumed")
     if state.remover is not None and state.stands_by:
         text = f"{state.remover.other} removes images here; this one takes over when that one ends"
         return Hold(HoldReason.ANOTHER_REMOVER, text)
-    if state.listing_trouble is not None:
-        return Hold(HoldReason.RUNTIME_UNAVAILABLE, state.listing_trouble)
-    if state.listing_spent or state.graph.ambiguous or state.removing is not None:
+    if state.runtime.listing_trouble is not None:
+        return Hold(HoldReason.RUNTIME_UNAVAILABLE, state.runtime.listing_trouble)
+    if state.runtime.listing_stale or state.graph.ambiguous or state.removals.under_way is not None:
         return Hold(HoldReason.LISTING_DUE, "no complete listing since the last change")
     return (
         _image_service_hold(state)
@@ -76,7 +76,8 @@ def hold_on(state: State, policy: Policy | None, now: float) -> Hold | None:
 def _image_service_hold(state: State) -> Hold | None:
     """Images are listed at a socket of their own, and it seems to be another runtime's: of what
     its containers use nothing would be known here."""
-    runtime, images = state.version, state.version.images if state.version else None
+    runtime = state.runtime.version
+    images = runtime.images if runtime else None
     if runtime is None or images is None:
         return None
     who = f"{images.name} {images.version}".strip()
@@ -124,8 +125,9 @@ def _details_hold(state: State, now: float) -> Hold | None:
         return None
     of = counted(len(pending), "container or sandbox", "containers and sandboxes")
     text = f"image volumes or pause image of {of} not known yet"
-    text += f" ({state.ask_trouble})" if state.ask_trouble else ""
-    refused = [state.unanswered.since[one] for one in pending if one in state.unanswered.since]
+    text += f" ({state.runtime.ask_trouble})" if state.runtime.ask_trouble else ""
+    since = state.runtime.unanswered.since
+    refused = [since[one] for one in pending if one in since]
     if refused:
         left = duration(NARROW_AFTER - (now - min(refused)))
         text += f"; narrows to the images that it can concern in {left}"
@@ -134,11 +136,11 @@ def _details_hold(state: State, now: float) -> Hold | None:
 
 def _filesystem_hold(state: State) -> Hold | None:
     reason = HoldReason.FILESYSTEM_UNMEASURED
-    if state.sample is None:
+    if state.disks.sample is None:
         return Hold(reason, "the image filesystem has not been measured yet")
-    if state.sample.filesystems:
+    if state.disks.sample.filesystems:
         return None  # one that can not be measured is not short, for all that is known
-    for lost in state.sample.invisible:
+    for lost in state.disks.sample.invisible:
         return Hold(reason, f"image filesystem {lost.mountpoint}: {lost.error}")
     return Hold(reason, "the runtime names no image filesystem")
 
@@ -146,9 +148,9 @@ def _filesystem_hold(state: State) -> Hold | None:
 def blank_doubted(state: State) -> float:
     """By how many seconds a listing must be later than the last one for lists without any
     container to be believed; 0: nothing is doubted."""
-    if state.blank_since is None or state.listed_at is None:
+    if state.runtime.blank_since is None or state.runtime.listed_at is None:
         return 0.0
-    return max(0.0, state.blank_since + BLANK_DOUBTED - state.listed_at)
+    return max(0.0, state.runtime.blank_since + BLANK_DOUBTED - state.runtime.listed_at)
 
 
 def _remover_hold(state: State) -> Hold | None:
@@ -170,11 +172,11 @@ def _blank_hold(state: State) -> Hold | None:
 def _pods_hold(state: State, now: float) -> Hold | None:
     """A source of pods that has told nothing yet is waited for, a moment; and a pod that is about
     to make its first containers, of what nobody knows, goes first."""
-    waits = state.awaited.waits(now)
+    waits = state.pods.awaited.waits(now)
     if waits:
         text = f"the source of pods has told nothing yet; removal waits {duration(waits)} more"
         return Hold(HoldReason.PODS_UNKNOWN, text, now + waits)
-    starts = state.unknown_starts(now) if state.starts.may_hold(now) else []
+    starts = state.unknown_starts(now) if state.pods.starts.may_hold(now) else []
     if not starts:
         return None
     starts.sort(key=lambda start: start.until, reverse=True)
@@ -190,8 +192,8 @@ def _pods_hold(state: State, now: float) -> Hold | None:
 def _sandbox_hold(state: State, now: float) -> Hold | None:
     """Sandboxes run on an image, and none of the ways to know one names it: not even a pin."""
     boxes = [box for box in state.graph.sandboxes.values() if not box.pauseless]
-    told = state.configured_pause or any(box.pause for box in boxes)
-    asked = [state.unanswered.since.get(box.id, now) for box in boxes]
+    told = state.runtime.configured_pause or any(box.pause for box in boxes)
+    asked = [state.runtime.unanswered.since.get(box.id, now) for box in boxes]
     if not boxes or told or now - min(asked) >= NARROW_AFTER:
         return None
     images = state.graph.images.values()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import facts, removals
+from . import facts, removing
 from .inventory import Container, Listing
 from .noting import note_starts, note_template, note_templates
 from .slices import SLICE, Slices
@@ -13,11 +13,11 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
     """Absorbs a listing in slices, for a caller that has other things to do in between. Until the
     last one the state says that it is no base to remove anything on."""
     listing = fact.listing
-    state.listing_spent = True
-    state.version, state.configured_pause = fact.version, fact.configured_pause
+    state.runtime.listing_stale = True
+    state.runtime.version, state.runtime.configured_pause = fact.version, fact.configured_pause
     _notice_blank(state, listing)
     used = set(state.graph.used_keys())
-    unplaced, state.unplaced = state.unplaced, {}
+    unplaced, state.runtime.unplaced = state.runtime.unplaced, {}
     odd = [state.graph.containers[one] for one in state.graph.untold]
     note_starts(state, listing)
     yield from state.graph.replacing(listing)
@@ -44,18 +44,17 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
         _place(state, container, at)
     state.memory.trim(state.graph.containers, listing.ended_at)
     state.settle_starts(listing.ended_at)
-    state.listed_at, state.listing_spent, state.listing_trouble = listing.began_at, False, None
-    state.ask_trouble = None
+    state.runtime.listed(listing.began_at)
 
 
 def _notice_blank(state: State, listing: Listing) -> None:
     """Lists that lack every container, or every container and sandbox we knew, are doubted until
     later ones agree: an empty list may be a runtime that is not itself yet."""
-    known = state.graph.containers or state.graph.sandboxes or state.blank_since is not None
+    known = state.graph.containers or state.graph.sandboxes or state.runtime.blank_since is not None
     if listing.containers or not (listing.sandboxes or known):
-        state.blank_since = None
-    elif state.blank_since is None:
-        state.blank_since = listing.began_at
+        state.runtime.blank_since = None
+    elif state.runtime.blank_since is None:
+        state.runtime.blank_since = listing.began_at
 
 
 def _meet_images(state: State, now: float) -> None:
@@ -67,25 +66,26 @@ def _meet_images(state: State, now: float) -> None:
     _note_arrivals(state)
     gone = sorted(state.ledger.keys() - state.graph.images.keys())
     fresh = state.memory.meet(state.graph.images, first_made, now)
-    state.came_back = tuple(key for key in fresh if removals.notice_return(state, key, now))
-    removals.settle(state, now)
-    state.gone_by_others = tuple(key for key in gone if not removals.removed_by_us(state, key))
+    removals = state.removals
+    removals.came_back = tuple(key for key in fresh if removing.notice_return(state, key, now))
+    removing.settle(state, now)
+    removals.gone_by_others = tuple(key for key in gone if not removing.removed_by_us(state, key))
 
 
 def _note_arrivals(state: State) -> None:
     """Which images were not here when what is known by now was made: those that the list before
     lacked. One that is remembered may have been here before that."""
     listed, memory = state.graph.images.keys(), state.memory
-    if state.listed_at is not None:
+    if state.runtime.listed_at is not None:
         fresh = listed - memory.images.keys() - memory.ghosts.keys()
-        state.unanswered.arrived(fresh, state.listed_at)
-    state.unanswered.keep(listed)
+        state.runtime.unanswered.arrived(fresh, state.runtime.listed_at)
+    state.runtime.unanswered.keep(listed)
 
 
 def _settle_unanswered(state: State, listing: Listing) -> None:
     """A doubt ends with what it was about. Which image that used nobody knows, so each that it may
     have been counts as seen just now, where it could have gone in the meantime."""
-    graph, unanswered, now = state.graph, state.unanswered, listing.ended_at
+    graph, unanswered, now = state.graph, state.runtime.unanswered, listing.ended_at
     for sandbox_id in graph.unnamed_sandboxes - unanswered.since.keys():
         unanswered.note(sandbox_id, listing.began_at)
     over = unanswered.since.keys() - state.unasked - graph.unnamed_sandboxes
@@ -103,7 +103,7 @@ def note_unplaced(state: State, container: Container, at: float) -> None:
     say. It may be gone by the next."""
     keys = state.graph.images_of(container)
     if not keys <= state.memory.images.keys() or not state.graph.tells(container):
-        state.unplaced[container.id] = (container, at)
+        state.runtime.unplaced[container.id] = (container, at)
 
 
 def _place(state: State, container: Container, at: float) -> None:

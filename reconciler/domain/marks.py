@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .kubelet_lines import Line, impossible, lowest, pulls_fail
+from .kubelet_lines import KubeletConfig, Line, impossible, lowest, pulls_fail
 from .state import State
 from .watermark import FilesystemState
 from .words import duration
@@ -18,7 +18,7 @@ def explained(fs: FilesystemState, state: State) -> str:
     if fs.margin is None:
         return f"given by the policy; {_beside(fs)}"
     line = lowest(fs.lines, whole, pulls_fail(whole))
-    known = state.bounds.kubelet if state.bounds else None
+    known = state.disks.bounds.kubelet if state.disks.bounds else None
     source = "" if known is None or line not in fs.lines else f", of {known.source}"
     return (
         f"auto: {percent(line.kept_at, whole)} ({line.setting}{source}) less a margin of "
@@ -43,7 +43,7 @@ def _beside(fs: FilesystemState) -> str:
 
 
 def _taught(fs: FilesystemState, state: State) -> str:
-    recent = state.overshoot(fs.usage.mountpoint).recent
+    recent = state.disks.overshoot(fs.usage.mountpoint).recent
     if not recent:
         return "usage has not crossed a high mark here yet"
     far = percent(max(recent), fs.usage.capacity)
@@ -51,9 +51,15 @@ def _taught(fs: FilesystemState, state: State) -> str:
     return f"usage ran up to {far} past the mark in {times}"
 
 
+def _kubelet(state: State) -> KubeletConfig | None:
+    """What governs kubelet here, as far as the marks go by it."""
+    return state.disks.bounds.kubelet if state.disks.bounds else None
+
+
 def _lines(state: State) -> Iterator[str]:
-    source = state.bounds.kubelet.source if state.bounds and state.bounds.kubelet else ""
-    for fs in state.filesystems.values():
+    kubelet = _kubelet(state)
+    source = kubelet.source if kubelet else ""
+    for fs in state.disks.filesystems.values():
         whole, inodes = fs.usage.capacity, fs.usage.total_inodes
         yield from _first(fs, "high", fs.high, fs.lines, whole, source)
         if inodes:
@@ -82,7 +88,7 @@ def _first(
 
 
 def _ages(state: State) -> Iterator[str]:
-    policy, known = state.policy, state.bounds.kubelet if state.bounds else None
+    policy, known = state.operator.policy, _kubelet(state)
     if policy is not None and known is not None and known.maximum_image_age and policy.exclusions:
         age = duration(known.maximum_image_age)
         yield (

@@ -7,7 +7,7 @@ import datetime as dt
 import shlex
 
 from .inventory import Container, is_full_id
-from .removals import removed_by_us
+from .removing import removed_by_us
 from .state import State
 from .words import and_more
 
@@ -22,12 +22,12 @@ def missing_in_use(state: State) -> list[str]:
 def missing_awaited(state: State, now: float) -> list[str]:
     """Images that a pod bound here needs, that kubelet may not pull (`imagePullPolicy: Never`), and
     that are not here."""
-    if state.listed_at is None:
+    if state.runtime.listed_at is None:
         return []
     return [
         f"pod {pod.name} can not start {need.by}: {need.image} is not here, and its "
         "imagePullPolicy is Never; import or pull the image on this node, or change the policy"
-        for pod, need in state.awaited.needs(now)
+        for pod, need in state.pods.awaited.needs(now)
         if need.never_pulled and not state.images_meant(need.image)
     ]
 
@@ -67,13 +67,13 @@ def _place(container: Container, state: State) -> str:
 
 def _names(state: State, key: str) -> list[str]:
     """What the image was called: by a removal's note (digests too), or by its record."""
-    removal, ghost = state.removals.get(key), state.memory.ghosts.get(key)
+    removal, ghost = state.removals.records.get(key), state.memory.ghosts.get(key)
     return [*(removal.names if removal else ()), *(ghost.record.names if ghost else ())]
 
 
 def _by_whom(state: State, key: str) -> str:
     if removed_by_us(state, key):
-        began = state.wall(state.removals[key].begun_at)
+        began = state.wall(state.removals.records[key].begun_at)
         at = dt.datetime.fromtimestamp(began, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return (
             f"this daemon removed it at {at}, before anything told it of that use: "

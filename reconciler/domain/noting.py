@@ -13,14 +13,14 @@ from .state import State
 def note_starts(state: State, listing: Listing) -> None:
     """Notes the sandboxes that are new, and those in which a container was made. What the first
     listing finds is as new as it says itself: it may have been there before us."""
-    first = state.listed_at is None
+    first = state.runtime.listed_at is None
     for sandbox in listing.sandboxes:
         if state.graph.is_new(sandbox.id):
             at = min(sandbox.created_at, listing.ended_at) if first else listing.ended_at
-            state.starts.note(sandbox, at)
+            state.pods.starts.note(sandbox, at)
     for container in listing.containers:
         at = min(container.created_at, listing.ended_at) if first else listing.ended_at
-        state.starts.made(container.sandbox_id, at)
+        state.pods.starts.made(container.sandbox_id, at)
 
 
 def note_templates(state: State, listing: Listing) -> Slices[None]:
@@ -28,8 +28,8 @@ def note_templates(state: State, listing: Listing) -> Slices[None]:
     sandbox or an image for a moment."""
     for sandbox in listing.sandboxes:
         if sandbox.template is not None:
-            state.templates.see(sandbox.template, listing.ended_at)
-    noted = state.templates.noted
+            state.pods.templates.see(sandbox.template, listing.ended_at)
+    noted = state.pods.templates.noted
     noted.intersection_update(state.graph.containers)
     fresh = [one for one in listing.containers if one.id not in noted]
     fresh.sort(key=lambda container: container.created_at)
@@ -44,7 +44,7 @@ def note_template(
 ) -> None:
     """Remembers which images a container of its pod's template uses, by key and by the tags that
     they have now: its twins ask for them by a name. `told`: the sandbox as its event has it."""
-    graph, noted = state.graph, state.templates.noted
+    graph, noted = state.graph, state.pods.templates.noted
     sandbox = graph.sandboxes.get(container.sandbox_id) or told
     if sandbox is None or sandbox.template is None:
         return
@@ -56,7 +56,7 @@ def note_template(
     whole = asked and graph.tells(known) and len(keys) == len(used_keys)
     if keys:
         used = Used(container.created_at, (*keys, *tags))
-        state.templates.note(sandbox.template, container.name, used, at, whole=whole)
+        state.pods.templates.note(sandbox.template, container.name, used, at, whole=whole)
     if whole:
         noted.add(container.id)
     else:

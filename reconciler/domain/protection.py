@@ -108,7 +108,7 @@ def _sandbox(image: Image, scene: Scene) -> str | None:
             one = f"pause image of sandbox {graph.sandboxes[users[0]].name} ({users[0][:13]})"
             return and_more([one], users)
     if image.key in scene.configured_pause:
-        configured = scene.state.configured_pause
+        configured = scene.state.runtime.configured_pause
         return f"the runtime's own configuration names it as sandbox image: {configured}"
     names = scene.state.as_remembered(image).names
     pause = pause_name(image, names, scene.state)
@@ -172,14 +172,14 @@ def _unpullable(image: Image, scene: Scene) -> str | None:
         return None
     if image.digests and can_be_pulled(image.digests, scene.record(image.key).names):
         return None
-    if not image.names and image.key in scene.state.removals:
+    if not image.names and image.key in scene.state.removals.records:
         return None  # what a removal of ours, cut short, left behind
     what = f"{image.digests[0]} is no registry's name" if image.digests else "no registry digest"
     return f"{what}: imported or built on this node, it can not be pulled again"
 
 
 def _refused(image: Image, scene: Scene) -> str | None:
-    refusal = scene.state.refusals.get(image.key)
+    refusal = scene.state.removals.refusals.get(image.key)
     if refusal is None or scene.now >= refusal.until:
         return None
     times = "once" if refusal.count <= 1 else f"{refusal.count} times"
@@ -188,7 +188,7 @@ def _refused(image: Image, scene: Scene) -> str | None:
 
 
 def _came_back(image: Image, scene: Scene) -> str | None:
-    removal = scene.state.removals.get(image.key)
+    removal = scene.state.removals.records.get(image.key)
     keep = scene.policy.come_back_for
     if removal is None or removal.came_back_at is None or removal.answered_at is None:
         return None
@@ -243,7 +243,7 @@ APPLIES: dict[Kind, Callable[[Scene], bool]] = {
     Kind.EXCLUDED: lambda scene: bool(scene.policy.exclusions),
     Kind.TOO_SMALL: lambda scene: scene.policy.minimum_size > 0,
     Kind.UNPULLABLE: lambda scene: scene.policy.protect_unpullable,
-    Kind.REFUSED: lambda scene: bool(scene.state.refusals),
+    Kind.REFUSED: lambda scene: bool(scene.state.removals.refusals),
     Kind.CAME_BACK: lambda scene: bool(scene.state.removals),
 }
 

@@ -75,7 +75,7 @@ class Scene:
     def awaited(self) -> dict[str, tuple[Pod, Need]]:
         """Keys of the images that pods told by a source need, and the first pod that does."""
         found: dict[str, tuple[Pod, Need]] = {}
-        for pod, need in self.state.awaited.needs(self.now):
+        for pod, need in self.state.pods.awaited.needs(self.now):
             for key in self.state.images_meant(need.image):
                 found.setdefault(key, (pod, need))
         return found
@@ -99,9 +99,9 @@ class Scene:
     def used_by_twins(self) -> dict[str, tuple[Sandbox, str]]:
         """Keys of the images that pods of a template used here before, of which a pod is there
         that is not complete: that pod's sandbox, and the container that used it."""
-        graph, templates = self.graph, self.state.templates
+        graph, templates = self.graph, self.state.pods.templates
         pods: dict[Template, Sandbox] = {}
-        starts = [start.sandbox for start in self.state.starts.underway(self.now)]
+        starts = [start.sandbox for start in self.state.pods.starts.underway(self.now)]
         new = [one for one in starts if one.id not in graph.sandboxes]  # no listing told them yet
         for sandbox in (*graph.sandboxes.values(), *graph.departed.values(), *new):
             if sandbox.ready and sandbox.template is not None:
@@ -117,7 +117,7 @@ class Scene:
     @functools.cached_property
     def configured_pause(self) -> frozenset[str]:
         """Keys of the images that the runtime's own configuration means."""
-        configured = self.state.configured_pause
+        configured = self.state.runtime.configured_pause
         return self.graph.keys_named(configured) if configured else frozenset()
 
     @functools.cached_property

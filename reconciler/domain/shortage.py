@@ -48,7 +48,7 @@ class Need:
 def needs(state: State, reach: Reach | None = None) -> list[Need]:
     """Of each filesystem that is short. Without a `reach` the low mark is wanted, whatever it
     takes."""
-    short = (fs for fs in state.filesystems.values() if fs.pressure is Pressure.RECLAIMING)
+    short = (fs for fs in state.disks.filesystems.values() if fs.pressure is Pressure.RECLAIMING)
     return [_need(fs, state, reach) for fs in short]
 
 
@@ -61,7 +61,7 @@ def missing(found: Iterable[Need]) -> float:
 
 def _need(fs: FilesystemState, state: State, reach: Reach | None) -> Need:
     usage, bytes_wanted, inodes, waits = fs.usage, 0, False, False
-    account = state.accounts.get(usage.mountpoint) or Account()
+    account = state.disks.accounts.get(usage.mountpoint) or Account()
     free_soon, each = account.counts_as, account.inodes_each
     if fs.by_bytes is Pressure.RECLAIMING:
         whole = usage.capacity
@@ -92,10 +92,10 @@ def pause(state: State, found: list[Need], now: float, images: int, size: int) -
     """Why nothing goes though there is pressure, if so: after removals that helped nobody, while
     what was removed is still to show, and where `images` candidates of `size` bytes as listed can
     reach no line."""
-    if now < state.rest_until:
-        left = duration(state.rest_until - now)
+    if now < state.disks.rest_until:
+        left = duration(state.disks.rest_until - now)
         text = f"the last removals freed nothing of what is short {_where(state)}: others hold it; "
-        return Hold(HoldReason.RESTING, f"{text}next try in {left}", state.rest_until)
+        return Hold(HoldReason.RESTING, f"{text}next try in {left}", state.disks.rest_until)
     if images and any(need.is_there for need in found):
         return None  # one that they can't help does not keep them from helping another
     if any(need.waits for need in found):
@@ -104,7 +104,7 @@ def pause(state: State, found: list[Need], now: float, images: int, size: int) -
 
 
 def _pending(state: State, now: float) -> Hold:
-    owing = {name: one for name, one in state.accounts.items() if one.owed}
+    owing = {name: one for name, one in state.disks.accounts.items() if one.owed}
     until = max((one.until for one in owing.values()), default=now)
     count = max((len(one.owed) for one in owing.values()), default=0)
     images = "the last removal" if count == 1 else f"the last {count} removals"
@@ -114,14 +114,16 @@ def _pending(state: State, now: float) -> Hold:
 
 
 def _where(state: State) -> str:
-    short = [name for name, fs in state.filesystems.items() if fs.pressure is Pressure.RECLAIMING]
+    short = [
+        name for name, fs in state.disks.filesystems.items() if fs.pressure is Pressure.RECLAIMING
+    ]
     return f"on {', '.join(short)}"
 
 
 def _exhausted(state: State, count: int, size: int) -> str:
     images = sum(image.size for image in state.graph.images.values())
     going, here = counted(count, "candidate"), counted(len(state.graph.images), "image")
-    parts = [_situation(fs) for fs in state.filesystems.values()]
+    parts = [_situation(fs) for fs in state.disks.filesystems.values()]
     return (
         f"{going} of {size} bytes as listed can not bring it to the low mark, "
         f"nor under a line where kubelet acts or pulls fail ({here} here: {images} bytes); "
@@ -149,4 +151,5 @@ def expected_bytes(size: int, state: State) -> int:
 
 def _yield(state: State, table: dict[str, float]) -> float:
     """Bytes freed for each byte listed; 1 where the runtime lists unpacked sizes."""
-    return 1.0 if state.version and state.version.sizes_are_unpacked else table["containerd"]
+    version = state.runtime.version
+    return 1.0 if version and version.sizes_are_unpacked else table["containerd"]

@@ -65,7 +65,7 @@ class Evidence:
     def finished(self, fact: RemovalFinished, state: State) -> Entry:
         """The removal as the history keeps it, for people: its times are the wall clock's."""
         removal, record, before = fact.removal, fact.removal.record, fact.removal.filesystem
-        after = state.filesystems.get(before.usage.mountpoint) if before else None
+        after = state.disks.filesystems.get(before.usage.mountpoint) if before else None
         shown = shown_of(fact, state)
         entry = Entry(
             at=state.wall(fact.at),
@@ -109,4 +109,4 @@ class Evidence:
 
 def shown_of(fact: RemovalFinished, state: State) -> Removed | None:
     """What a removal freed, which the state has absorbed just now; None: not known yet."""
-    return next((one for one in state.shown if one.image_id == fact.removal.image.id), None)
+    return next((one for one in state.disks.shown if one.image_id == fact.removal.image.id), None)

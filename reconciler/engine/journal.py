@@ -86,7 +86,7 @@ class LogAndMetrics:
     def _sampled(self, state: State, at: float) -> None:
         self.recent.sampled(state)
         self._marks(state)
-        for removed in state.shown:
+        for removed in state.disks.shown:
             self._log.info(
                 "space-shown",
                 image=removed.image_id,
@@ -95,7 +95,7 @@ class LogAndMetrics:
                 after_seconds=round(at - removed.at, 1),
                 **_freed(removed),
             )
-        for mountpoint, fs in state.filesystems.items():
+        for mountpoint, fs in state.disks.filesystems.items():
             if not fs.usage.total_inodes and mountpoint not in self._without_inodes:
                 self._without_inodes.add(mountpoint)
                 self._log.info("inode-marks-off", mountpoint=mountpoint, why="no fixed number")
@@ -114,21 +114,21 @@ class LogAndMetrics:
                 high_bytes=fs.high,
                 low_bytes=fs.low,
                 margin_bytes=fs.margin,
-                overshoot_bytes=None if crossed else state.overshoot(mountpoint).taught,
+                overshoot_bytes=None if crossed else state.disks.overshoot(mountpoint).taught,
             )
             if fs.pressure is Pressure.CALM:
                 for reason in HoldReason:
                     self._once.over(f"hold {reason.value}")
-        for lost in state.invisible:
+        for lost in state.disks.invisible:
             self._trouble("filesystem-invisible", f"{lost.mountpoint}: {lost.error}", at)
 
     def _marks(self, state: State) -> None:
         """Once for all that they go by: where each filesystem's marks are, and who acts first."""
-        go_by = (state.bounds, state.policy, tuple(state.filesystems))
-        if go_by == self._marks_go_by or not state.filesystems:
+        go_by = (state.disks.bounds, state.operator.policy, tuple(state.disks.filesystems))
+        if go_by == self._marks_go_by or not state.disks.filesystems:
             return
         self._marks_go_by = go_by
-        for mountpoint, fs in state.filesystems.items():
+        for mountpoint, fs in state.disks.filesystems.items():
             self._log.info(
                 "watermarks",
                 mountpoint=mountpoint,
@@ -163,9 +163,9 @@ class LogAndMetrics:
                 containers=len(fact.listing.containers),
                 sandboxes=len(fact.listing.sandboxes),
             )
-        for key in state.came_back:
+        for key in state.removals.came_back:
             self.metrics.returned.inc()
-            self._log.warning("came-back", image=key, names=list(state.removals[key].names))
+            self._log.warning("came-back", image=key, names=list(state.removals.records[key].names))
         self._lost(state, fact.listing.ended_at)
 
     def _lost(self, state: State, at: float) -> None:
@@ -180,10 +180,11 @@ class LogAndMetrics:
             self._trouble("awaited-image-missing", and_more(never[:1], never), at)
         elif self._once.over("awaited-image-missing"):
             self._log.info("awaited-images-all-here")
-        if state.gone_by_others:
-            names = [_name(state, key) for key in state.gone_by_others[:LISTED]]
-            self._log.info("removed-by-others", images=len(state.gone_by_others), first=names)
-        required = missing_required(state.policy, state.graph) if state.policy else ()
+        gone, policy = state.removals.gone_by_others, state.operator.policy
+        if gone:
+            names = [_name(state, key) for key in gone[:LISTED]]
+            self._log.info("removed-by-others", images=len(gone), first=names)
+        required = missing_required(policy, state.graph) if policy else ()
         if required:
             shown = ", ".join(f"{one.pattern} ({one.place})" for one in required[:LISTED])
             self._trouble("required-image-missing", shown, at)
@@ -264,7 +265,7 @@ class LogAndMetrics:
         self.latest = (at, plan)
         self.metrics.decided(plan, state)
         self._compare(state)
-        if plan.hold is not None and state.pressure is Pressure.RECLAIMING:
+        if plan.hold is not None and state.disks.pressure is Pressure.RECLAIMING:
             self._held(plan.hold, at)
         going = [one for one in plan.candidates if one.goes]
         if plan.hold is None and going and not _enforcing(state):
@@ -274,8 +275,8 @@ class LogAndMetrics:
 
     def _compare(self, state: State) -> None:
         """Tells once of each policy which of its rules match nothing here."""
-        policy = state.policy
-        if policy is None or policy is self._compared or state.listed_at is None:
+        policy = state.operator.policy
+        if policy is None or policy is self._compared or state.runtime.listed_at is None:
             return
         self._compared = policy
         rules = unmatched_rules(policy, state)
@@ -335,12 +336,12 @@ def _span(since: float | None, until: float) -> float | None:
 
 
 def _enforcing(state: State) -> bool:
-    return state.policy is not None and state.policy.mode is Mode.ENFORCE
+    return state.operator.policy is not None and state.operator.policy.mode is Mode.ENFORCE
 
 
 def _in_force(state: State) -> str:
     return (
         "none, nothing is removed"
-        if state.policy is None
-        else f"the last good one ({state.policy.source})"
+        if state.operator.policy is None
+        else f"the last good one ({state.operator.policy.source})"
     )

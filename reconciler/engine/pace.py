@@ -86,7 +86,7 @@ class Pace:
     def listing_due(self, state: State, now: float) -> bool:
         if now < self.list_not_before:
             return False
-        never = state.listed_at is None or state.listing_trouble is not None
+        never = state.runtime.listed_at is None or state.runtime.listing_trouble is not None
         if never or (self.list_at is not None and now >= self.list_at):
             return True
         age = now - self.listed_at
@@ -104,14 +104,14 @@ class Pace:
 
     def sample_is_old(self, state: State, now: float) -> bool:
         """The probe may hang, or the process have been stopped for minutes."""
-        return state.sample is None or now - state.sample.at > SAMPLE_FRESH
+        return state.disks.sample is None or now - state.disks.sample.at > SAMPLE_FRESH
 
     def may_look(self, now: float) -> bool:
         return now >= max(self.retry_at, self.disk_rests_until, self.list_not_before)
 
     def patience(self, state: State, now: float) -> float:
         """Seconds until there is something to do, if no fact comes in."""
-        if state.listed_at is None or state.listing_trouble:
+        if state.runtime.listed_at is None or state.runtime.listing_trouble:
             return max(0.0, self.list_not_before - now)
         due = min(self.listed_at + _period(state), self.list_at or math.inf, now + SAVE_EVERY)
         if state.pending(now):
@@ -122,4 +122,4 @@ class Pace:
 
 
 def _period(state: State) -> float:
-    return PERIOD if state.events is None else PERIOD_BLIND
+    return PERIOD if state.runtime.events is None else PERIOD_BLIND

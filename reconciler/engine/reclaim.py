@@ -83,8 +83,8 @@ def removal_of(candidate: Candidate, state: State, now: float) -> Removal:
         why=why(candidate, now),
         explanation=account(candidate, state, now),
         record=record,
-        listed_at=state.listed_at,
-        filesystems=tuple(state.filesystems.values()),
+        listed_at=state.runtime.listed_at,
+        filesystems=tuple(state.disks.filesystems.values()),
     )
 
 

@@ -138,14 +138,14 @@ class Reconciler:
             await self.save()
 
     def _space_arrives(self) -> bool:
-        return any(account.is_arriving for account in self.state.accounts.values())
+        return any(account.is_arriving for account in self.state.disks.accounts.values())
 
     async def end(self) -> None:
         """The last thing: takes what still waits, lists once more if the runtime answers soon and
         something waits for it (what became of a removal, whose image a use was), and writes the
         ledger. A use that is forgotten here would make its image look old after the start."""
         self._absorb(self.room.mailbox.drain())
-        if self._attempt is not None or self.state.unplaced:
+        if self._attempt is not None or self.state.runtime.unplaced:
             with anyio.move_on_after(LAST_WORD):
                 await self._list()
         await self.save()
@@ -159,18 +159,18 @@ class Reconciler:
 
     def _absorb(self, facts: Iterable[Fact]) -> None:
         for fact in facts:
-            before, removed = self.state.pressure, self.state.removes
+            before, removed = self.state.disks.pressure, self.state.removes
             absorb(fact, self.state)
             self.room.journal.absorbed(fact, self.state, self.room.clock())
             if isinstance(fact, EventsOpened | EventsLost):
                 self._asking_version = True  # another version may answer on the same socket
             if isinstance(fact, EventsOpened):
                 self._pace.subscribed(self.room.clock())
-            crossed = before is Pressure.CALM and self.state.pressure is Pressure.RECLAIMING
+            crossed = before is Pressure.CALM and self.state.disks.pressure is Pressure.RECLAIMING
             if self.state.removes and not removed:
                 self._pace.took_over(self.room.clock())
             told = isinstance(fact, PolicyLoaded | ReclaimAsked | Resumed)
-            shows = isinstance(fact, UsageSampled) and bool(self.state.shown)
+            shows = isinstance(fact, UsageSampled) and bool(self.state.disks.shown)
             if crossed or told or shows:
                 self._pace.look_at_once()
 
@@ -192,9 +192,9 @@ class Reconciler:
         """Lists anew and absorbs it; a failure is a fact too, and backs off."""
         state, room = self.state, self.room
         # Without a stream that breaks, nothing tells that another version answers by now.
-        asking = self._asking_version or state.events is not None
-        version = None if asking else state.version
-        look = partial(observe, room.runtime, version, state.configured_pause)
+        asking = self._asking_version or state.runtime.events is not None
+        version = None if asking else state.runtime.version
+        look = partial(observe, room.runtime, version, state.runtime.configured_pause)
         sample: UsageSample | None = None
         try:
             if self._attempt is None:
@@ -256,7 +256,7 @@ class Reconciler:
         before = len(self.state.pending(now))
         await ask(self.room.runtime, self.state, self.room.clock, self._arrived)
         now = self.room.clock()  # answers may take their whole deadline to fail
-        if self.state.ask_trouble is not None:
+        if self.state.runtime.ask_trouble is not None:
             self._pace.ask_not_before = now + ASK_AGAIN
         elif len(self.state.pending(now)) >= before > 0:
             # All are gone meanwhile, says the runtime: a listing settles it, asking does not.
@@ -278,7 +278,7 @@ class Reconciler:
     async def _decide(self) -> Plan:
         self._read_wall_clock()
         now = self.room.clock()
-        steps = deciding(self.state, self.state.policy, now, command=self._command)
+        steps = deciding(self.state, self.state.operator.policy, now, command=self._command)
         plan = await self._in_slices(steps)
         self.room.journal.decided(plan, self.state, now)
         self._held = plan.hold.reason if plan.hold else None
@@ -288,11 +288,11 @@ class Reconciler:
 
     def _wants_removal(self, now: float) -> bool:
         state = self.state
-        if state.listed_at is None or not self._pace.may_look(now):
+        if state.runtime.listed_at is None or not self._pace.may_look(now):
             return False
-        if state.pressure is Pressure.RECLAIMING:
+        if state.disks.pressure is Pressure.RECLAIMING:
             return True
-        policy = state.policy  # some of its rules remove though there is room
+        policy = state.operator.policy  # some of its rules remove though there is room
         return policy is not None and bool(policy.maximum_unused_age or policy.expendable)
 
     async def _reclaim(self) -> None:
@@ -311,7 +311,7 @@ class Reconciler:
             if not await self._removes_here():
                 self._nothing_goes(await self._decide())
                 return
-            if self.state.listing_spent or not await self._evict(candidate):
+            if self.state.runtime.listing_stale or not await self._evict(candidate):
                 continue
             if not await self._list() or not await self._rested():
                 return
@@ -330,7 +330,7 @@ class Reconciler:
         if self.room.claim is None:
             return True
         self._pace.claimed_at, removed = self.room.clock(), self.state.removes
-        under_way = self._attempt is not None or self.state.removing is not None
+        under_way = self._attempt is not None or self.state.removals.under_way is not None
         self._absorb([await self.room.claim(self._enforcing() or under_way)])
         if self.state.removes and not removed:
             await self.save()
@@ -346,9 +346,8 @@ class Reconciler:
         return True
 
     def _enforcing(self) -> bool:
-        if self._command is not None:
-            return self.state.policy is not None
-        return self.state.policy is not None and self.state.policy.mode is Mode.ENFORCE
+        policy, asked = self.state.operator.policy, self._command is not None
+        return policy is not None and (asked or policy.mode is Mode.ENFORCE)
 
     async def _fresh(self) -> bool:
         """Sees to a listing that may be decided on, and to answers for what no listing tells.
@@ -356,7 +355,8 @@ class Reconciler:
         for _ in range(8):
             await self._in_slices(self._absorbing(self.room.mailbox.drain()))
             state, now = self.state, self.room.clock()
-            if self._pace.listing_is_old(now) or state.listing_spent or state.graph.ambiguous:
+            stale = state.runtime.listing_stale or state.graph.ambiguous
+            if stale or self._pace.listing_is_old(now):
                 if not await self._list():
                     return False
             elif self._has_questions(now):
@@ -386,7 +386,8 @@ class Reconciler:
             await room.policies.refresh()  # last of all: what is saved now protects this image
         self._absorb(room.mailbox.drain())  # the rest; from here on nothing is awaited
         self._read_wall_clock()
-        against = objection(candidate.image, state, state.policy, room.clock(), self._command)
+        policy = state.operator.policy
+        against = objection(candidate.image, state, policy, room.clock(), self._command)
         if against is not None or not self._enforcing():
             text = against or "the mode is not enforce any more"
             self._absorb([RemovalSpared(room.clock(), candidate.image.id, text)])

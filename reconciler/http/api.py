@@ -163,7 +163,7 @@ class Api:
         return answer
 
     async def _reclaim(self, request: Request) -> Response:
-        policy = self._view.state.policy
+        policy = self._view.state.operator.policy
         refusal = await self._refusal(request)
         if refusal is None and policy is not None and policy.mode is Mode.OBSERVE:
             sentence = "the policy's mode is observe: set mode: enforce, or run `reconciler prune`"

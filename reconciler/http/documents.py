@@ -44,26 +44,28 @@ ROWS = 32  # images in a slice: a few milliseconds of work
 def plan_now(view: View, now: float) -> Plan:
     """The loop's own plan while it is fresh, and not from before the last listing; on a big node
     always, where planning anew would hold up the loop."""
-    latest, listed_at = view.latest(), view.state.listed_at
+    latest, listed_at = view.latest(), view.state.runtime.listed_at
     if latest is not None:
         fresh = now - latest[0] < FRESH and (listed_at is None or latest[0] >= listed_at)
         if fresh or len(view.state.graph.images) > BIG:
             return latest[1]
-    return decide(view.state, view.state.policy, now)
+    return decide(view.state, view.state.operator.policy, now)
 
 
 def status(view: View) -> Json:
     """One look: how full, what it does, what holds it, what it lives on."""
     state, now = view.state, view.clock()
     plan = plan_now(view, now)
-    policy = state.policy
+    policy = state.operator.policy
     return document("Status", state.wall(now)) | {
         "version": __version__,
         "node": view.node or None,
         "startedAt": moment(view.began_at, state),
         "mode": policy.mode.value if policy else None,
-        "pressure": state.pressure.value,
-        "paused": None if state.paused_at is None else {"since": moment(state.paused_at, state)},
+        "pressure": state.disks.pressure.value,
+        "paused": None
+        if state.operator.paused_at is None
+        else {"since": moment(state.operator.paused_at, state)},
         "hold": hold_json(plan.hold),
         "remover": _remover(state),
         "filesystems": filesystems_json(state),
@@ -91,19 +93,19 @@ def _remover(state: State) -> Json:
 
 
 def _runtime(state: State) -> Json:
-    version = state.version
+    version = state.runtime.version
     return {
         "name": version.name if version else None,
         "version": version.version if version else None,
-        "events": "open" if state.events is None else state.events,
-        "listedAt": moment(state.listed_at, state),
-        "trouble": state.listing_trouble,
+        "events": "open" if state.runtime.events is None else state.runtime.events,
+        "listedAt": moment(state.runtime.listed_at, state),
+        "trouble": state.runtime.listing_trouble,
     }
 
 
 def _pods(state: State, now: float) -> Json:
     """Who tells of the pods bound here, of how many that are not finished, and since when."""
-    awaited = state.awaited
+    awaited = state.pods.awaited
     return {
         "source": awaited.source,
         "since": moment(awaited.since, state),
@@ -115,9 +117,9 @@ def _pods(state: State, now: float) -> Json:
 
 def _policy_health(state: State) -> Json:
     return {
-        "source": state.policy.source if state.policy else None,
-        "valid": not state.policy_problems,
-        "problems": list(state.policy_problems[:20]),
+        "source": state.operator.policy.source if state.operator.policy else None,
+        "valid": not state.operator.problems,
+        "problems": list(state.operator.problems[:20]),
     }
 
 
@@ -133,7 +135,7 @@ def _counts(state: State, plan: Plan) -> Json:
 
 
 def _required_missing(state: State, policy: Policy | None) -> list[Json]:
-    if policy is None or state.listed_at is None:
+    if policy is None or state.runtime.listed_at is None:
         return []
     found = missing_required(policy, state.graph)
     return [{"pattern": str(one.pattern), "place": str(one.place)} for one in found]
@@ -142,7 +144,7 @@ def _required_missing(state: State, policy: Policy | None) -> list[Json]:
 def images(view: View) -> Slices[Listing]:
     """Every image with its verdict, its users and what keeps it, in the order of their ids."""
     state, now = view.state, view.clock()
-    scene = Scene(state, state.policy or Policy(), now)
+    scene = Scene(state, state.operator.policy or Policy(), now)
     found = sorted(state.graph.images.values(), key=attrgetter("id"))
     rows = yield from encoded(
         image_row_json(image, tuple(holding(image, scene)), state, now) for image in found
@@ -168,7 +170,7 @@ def encoded(rows: Iterable[Json]) -> Slices[list[bytes]]:
 def image(view: View, one: Image) -> Json:
     """All about one image: every protection's verdict and everyone who uses it."""
     state, now = view.state, view.clock()
-    verdicts = explain(one, state, state.policy or Policy(), now)
+    verdicts = explain(one, state, state.operator.policy or Policy(), now)
     row = image_row_json(one, tuple(v for v in verdicts if v.holds), state, now)
     row["protections"] = [protection_json(verdict) for verdict in verdicts]
     return document("Image", state.wall(now)) | {"image": row, "usedBy": _users(one, state)}
@@ -195,11 +197,11 @@ def plan(view: View) -> Slices[Listing]:
     """The plan as `reconciler plan -o json` gives it."""
     state, now = view.state, view.clock()
     made = plan_now(view, now)
-    scene = Scene(state, state.policy or Policy(), now)
+    scene = Scene(state, state.operator.policy or Policy(), now)
     candidates = yield from encoded(candidate_json(one, state, now) for one in made.candidates)
     kept = yield from encoded(_kept(one, scene) for one in made.kept)
     head = document("Plan", state.wall(now)) | {
-        "mode": state.policy.mode.value if state.policy else "observe",
+        "mode": state.operator.policy.mode.value if state.operator.policy else "observe",
         "hold": hold_json(made.hold),
         "filesystems": filesystems_json(state),
     }
@@ -214,7 +216,7 @@ def _kept(one: Kept, scene: Scene) -> Json:
 def policy(view: View) -> Json:
     """The policy in force: every value, and every rule with its place."""
     state, now = view.state, view.clock()
-    found = state.policy
+    found = state.operator.policy
     rules = [
         {
             "pattern": str(rule.pattern),

@@ -31,14 +31,14 @@ class Pulse:
 def missing(state: State) -> list[str]:
     """What keeps it from being ready, a line each; nothing: it is ready."""
     reasons = []
-    if state.listed_at is None:
-        reasons.append(f"no complete listing yet: {state.listing_trouble or 'not made'}")
-    elif state.listing_trouble is not None:
-        reasons.append(f"the last listing failed: {state.listing_trouble}")
-    if state.policy is None:
-        problem = state.policy_problems[0] if state.policy_problems else "not read"
+    if state.runtime.listed_at is None:
+        reasons.append(f"no complete listing yet: {state.runtime.listing_trouble or 'not made'}")
+    elif state.runtime.listing_trouble is not None:
+        reasons.append(f"the last listing failed: {state.runtime.listing_trouble}")
+    if state.operator.policy is None:
+        problem = state.operator.problems[0] if state.operator.problems else "not read"
         reasons.append(f"no valid policy yet: {problem}")
-    if state.sample is None or not state.sample.filesystems:
+    if state.disks.sample is None or not state.disks.sample.filesystems:
         reasons.append("no image filesystem measured yet")
-        reasons += [f"{fs.mountpoint}: {fs.error}" for fs in state.invisible]
+        reasons += [f"{fs.mountpoint}: {fs.error}" for fs in state.disks.invisible]
     return reasons

@@ -26,7 +26,7 @@ def on_two_thousand_images() -> list[Figure]:
     took = []
     for number in range(ROUNDS):
         begun = time.process_time()
-        plan = decide(state, state.policy, T0 + DAY + number)
+        plan = decide(state, state.operator.policy, T0 + DAY + number)
         took.append(time.process_time() - begun)
         assert plan.eviction is not None
         assert len(plan.candidates) > IMAGES / 2

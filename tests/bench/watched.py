@@ -90,7 +90,9 @@ class Told(LogAndMetrics):
     def look(self, state: State) -> None:
         """Notes when nothing is left to ask that no list tells."""
         notes = self.notes
-        waiting = state.listed_at is None or state.asks_volumes or state.graph.unasked_sandboxes
+        waiting = (
+            state.runtime.listed_at is None or state.asks_volumes or state.graph.unasked_sandboxes
+        )
         if notes.certain is None and not waiting:
             notes.certain = time.monotonic() - notes.began
 

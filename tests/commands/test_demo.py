@@ -25,12 +25,12 @@ GIBIBYTE = 1 << 30
 def seen(used: int = 9, edit: str = "") -> Seen:
     """A picture of an empty node whose disk of 10 GiB has so many in use."""
     state = State(began_at=0.0)
-    state.policy = policy(watermarks=marks(80, 72))
+    state.operator.policy = policy(watermarks=marks(80, 72))
     usage = FilesystemUsage("/images", 1, 10 * GIBIBYTE, used * GIBIBYTE, 0, 0)
     absorb(UsageSampled(UsageSample(1.0, (usage,))), state)
     made = Seen(60.0)
-    made.plan = decide(state, state.policy, 2.0)
-    made.measured(state.filesystems["/images"])
+    made.plan = decide(state, state.operator.policy, 2.0)
+    made.measured(state.disks.filesystems["/images"])
     made.edit = edit
     made.gone.extend(Gone(f"registry.example.com/{n}", "1 B", "x" * 90) for n in range(40))
     return made

@@ -51,7 +51,8 @@ async def test_status_says_what_a_running_daemon_does(tmp_path: Path) -> None:
     """Mode, usage, what is next: from the daemon itself; as JSON for scripts."""
     async with whole(tmp_path) as node:
         pull(node, "reg.example/app:v1")
-        await node.until(lambda: node.daemon.state.listed_at and node.daemon.state.filesystems)
+        state = node.daemon.state
+        await node.until(lambda: state.runtime.listed_at and state.disks.filesystems)
         for _ in range(20):  # a listing may be due at the very moment of the look
             told = await command(node, "status")
             if "calm" in told.stdout and told.returncode == 0:
@@ -69,7 +70,7 @@ async def test_a_removal_is_found_in_the_history_with_what_brings_it_back(tmp_pa
         for number in range(5):
             pull(node, f"reg.example/app{number}:v1")
         await node.until(lambda: len(node.node.images) < 5)
-        await node.until(lambda: node.daemon.state.pressure is Pressure.CALM)
+        await node.until(lambda: node.daemon.state.disks.pressure is Pressure.CALM)
         gone = 5 - len(node.node.images)
         await node.until(lambda: len(node.daemon.history.newest(5)) == gone)
         told = await command(node, "history", "--since", "1h")

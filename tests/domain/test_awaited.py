@@ -29,7 +29,7 @@ def full(*images: Image, version: RuntimeVersion = CONTAINERD) -> State:
 
 
 def plan(state: State, now: float = NOW) -> Plan:
-    return decide(state, state.policy, now)
+    return decide(state, state.operator.policy, now)
 
 
 def free(state: State, now: float = NOW) -> set[str]:
@@ -55,7 +55,7 @@ def test_what_a_pod_is_about_to_start_from_stays_and_the_sentence_says_for_whom(
     assert free(state) == {"reg.example/other:v1"}
     text = "pod shop/web-7d4b9 is starting and will need it (container app0)"
     assert awaited_by(state, APP) == text
-    assert objection(APP, state, state.policy, NOW) == text
+    assert objection(APP, state, state.operator.policy, NOW) == text
 
 
 def test_init_containers_and_image_volumes_count_as_the_main_container_does() -> None:
@@ -83,9 +83,9 @@ def test_a_pod_that_runs_keeps_its_init_containers_image_for_its_next_start() ->
 def test_a_pod_told_a_moment_before_the_call_stops_it() -> None:
     """The source tells of a pod between the decision and the last look."""
     state = full()
-    assert objection(APP, state, state.policy, NOW) is None
+    assert objection(APP, state, state.operator.policy, NOW) is None
     absorb(PodTold(NOW, "api", pod("web", "reg.example/app:v1")), state)
-    assert "shop/web" in (objection(APP, state, state.policy, NOW) or "")
+    assert "shop/web" in (objection(APP, state, state.operator.policy, NOW) or "")
 
 
 def test_pods_that_are_finished_or_gone_keep_nothing() -> None:
@@ -115,7 +115,7 @@ def test_a_source_that_falls_silent_does_not_mean_that_there_are_no_pods() -> No
     absorb(PodsLost(NOW + 300, "connection refused"), state)
     assert "reg.example/app:v1" not in free(state, NOW + KEPT_FOR - 1)
     assert "reg.example/app:v1" in free(state, NOW + KEPT_FOR)
-    assert state.awaited.trouble == "connection refused"
+    assert state.pods.awaited.trouble == "connection refused"
 
 
 def test_a_source_that_is_back_tells_as_if_it_had_never_been_away() -> None:
@@ -125,7 +125,7 @@ def test_a_source_that_is_back_tells_as_if_it_had_never_been_away() -> None:
     absorb(PodsLost(NOW, "gone"), state)
     told(state, pod("web", "reg.example/app:v1"), at=NOW + 60)
     assert "reg.example/app:v1" not in free(state, NOW + 10 * KEPT_FOR)
-    assert (state.awaited.source, state.awaited.since) == ("socket", NOW + 60)
+    assert (state.pods.awaited.source, state.pods.awaited.since) == ("socket", NOW + 60)
 
 
 def test_told_twice_or_in_another_order_is_as_told_once() -> None:
@@ -192,7 +192,7 @@ def test_a_tag_that_moved_keeps_the_image_that_it_means_now() -> None:
 def test_removal_waits_a_moment_for_a_source_that_has_not_told_anything() -> None:
     """Just started in mid-reclaim: the pods that wait are asked for first, but not for long."""
     state = full()
-    state.awaited = Awaited(waited_until=NOW + WAITED_FOR)
+    state.pods.awaited = Awaited(waited_until=NOW + WAITED_FOR)
     hold = plan(state).hold
     assert hold is not None
     assert hold.reason is HoldReason.PODS_UNKNOWN

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reconciler.domain import facts
 from reconciler.domain.absorbing import absorb
-from reconciler.domain.decision import Cause, Command, HoldReason, decide, explain, objection
+from reconciler.domain.decision import Cause, Command, HoldReason, Plan, decide, explain, objection
 from reconciler.domain.inventory import (
     Container,
     ContainerEvent,
@@ -55,7 +55,7 @@ BIG = 5 * GIB
 
 def kind_that_keeps(state: State, one: Image, now: float = LATER) -> Kind | None:
     """The first protection that a plan gives for keeping an image; None: it is a candidate."""
-    plan = decide(state, state.policy, now)
+    plan = decide(state, state.operator.policy, now)
     kept = [k for k in plan.kept if k.image.key == one.key]
     return kept[0].protections[0].kind if kept else None
 
@@ -66,7 +66,7 @@ def test_the_least_recently_used_goes_first() -> None:
     state = state_of([new, old, mid])
     for one, used in ((old, T0 + 1), (mid, T0 + 2), (new, T0 + 3)):
         state.ledger[one.key] = replace(state.ledger[one.key], last_used=used)
-    plan = decide(state, state.policy, LATER)
+    plan = decide(state, state.operator.policy, LATER)
     assert [c.image for c in plan.candidates] == [old, mid, new]
     assert plan.eviction is not None
     assert plan.eviction.image == old
@@ -84,11 +84,11 @@ def test_reclaiming_goes_on_between_the_marks_until_the_low_one() -> None:
     """Started at high it does not stop before low, and does not start again between them."""
     state = state_of([image("a:v1", BIG)], full=81)
     absorb(usage(79), state)
-    assert decide(state, state.policy, LATER).eviction is not None
+    assert decide(state, state.operator.policy, LATER).eviction is not None
     absorb(usage(78), state)
-    assert decide(state, state.policy, LATER).eviction is None
+    assert decide(state, state.operator.policy, LATER).eviction is None
     absorb(usage(79), state)
-    assert decide(state, state.policy, LATER).eviction is None
+    assert decide(state, state.operator.policy, LATER).eviction is None
 
 
 def test_in_use_images_stay() -> None:
@@ -127,7 +127,7 @@ def test_a_sandbox_image_stays_by_each_way_to_know_it() -> None:
     odd = image("holder:1", BIG)
     by_status = state_of([odd], sandboxes=[sandbox(pause=odd.tags)])
     by_config = state_of([odd])
-    by_config.configured_pause = odd.tags[0]
+    by_config.runtime.configured_pause = odd.tags[0]
     assert kind_that_keeps(state_of([named]), named) is Kind.SANDBOX
     assert kind_that_keeps(by_status, odd) is Kind.SANDBOX
     assert kind_that_keeps(by_config, odd) is Kind.SANDBOX
@@ -224,7 +224,7 @@ def test_inodes_back_at_their_low_mark_are_short_no_more() -> None:
         sample = usage(50, T0 + number).sample
         disk = replace(sample.filesystems[0], total_inodes=100, used_inodes=used)
         absorb(facts.UsageSampled(replace(sample, filesystems=(disk,))), state)
-        told.append(state.pressure is Pressure.RECLAIMING)
+        told.append(state.disks.pressure is Pressure.RECLAIMING)
     assert told == [False, True, True, False, False, True]
 
 
@@ -233,7 +233,7 @@ def test_excluded_images_stay_by_any_of_their_names() -> None:
     app = replace(image("app:v1"), tags=("reg.example/app:v1", "keep.example/app:v1"))
     rules = policy(exclusions=(exclusion("keep.example/**", reason="ours"),))
     state = state_of([app], in_force=rules)
-    kept = decide(state, state.policy, LATER).kept[0].protections[0]
+    kept = decide(state, state.operator.policy, LATER).kept[0].protections[0]
     assert kept.kind is Kind.EXCLUDED
     assert kept.rule is not None
     assert str(kept.rule.place) == "policy.yaml:8:5"
@@ -245,7 +245,7 @@ def test_young_images_stay_and_the_plan_says_when_to_look_again() -> None:
     app = image("app:v1", BIG)
     state = state_of([app])
     state.ledger[app.key] = replace(state.ledger[app.key], last_used=T0 + 60)
-    plan = decide(state, state.policy, T0 + 179)
+    plan = decide(state, state.operator.policy, T0 + 179)
     assert plan.kept[0].protections[0].kind is Kind.YOUNG
     assert plan.look_again_at == T0 + 180
     assert kind_that_keeps(state, app, T0 + 180) is None
@@ -264,7 +264,7 @@ def test_unpullable_images_stay_but_not_the_rest_of_our_own_removal() -> None:
     state = state_of([imported, rest])
     assert kind_that_keeps(state, imported) is Kind.UNPULLABLE
     assert kind_that_keeps(state, rest) is Kind.UNPULLABLE
-    state.removals[rest.key] = RemovalRecord(begun_at=T0)
+    state.removals.records[rest.key] = RemovalRecord(begun_at=T0)
     assert kind_that_keeps(state, rest) is None
 
 
@@ -287,7 +287,7 @@ def test_an_image_whose_removal_was_cut_off_by_the_runtimes_restart_is_tried_aga
     state = state_of([app], in_force=policy(minimum_age=0.0))
     _attempt(state, app, LATER, gone=False, error="UNAVAILABLE", lost=True)
     absorb(listed([app], at=LATER), state)
-    plan = decide(state, state.policy, LATER + 9)
+    plan = decide(state, state.operator.policy, LATER + 9)
     assert plan.kept[0].protections[0].kind is Kind.REFUSED
     assert plan.look_again_at == LATER + 10
     assert kind_that_keeps(state, app, LATER + 11) is None
@@ -329,6 +329,10 @@ def _attempt(
     absorb(replace(finished(now, one, gone, error), lost=lost), state)
 
 
+def _decided(state: State, now: float) -> Plan:
+    return decide(state, state.operator.policy, now)
+
+
 def test_no_policy_ever_read_removes_nothing() -> None:
     """S6: without a valid policy there is a hold, whatever the disk says."""
     plan = decide(state_of([image("a:v1", BIG)]), None, LATER)
@@ -342,7 +346,7 @@ def test_no_removal_on_a_listing_that_another_removal_followed() -> None:
     app = image("a:v1", BIG)
     state = state_of([app, image("b:v1", BIG)])
     absorb(begun(LATER, app), state)
-    plan = decide(state, state.policy, LATER)
+    plan = decide(state, state.operator.policy, LATER)
     assert plan.hold is not None
     assert plan.hold.reason is HoldReason.LISTING_DUE
 
@@ -360,9 +364,9 @@ def test_doubt_since_the_last_listing_holds(doubt: facts.Fact) -> None:
     """A lost stream, a failed listing, an event not understood: nothing goes before a new one."""
     state = state_of([image("a:v1", BIG)])
     absorb(doubt, state)
-    assert decide(state, state.policy, LATER).eviction is None
+    assert decide(state, state.operator.policy, LATER).eviction is None
     absorb(listed([image("a:v1", BIG)], at=LATER), state)
-    assert decide(state, state.policy, LATER).eviction is not None
+    assert decide(state, state.operator.policy, LATER).eviction is not None
 
 
 def test_one_odd_container_holds_all_and_after_10_minutes_what_it_could_mean() -> None:
@@ -370,10 +374,10 @@ def test_one_odd_container_holds_all_and_after_10_minutes_what_it_could_mean() -
     mine, other = image("mine:v1", BIG), image("other:v1", BIG)
     odd = container("odd", "reg.example/mine:v0")
     state = state_of([mine, other], [odd])
-    plan = decide(state, state.policy, T0 + 599)
+    plan = decide(state, state.operator.policy, T0 + 599)
     assert plan.hold is not None
     assert plan.hold.reason is HoldReason.CONTAINER_UNKNOWN
-    plan = decide(state, state.policy, T0 + 601)
+    plan = decide(state, state.operator.policy, T0 + 601)
     assert plan.hold is None
     assert plan.eviction is not None
     assert plan.eviction.image == other
@@ -386,19 +390,19 @@ def test_a_filesystem_out_of_sight_holds() -> None:
     lost = InvisibleFilesystem("/var/lib/x", "no such directory")
     sample = UsageSample(T0 + 1, invisible=(lost,))
     absorb(facts.UsageSampled(sample), state)
-    plan = decide(state, state.policy, LATER)
+    plan = decide(state, state.operator.policy, LATER)
     assert plan.hold is not None
     assert plan.hold.reason is HoldReason.FILESYSTEM_UNMEASURED
     assert "/var/lib/x" in plan.hold.detail
     full = FilesystemUsage("/images", 1, 100 * GIB, 90 * GIB)
     absorb(facts.UsageSampled(replace(sample, at=T0 + 2, filesystems=(full,))), state)
-    assert decide(state, state.policy, LATER).eviction is not None
+    assert decide(state, state.operator.policy, LATER).eviction is not None
 
 
 def test_details_no_list_tells_must_be_known_first() -> None:
     """A sandbox not asked for its pause image yet holds all removal."""
     state = state_of([image("a:v1", BIG)], sandboxes=[sandbox(pause=None)])
-    plan = decide(state, state.policy, LATER)
+    plan = decide(state, state.operator.policy, LATER)
     assert plan.hold is not None
     assert plan.hold.reason is HoldReason.DETAILS_PENDING
 
@@ -411,10 +415,10 @@ def test_sandboxes_whose_image_nothing_tells_hold_and_later_what_may_be_it() -> 
     state = state_of([never_ran, small, ran], used, [sandbox(pause=())])
     other = container("other", image("other:v1"))
     absorb(listed([never_ran, small, ran], [other], [sandbox(pause=())], at=T0 + 1), state)
-    plan = decide(state, state.policy, T0 + 599)
+    plan = decide(state, state.operator.policy, T0 + 599)
     assert plan.hold is not None
     assert plan.hold.reason is HoldReason.SANDBOX_IMAGE_UNKNOWN
-    plan = decide(state, state.policy, T0 + 601)
+    plan = decide(state, state.operator.policy, T0 + 601)
     assert plan.hold is None
     assert [one.image for one in plan.candidates] == [ran]
     assert kind_that_keeps(state, never_ran, LATER) is Kind.UNCERTAIN
@@ -424,7 +428,7 @@ def test_sandboxes_whose_image_nothing_tells_hold_and_later_what_may_be_it() -> 
 def test_what_can_not_reach_the_low_mark_is_not_thrown_away_for_nothing() -> None:
     """The disk is full of other things: the cache stays, and the numbers are told."""
     state = state_of([image("a:v1", 2 * MIB)], full=95)
-    plan = decide(state, state.policy, LATER)
+    plan = decide(state, state.operator.policy, LATER)
     assert plan.eviction is None
     assert plan.hold is not None
     assert plan.hold.reason is HoldReason.EXHAUSTED
@@ -436,24 +440,24 @@ def test_removals_that_free_nothing_come_to_rest() -> None:
     the space."""
     images = [image(f"a{n}:v1", BIG) for n in range(12)]
     state = state_of(images)
-    state.accounts["/images"] = Account(shows_after=0.0, proven=True)
+    state.disks.accounts["/images"] = Account(shows_after=0.0, proven=True)
     for number in range(10):
         left = images[number + 1 :]
         absorb(begun(LATER, images[number]), state)
         absorb(listed(left, at=LATER), state)
         of = removal(images[number], BIG, 9 * BIG)
         absorb(facts.RemovalFinished(LATER, of, True, None, 0.1, gains_of(0)), state)
-    plan = decide(state, state.policy, LATER + 1)
+    plan = decide(state, state.operator.policy, LATER + 1)
     assert plan.hold is not None
     assert plan.hold.reason is HoldReason.RESTING
-    assert decide(state, state.policy, LATER + 61).eviction is not None
+    assert decide(state, state.operator.policy, LATER + 61).eviction is not None
 
 
 def test_unused_for_too_long_goes_below_the_mark() -> None:
     """maximumUnusedAge needs no pressure."""
     state = state_of([image("a:v1")], full=10, in_force=policy(maximum_unused_age=3600.0))
-    assert decide(state, state.policy, T0 + 3599).eviction is None
-    eviction = decide(state, state.policy, T0 + 3600).eviction
+    assert decide(state, state.operator.policy, T0 + 3599).eviction is None
+    eviction = decide(state, state.operator.policy, T0 + 3600).eviction
     assert eviction is not None
     assert eviction.cause is Cause.UNUSED_AGE
 
@@ -462,7 +466,7 @@ def test_the_operators_command_ignores_marks_but_no_protection() -> None:
     """`prune --all-unused` on a calm disk: unused images go, a used one does not."""
     used, unused = image("used:v1"), image("unused:v1")
     state = state_of([used, unused], [container("c", used)], full=10)
-    plan = decide(state, state.policy, LATER, command=Command(all_unused=True))
+    plan = decide(state, state.operator.policy, LATER, command=Command(all_unused=True))
     assert [(c.image, c.cause) for c in plan.candidates] == [(unused, Cause.COMMAND)]
 
 
@@ -470,21 +474,21 @@ def test_the_last_look_sees_an_event_that_came_after_the_decision() -> None:
     """A container made from the chosen image a moment before the call: it is spared."""
     app = image("app:v1", BIG)
     state = state_of([app])
-    assert objection(app, state, state.policy, LATER) is None
+    assert objection(app, state, state.operator.policy, LATER) is None
     made = container("new", app.digests[0])
     created = facts.ContainerChanged(_created(made), LATER)
     absorb(created, state)
-    assert objection(app, state, state.policy, LATER) is not None
+    assert objection(app, state, state.operator.policy, LATER) is not None
 
 
 def test_an_edit_that_raises_the_marks_spares_the_image_already_chosen() -> None:
     """The operator raises the marks between the decision and the call: nothing needs to go."""
     app = image("app:v1", BIG)
     state = state_of([app])
-    assert objection(app, state, state.policy, LATER) is None
+    assert objection(app, state, state.operator.policy, LATER) is None
     absorb(facts.PolicyLoaded(LATER, policy(watermarks=marks(97, 95))), state)
-    assert objection(app, state, state.policy, LATER) is not None
-    assert objection(app, state, state.policy, LATER, Command(all_unused=True)) is None
+    assert objection(app, state, state.operator.policy, LATER) is not None
+    assert objection(app, state, state.operator.policy, LATER, Command(all_unused=True)) is None
 
 
 def _created(made: Container) -> ContainerEvent:
@@ -537,21 +541,21 @@ def _world(used: set[int], full: float, excluded: set[int], age: float) -> tuple
 def test_no_protected_image_is_ever_in_a_plan(world: tuple[State, float]) -> None:
     """What is used, pinned, excluded or young is no candidate, in any combination."""
     state, now = world
-    plan = decide(state, state.policy, now)
+    plan = decide(state, state.operator.policy, now)
     for candidate in plan.candidates:
         one = candidate.image
         assert not state.graph.is_used(one.key)
         assert not one.pinned
-        assert state.policy is not None
-        assert all(rule.pattern.match(one) is None for rule in state.policy.exclusions)
-        assert now - state.ledger[one.key].first_seen >= state.policy.minimum_age
+        assert state.operator.policy is not None
+        assert all(rule.pattern.match(one) is None for rule in state.operator.policy.exclusions)
+        assert now - state.ledger[one.key].first_seen >= state.operator.policy.minimum_age
 
 
 @given(WORLDS)
 def test_every_image_is_in_exactly_one_list(world: tuple[State, float]) -> None:
     """Candidate or kept, never both, never neither; and what is kept has a reason."""
     state, now = world
-    plan = decide(state, state.policy, now, thorough=True)
+    plan = decide(state, state.operator.policy, now, thorough=True)
     keys = [c.image.key for c in plan.candidates] + [k.image.key for k in plan.kept]
     assert sorted(keys) == sorted(state.graph.images)
     assert all(kept.protections for kept in plan.kept)
@@ -563,10 +567,10 @@ def test_adding_a_protection_never_makes_a_candidate(
 ) -> None:
     """More protection can only take candidates away."""
     state, now = world
-    before = {c.image.key for c in decide(state, state.policy, now).candidates}
+    before = {c.image.key for c in decide(state, state.operator.policy, now).candidates}
     images = list(state.graph.images.values())
     users = list(state.graph.containers.values())
-    rules: Policy = state.policy or policy()
+    rules: Policy = state.operator.policy or policy()
     if what == "user":
         users.append(container("extra", IMAGES[which]))
     elif what == "pin":
@@ -584,7 +588,7 @@ def test_the_unknown_is_always_a_hold(world: tuple[State, float], what: str) -> 
     state, now = world
     if what == "listing":
         absorb(facts.ListingDue(now), state)
-    plan = decide(state, None if what == "policy" else state.policy, now)
+    plan = decide(state, None if what == "policy" else state.operator.policy, now)
     assert plan.hold is not None
     assert plan.eviction is None
 
@@ -601,6 +605,6 @@ def test_a_fact_absorbed_twice_is_as_once(world: tuple[State, float], which: int
     ]
     for fact in again:
         absorb(fact, state)
-        seen = (dict(state.ledger), decide(state, state.policy, now), state.pressure)
+        seen = (dict(state.ledger), _decided(state, now), state.disks.pressure)
         absorb(fact, state)
-        assert (dict(state.ledger), decide(state, state.policy, now), state.pressure) == seen
+        assert (dict(state.ledger), _decided(state, now), state.disks.pressure) == seen

@@ -13,8 +13,9 @@ from reconciler.domain.decision import Command, HoldReason, decide
 from reconciler.domain.inventory import ContainerEvent, EventKind, Image, Sandbox
 from reconciler.domain.ledger import ImageRecord, RemovalRecord
 from reconciler.domain.protection import Kind, holding
+from reconciler.domain.removals import Refusal
 from reconciler.domain.scene import Scene
-from reconciler.domain.state import Refusal, State
+from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
 from tests.builders import (
     CONTAINERD_2,
@@ -43,12 +44,12 @@ LATER = T0 + DAY
 
 def goes(state: State, now: float) -> str | None:
     """The first name of the image that would go now."""
-    eviction = decide(state, state.policy, now, command=Command(all_unused=True)).eviction
+    eviction = decide(state, state.operator.policy, now, command=Command(all_unused=True)).eviction
     return eviction.image.names[0] if eviction else None
 
 
 def hold(state: State, now: float) -> HoldReason | None:
-    found = decide(state, state.policy, now).hold
+    found = decide(state, state.operator.policy, now).hold
     return found.reason if found else None
 
 
@@ -58,7 +59,7 @@ def test_a_page_that_is_built_while_the_node_changes_does_not_fail() -> None:
     state = state_of(
         [APP], [container("c", "reg.example/app:old")], in_force=policy(system_enabled=True)
     )
-    scene = Scene(state, state.policy or policy(), LATER)
+    scene = Scene(state, state.operator.policy or policy(), LATER)
     assert [one.kind for one in holding(APP, scene)] == [Kind.UNCERTAIN]
     proxy = replace(APP, tags=("registry.k8s.io/kube-proxy:v1",))
     absorb(listed([proxy], at=LATER), state)
@@ -103,7 +104,7 @@ def test_the_end_of_every_container_told_by_events_is_no_doubt() -> None:
 def test_a_list_without_images_makes_them_young_and_not_forgotten_refusals() -> None:
     """A moment without images starts their ages anew, and ends no refusal."""
     state = state_of([APP])
-    state.refusals[APP.key] = Refusal(LATER + 300, 1, "in use")
+    state.removals.refusals[APP.key] = Refusal(LATER + 300, 1, "in use")
     absorb(listed([], at=LATER), state)
     absorb(listed([APP], at=LATER + 1), state)
     assert _kept(state, APP, LATER + 2) is Kind.YOUNG
@@ -111,7 +112,7 @@ def test_a_list_without_images_makes_them_young_and_not_forgotten_refusals() -> 
 
 
 def _kept(state: State, one: Image, now: float) -> Kind | None:
-    plan = decide(state, state.policy, now)
+    plan = decide(state, state.operator.policy, now)
     found = [kept for kept in plan.kept if kept.image.key == one.key]
     return found[0].protections[0].kind if found else None
 
@@ -131,7 +132,7 @@ def test_an_image_whose_removal_nobody_saw_end_counts_as_seen_just_now() -> None
     """Killed in a removal and started again: the image may have gone and come back meanwhile."""
     state = State(began_at=LATER)
     state.ledger[APP.key] = ImageRecord(first_seen=T0)
-    state.removals[APP.key] = RemovalRecord(begun_at=LATER - 60, names=APP.names)
+    state.removals.records[APP.key] = RemovalRecord(begun_at=LATER - 60, names=APP.names)
     absorb(facts.PolicyLoaded(LATER, policy()), state)
     absorb(listed([APP], at=LATER), state)
     absorb(usage(90), state)
@@ -209,9 +210,9 @@ def test_a_sample_before_the_first_policy_does_not_count_against_its_marks() -> 
     absorb(listed([APP]), state)
     absorb(usage(86), state)
     absorb(facts.PolicyLoaded(T0, policy(watermarks=marks(90, 84))), state)
-    assert decide(state, state.policy, LATER).eviction is None
+    assert decide(state, state.operator.policy, LATER).eviction is None
     absorb(usage(91), state)
-    assert decide(state, state.policy, LATER).eviction is not None
+    assert decide(state, state.operator.policy, LATER).eviction is not None
 
 
 def test_a_measurement_told_late_ends_a_reclaim_and_begins_none() -> None:
@@ -221,18 +222,18 @@ def test_a_measurement_told_late_ends_a_reclaim_and_begins_none() -> None:
     found = []
     for percent, second in ((79, 10), (77, 5), (90, 7)):
         absorb(usage(percent, at=T0 + second), state)
-        found.append(state.pressure)
+        found.append(state.disks.pressure)
     assert found == [Pressure.RECLAIMING, Pressure.CALM, Pressure.CALM]
-    assert state.sample is not None
-    assert state.sample.at == T0 + 10
+    assert state.disks.sample is not None
+    assert state.disks.sample.at == T0 + 10
 
 
 def test_marks_raised_in_mid_reclaim_end_it() -> None:
     """Between the new marks usage has not crossed the high one; the old crossing is over."""
     state = state_of([APP], full=85)
-    assert decide(state, state.policy, LATER).eviction is not None
+    assert decide(state, state.operator.policy, LATER).eviction is not None
     absorb(facts.PolicyLoaded(LATER, policy(watermarks=marks(90, 80))), state)
-    assert decide(state, state.policy, LATER).eviction is None
+    assert decide(state, state.operator.policy, LATER).eviction is None
 
 
 def test_a_refusal_is_remembered_over_a_restart_from_its_answer_on() -> None:
@@ -245,10 +246,10 @@ def test_a_refusal_is_remembered_over_a_restart_from_its_answer_on() -> None:
     absorb(listed([app], at=answered), state)
     absorb(finished(answered, app, False, "no", 500.0), state)
     again = State(began_at=answered + 1)
-    again.removals = dict(state.removals)
+    again.removals.records = dict(state.removals.records)
     absorb(facts.PolicyLoaded(answered + 1, policy()), again)
     absorb(listed([app], at=answered + 1), again)
-    assert again.refusals[app.key].until >= answered + 300
+    assert again.removals.refusals[app.key].until >= answered + 300
 
 
 def test_a_doubt_narrows_to_what_cri_o_lists_under_a_cut_name_as_well() -> None:
@@ -257,5 +258,5 @@ def test_a_doubt_narrows_to_what_cri_o_lists_under_a_cut_name_as_well() -> None:
     asked = "localhost:5000/keep/app:v1"
     cut = replace(image("cut:v1", BIG), tags=(), digests=(f"localhost@sha256:{digest('cut')}",))
     state = state_of([cut, OTHER], [container("odd", asked)])
-    plan = decide(state, state.policy, T0 + 601, command=Command(all_unused=True))
+    plan = decide(state, state.operator.policy, T0 + 601, command=Command(all_unused=True))
     assert [one.image.names[0] for one in plan.candidates] == [OTHER.names[0]]

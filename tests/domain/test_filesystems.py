@@ -28,7 +28,7 @@ def measured(state: State, images: int, other: int) -> None:
 
 
 def hold_reason(state: State) -> HoldReason | None:
-    hold = decide(state, state.policy, LATER).hold
+    hold = decide(state, state.operator.policy, LATER).hold
     return hold.reason if hold else None
 
 
@@ -38,7 +38,7 @@ def test_a_filesystem_that_no_image_can_help_does_not_leave_the_other_one_full()
     state = state_of([small])
     measured(state, images=81, other=99)
     assert hold_reason(state) is None
-    assert decide(state, state.policy, LATER).eviction is not None
+    assert decide(state, state.operator.policy, LATER).eviction is not None
     measured(state, images=70, other=94)
     assert hold_reason(state) is HoldReason.EXHAUSTED
 
@@ -47,10 +47,10 @@ def test_nothing_goes_where_both_marks_are_one_and_usage_lies_on_it() -> None:
     """`prune --to 60%` at 60 %: there is nothing to bring down."""
     state = state_of([APP], full=50, in_force=policy(watermarks=marks(60, 60)))
     absorb(usage(60, at=LATER), state)
-    assert state.pressure is Pressure.CALM
-    assert decide(state, state.policy, LATER).eviction is None
+    assert state.disks.pressure is Pressure.CALM
+    assert decide(state, state.operator.policy, LATER).eviction is None
     absorb(usage(60.1, at=LATER), state)
-    assert decide(state, state.policy, LATER).eviction is not None
+    assert decide(state, state.operator.policy, LATER).eviction is not None
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ async def test_what_can_not_be_is_no_measurement(usage: FilesystemUsage, why: st
         (lost,) = found.invisible
         assert lost.mountpoint == "/images"
         assert why in lost.error
-        goes = decide(state, state.policy, LATER).eviction is not None
+        goes = decide(state, state.operator.policy, LATER).eviction is not None
         assert goes == (wanted == ("/images", "/layers"))  # the others of the node go on
 
 
@@ -85,7 +85,7 @@ def test_what_candidates_can_reach_is_worth_it_and_what_they_can_not_is_kept() -
     worth = {}
     for used in (81.0, 82.0, 84.5, 86.0, 87.0, 91.0, 93.0, 95.0, 99.0, 100.0):
         absorb(facts.UsageSampled(UsageSample(LATER + used, (disk(used),))), state)
-        worth[used] = decide(state, state.policy, LATER + 100).eviction is not None
+        worth[used] = decide(state, state.operator.policy, LATER + 100).eviction is not None
     assert worth == {
         81.0: True,  # under the high mark
         82.0: False,
@@ -108,8 +108,8 @@ def test_on_cri_o_a_few_bytes_too_few_do_not_leave_a_full_disk_full() -> None:
     """299 MB of candidates were kept because 313 MB were missing, while pulls failed at 99.4 %."""
     app = image("app:v1", 299 * MIB)
     state = state_of([app], in_force=policy(watermarks=marks(80, 78)))
-    state.version = CRIO
+    state.runtime.version = CRIO
     absorb(facts.UsageSampled(UsageSample(LATER, (FilesystemUsage("/i", 1, 1463, 1454),))), state)
     scaled = FilesystemUsage("/i", 1, 1463 * MIB, 1454 * MIB)
     absorb(facts.UsageSampled(UsageSample(LATER + 1, (scaled,))), state)
-    assert decide(state, state.policy, LATER + 1).eviction is not None
+    assert decide(state, state.operator.policy, LATER + 1).eviction is not None

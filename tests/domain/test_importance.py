@@ -26,12 +26,12 @@ def early(pattern: str, unused_for: float = HOUR, line: int = 9) -> Expendable:
 
 
 def going(state: State, now: float = LATER) -> dict[str, Cause]:
-    plan = decide(state, state.policy, now)
+    plan = decide(state, state.operator.policy, now)
     return {c.image.key: c.cause for c in plan.candidates if c.cause is not None}
 
 
 def order(state: State) -> list[Image]:
-    return [candidate.image for candidate in decide(state, state.policy, LATER).candidates]
+    return [candidate.image for candidate in decide(state, state.operator.policy, LATER).candidates]
 
 
 def test_tiers_move_an_image_in_the_order() -> None:
@@ -81,7 +81,7 @@ def test_where_rules_disagree_the_more_protective_wins() -> None:
         expendable=(early("reg.example/**"), early("reg.example/ci/**", 2 * DAY)),
     )
     state = state_of([ml, ci], full=50, in_force=rules)
-    plan = decide(state, state.policy, LATER)
+    plan = decide(state, state.operator.policy, LATER)
     assert {c.image.key: c.score.tier for c in plan.candidates} == {
         ml.key: Tier.HIGH,
         ci.key: Tier.SCRATCH,

@@ -41,7 +41,7 @@ def node(
 ) -> State:
     """A node whose kubelet was looked at; `taught`: bytes past the mark, in enough crossings."""
     state = state_of([image("a:v1", 5 * GIB)], in_force=policy(watermarks=watermarks), full=1)
-    state.overshoots["/images"] = Overshoot((taught,) * 16)
+    state.disks.overshoots["/images"] = Overshoot((taught,) * 16)
     absorb(facts.KubeletTold(NOW, KubeletConfig("a test", gc, 0.0, thresholds)), state)
     return state
 
@@ -50,7 +50,7 @@ def disk(state: State, used: float, at: float = NOW, device: int = 1) -> Filesys
     """The filesystem at so many GiB of 100, and a million inodes, of which half are used."""
     usage = FilesystemUsage("/images", device, WHOLE, int(used * GIB), 1_000_000, 500_000)
     absorb(facts.UsageSampled(UsageSample(at, (usage,))), state)
-    return state.filesystems["/images"]
+    return state.disks.filesystems["/images"]
 
 
 def percent(count: int) -> float:
@@ -102,7 +102,9 @@ def test_the_high_mark_stands_just_under_the_lowest_of_kubelets_lines(
 def test_nodefs_counts_only_where_it_is_the_images_filesystem() -> None:
     """Its lines say nothing of a disk of the images' own."""
     state = node(line("nodefs.available<50%"))
-    told = facts.KubeletTold(NOW, state.kubelet or KubeletConfig(), NodeFilesystem(7, 30 * GIB))
+    told = facts.KubeletTold(
+        NOW, state.disks.kubelet or KubeletConfig(), NodeFilesystem(7, 30 * GIB)
+    )
     absorb(told, state)
     assert percent(disk(state, 40, device=1).high) == 83.5
     assert percent(disk(state, 40, device=7).high) == 49.5
@@ -120,9 +122,9 @@ def test_inodes_have_their_own_line() -> None:
 def test_nothing_goes_for_lines_nobody_has_looked_at_yet() -> None:
     """kubelet may be set to collect at 95: its defaults would throw images away at the start."""
     state = state_of([image("a:v1", GIB)], in_force=policy(watermarks=AUTO), full=85)
-    assert decide(state, state.policy, NOW).eviction is None
+    assert decide(state, state.operator.policy, NOW).eviction is None
     absorb(facts.KubeletTold(NOW, KubeletConfig()), state)
-    assert decide(state, state.policy, NOW).eviction is not None
+    assert decide(state, state.operator.policy, NOW).eviction is not None
 
 
 def test_the_operators_word_on_kubelet_goes_before_what_is_found() -> None:
@@ -149,8 +151,8 @@ def test_a_crossing_teaches_how_far_usage_runs_past_the_mark() -> None:
         disk(state, used, NOW + 1 + step)
     after = disk(state, 83.2, NOW + 9)
     ran = int(85.3 * GIB) - before.high
-    assert state.overshoots["/images"].recent[-1] == ran
-    assert state.overshoots["/images"].taught == ran
+    assert state.disks.overshoots["/images"].recent[-1] == ran
+    assert state.disks.overshoots["/images"].taught == ran
     assert after.margin == int(ran * 1.25 + WHOLE * 0.002)
     assert after.high < before.high
 
@@ -166,7 +168,7 @@ def cross(state: State, past: float, at: float) -> None:
 def test_a_new_node_is_careful_and_less_so_with_each_crossing() -> None:
     """Nobody knows yet how fast its pulls are."""
     state = node()
-    state.overshoots["/images"] = Overshoot()
+    state.disks.overshoots["/images"] = Overshoot()
     highs = []
     for number in range(17):
         highs.append(percent(disk(state, 70, NOW + 10 * number).high))
@@ -180,29 +182,29 @@ def test_a_daemon_that_is_started_on_a_full_disk_learns_nothing_of_that() -> Non
     """Usage stood far past the mark before anybody could have done anything."""
     state = node()
     cross(state, 0.1, NOW - 60)
-    before = state.overshoots["/images"].recent
+    before = state.disks.overshoots["/images"].recent
     disk(state, 95)
     disk(state, 70, NOW + 1)
-    assert state.overshoots["/images"].recent == before
-    assert state.overshoots["/images"].taught is None  # and not what the crossing before it taught
+    assert state.disks.overshoots["/images"].recent == before
+    assert state.disks.overshoots["/images"].taught is None  # not what the one before it taught
     disk(state, 95, NOW + 60)  # a minute later: the process was stopped, or the machine asleep
     disk(state, 70, NOW + 61)
-    assert state.overshoots["/images"].recent == before
+    assert state.disks.overshoots["/images"].recent == before
     absorb(facts.PolicyLoaded(NOW + 62, policy(watermarks=marks(50, 40))), state)
     disk(state, 30, NOW + 63)
-    assert state.overshoots["/images"].recent == before
+    assert state.disks.overshoots["/images"].recent == before
 
 
 def test_a_crossing_in_which_nothing_may_go_teaches_nothing_beyond_that() -> None:
     """No margin helps where all that is left is in use: it would only cost images."""
     state = node(taught=GIB // 2)
-    before = state.overshoots["/images"].recent
+    before = state.disks.overshoots["/images"].recent
     disk(state, 83)
     disk(state, 83.5, NOW + 1)
     absorb(facts.NothingGoes(NOW + 1), state)
     for step, used in enumerate((90.0, 97.0, 83.0)):
         disk(state, used, NOW + 2 + step)
-    assert state.overshoots["/images"].recent == before
+    assert state.disks.overshoots["/images"].recent == before
 
 
 @pytest.mark.parametrize("reason", ["observe", "paused"])
@@ -213,10 +215,10 @@ def test_a_daemon_that_removes_nothing_learns_nothing(reason: str) -> None:
         absorb(facts.PolicyLoaded(NOW, policy(watermarks=AUTO, mode=Mode.OBSERVE)), state)
     else:
         absorb(facts.Paused(NOW), state)
-    before = state.overshoots["/images"].recent
+    before = state.disks.overshoots["/images"].recent
     for step, used in enumerate((83.9, 97.0, 70.0)):
         disk(state, used, NOW + 1 + step)
-    assert state.overshoots["/images"].recent == before
+    assert state.disks.overshoots["/images"].recent == before
 
 
 def test_what_a_node_taught_survives_in_the_ledger_and_the_wider_margin_wins() -> None:
@@ -224,7 +226,7 @@ def test_what_a_node_taught_survives_in_the_ledger_and_the_wider_margin_wins() -
     state = node()
     cross(state, 0.5, NOW)
     changes = state.take_changes()
-    assert changes.overshoots == {"/images": state.overshoots["/images"].recent}
+    assert changes.overshoots == {"/images": state.disks.overshoots["/images"].recent}
     assert state.take_changes().overshoots == {}
 
 
@@ -232,15 +234,15 @@ def test_the_disk_is_looked_at_sooner_the_sooner_it_may_be_full() -> None:
     """Once a second a fast pull runs far past a mark; ten times a second for nothing is noticed."""
     state = node()
     disk(state, 50)
-    assert state.look_again_in == 1.0
+    assert state.disks.look_again_in == 1.0
     disk(state, 50.1, NOW + 1)  # 0.1 GiB/s, 34 GiB to go
-    assert state.look_again_in == 1.0
+    assert state.disks.look_again_in == 1.0
     disk(state, 83.7, NOW + 100)
-    assert state.look_again_in < 0.3
+    assert state.disks.look_again_in < 0.3
     disk(state, 84.5, NOW + 101)
-    assert state.look_again_in == 0.1
+    assert state.disks.look_again_in == 0.1
     disk(state, 83.0, NOW + 300)
-    assert state.look_again_in == 1.0
+    assert state.disks.look_again_in == 1.0
 
 
 def test_marks_say_where_they_are_from() -> None:

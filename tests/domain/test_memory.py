@@ -26,7 +26,11 @@ def restarted(state: State, at: float) -> State:
     again = State(began_at=at)
     again.remember(
         Remembered(
-            memory.images, memory.ghosts, state.removals, memory.arrivals, dict(memory.running)
+            memory.images,
+            memory.ghosts,
+            state.removals.records,
+            memory.arrivals,
+            dict(memory.running),
         )
     )
     return again

@@ -62,7 +62,7 @@ def test_what_somebody_else_removed_is_not_blamed_on_us() -> None:
     absorb(listed([OTHER], [USED], [BOX], at=NOW), state)
     (text,) = missing_in_use(state)
     assert "this daemon did not remove it: kubelet, crictl or another cleaner" in text
-    assert state.gone_by_others == (APP.key,)
+    assert state.removals.gone_by_others == (APP.key,)
     again = state_of([APP, OTHER])
     remove(again, NOW)
     absorb(listed([APP, OTHER], [USED], [BOX], at=NOW + 60), again)
@@ -86,16 +86,16 @@ def test_an_image_that_others_removed_after_us_did_not_come_back_from_us() -> No
     returns = []
     for at, here in ((60, True), (90, False), (120, True)):
         absorb(listed([APP, OTHER] if here else [OTHER], at=NOW + at), state)
-        returns.append(state.came_back)
+        returns.append(state.removals.came_back)
     assert returns == [(APP.key,), (), ()]
     refused = state_of([APP, OTHER])
     refuse(refused, NOW)
     absorb(listed([OTHER], at=NOW + 3600), refused)
-    assert refused.gone_by_others == (APP.key,)
+    assert refused.removals.gone_by_others == (APP.key,)
     absorb(listed([OTHER], [USED], [BOX], at=NOW + 3610), refused)
     assert "this daemon did not remove it" in missing_in_use(refused)[0]
     absorb(listed([APP, OTHER], at=NOW + 3700), refused)
-    assert refused.came_back == ()
+    assert refused.removals.came_back == ()
 
 
 def test_a_removal_that_works_late_is_ours() -> None:
@@ -103,9 +103,9 @@ def test_a_removal_that_works_late_is_ours() -> None:
     state = state_of([APP, OTHER])
     refuse(state, NOW)
     absorb(listed([OTHER], at=NOW + 5), state)
-    assert state.gone_by_others == ()
+    assert state.removals.gone_by_others == ()
     absorb(listed([APP, OTHER], at=NOW + 60), state)
-    assert state.came_back == (APP.key,)
+    assert state.removals.came_back == (APP.key,)
 
 
 def test_what_goes_while_its_removal_is_under_way_is_ours_at_once() -> None:
@@ -130,10 +130,10 @@ def test_our_own_removals_are_not_counted_as_others() -> None:
     """Neither while the call is under way, nor when it is confirmed."""
     state = state_of([APP, OTHER])
     remove(state, NOW)
-    counted = [len(state.gone_by_others)]
+    counted = [len(state.removals.gone_by_others)]
     for after in (1, 2):
         absorb(listed([], at=NOW + after), state)
-        counted.append(len(state.gone_by_others))
+        counted.append(len(state.removals.gone_by_others))
     assert counted == [0, 1, 0]
 
 

@@ -16,7 +16,7 @@ APP = image("app:v1", 5 * GIB)
 
 
 def goes(state: State) -> bool:
-    return decide(state, state.policy, LATER).eviction is not None
+    return decide(state, state.operator.policy, LATER).eviction is not None
 
 
 def test_a_paused_daemon_removes_nothing_until_it_is_resumed() -> None:
@@ -24,7 +24,7 @@ def test_a_paused_daemon_removes_nothing_until_it_is_resumed() -> None:
     state = state_of([APP], full=95)
     assert goes(state)
     absorb(facts.Paused(LATER), state)
-    hold = decide(state, state.policy, LATER).hold
+    hold = decide(state, state.operator.policy, LATER).hold
     assert hold is not None
     assert hold.reason is HoldReason.PAUSED
     absorb(facts.Resumed(LATER), state)
@@ -38,7 +38,7 @@ def test_space_asked_for_goes_to_the_low_mark_and_no_further() -> None:
     absorb(facts.ReclaimAsked(LATER), state)
     assert goes(state)
     absorb(usage(77), state)
-    assert state.pressure is Pressure.CALM
+    assert state.disks.pressure is Pressure.CALM
     assert not goes(state)
 
 
@@ -59,7 +59,7 @@ def test_space_asked_for_overrides_no_protection() -> None:
 def test_space_asked_for_comes_back_by_inodes_too() -> None:
     """Short of inodes alone between the marks: the operator's word starts it as well."""
     state = state_of([APP], full=10, in_force=policy())
-    sample = state.sample
+    sample = state.disks.sample
     assert sample is not None
     (fs,) = sample.filesystems
     full = replace(sample, filesystems=(replace(fs, total_inodes=1000, used_inodes=840),))

@@ -66,7 +66,7 @@ class Story:
     def measure(self) -> None:
         found = [disk.usage(name, self.now) for name, disk in self.disks.items()]
         absorb(facts.UsageSampled(UsageSample(self.now, tuple(found))), self.state)
-        self.told += [(one.names[0], one.freed) for one in self.state.shown]
+        self.told += [(one.names[0], one.freed) for one in self.state.disks.shown]
 
     def run(self, seconds: float) -> None:
         """Looks each second, and goes on at once after a removal."""
@@ -81,10 +81,10 @@ class Story:
 
     def remove_one(self) -> bool:
         state, now = self.state, self.now
-        eviction = decide(state, state.policy, now, command=self.command).eviction
+        eviction = decide(state, state.operator.policy, now, command=self.command).eviction
         if eviction is None:
             return False
-        one, before = eviction.image, tuple(state.filesystems.values())
+        one, before = eviction.image, tuple(state.disks.filesystems.values())
         expected, most = expected_bytes(one.size, state), greatest_bytes(one.size, state)
         of = removal(one, expected, most)
         absorb(facts.RemovalBegun(now, of), state)
@@ -103,7 +103,7 @@ class Story:
 
     @property
     def hold(self) -> HoldReason | None:
-        hold = decide(self.state, self.state.policy, self.now, command=self.command).hold
+        hold = decide(self.state, self.state.operator.policy, self.now, command=self.command).hold
         return hold.reason if hold else None
 
 
@@ -200,7 +200,7 @@ def test_inodes_that_images_use_up_are_given_back() -> None:
     full = Disk(used=50 * GIB, inodes=10**6, used_inodes=900_000, inodes_each=20_000)
     told = story(images=full)
     told.run(100)
-    low = told.state.filesystems["/images"].inodes_low
+    low = told.state.disks.filesystems["/images"].inodes_low
     assert low - 20_000 < full.used_inodes <= low
     assert told.hold is None
 
@@ -212,7 +212,7 @@ def test_what_others_freed_is_not_told_as_ours() -> None:
     told.state, told.left = state_of([small]), [small]
     told.measure()
     assert told.remove_one()
-    (shown,) = told.state.shown
+    (shown,) = told.state.disks.shown
     assert shown.freed == greatest_bytes(small.size, told.state)
     assert shown.about
 
@@ -220,10 +220,10 @@ def test_what_others_freed_is_not_told_as_ours() -> None:
 def test_freed_bytes_are_never_fewer_than_none() -> None:
     """A pull wrote more than the removal freed."""
     told = story(images=Disk(used=90 * GIB, gives=-1.0))
-    told.state.accounts["/images"] = Account(shows_after=0.0, brings=1.0)
+    told.state.disks.accounts["/images"] = Account(shows_after=0.0, brings=1.0)
     told.measure()
     assert told.remove_one()
-    (shown,) = told.state.shown
+    (shown,) = told.state.disks.shown
     assert (shown.freed, shown.about) == (0, True)
 
 

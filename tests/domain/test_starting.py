@@ -44,7 +44,7 @@ def tell(state: State, box: Sandbox, at: float) -> None:
 
 def held(state: State, now: float) -> bool:
     """Whether a pod that is starting holds removal; nothing else may."""
-    hold = decide(state, state.policy, now).hold
+    hold = decide(state, state.operator.policy, now).hold
     assert hold is None or hold.reason is HoldReason.POD_STARTING
     return hold is not None
 
@@ -56,7 +56,7 @@ def test_nothing_goes_between_a_new_sandbox_and_its_first_container() -> None:
     tell(state, NEW, NOW)
     assert held(state, NOW)
     assert held(state, NOW + LONGEST_START - 0.1)
-    plan = decide(state, state.policy, NOW + 1)
+    plan = decide(state, state.operator.policy, NOW + 1)
     assert plan.look_again_at == NOW + LONGEST_START
     assert plan.hold is not None
     assert "default/web-1 is starting" in plan.hold.detail

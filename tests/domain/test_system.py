@@ -60,6 +60,6 @@ def test_a_tenants_pause_does_not_end_the_search_for_the_true_one() -> None:
     """Sandboxes run, and nothing tells on what but a name that is somebody's program: it holds."""
     big = Image(f"sha256:{digest('p')}", (TENANTS,), (f"m.corp/p@sha256:{digest('m')}",), 50 * GIB)
     state = state_of([big], sandboxes=[sandbox(pause=())], in_force=policy(minimum_age=0.0))
-    hold = decide(state, state.policy, T0 + 1).hold
+    hold = decide(state, state.operator.policy, T0 + 1).hold
     assert hold is not None
     assert hold.reason is HoldReason.SANDBOX_IMAGE_UNKNOWN

@@ -53,7 +53,7 @@ def made(name: str, of: Image, box: Sandbox, **fields: Any) -> Container:
 
 
 def free(state: State, now: float = NOW + DAY) -> set[str]:
-    return {one.image.tags[0] for one in decide(state, state.policy, now).candidates}
+    return {one.image.tags[0] for one in decide(state, state.operator.policy, now).candidates}
 
 
 def ran_before() -> State:
@@ -100,7 +100,7 @@ def test_the_main_image_stays_while_a_twins_init_container_runs() -> None:
     twin = (made("wait", INIT, SECOND),)
     absorb(listed((INIT, MAIN, OTHER), twin, (SECOND,), at=NOW + 60), state)
     assert free(state) == {"reg.example/other:v1"}
-    (kept,) = [k for k in decide(state, state.policy, NOW + DAY).kept if k.image == MAIN]
+    (kept,) = [k for k in decide(state, state.operator.policy, NOW + DAY).kept if k.image == MAIN]
     assert kept.protections[0].detail == (
         "pod default/web-2 may need it: pods of its template use it (container app)"
     )

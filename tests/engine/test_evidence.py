@@ -37,7 +37,7 @@ def hear(evidence: Evidence, state: State, fact: facts.Fact) -> None:
 def removed(evidence: Evidence, state: State) -> Entry:
     """The one candidate's removal, from the decision to the end."""
     absorb(usage(90), state)
-    plan = decide(state, state.policy, NOW)
+    plan = decide(state, state.operator.policy, NOW)
     assert plan.eviction is not None
     removal = removal_of(plan.eviction, state, NOW)
     absorb(facts.RemovalBegun(NOW, removal), state)

@@ -132,7 +132,7 @@ async def test_a_longer_come_back_saved_after_the_decision_spares_the_image() ->
     world = await full_world()
     now, key = world.clock(), LINE[0].key
     before = RemovalRecord(now - 900, answered_at=now - 900, came_back_at=now - 600)
-    world.state.removals[key] = before
+    world.state.removals.records[key] = before
     world.edits.save(policy(come_back_for=60.0))
     between(world, "saving", lambda: world.edits.save(policy(come_back_for=3600.0)))
     await world.turn()

@@ -45,7 +45,7 @@ class UntilCalm(LogAndMetrics):
 
     def absorbed(self, fact: Fact, state: State, at: float) -> None:
         super().absorbed(fact, state, at)
-        if isinstance(fact, RemovalFinished) and state.pressure is Pressure.CALM:
+        if isinstance(fact, RemovalFinished) and state.disks.pressure is Pressure.CALM:
             self.calm.set()
 
 

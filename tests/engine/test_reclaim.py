@@ -41,7 +41,7 @@ async def full_world(*images: Image, base: int = 60 * GIB, **fields: object) -> 
 
 
 def hold(world: World) -> HoldReason | None:
-    found = decide(world.state, world.state.policy, world.clock()).hold
+    found = decide(world.state, world.state.operator.policy, world.clock()).hold
     return found.reason if found else None
 
 
@@ -66,7 +66,7 @@ async def test_a_crossing_of_the_high_mark_ends_at_the_low_one() -> None:
     world = await full_world()
     await world.turn()
     assert world.runtime.removed == NAMES[:2]
-    assert world.state.pressure is Pressure.CALM
+    assert world.state.disks.pressure is Pressure.CALM
     await world.turns(60)
     assert world.left() == NAMES[2:]
 
@@ -84,7 +84,7 @@ async def test_a_low_mark_that_was_measured_ends_the_reclaim_though_more_came_si
     world.runtime.during["removed"] = pulled_again
     await world.turn()
     assert world.runtime.used() == 79 * GIB
-    assert world.state.pressure is Pressure.CALM
+    assert world.state.disks.pressure is Pressure.CALM
     assert world.runtime.removed == NAMES[:1]
 
 
@@ -153,7 +153,7 @@ async def test_how_far_usage_ran_during_a_removal_is_learned() -> None:
     world.runtime.during["remove_image"] = pulls_meanwhile
     await world.turn()
     assert world.runtime.removed == NAMES[:1]
-    assert world.state.overshoot("/images").recent == (6 * GIB,)
+    assert world.state.disks.overshoot("/images").recent == (6 * GIB,)
 
 
 async def test_space_that_shows_in_parts_is_all_counted() -> None:
@@ -271,7 +271,7 @@ async def test_an_error_after_the_image_went_counts_as_removed() -> None:
         await world.turn()
     assert world.runtime.removed == NAMES[:2]
     assert len(told(log, "removed")) == 2
-    assert not world.state.refusals
+    assert not world.state.removals.refusals
 
 
 async def test_a_refused_image_is_left_and_the_next_in_line_goes() -> None:
@@ -279,7 +279,7 @@ async def test_a_refused_image_is_left_and_the_next_in_line_goes() -> None:
     world = await full_world()
 
     def refuse() -> None:
-        going = world.state.removing
+        going = world.state.removals.under_way
         assert going is not None
         if going.image.id == LINE[0].id:
             raise RuntimeRefused("image is in use by a container")
@@ -463,7 +463,7 @@ async def test_another_version_on_the_same_socket_is_noticed_without_a_stream() 
     await world.turns(30)
     assert NAMES[2] in world.left()
     assert not world.runtime.wrong
-    assert world.state.version == RuntimeVersion("containerd", "2.1.9", (2, 1, 9))
+    assert world.state.runtime.version == RuntimeVersion("containerd", "2.1.9", (2, 1, 9))
 
 
 async def test_a_crossing_ends_a_wait_for_something_to_remove() -> None:

@@ -46,7 +46,7 @@ class Right:
 
 def remembered(state: State) -> Remembered:
     memory = state.memory
-    return Remembered(dict(memory.images), {}, dict(state.removals), {}, {})
+    return Remembered(dict(memory.images), {}, dict(state.removals.records), {}, {})
 
 
 async def test_while_another_removes_this_one_says_so_and_takes_over_when_it_ends() -> None:
@@ -127,8 +127,8 @@ async def test_the_right_is_kept_until_it_is_known_what_became_of_a_removal() ->
 
     world.runtime.during["removed"] = away
     await world.turns(3)
-    assert world.state.policy is not None
-    assert world.state.policy.mode is Mode.OBSERVE
+    assert world.state.operator.policy is not None
+    assert world.state.operator.policy.mode is Mode.OBSERVE
     assert right.held
     world.runtime.fails.clear()
     await world.turns(10)
@@ -159,4 +159,4 @@ async def test_an_image_whose_removal_the_other_one_was_killed_in_is_left_alone(
     right.other = None
     await world.turns(5)
     assert world.runtime.removed == NAMES[1:3]
-    assert LINE[0].key in world.state.refusals
+    assert LINE[0].key in world.state.removals.refusals

@@ -47,7 +47,7 @@ def log() -> Iterator[list[EventDict]]:
 
 
 def assert_reclaimed(world: World) -> None:
-    assert world.state.pressure is Pressure.CALM
+    assert world.state.disks.pressure is Pressure.CALM
     assert not world.runtime.wrong
 
 

@@ -141,7 +141,7 @@ async def test_a_big_nodes_status_is_the_loops_own_plan(tmp_path: Path) -> None:
     many = [image(f"app{number}:v1") for number in range(documents.BIG + 1)]
     big = state_of(many)
     seen = Face(tmp_path, big)
-    seen.latest = (NOW - 20, decide(big, big.policy, NOW - DAY))
+    seen.latest = (NOW - 20, decide(big, big.operator.policy, NOW - DAY))
     answered = (await ask(seen.app, "/api/v1/status")).json
     assert answered["counts"]["kept"] == len(many)  # so young they were when the loop looked
     small = Face(tmp_path, state())
@@ -152,7 +152,7 @@ async def test_a_big_nodes_status_is_the_loops_own_plan(tmp_path: Path) -> None:
 async def test_a_plan_from_before_the_last_listing_is_not_shown(tmp_path: Path) -> None:
     """A listing had failed, and half a second after the next one the plan had no image yet."""
     listed = state()
-    listed.listed_at = NOW - 0.4
+    listed.runtime.listed_at = NOW - 0.4
     seen = Face(tmp_path, listed)
     seen.latest = (NOW - 0.5, decide(State(T0), None, NOW - 0.5))
     plan = (await ask(seen.app, "/api/v1/plan")).json

@@ -114,8 +114,9 @@ def _view(daemon: app.Daemon) -> View:
 def is_settled(view: View) -> bool:
     """Whether the state is whole: no listing due or under way, no removal, no doubt."""
     state = view.state
-    spent = state.listing_spent or state.graph.ambiguous or state.listing_trouble is not None
-    return not spent and state.removing is None
+    stale = state.runtime.listing_stale or state.graph.ambiguous
+    stale = stale or state.runtime.listing_trouble is not None
+    return not stale and state.removals.under_way is None
 
 
 def disagreements(face: Face, oracle: Oracle, images: Json, plan: Json) -> Iterator[Violation]:

@@ -202,7 +202,7 @@ def _one_listing_for_all(patch: Patch) -> None:
         attempt, self._attempt = self._attempt, None
         if attempt is None:
             return await listed(self)
-        self.state.removing, self.state.listing_spent = None, False
+        self.state.removals.under_way, self.state.runtime.listing_stale = None, False
         self.state.graph.images.pop(attempt.removal.image.key, None)
         return True
 

@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.cri import client
 from reconciler.cri.rpc import Methods
-from reconciler.domain import decision, hold, margin, removals, shortage, space, watermark
+from reconciler.domain import decision, hold, margin, removing, shortage, space, watermark
 from reconciler.domain.facts import RemoverTold, Resumed
 from reconciler.domain.policy import Policy
 from reconciler.domain.protection import holding
@@ -56,7 +56,7 @@ def auto_marks_lie_far_below_kubelets_lines(patch: Patch) -> None:
 
 def removals_that_help_nobody_go_on(patch: Patch) -> None:
     """As it was: a byte freed anywhere counts, also where nothing is short."""
-    patch.setattr(removals, "weigh", lambda state, over, now: None)
+    patch.setattr(removing, "weigh", lambda state, over, now: None)
 
 
 def late_space_is_not_waited_for(patch: Patch) -> None:
@@ -146,7 +146,7 @@ def the_face_reads_while_the_state_changes(patch: Patch) -> None:
 
     def images(view: View) -> Slices[Listing]:
         state, now = view.state, view.clock()
-        scene = Scene(state, state.policy or Policy(), now)
+        scene = Scene(state, state.operator.policy or Policy(), now)
         rows = yield from documents.encoded(
             image_row_json(one, tuple(holding(one, scene)), state, now)
             for one in state.graph.images.values()

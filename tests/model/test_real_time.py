@@ -149,7 +149,7 @@ async def test_no_promise_is_broken_in_real_time(
         # Others write all the time, so that no removal shows: that this disk tells at once it has
         # told before, or each would be waited for.
         known = Account(shows_after=0.0, proven=True)
-        daemon.reconciler.state.accounts["/images"] = known
+        daemon.reconciler.state.disks.accounts["/images"] = known
         async with anyio.create_task_group() as group:
             group.start_soon(live, daemon)
             await _lively(node, book, oracle)

@@ -316,7 +316,7 @@ class World:
         room.mailbox, room.policies, room.monotonic = mailbox, policies, self.loop.time
         room.sample, room.save = self._told(room.sample), self._saving(ledger, room.save)
         if self.source is not None:
-            reconciler.state.awaited = Awaited(self.clock() + WAITED_FOR)
+            reconciler.state.pods.awaited = Awaited(self.clock() + WAITED_FOR)
             self.source.begins(mailbox)
         return policies
 
@@ -380,7 +380,7 @@ class World:
     def about_to_go(self) -> Stored | None:
         """The image whose removal the daemon is about to ask for, while it writes that down."""
         state = self.daemon.reconciler.state if self.daemon is not None else None
-        planned = state.planned if state is not None else None
+        planned = state.removals.planned if state is not None else None
         return self.node.images.get(image_key(planned.image_id)) if planned is not None else None
 
     # --- the world around it -------------------------------------------------------------------

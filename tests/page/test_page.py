@@ -176,6 +176,6 @@ async def test_the_operator_pauses_and_resumes_with_the_token_alone(
         await page.locator("#token").fill("s3cret")
         await page.locator("#pause").click()
         await expect(page.locator("#hold")).to_contain_text("paused", timeout=WAIT)
-        assert node.daemon.state.paused_at is not None
+        assert node.daemon.state.operator.paused_at is not None
         await page.locator("#pause", has_text="Resume").click()
-        await node.until(lambda: node.daemon.state.paused_at is None)
+        await node.until(lambda: node.daemon.state.operator.paused_at is None)

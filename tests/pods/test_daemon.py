@@ -35,9 +35,9 @@ async def test_what_a_bound_pod_needs_outlives_a_reclaim(tmp_path: Path) -> None
         needed = {f"reg.example/app{number}:1" for number in range(5)}
         kubelet.pods = {"a": pod("waits", *sorted(needed)[1:])}
         async with whole(tmp_path, pods=kubelet.path) as running:
-            await running.until(lambda: running.daemon.state.awaited.source == "socket")
+            await running.until(lambda: running.daemon.state.pods.awaited.source == "socket")
             kubelet.tell("added", pod("waits-too", sorted(needed)[0]))
-            await running.until(lambda: len(running.daemon.state.awaited.pods) == 2)
+            await running.until(lambda: len(running.daemon.state.pods.awaited.pods) == 2)
             fill(running)
             await running.until(lambda: low(running))
             assert needed <= here(running)

@@ -121,7 +121,7 @@ async def test_a_filesystem_that_can_not_be_seen_holds_all_removal() -> None:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     state = absorbed(await sampled(probe_of(Node(Clock()), hidden)))
-    found = decide(state, state.policy, T0 + DAY).hold
+    found = decide(state, state.operator.policy, T0 + DAY).hold
     assert found is not None
     assert found.reason is HoldReason.FILESYSTEM_UNMEASURED
     assert "/images" in found.detail
@@ -139,9 +139,9 @@ async def test_one_filesystem_of_two_that_can_not_be_seen_does_not_leave_the_oth
     node = Node(Clock())
     node.mountpoints = ("/images", "/other")
     state = absorbed(await sampled(probe_of(node, half)))
-    assert state.pressure is Pressure.RECLAIMING
-    assert decide(state, state.policy, T0 + DAY).eviction is not None
-    assert [lost.mountpoint for lost in state.invisible] == ["/other"]
+    assert state.disks.pressure is Pressure.RECLAIMING
+    assert decide(state, state.operator.policy, T0 + DAY).eviction is not None
+    assert [lost.mountpoint for lost in state.disks.invisible] == ["/other"]
 
 
 async def test_no_fixed_number_of_inodes_turns_their_marks_off_and_is_said_once() -> None:
@@ -152,7 +152,7 @@ async def test_no_fixed_number_of_inodes_turns_their_marks_off_and_is_said_once(
             fact = UsageSampled(UsageSample(T0, (disk("/images", inodes=0),)))
             absorb(fact, state)
             journal.absorbed(fact, state, T0)
-    assert state.filesystems["/images"].by_inodes is Pressure.CALM
+    assert state.disks.filesystems["/images"].by_inodes is Pressure.CALM
     assert [line["mountpoint"] for line in log if line["event"] == "inode-marks-off"] == ["/images"]
 
 
@@ -165,16 +165,16 @@ async def test_a_filesystem_without_inodes_that_calls_some_free_is_measured() ->
     (usage,) = found.filesystems
     assert (usage.used_inodes, usage.total_inodes) == (0, 0)
     state = absorbed(found)
-    assert state.filesystems["/images"].by_bytes is Pressure.RECLAIMING
-    assert state.filesystems["/images"].by_inodes is Pressure.CALM
+    assert state.disks.filesystems["/images"].by_bytes is Pressure.RECLAIMING
+    assert state.disks.filesystems["/images"].by_inodes is Pressure.CALM
 
 
 async def test_inodes_alone_are_pressure_too() -> None:
     """A million small files fill a disk that has bytes left."""
     usage = FilesystemUsage("/images", 1, 100 * GIB, 0, 1000, 900)
     state = absorbed(UsageSample(T0, (usage,)))
-    assert state.pressure is Pressure.RECLAIMING
-    assert decide(state, state.policy, T0 + DAY).eviction is not None
+    assert state.disks.pressure is Pressure.RECLAIMING
+    assert decide(state, state.operator.policy, T0 + DAY).eviction is not None
 
 
 async def test_a_disk_that_hangs_stops_neither_the_loop_nor_other_threads() -> None:
@@ -193,7 +193,7 @@ async def test_a_disk_that_hangs_stops_neither_the_loop_nor_other_threads() -> N
             state = absorbed(await sampled(probe))
         assert len(entered) == 1
         assert [lost.mountpoint for lost in first.invisible] == ["/images"]
-        assert decide(state, state.policy, T0 + DAY).eviction is None
+        assert decide(state, state.operator.policy, T0 + DAY).eviction is None
     finally:
         answer.set()
     with anyio.fail_after(10):
@@ -250,7 +250,7 @@ async def test_a_low_mark_that_was_reached_while_the_loop_was_busy_ends_the_recl
     state = state_of([image("app:v1", 5 * GIB)], full=90)
     for fact in await told_meanwhile([84, 77, 79], pause=1.0):
         absorb(fact, state)
-    assert state.pressure is Pressure.CALM
+    assert state.disks.pressure is Pressure.CALM
 
 
 async def test_how_far_usage_ran_while_the_loop_was_busy_is_learned() -> None:
@@ -258,7 +258,7 @@ async def test_how_far_usage_ran_while_the_loop_was_busy_is_learned() -> None:
     state = state_of([image("app:v1", 5 * GIB)], full=70)
     for fact in await told_meanwhile([70, 81, 87, 82], pause=1.0):
         absorb(fact, state)
-    assert state.overshoot("/images").farthest == 7 * GIB
+    assert state.disks.overshoot("/images").farthest == 7 * GIB
 
 
 async def test_a_busy_loop_finds_one_sample_for_each_second() -> None:

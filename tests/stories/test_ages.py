@@ -33,7 +33,7 @@ from tests.builders import (
 
 
 def goes(state: State, at: float) -> bool:
-    return decide(state, state.policy, at).eviction is not None
+    return decide(state, state.operator.policy, at).eviction is not None
 
 
 def test_a_slow_listing_does_not_make_a_new_image_older_than_it_is() -> None:

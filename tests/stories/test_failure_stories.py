@@ -73,7 +73,7 @@ def greedy(world: World) -> None:
 
 def assert_reclaimed(world: World) -> None:
     """The disk has room again, and at no moment did anything go that something used."""
-    assert world.state.pressure is Pressure.CALM
+    assert world.state.disks.pressure is Pressure.CALM
     assert world.runtime.removed
     assert not world.runtime.wrong
 
@@ -190,7 +190,7 @@ async def test_story_4_disk_pressure_empties_the_whole_cache() -> None:
     world = await crowded()
     await world.turns(600)
     assert_reclaimed(world)
-    low = world.state.filesystems["/images"].low
+    low = world.state.disks.filesystems["/images"].low
     assert low - 3 * GIB < world.runtime.used() <= low
 
 
@@ -348,7 +348,7 @@ async def test_story_13_what_fails_to_tell_is_taken_for_permission(known: Policy
     last good one stays in force, and before there was one nothing goes at all."""
     with structlog.testing.capture_logs() as log:
         world = await crowded(VICTIM)
-        world.state.policy = known
+        world.state.operator.policy = known
         refused = facts.PolicyRejected(world.clock(), ("policy.yaml:3:1: no such key",))
         world.mailbox.put("policy", refused)
         await world.turns(60)

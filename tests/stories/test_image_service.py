@@ -28,8 +28,8 @@ USED, OTHER, FREE = image("used:v1", GIB), image("other:v1", GIB), image("free:v
 
 def held(state: State, version: RuntimeVersion) -> str | None:
     """What holds removal when images are listed by such a service; None: the free image goes."""
-    state.version = version
-    plan = decide(state, state.policy, T0)
+    state.runtime.version = version
+    plan = decide(state, state.operator.policy, T0)
     if plan.hold is None:
         assert plan.eviction is not None
         return None

@@ -119,7 +119,7 @@ def remembering(*before: Image, now: Image = MOVED, in_force: Policy | None = No
 
 def kept(state: State) -> Kind | None:
     """What keeps the one image that is listed."""
-    plan = decide(state, state.policy, T0 + 1)
+    plan = decide(state, state.operator.policy, T0 + 1)
     return plan.kept[0].protections[0].kind if plan.kept else None
 
 
@@ -151,7 +151,7 @@ def test_a_repository_that_an_image_lost_is_remembered_while_it_has_others() -> 
 def test_what_is_remembered_makes_no_image_expendable() -> None:
     """The name may be another image's by now; what was said of that one is not said of this."""
     state = remembering(BEFORE, in_force=policy(minimum_age=0.0, expendable=(expendable(APP),)))
-    (candidate,) = decide(state, state.policy, T0 + 1).candidates
+    (candidate,) = decide(state, state.operator.policy, T0 + 1).candidates
     assert candidate.cause is not Cause.EXPENDABLE
 
 
@@ -160,7 +160,7 @@ def test_what_is_remembered_raises_a_tier_and_lowers_none(tier: Tier, counts: bo
     """A rule of high keeps an old version as long as the new one."""
     rule = Importance(parse_pattern(APP), Place("policy.yaml", 9, 5), tier)
     state = remembering(BEFORE, in_force=policy(minimum_age=0.0, importance=(rule,)))
-    (candidate,) = decide(state, state.policy, T0 + 1).candidates
+    (candidate,) = decide(state, state.operator.policy, T0 + 1).candidates
     assert (candidate.score.tier is tier) == counts
 
 

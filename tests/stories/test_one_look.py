@@ -58,7 +58,7 @@ def unasked(name: str) -> Container:
 
 async def looked(node: Node) -> State:
     state = State(began_at=T0)
-    state.policy = policy()
+    state.operator.policy = policy()
     with anyio.fail_after(5):
         await survey.relist(cast(ImageRuntime, node), state, lambda: T0)
     return state
@@ -78,7 +78,7 @@ async def test_a_container_that_is_listed_and_never_found_holds_and_does_not_han
     ghost, other = unasked("a"), unasked("b")
     state = await looked(Node([ghost, other], gone={ghost.id}, ghosts={ghost.id}))
     assert state.asks_volumes == {ghost.id}
-    hold = decide(state, state.policy, T0 + 599).hold
+    hold = decide(state, state.operator.policy, T0 + 599).hold
     assert hold is not None
     assert hold.reason is HoldReason.DETAILS_PENDING
 

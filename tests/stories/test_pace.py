@@ -18,6 +18,6 @@ def test_a_listing_that_works_ends_the_backoff_of_those_that_failed() -> None:
     assert pace.patience(state, T0) > 20
     absorb(listed([image("app:v1")], at=T0 + 1), state)
     pace.listed(T0 + 1, T0 + 1)
-    state.events = "the stream broke"
+    state.runtime.events = "the stream broke"
     assert pace.patience(state, T0 + 1) > 0
     assert pace.listing_due(state, T0 + 6 + 1e-6)

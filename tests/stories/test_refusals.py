@@ -32,14 +32,14 @@ async def removed_by(failure: RuntimeUnavailable) -> float:
     """Seconds for which an image is left alone after a removal that failed so."""
     app = image("app:v1", 10 * GIB)
     state = state_of([app], seen=T0 - DAY)
-    candidate = decide(state, state.policy, T0).eviction
+    candidate = decide(state, state.operator.policy, T0).eviction
     assert candidate is not None
     going = removal_of(candidate, state, T0)
     absorb(RemovalBegun(T0, going), state)
     attempt = await send(Late(failure), going, lambda: 0.0)  # type: ignore[arg-type] # as much of a runtime as is used
     absorb(listed([app], at=T0 + 1), state)
     absorb(attempt.finished(state, UsageSample(T0 + 1), T0 + 1), state)
-    return state.refusals[app.key].until - (T0 + 1)
+    return state.removals.refusals[app.key].until - (T0 + 1)
 
 
 async def test_a_removal_that_hangs_is_not_asked_for_again_at_once() -> None:
@@ -52,12 +52,12 @@ def test_a_refused_image_is_left_alone_over_a_restart() -> None:
     """A daemon that is restarted again and again must not ask for the same image each time."""
     app = image("app:v1", 10 * GIB)
     state = state_of(in_force=policy(minimum_age=0.0))
-    state.listed_at = None  # nothing listed in this life yet
+    state.runtime.listed_at = None  # nothing listed in this life yet
     state.ledger[app.key] = ImageRecord(first_seen=T0 - DAY)
-    state.removals[app.key] = RemovalRecord(begun_at=T0 - 10, names=app.names)
+    state.removals.records[app.key] = RemovalRecord(begun_at=T0 - 10, names=app.names)
     absorb(listed([app], at=T0), state)
-    assert decide(state, state.policy, T0 + 340).eviction is None
-    assert decide(state, state.policy, T0 + 351).eviction is not None
+    assert decide(state, state.operator.policy, T0 + 340).eviction is None
+    assert decide(state, state.operator.policy, T0 + 351).eviction is not None
 
 
 def test_what_went_late_and_comes_back_is_wanted() -> None:

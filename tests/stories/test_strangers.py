@@ -36,7 +36,7 @@ def listed(state: State, at: float, *images: Image, strangers: tuple[Stranger, .
 
 def kept(state: State, at: float) -> dict[str, Kind]:
     """The first reason to keep each image, by its id."""
-    plan = decide(state, state.policy, at)
+    plan = decide(state, state.operator.policy, at)
     return {one.image.id: one.protections[0].kind for one in plan.kept}
 
 
@@ -74,7 +74,7 @@ def test_a_stranger_of_an_unknown_image_holds_nothing(name: str) -> None:
     """Names of containerd's images need not be names at all: `ctr` takes any text."""
     state = state_of(in_force=policy(minimum_age=0.0))
     listed(state, T0, APP, strangers=(Stranger("mine", name),))
-    plan = decide(state, state.policy, T0 + 1)
+    plan = decide(state, state.operator.policy, T0 + 1)
     assert (plan.hold, plan.kept) == (None, ())
 
 

@@ -168,7 +168,7 @@ async def test_a_pod_that_a_source_tells_of_narrows_it_to_what_its_spec_mounts(
     refuses(world, "volumes_of", FAILS, {web.id})
     await world.turns(180, 5)
     assert world.runtime.removed == (NAMES[1:3] if mounts else NAMES[:2])
-    assert world.state.pressure is Pressure.CALM
+    assert world.state.disks.pressure is Pressure.CALM
 
 
 async def test_a_runtime_that_was_away_is_asked_before_anything_narrows() -> None:
