@@ -438,10 +438,10 @@ async def test_a_daemon_killed_before_the_call_starts_again_and_finishes() -> No
     with contextlib.suppress(Killed):
         await world.turn()
     assert world.left() == NAMES
-    remembered, removals = world.state.ledger, world.state.removals
+    remembered, removals = world.state.ledger, world.state.removals.records
     world.runtime.during.clear()
     world.state = type(world.state)(began_at=world.clock())
-    world.state.ledger, world.state.removals = remembered, removals
+    world.state.ledger, world.state.removals.records = remembered, removals
     world.edits.save(policy())
     world.loop = world.restarted()
     await world.turns(3)
