@@ -18,7 +18,7 @@ from .domain.inventory import Listing
 from .domain.lookup import missing_required
 from .domain.missing import missing_awaited
 from .domain.policy import Mode
-from .domain.protection import Kind
+from .domain.protections.protection import Kind
 from .domain.state import State
 from .domain.watermark import Pressure
 from .neutral import neutralised

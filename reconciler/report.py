@@ -16,7 +16,7 @@ from .domain.inventory import Image
 from .domain.keepscore import Score
 from .domain.marks import explained
 from .domain.policy import Exclusion, Importance, Mode
-from .domain.protection import Protection
+from .domain.protections.protection import Verdict
 from .domain.state import State
 from .domain.unmatched import AnyRule
 from .domain.watermark import FilesystemState
@@ -140,7 +140,7 @@ def unmatched_json(rules: Iterable[AnyRule]) -> Json:
     }
 
 
-def protection_json(protection: Protection) -> Json:
+def protection_json(protection: Verdict) -> Json:
     return {
         "kind": protection.kind.value,
         "holds": protection.holds,
@@ -150,7 +150,7 @@ def protection_json(protection: Protection) -> Json:
 
 
 def image_row_json(
-    image: Image, protections: tuple[Protection, ...], state: State, now: float
+    image: Image, protections: tuple[Verdict, ...], state: State, now: float
 ) -> Json:
     """One image of a list: its verdict, what keeps it, and what is known of its use."""
     record = state.record(image.key, now)
@@ -213,7 +213,7 @@ def explanation_json(
     query: str,
     image: Image,
     verdict: str,
-    protections: tuple[Protection, ...],
+    protections: tuple[Verdict, ...],
     account: Account,
     line: str,
 ) -> Json:

@@ -11,7 +11,8 @@ from ..domain.decision import Plan, decide
 from ..domain.facts import PolicyLoaded
 from ..domain.inventory import Image
 from ..domain.policy import Place, Policy, Watermarks
-from ..domain.protection import Protection, holding
+from ..domain.protections import holding
+from ..domain.protections.protection import Verdict
 from ..domain.scene import Scene
 from ..domain.unmatched import all_unmatched, in_words
 from ..domain.words import counted, duration
@@ -83,7 +84,7 @@ def _fates(plan: Plan) -> dict[str, str]:
     return fates
 
 
-def _reasons(image: Image, policy: Policy, survey: Survey) -> list[Protection]:
+def _reasons(image: Image, policy: Policy, survey: Survey) -> list[Verdict]:
     return list(holding(image, Scene(survey.state, policy, survey.now)))
 
 

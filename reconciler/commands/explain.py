@@ -11,27 +11,13 @@ from ..domain.decision import explain as verdicts_on
 from ..domain.inventory import Image
 from ..domain.lookup import images_meant
 from ..domain.policy import Policy
-from ..domain.protection import Kind, Protection
+from ..domain.protections import BY_KIND
+from ..domain.protections.protection import Verdict
 from ..neutral import neutralised
 from ..report import explanation_json, size_text, to_text
 from ..settings import Settings
 from .survey import Survey, connect, look
 from .tables import Table, emit, heading
-
-LET_GO: dict[Kind, str] = {
-    Kind.IN_USE: "delete the pods or containers that use it",
-    Kind.AWAITED: "delete the pods that will need it, or wait until they are complete",
-    Kind.SANDBOX: "nothing should; every pod needs its pause image",
-    Kind.PINNED: "take its pin away in the runtime's configuration",
-    Kind.SYSTEM: "wait for a newer version to be used, or set system.enabled: false in the policy",
-    Kind.EXCLUDED: "take the rule out of the policy",
-    Kind.YOUNG: "wait, or set a lower minimumAge in the policy",
-    Kind.TOO_SMALL: "set a lower minimumSize in the policy; it would free next to nothing",
-    Kind.UNPULLABLE: "set protectUnpullable: false in the policy, if it can be had otherwise",
-    Kind.REFUSED: "look at why the runtime refused; it is tried again by itself",
-    Kind.CAME_BACK: "wait, or set a lower comeBackFor in the policy",
-    Kind.UNCERTAIN: "see the doubt end: `reconciler plan` says what is not known",
-}
 
 
 async def explain(settings: Settings, query: str, output: str) -> int:
@@ -66,7 +52,7 @@ def _not_one(found: list[Image], query: str) -> int:
 
 
 def _verdict(
-    image: Image, protections: tuple[Protection, ...], survey: Survey
+    image: Image, protections: tuple[Verdict, ...], survey: Survey
 ) -> tuple[str, Account, str]:
     """Kept, candidate or goes; the account of its score, and that with every factor in a line."""
     state, now = survey.state, survey.now
@@ -81,7 +67,7 @@ def _verdict(
     return "kept", account, account.line(goes=False)
 
 
-def _show(image: Image, verdict: str, protections: tuple[Protection, ...], told: str) -> None:
+def _show(image: Image, verdict: str, protections: tuple[Verdict, ...], told: str) -> None:
     name = image.names[0] if image.names else "without a name"
     heading(f"{name} ({image.id}, {size_text(image.size)}): {verdict}")
     for other in image.names[1:]:
@@ -91,7 +77,7 @@ def _show(image: Image, verdict: str, protections: tuple[Protection, ...], told:
     emit(Table("Every protection's verdict", ("protection", "verdict", "in words"), tuple(rows)))
 
 
-def conclusion(verdict: str, protections: tuple[Protection, ...]) -> str:
+def conclusion(verdict: str, protections: tuple[Verdict, ...]) -> str:
     """What it comes to, and what would change it, in one or two sentences."""
     holding = [one for one in protections if one.holds]
     if verdict == "goes":
@@ -102,12 +88,10 @@ def conclusion(verdict: str, protections: tuple[Protection, ...]) -> str:
             "the policy. To let it go now: `reconciler prune` with a lower --to."
         )
     because = "; and because ".join(_because(one) for one in holding)
-    steps = "; then ".join(LET_GO[one.kind] for one in holding)
+    steps = "; then ".join(BY_KIND[one.kind].let_go for one in holding)
     return f"It stays because {because}. To let it go: {steps}."
 
 
-def _because(protection: Protection) -> str:
-    """A sentence's end: `it is in use: container web runs it`."""
-    how = {Kind.IN_USE: "in use", Kind.CAME_BACK: "wanted again", Kind.REFUSED: "refused"}
-    word = how.get(protection.kind, protection.kind.value.replace("-", " "))
-    return f"it is {word} ({protection.detail})"
+def _because(verdict: Verdict) -> str:
+    """A sentence's end: `it is in use (container web runs it)`."""
+    return f"it is {BY_KIND[verdict.kind].because} ({verdict.detail})"

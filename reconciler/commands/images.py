@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..domain.policy import Policy
-from ..domain.protection import holding
+from ..domain.protections import holding
 from ..domain.scene import Scene
 from ..domain.words import counted, duration
 from ..report import Json, document, image_row_json, size_text, to_text

@@ -29,7 +29,8 @@ from .inventory import Image
 from .keepscore import Appraiser, Score, removal_order
 from .ledger import ImageRecord
 from .policy import Policy
-from .protection import Kind, Protection, first_holding, holding, verdicts
+from .protections import BY_KIND, first_holding, holding, verdicts
+from .protections.protection import Verdict
 from .scene import Scene
 from .shortage import Need, Reach, expected_bytes, greatest_bytes, missing, needs, pause
 from .slices import SLICE, Slices, finished
@@ -75,7 +76,7 @@ class Kept:
     """An image and what keeps it: the first reason found, or all of them in a thorough plan."""
 
     image: Image
-    protections: tuple[Protection, ...]
+    protections: tuple[Verdict, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def deciding(
     return Plan(hold, candidates, tuple(kept), state.disks.pressure, over, again)
 
 
-def explain(image: Image, state: State, policy: Policy, now: float) -> tuple[Protection, ...]:
+def explain(image: Image, state: State, policy: Policy, now: float) -> tuple[Verdict, ...]:
     """Every protection's verdict on one image."""
     return verdicts(image, Scene(state, policy, now))
 
@@ -263,13 +264,7 @@ def _cause(due: Cause | None, short: bool, command: Command | None) -> Cause | N
 
 def _ends_at(kept: Kept, scene: Scene) -> float | None:
     """When the protection found ends by itself, where time alone ends it soon."""
-    match kept.protections[0].kind:
-        case Kind.YOUNG:
-            record = scene.state.record(kept.image.key, scene.now)
-            return max(record.first_seen, record.last_used or 0.0) + scene.policy.minimum_age
-        case Kind.REFUSED:
-            return scene.state.removals.refusals[kept.image.key].until
-    return None
+    return BY_KIND[kept.protections[0].kind].ends_at(kept.image, scene)
 
 
 def _paused(

@@ -28,7 +28,7 @@ class Scene:
         self.state, self.policy, self.now = state, policy, now
         self.graph = state.graph
         self._records = state.ledger
-        self.checks: tuple[Any, ...] = ()  # those that can find anything here (protection.py)
+        self.applying: tuple[Any, ...] = ()  # protections that can find anything here
 
     def record(self, key: str) -> ImageRecord:
         """An image's record; one we know nothing of counts as seen just now."""

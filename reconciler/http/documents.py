@@ -13,7 +13,7 @@ from ..domain.inventory import Image
 from ..domain.lookup import missing_required
 from ..domain.missing import missing_awaited
 from ..domain.policy import Policy
-from ..domain.protection import holding
+from ..domain.protections import holding
 from ..domain.scene import Scene
 from ..domain.slices import Slices
 from ..domain.state import State

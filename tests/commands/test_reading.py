@@ -16,7 +16,6 @@ import pytest_asyncio
 
 from reconciler import cli
 from reconciler.commands import survey
-from reconciler.commands.explain import LET_GO
 from reconciler.commands.status import filesystem_line
 from reconciler.cri.client import open_client
 from reconciler.domain.absorbing import absorb
@@ -24,7 +23,6 @@ from reconciler.domain.decision import decide
 from reconciler.domain.facts import UsageSampled
 from reconciler.domain.hold import BLANK_DOUBTED
 from reconciler.domain.inventory import FilesystemUsage, InvisibleFilesystem, UsageSample
-from reconciler.domain.protection import Kind
 from reconciler.domain.state import State
 from reconciler.embedded.habits import CRIO
 from reconciler.embedded.node import Refused, layer
@@ -481,11 +479,6 @@ async def test_explain_ends_with_what_keeps_it_and_how_to_let_it_go(at: Desk) ->
         "It goes in the next reclaim",
         "Nothing protects it; it stays only while there is room",
     }
-
-
-def test_every_protection_has_its_way_out() -> None:
-    """No image is kept without a word on what would let it go."""
-    assert set(LET_GO) == set(Kind)
 
 
 async def test_diff_says_what_it_comes_to(at: Desk, tmp_path: Path) -> None:

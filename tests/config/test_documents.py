@@ -11,7 +11,7 @@ import pytest
 
 from reconciler import cli
 from reconciler.domain.decision import HoldReason
-from reconciler.domain.protection import Kind
+from reconciler.domain.protections.protection import Kind
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -13,7 +13,7 @@ from reconciler.domain.facts import PodGone, PodsLost, PodsTold, PodTold
 from reconciler.domain.hold import HoldReason
 from reconciler.domain.inventory import Image
 from reconciler.domain.pods import INIT, MAIN, VOLUME, Need, Pod
-from reconciler.domain.protection import Kind
+from reconciler.domain.protections.protection import Kind
 from reconciler.domain.runtime import RuntimeVersion
 from reconciler.domain.state import State
 from tests.builders import CONTAINERD, DAY, GIB, T0, container, image, pod, sandbox, state_of

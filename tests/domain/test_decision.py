@@ -22,7 +22,7 @@ from reconciler.domain.inventory import (
 )
 from reconciler.domain.ledger import RemovalRecord
 from reconciler.domain.policy import Policy
-from reconciler.domain.protection import Kind
+from reconciler.domain.protections.protection import Kind
 from reconciler.domain.space import Account
 from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure

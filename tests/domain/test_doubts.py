@@ -12,7 +12,8 @@ from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import Command, HoldReason, decide
 from reconciler.domain.inventory import ContainerEvent, EventKind, Image, Sandbox
 from reconciler.domain.ledger import ImageRecord, RemovalRecord
-from reconciler.domain.protection import Kind, holding
+from reconciler.domain.protections import holding
+from reconciler.domain.protections.protection import Kind
 from reconciler.domain.removals import Refusal
 from reconciler.domain.scene import Scene
 from reconciler.domain.state import State

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.domain.inventory import Image
 from reconciler.domain.origin import can_be_pulled, names_before, names_to_pull
-from reconciler.domain.protection import Kind
+from reconciler.domain.protections.protection import Kind
 from tests.builders import MIB, digest, image, state_of
 
 from .test_decision import kind_that_keeps

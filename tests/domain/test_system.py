@@ -7,7 +7,7 @@ import pytest
 from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import HoldReason, decide, explain
 from reconciler.domain.inventory import Image
-from reconciler.domain.protection import Kind
+from reconciler.domain.protections.protection import Kind
 from reconciler.domain.reference import parse_reference
 from reconciler.domain.system import system_repository
 from tests.builders import DAY, GIB, MIB, T0, container, digest, listed, policy, sandbox, state_of

@@ -14,7 +14,7 @@ import pytest
 from reconciler import app
 from reconciler.cri import client, translate
 from reconciler.cri._pb import runtime_pb2 as pb
-from reconciler.domain import decision, hold, protection, starting, watermark
+from reconciler.domain import decision, hold, protections, starting, watermark
 from reconciler.domain.awaited import Awaited
 from reconciler.domain.exclusion import Exclusions
 from reconciler.domain.facts import PolicyLoaded
@@ -23,7 +23,7 @@ from reconciler.domain.importance import Wishes
 from reconciler.domain.inventory import ContainerState, Image, Listing, Template
 from reconciler.domain.memory import Memory
 from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Policy
-from reconciler.domain.protection import Kind
+from reconciler.domain.protections.protection import Kind
 from reconciler.domain.reference import Scope
 from reconciler.domain.scene import Scene
 from reconciler.domain.starting import Starts
@@ -55,9 +55,17 @@ class Mutant:
     often: tuple[moves.Move, ...] = ()
 
 
+LEFT_OUT: set[Kind] = set()  # the protections that some mutant goes without
+
+
 def _without(kind: Kind) -> Callable[[Patch], None]:
     """A protection that never holds."""
-    return lambda patch: patch.setitem(protection.CHECKS, kind, (lambda image, scene: None, ""))
+    LEFT_OUT.add(kind)
+    others = tuple(
+        replace(one, check=lambda image, scene: None) if one.kind is kind else one
+        for one in protections.PROTECTIONS
+    )
+    return lambda patch: patch.setattr(protections, "PROTECTIONS", others)
 
 
 # --- S1 -------------------------------------------------------------------------------------------
@@ -432,6 +440,7 @@ MUTANTS = (
         (moves.edit, moves.pull),
     ),
     Mutant("what can not be pulled goes", ("S4",), _without(Kind.UNPULLABLE)),
+    Mutant("doubt about an image is none", ("S1", "S6", "S10"), _without(Kind.UNCERTAIN)),
     Mutant("young images go", ("S5",), _without(Kind.YOUNG)),
     Mutant("new images are a day old", ("S3", "S5", "S7"), _new_images_are_a_day_old),
     Mutant(

@@ -13,7 +13,7 @@ from reconciler.cri.rpc import Methods
 from reconciler.domain import decision, hold, margin, removing, shortage, space, watermark
 from reconciler.domain.facts import RemoverTold, Resumed
 from reconciler.domain.policy import Policy
-from reconciler.domain.protection import holding
+from reconciler.domain.protections import holding
 from reconciler.domain.scene import Scene
 from reconciler.domain.slices import Slices
 from reconciler.http import api, documents

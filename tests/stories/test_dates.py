@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.decision import explain
-from reconciler.domain.protection import Kind
+from reconciler.domain.protections.protection import Kind
 from tests.builders import DAY, GIB, T0, exclusion, policy
 from tests.engine.test_reclaim import LINE, NAMES, full_world
 from tests.engine.world import Clock, FakeRuntime, World

@@ -14,7 +14,7 @@ from reconciler.domain.decision import Cause, decide
 from reconciler.domain.inventory import Image
 from reconciler.domain.ledger import Remembered
 from reconciler.domain.policy import Importance, Place, Policy, Tier
-from reconciler.domain.protection import Kind
+from reconciler.domain.protections.protection import Kind
 from reconciler.domain.reference import parse_pattern
 from reconciler.domain.runtime import RuntimeVersion
 from reconciler.domain.state import State

@@ -7,7 +7,7 @@ from reconciler.domain.decision import decide, explain
 from reconciler.domain.facts import RemovalBegun, RemovalFinished
 from reconciler.domain.inventory import Image, UsageSample
 from reconciler.domain.ledger import ImageRecord, RemovalRecord
-from reconciler.domain.protection import Kind
+from reconciler.domain.protections.protection import Kind
 from reconciler.domain.runtime import RuntimeTooLate, RuntimeUnavailable
 from reconciler.engine.reclaim import removal_of, send
 from tests.builders import DAY, GIB, T0, begun, finished, image, listed, policy, state_of

@@ -20,7 +20,7 @@ from reconciler.domain.decision import decide
 from reconciler.domain.facts import Listed
 from reconciler.domain.inventory import Image, Listing, Stranger
 from reconciler.domain.missing import missing_in_use
-from reconciler.domain.protection import Kind
+from reconciler.domain.protections.protection import Kind
 from reconciler.domain.runtime import RuntimeFailure, RuntimeRefused, RuntimeUnavailable
 from reconciler.domain.state import State
 from reconciler.report import user_names

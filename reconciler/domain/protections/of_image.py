@@ -1,0 +1,145 @@
+"""What an image is, whoever uses it, and what the policy says of it."""
+
+from __future__ import annotations
+
+from ..inventory import Image
+from ..origin import can_be_pulled
+from ..policy import Exclusion
+from ..scene import Scene, system_repositories
+from ..system import LARGEST
+from ..words import duration
+from .protection import Kind, Protection
+
+
+def _pinned(image: Image, scene: Scene) -> str | None:
+    return "the runtime reports it pinned" if image.pinned else None
+
+
+PINNED = Protection(
+    Kind.PINNED,
+    promise="S2",
+    keeps="the runtime reports it pinned",
+    check=_pinned,
+    otherwise="the runtime does not report it pinned",
+    because="pinned",
+    let_go="take its pin away in the runtime's configuration",
+)
+
+
+def _system(image: Image, scene: Scene) -> str | None:
+    if not scene.policy.system_enabled:
+        return None
+    repositories = system_repositories(image.names, image.size > LARGEST)
+    for repository in repositories:
+        if image.key in scene.current.get(repository, {image.key}):
+            return f"current version of the Kubernetes system image {repository}"
+    if not repositories:
+        return None
+    record = scene.record(image.key)
+    age = scene.now - max(record.first_seen, record.last_used or 0.0)
+    if age < scene.policy.system_keep_for:
+        keep_for = duration(scene.policy.system_keep_for)
+        return f"Kubernetes system image {repositories[0]}, used {duration(age)} ago (< {keep_for})"
+    return None
+
+
+SYSTEM = Protection(
+    Kind.SYSTEM,
+    promise="S3",
+    keeps="a Kubernetes system image, in the version that is current",
+    check=_system,
+    otherwise="no Kubernetes system image, or not a current one",
+    because="a system image",
+    let_go="wait for a newer version to be used, or set system.enabled: false in the policy",
+    applies=lambda scene: scene.policy.system_enabled,
+)
+
+
+def _excluded(image: Image, scene: Scene) -> tuple[str, Exclusion] | None:
+    told = scene.state.as_remembered(image)
+    found = scene.exclusions.protecting(told, scene.state.wall(scene.now))
+    if found is None:
+        return None
+    rule, name = found
+    because = f": {rule.reason}" if rule.reason else ""
+    return f"{name} matches {rule.pattern} at {rule.place}{because}", rule
+
+
+EXCLUDED = Protection(
+    Kind.EXCLUDED,
+    promise="S4",
+    keeps="an exclusion in force matches one of its names, or its id",
+    check=_excluded,
+    otherwise="no exclusion in force matches it",
+    because="excluded",
+    let_go="take the rule out of the policy",
+    applies=lambda scene: bool(scene.policy.exclusions),
+)
+
+
+def _young(image: Image, scene: Scene) -> str | None:
+    record = scene.record(image.key)
+    since = max(record.first_seen, record.last_used or 0.0)
+    age = scene.now - since
+    if age >= scene.policy.minimum_age:
+        return None
+    what = "unused" if record.last_used == since else "on this node"
+    return f"{what} for {duration(age)}, less than {duration(scene.policy.minimum_age)}"
+
+
+def _no_longer_young(image: Image, scene: Scene) -> float:
+    record = scene.record(image.key)
+    return max(record.first_seen, record.last_used or 0.0) + scene.policy.minimum_age
+
+
+YOUNG = Protection(
+    Kind.YOUNG,
+    promise="S5",
+    keeps="on the node, or unused, for less than the minimum age",
+    check=_young,
+    otherwise="past the minimum age",
+    because="young",
+    let_go="wait, or set a lower minimumAge in the policy",
+    ends_at=_no_longer_young,
+)
+
+
+def _too_small(image: Image, scene: Scene) -> str | None:
+    if image.size >= scene.policy.minimum_size:
+        return None
+    return f"{image.size} bytes, less than {scene.policy.minimum_size}"
+
+
+TOO_SMALL = Protection(
+    Kind.TOO_SMALL,
+    promise="S3",
+    keeps="not worth removing; most pause images are under 1 MiB",
+    check=_too_small,
+    otherwise="not under the minimum size",
+    because="too small",
+    let_go="set a lower minimumSize in the policy; it would free next to nothing",
+    applies=lambda scene: scene.policy.minimum_size > 0,
+)
+
+
+def _unpullable(image: Image, scene: Scene) -> str | None:
+    if not scene.policy.protect_unpullable:
+        return None
+    if image.digests and can_be_pulled(image.digests, scene.record(image.key).names):
+        return None
+    if not image.names and image.key in scene.state.removals.records:
+        return None  # what a removal of ours, cut short, left behind
+    what = f"{image.digests[0]} is no registry's name" if image.digests else "no registry digest"
+    return f"{what}: imported or built on this node, it can not be pulled again"
+
+
+UNPULLABLE = Protection(
+    Kind.UNPULLABLE,
+    promise="",
+    keeps="no registry is known to have it: imported or built here, it can't be had again",
+    check=_unpullable,
+    otherwise="it can be pulled again, as far as one can tell",
+    because="unpullable",
+    let_go="set protectUnpullable: false in the policy, if it can be had otherwise",
+    applies=lambda scene: scene.policy.protect_unpullable,
+)

@@ -1,0 +1,58 @@
+"""What became of earlier removals."""
+
+from __future__ import annotations
+
+from ..inventory import Image
+from ..scene import Scene
+from ..words import duration
+from .protection import Kind, Protection
+
+
+def _refused(image: Image, scene: Scene) -> str | None:
+    refusal = scene.state.removals.refusals.get(image.key)
+    if refusal is None or scene.now >= refusal.until:
+        return None
+    times = "once" if refusal.count <= 1 else f"{refusal.count} times"
+    wait = duration(refusal.until - scene.now)
+    return f"not removed when asked {times}, next try in {wait}: {refusal.reason}"
+
+
+def _asked_again(image: Image, scene: Scene) -> float:
+    return scene.state.removals.refusals[image.key].until
+
+
+REFUSED = Protection(
+    Kind.REFUSED,
+    promise="S9",
+    keeps="the runtime would not remove it a short while ago",
+    check=_refused,
+    otherwise="the runtime did not refuse it lately",
+    because="refused",
+    let_go="look at why the runtime refused; it is tried again by itself",
+    applies=lambda scene: bool(scene.state.removals.refusals),
+    ends_at=_asked_again,
+)
+
+
+def _came_back(image: Image, scene: Scene) -> str | None:
+    removal = scene.state.removals.records.get(image.key)
+    keep = scene.policy.come_back_for
+    if removal is None or removal.came_back_at is None or removal.answered_at is None:
+        return None
+    gap = removal.came_back_at - removal.answered_at
+    if gap > keep or scene.now - removal.came_back_at >= keep:
+        return None
+    left = duration(keep - (scene.now - removal.came_back_at))
+    return f"pulled again {duration(gap)} after its removal; kept for {left} more"
+
+
+CAME_BACK = Protection(
+    Kind.CAME_BACK,
+    promise="S9",
+    keeps="somebody pulled it again soon after we removed it",
+    check=_came_back,
+    otherwise="it did not come back after a removal",
+    because="wanted again",
+    let_go="wait, or set a lower comeBackFor in the policy",
+    applies=lambda scene: bool(scene.state.removals.records),
+)

@@ -1,0 +1,67 @@
+"""What a reason to keep an image is. The reasons themselves are beside this."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..inventory import Image
+from ..policy import Exclusion
+from ..scene import Scene
+
+
+class Kind(enum.Enum):
+    """By these words they are told everywhere: in the log, in metrics, in JSON."""
+
+    IN_USE = "in-use"
+    AWAITED = "awaited"
+    SANDBOX = "sandbox"
+    PINNED = "pinned"
+    SYSTEM = "system"
+    EXCLUDED = "excluded"
+    YOUNG = "young"
+    TOO_SMALL = "too-small"
+    UNPULLABLE = "unpullable"
+    REFUSED = "refused"
+    CAME_BACK = "came-back"
+    UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One protection's verdict on one image, with a sentence, and the operator's rule if it is
+    one."""
+
+    kind: Kind
+    holds: bool
+    detail: str
+    rule: Exclusion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """One reason to keep an image, and all that is said of it.
+
+    `check` gives a sentence where it holds, with the operator's rule if it is one, else None. It
+    looks at the image and at the scene: state, policy and time, with what is worth computing once
+    for all images of a decision."""
+
+    kind: Kind
+    promise: str  # of docs/safety.md that it holds: S1 and so on; empty: none
+    keeps: str  # which images, in a clause
+    check: Callable[[Image, Scene], str | tuple[str, Exclusion] | None]
+    otherwise: str  # what is said where it does not hold
+    because: str  # the end of "It stays because it is "
+    let_go: str  # what would end it, as advice
+    # False: it can find nothing in this scene, whatever the image.
+    applies: Callable[[Scene], bool] = lambda scene: True
+    # When it ends by itself, for an image that it holds; None: time alone does not end it soon.
+    ends_at: Callable[[Image, Scene], float | None] = lambda image, scene: None
+
+    def verdict(self, image: Image, scene: Scene) -> Verdict:
+        """On one image, whether it holds or not."""
+        found = self.check(image, scene)
+        if found is None:
+            return Verdict(self.kind, False, self.otherwise)
+        return Verdict(self.kind, True, *((found,) if isinstance(found, str) else found))
