@@ -16,7 +16,7 @@ TARGETS = {
     "lists.proto": "reconciler/cri/_pb",
     "containerd.proto": "reconciler/cri/_pb",
     "pods.proto": "reconciler/pods/_pb",
-    "workload.proto": "reconciler/embedded/_pb",
+    "workload.proto": "reconciler/fake_runtime/_pb",
 }
 
 

@@ -14,9 +14,8 @@ import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
 
-from . import __version__, logs, saving, strays
+from . import __version__
 from .aiokit import Mailbox, keep_alive
-from .clock import Clocks, SteadyClock, clocks_of_this_machine, unread
 from .cri.client import open_client
 from .domain.awaited import WAITED_FOR, Awaited
 from .domain.facts import EventsAbsent, Fact
@@ -24,25 +23,28 @@ from .domain.policy import Mode, Policy
 from .domain.runtime import ImageRuntime
 from .domain.state import State
 from .domain.watermark import Pressure
-from .engine.journal import LogAndMetrics
 from .engine.reconcile import Reconciler, Room
-from .history import Entry, History
+from .host.clock import Clocks, SteadyClock, clocks_of_this_machine, unread
+from .host.lock import Lock
+from .host.systemd import Notifier
 from .http import face
 from .http.health import Pulse
 from .http.view import View
-from .ledger import Ledger
-from .lock import Lock
-from .metrics import Metrics
-from .node_events import ApiServer, NodeEvents
 from .pods.configz import KubeletWatch
 from .pods.watch import Place, PodWatch
-from .recent import Recent
 from .settings import SOCKETS, Settings
 from .sources.claim import Claim, Exclusive
 from .sources.container_events import EventWatch
 from .sources.policy_file import PolicySource
 from .sources.usage_probe import Measure, UsageProbe, measure
-from .systemd import Notifier
+from .store import saving
+from .store.history import Entry, History
+from .store.ledger import Ledger
+from .telemetry import logs, strays
+from .telemetry.journal import LogAndMetrics
+from .telemetry.metrics import Metrics
+from .telemetry.node_events import ApiServer, NodeEvents
+from .telemetry.recent import Recent
 
 COLLECT_AFTER = (10_000, 20, 20)  # allocations, and rounds, between the collector's rounds
 BEAT = 1.0  # seconds between beats of the pulse

@@ -10,18 +10,18 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from .domain.account import Account
 from .domain.decision import Candidate, Hold, Plan, account, why
 from .domain.inventory import Image
-from .domain.keepscore import Score
 from .domain.marks import explained
 from .domain.policy import Exclusion, Importance, Mode
 from .domain.protections.protection import Verdict
+from .domain.ranking.account import Account
+from .domain.ranking.keepscore import Score
 from .domain.state import State
 from .domain.unmatched import AnyRule
 from .domain.watermark import FilesystemState
 from .domain.words import size_text as size_text
-from .history import Entry
+from .store.history import Entry
 
 API_VERSION = "reconciler/v1"
 NAMED = 8  # users named in a list's row; their number is told beside them

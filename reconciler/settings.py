@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .crictl import CrictlUnread
-from .crictl import read as read_crictl
+from .host.crictl import CrictlUnread
+from .host.crictl import read as read_crictl
 
 SOCKETS = (
     "/run/containerd/containerd.sock",

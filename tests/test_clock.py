@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler import clock
-from reconciler.clock import Reading, clocks_of_this_machine
+from reconciler.host import clock
+from reconciler.host.clock import Reading, clocks_of_this_machine
 
 UUID = "4c4c4544-0042-3510-8052-b4c04f564433"
 

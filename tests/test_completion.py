@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler import cli
-from reconciler.completion import SHELLS, commands_of
-from reconciler.examples import EXAMPLES
+from reconciler.cli import main as cli
+from reconciler.cli.completion import SHELLS, commands_of
+from reconciler.cli.examples import EXAMPLES
 
 LINES = [line for examples in EXAMPLES.values() for line, _ in examples]
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.history import FILE, KEPT, Entry, History, read
+from reconciler.store.history import FILE, KEPT, Entry, History, read
 
 ONE = Entry(
     at=1000.0,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler import kubelet
 from reconciler.domain.kubelet_lines import AS_SHIPPED, KubeletConfig
-from reconciler.kubelet import Places, config_of, nodefs, read
+from reconciler.host import kubelet
+from reconciler.host.kubelet import Places, config_of, nodefs, read
 
 HARD = tuple(map(str, AS_SHIPPED))
 

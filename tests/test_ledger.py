@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.ledger import Changes, ImageRecord, Remembered, RemovalRecord
-from reconciler.ledger import FILE, SET_ASIDE_KEPT, Ledger
-from reconciler.lock import Lock, LockUnavailable
+from reconciler.host.lock import Lock, LockUnavailable
+from reconciler.store.ledger import FILE, SET_ASIDE_KEPT, Ledger
 from tests.builders import DAY, T0
 
 IMAGE = ImageRecord(T0 - DAY, T0 - 60, T0 - 120, 7)

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.clock import Reading
-from reconciler.domain.demand import uses_per_hour
 from reconciler.domain.ledger import (
     Arrival,
     Changes,
@@ -21,8 +19,10 @@ from reconciler.domain.ledger import (
     TemplateRecord,
     Used,
 )
-from reconciler.ledger import Ledger
-from reconciler.ledger_log import Log
+from reconciler.domain.ranking.demand import uses_per_hour
+from reconciler.host.clock import Reading
+from reconciler.store.ledger import Ledger
+from reconciler.store.ledger_log import Log
 
 T0 = 1_700_000_000.0
 # The tables as the first version made them, letter by letter.

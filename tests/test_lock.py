@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.lock import Lock
+from reconciler.host.lock import Lock
 
 HOLDER = """
 import sys

@@ -11,9 +11,9 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler import logs
-from reconciler.logs import LISTED, REMIND, Once, get_logger
-from reconciler.neutral import LONGEST, neutralised
+from reconciler.domain.neutral import LONGEST, neutralised
+from reconciler.telemetry import logs
+from reconciler.telemetry.logs import LISTED, REMIND, Once, get_logger
 
 HOSTILE = {
     "ansi": "\x1b[2J\x1b]0;title\x07",

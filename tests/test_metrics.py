@@ -17,9 +17,9 @@ from reconciler.domain.decision import decide
 from reconciler.domain.policy import Place, Required
 from reconciler.domain.reference import parse_pattern
 from reconciler.domain.state import State
-from reconciler.engine.journal import LogAndMetrics
 from reconciler.engine.reclaim import removal_of
-from reconciler.metrics import Metrics
+from reconciler.telemetry.journal import LogAndMetrics
+from reconciler.telemetry.metrics import Metrics
 from tests.builders import (
     DAY,
     GIB,

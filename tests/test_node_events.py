@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from reconciler import logs, node_events
-from reconciler.embedded.node import layer
-from reconciler.metrics import Metrics
-from reconciler.node_events import SETTLE, SPACING, ApiServer, NodeEvents
-from reconciler.recent import Recent
+from reconciler.fake_runtime.node import layer
+from reconciler.telemetry import logs, node_events
+from reconciler.telemetry.metrics import Metrics
+from reconciler.telemetry.node_events import SETTLE, SPACING, ApiServer, NodeEvents
+from reconciler.telemetry.recent import Recent
 
 from .api_server import Cluster, cluster
 from .whole import GIB, whole

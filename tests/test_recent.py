@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.domain.absorbing import absorb
-from reconciler.recent import LINES, POINTS, SPACING, Recent
+from reconciler.telemetry.recent import LINES, POINTS, SPACING, Recent
 from tests.builders import T0, state_of, usage
 
 

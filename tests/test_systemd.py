@@ -11,8 +11,8 @@ import anyio
 import pytest
 
 from reconciler import app
+from reconciler.host.systemd import Notifier
 from reconciler.http.health import Pulse
-from reconciler.systemd import Notifier
 
 
 class Ear:

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import anyio
 
-from reconciler import logs
 from reconciler.app import Daemon, assemble, live, web
 from reconciler.cri.client import open_client
-from reconciler.embedded.habits import CONTAINERD_2, Habits
-from reconciler.embedded.node import Node
-from reconciler.embedded.server import EmbeddedRuntime
-from reconciler.engine.journal import LogAndMetrics
+from reconciler.fake_runtime.habits import CONTAINERD_2, Habits
+from reconciler.fake_runtime.node import Node
+from reconciler.fake_runtime.server import EmbeddedRuntime
 from reconciler.http import face
-from reconciler.metrics import Metrics
-from reconciler.recent import Recent
 from reconciler.settings import PODS_SOCKET, Settings
+from reconciler.telemetry import logs
+from reconciler.telemetry.journal import LogAndMetrics
+from reconciler.telemetry.metrics import Metrics
+from reconciler.telemetry.recent import Recent
 
 GIB = 1 << 30
 POLICY = """apiVersion: reconciler/v1

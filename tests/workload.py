@@ -10,8 +10,8 @@ from typing import Any
 
 import grpc
 
-from reconciler.embedded._pb import workload_pb2 as pb
-from reconciler.embedded.wire import Driver
+from reconciler.fake_runtime._pb import workload_pb2 as pb
+from reconciler.fake_runtime.wire import Driver
 
 _numbers = itertools.count()
 

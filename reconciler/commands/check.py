@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..clock import SteadyClock
 from ..cri.client import open_client
 from ..domain.policy import Policy
 from ..domain.runtime import RuntimeFailure
 from ..domain.state import State
 from ..domain.unmatched import all_unmatched, in_words
 from ..domain.words import counted
+from ..host.clock import SteadyClock
 from ..policy.files import PolicyInvalid, parse_text, read_text
 from ..policy.nodes import Problem
 from ..settings import FOUND, Settings

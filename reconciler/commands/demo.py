@@ -18,21 +18,21 @@ from pathlib import Path
 
 import anyio
 
-from .. import logs
 from ..app import Daemon, assemble, live, web
 from ..cri.client import open_client
 from ..domain import facts
 from ..domain.decision import decide
 from ..domain.state import State
-from ..embedded.habits import CONTAINERD_2
-from ..embedded.life import Life
-from ..embedded.node import Node
-from ..embedded.server import EmbeddedRuntime
-from ..engine.journal import LogAndMetrics
+from ..fake_runtime.habits import CONTAINERD_2
+from ..fake_runtime.life import Life
+from ..fake_runtime.node import Node
+from ..fake_runtime.server import EmbeddedRuntime
 from ..http import face
-from ..metrics import Metrics
-from ..recent import Recent
 from ..settings import LISTEN, Settings, parse_listen
+from ..telemetry import logs
+from ..telemetry.journal import LogAndMetrics
+from ..telemetry.metrics import Metrics
+from ..telemetry.recent import Recent
 from .demo_kubelet import Kubelet
 from .demo_lines import Seen, draw_plain, summary
 from .demo_rival import Rival

@@ -9,7 +9,7 @@ from ..aiokit import Mailbox
 from ..domain.facts import Fact, PodGone, PodsTold, PodTold
 from ..domain.inventory import EventKind
 from ..domain.pods import MAIN, Need, Pod
-from ..embedded.node import Node
+from ..fake_runtime.node import Node
 
 
 class Kubelet:

@@ -15,7 +15,7 @@ from ..domain.facts import RemovalFinished
 from ..domain.inventory import Image
 from ..domain.watermark import FilesystemState, Pressure
 from ..domain.words import counted
-from ..embedded.life import REGISTRY
+from ..fake_runtime.life import REGISTRY
 from ..report import size_text
 from .demo_rival import Rival
 

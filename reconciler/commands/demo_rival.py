@@ -7,8 +7,8 @@ and had to pull again is shown beside what the daemon did.
 from __future__ import annotations
 
 from ..domain.inventory import EventKind
-from ..embedded.node import Node
-from ..embedded.stored import Stored
+from ..fake_runtime.node import Node
+from ..fake_runtime.stored import Stored
 
 
 class Rival:

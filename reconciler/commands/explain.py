@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from ..domain.account import Account
 from ..domain.decision import account as line_of
 from ..domain.decision import decide, score_of
 from ..domain.decision import explain as verdicts_on
 from ..domain.inventory import Image
 from ..domain.lookup import images_meant
+from ..domain.neutral import neutralised
 from ..domain.policy import Policy
 from ..domain.protections import BY_KIND
 from ..domain.protections.protection import Verdict
-from ..neutral import neutralised
+from ..domain.ranking.account import Account
 from ..report import explanation_json, size_text, to_text
 from ..settings import Settings
 from .survey import Survey, connect, look

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import time
 
-from ..database import refused
-from ..history import FILE, Entry, read
 from ..report import document, entry_json, freed_text, size_text, timestamp, to_text
 from ..settings import Settings
+from ..store.database import refused
+from ..store.history import FILE, Entry, read
 from .tables import Table, emit, heading
 
 

@@ -8,7 +8,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-from ..neutral import neutralised
+from ..domain.neutral import neutralised
 
 SOON = 1.0  # seconds until a command that is at work says so
 ERASE = "\r\x1b[K"

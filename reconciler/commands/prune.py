@@ -11,13 +11,12 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 
-from .. import saving
 from ..aiokit import Mailbox, beside
-from ..clock import SteadyClock, clocks_of_this_machine
 from ..cri.client import CriClient
 from ..domain.decision import Command, Plan, decide
 from ..domain.facts import Fact, RemovalBegun, RemovalFinished, RemovalSpared, UsageSampled
 from ..domain.inventory import UsageSample
+from ..domain.neutral import neutralised
 from ..domain.policy import Mark, Policy
 from ..domain.removal import Removal
 from ..domain.runtime import RuntimeUnavailable
@@ -25,18 +24,19 @@ from ..domain.space import Removed
 from ..domain.state import State
 from ..domain.watermark import Pressure
 from ..domain.words import counted
-from ..engine.evidence import Evidence, shown_of
 from ..engine.reconcile import Reconciler, Room
-from ..history import History
-from ..ledger import Ledger
-from ..lock import Lock, LockUnavailable
-from ..neutral import neutralised
+from ..host.clock import SteadyClock, clocks_of_this_machine
+from ..host.lock import Lock, LockUnavailable
 from ..pods.watch import Place, PodWatch
 from ..report import freed_text, size_text
 from ..settings import Settings
 from ..sources.claim import Claim
 from ..sources.policy_file import PolicySource
 from ..sources.usage_probe import UsageProbe, measure
+from ..store import saving
+from ..store.history import History
+from ..store.ledger import Ledger
+from ..telemetry.evidence import Evidence, shown_of
 from . import progress
 from .plan import show
 from .survey import connect, look

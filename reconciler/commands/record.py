@@ -8,13 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-from ..database import refused
 from ..domain.runtime import RuntimeFailure
 from ..domain.words import counted
-from ..ledger import FILE, Ledger
+from ..replay.recorded import Node, document
 from ..settings import Settings
-from ..simulation.recorded import Node, document
 from ..sources.usage_probe import measure
+from ..store.database import refused
+from ..store.ledger import FILE, Ledger
 from .survey import connect
 
 

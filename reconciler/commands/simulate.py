@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..database import refused
 from ..domain.policy import Policy
-from ..ledger import FILE, Ledger
 from ..policy import PolicyInvalid
+from ..replay.budget import SHARES, disk_for, in_use, too_short
+from ..replay.daemon import AUTO, Marks
+from ..replay.kubelet import KubeletSettings, gc_at
+from ..replay.orders import KUBELET, ORDERS
+from ..replay.recorded import Node, RecordInvalid, read, trace_of
+from ..replay.recorded import document as record_of
+from ..replay.replay import Replay
+from ..replay.trace import Trace
+from ..replay.workloads import workload
 from ..report import size_text, to_text
 from ..settings import Settings
-from ..simulation.budget import SHARES, disk_for, in_use, too_short
-from ..simulation.daemon import AUTO, Marks
-from ..simulation.kubelet import KubeletSettings, gc_at
-from ..simulation.orders import KUBELET, ORDERS
-from ..simulation.recorded import Node, RecordInvalid, read, trace_of
-from ..simulation.recorded import document as record_of
-from ..simulation.replay import Replay
-from ..simulation.trace import Trace
-from ..simulation.workloads import workload
+from ..store.database import refused
+from ..store.ledger import FILE, Ledger
 from . import progress
 from .record import node_of
 from .simulated import WITHOUT, Row, document, picture, show

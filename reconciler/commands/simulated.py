@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..replay.budget import too_short
+from ..replay.daemon import Marks
+from ..replay.outcome import Outcome
+from ..replay.plot import svg
+from ..replay.trace import DAY, Trace
 from ..report import size_text
-from ..simulation.budget import too_short
-from ..simulation.daemon import Marks
-from ..simulation.outcome import Outcome
-from ..simulation.plot import svg
-from ..simulation.trace import DAY, Trace
 from .tables import Table, emit, heading
 
 WITHOUT = "without reconciler"

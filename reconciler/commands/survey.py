@@ -9,9 +9,7 @@ from functools import partial
 
 import anyio
 
-from ..clock import SteadyClock, clocks_of_this_machine
 from ..cri.client import CriClient, open_client
-from ..database import refused
 from ..domain.absorbing import absorb
 from ..domain.facts import PolicyLoaded, PolicyRejected, UsageSampled
 from ..domain.hold import blank_doubted
@@ -19,14 +17,16 @@ from ..domain.policy import Policy
 from ..domain.runtime import ImageRuntime, RuntimeUnavailable
 from ..domain.state import State
 from ..engine.observe import ask, observe
-from ..ledger import FILE, Ledger
-from ..lock import holder_of
+from ..host.clock import SteadyClock, clocks_of_this_machine
+from ..host.lock import holder_of
 from ..pods.configz import look as look_at_kubelet
 from ..pods.watch import Place
 from ..pods.watch import look as look_for_pods
 from ..policy import PolicyInvalid, absent, load_policy
 from ..settings import Settings
 from ..sources.usage_probe import measure, sample
+from ..store.database import refused
+from ..store.ledger import FILE, Ledger
 from . import progress
 
 PATIENCE = 10.0  # seconds the runtime has to answer before a command gives up (exit 3)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from ..neutral import neutralised
+from ..domain.neutral import neutralised
 
 
 @dataclass(frozen=True, slots=True)

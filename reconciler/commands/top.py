@@ -11,10 +11,10 @@ import tty
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from ..history import Entry, read
-from ..neutral import neutralised
+from ..domain.neutral import neutralised
 from ..report import Json, freed_text, size_text
 from ..settings import Settings
+from ..store.history import Entry, read
 from .daemon import NoDaemon, ask_daemon
 from .status import lines, name_of
 from .tables import heading

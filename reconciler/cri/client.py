@@ -17,7 +17,6 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from ..aiokit import both, in_slices
-from ..clock import SteadyClock
 from ..domain.inventory import (
     Container,
     ContainerEvent,
@@ -28,6 +27,7 @@ from ..domain.inventory import (
     is_full_id,
 )
 from ..domain.runtime import ImageService, RuntimeRefused, RuntimeVersion
+from ..host.clock import SteadyClock
 from . import translate
 from ._pb import runtime_pb2 as pb
 from .failures import told, unreadable

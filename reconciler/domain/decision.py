@@ -21,16 +21,16 @@ import operator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .account import Account
 from .hold import Hold as Hold
 from .hold import HoldReason as HoldReason
 from .hold import hold_on
 from .inventory import Image
-from .keepscore import Appraiser, Score, removal_order
 from .ledger import ImageRecord
 from .policy import Policy
 from .protections import BY_KIND, first_holding, holding, verdicts
 from .protections.protection import Verdict
+from .ranking.account import Account
+from .ranking.keepscore import Appraiser, Score, removal_order
 from .scene import Scene
 from .shortage import Need, Reach, expected_bytes, greatest_bytes, missing, needs, pause
 from .slices import SLICE, Slices, finished

@@ -7,15 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from .ledger import (
-    Arrival,
-    Ghost,
-    ImageRecord,
-    Remembered,
-    RemovalRecord,
-    TemplateRecord,
-    Used,
-)
+from .ledger import Arrival, Ghost, ImageRecord, Remembered, RemovalRecord, TemplateRecord, Used
 
 T = TypeVar("T")
 

@@ -10,11 +10,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 
-from .demand import rested, started
 from .inventory import Container, Image
 from .ledger import Arrival, Ghost, ImageRecord, LogLine, Remembered
 from .origin import names_before
-from .streams import streams
+from .ranking.demand import rested, started
+from .ranking.streams import streams
 
 GHOSTS_KEPT = 5_000
 GHOSTS_KEPT_FOR = 14 * 86400.0  # seconds

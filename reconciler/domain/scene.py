@@ -9,11 +9,11 @@ from typing import Any
 
 from .doubts import Doubt, doubts_about, may_be_pause, repository_of
 from .exclusion import Exclusions
-from .importance import Wishes, wishes_of
 from .inventory import Container, Image, Sandbox, Template, is_full_id
 from .ledger import ImageRecord
 from .pods import MAIN, Need, Pod
 from .policy import Expendable, Importance, Policy, Tier
+from .ranking.importance import Wishes, wishes_of
 from .reference import InvalidReference, parse_reference
 from .state import State
 from .system import LARGEST, is_kubernetes_own, is_sandbox_name, system_repository

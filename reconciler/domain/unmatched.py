@@ -3,9 +3,9 @@ reported; a rule protects what is pulled tomorrow as well."""
 
 from __future__ import annotations
 
-from .importance import wishes_of
 from .lookup import missing_required
 from .policy import Exclusion, Expendable, Importance, Policy, Required
+from .ranking.importance import wishes_of
 from .scene import exclusions_of
 from .state import State
 

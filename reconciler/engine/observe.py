@@ -15,12 +15,7 @@ import anyio
 from ..aiokit import give_way
 from ..domain.absorbing import absorb
 from ..domain.facts import AskFailed, Fact, Listed, PauseTold, VolumesTold
-from ..domain.runtime import (
-    ImageRuntime,
-    NoSuchObject,
-    RuntimeFailure,
-    RuntimeVersion,
-)
+from ..domain.runtime import ImageRuntime, NoSuchObject, RuntimeFailure, RuntimeVersion
 from ..domain.state import State
 
 AT_ONCE = 6  # questions in flight: with 16 of them events waited up to a second to be read

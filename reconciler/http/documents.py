@@ -17,8 +17,6 @@ from ..domain.protections import holding
 from ..domain.scene import Scene
 from ..domain.slices import Slices
 from ..domain.state import State
-from ..history import Entry
-from ..recent import Line, Point
 from ..report import (
     Json,
     candidate_json,
@@ -32,6 +30,8 @@ from ..report import (
     protection_json,
     unmeasured_json,
 )
+from ..store.history import Entry
+from ..telemetry.recent import Line, Point
 from .health import missing
 from .stock import Listing
 from .view import View

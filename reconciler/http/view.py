@@ -9,9 +9,9 @@ from pathlib import Path
 from ..domain.decision import Plan
 from ..domain.facts import Fact
 from ..domain.state import State
-from ..history import Entry
-from ..metrics import Metrics
-from ..recent import Recent
+from ..store.history import Entry
+from ..telemetry.metrics import Metrics
+from ..telemetry.recent import Recent
 from .health import Pulse
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from .. import kubelet
 from ..aiokit import Mailbox
 from ..domain.facts import Fact, KubeletTold
+from ..host import kubelet
 from ..settings import SERVICE_ACCOUNT, Settings, may_be_there
 from .source import PodsUnavailable, Sleep
 from .watch import Place

@@ -13,10 +13,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from reconciler.embedded.habits import CONTAINERD_2
-from reconciler.embedded.images import layer
-from reconciler.embedded.node import Node
-from reconciler.embedded.server import EmbeddedRuntime
+from reconciler.fake_runtime.habits import CONTAINERD_2
+from reconciler.fake_runtime.images import layer
+from reconciler.fake_runtime.node import Node
+from reconciler.fake_runtime.server import EmbeddedRuntime
 
 POLICY = """apiVersion: reconciler/v1
 kind: ImagePolicy
@@ -36,7 +36,7 @@ def hook(event, args):
         os.write(told, (json.dumps([event, [repr(one) if not isinstance(one, (str, int)) else one
                                             for one in args]]) + "\\n").encode())
 sys.addaudithook(hook)
-from reconciler.cli import main
+from reconciler.cli.main import main
 sys.exit(main())
 """
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND

@@ -24,10 +24,10 @@ import pytest
 import pytest_asyncio
 
 from reconciler import __version__
-from reconciler.embedded.habits import CONTAINERD_1_6, CONTAINERD_2, CRIO_EVENTS_OFF, Habits
-from reconciler.embedded.node import Node, layer
-from reconciler.embedded.server import EmbeddedRuntime
-from reconciler.ledger import Ledger
+from reconciler.fake_runtime.habits import CONTAINERD_1_6, CONTAINERD_2, CRIO_EVENTS_OFF, Habits
+from reconciler.fake_runtime.node import Node, layer
+from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.store.ledger import Ledger
 from tests.builders import GIB
 
 # The disk is this machine's own, and no removal changes it: everything that may go goes, whatever

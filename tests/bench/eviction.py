@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from reconciler.simulation.outcome import Outcome
-from reconciler.simulation.workloads import NAMES, PARTS
+from reconciler.replay.outcome import Outcome
+from reconciler.replay.workloads import NAMES, PARTS
 
 from .eviction_runs import (
     BIG,

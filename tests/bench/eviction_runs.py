@@ -9,14 +9,14 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reconciler.simulation.budget import SHARES, disk_for
-from reconciler.simulation.daemon import AUTO, Marks
-from reconciler.simulation.kubelet import AS_SHIPPED, GC_ALONE, KubeletSettings, gc_at
-from reconciler.simulation.orders import ORDERS
-from reconciler.simulation.outcome import Outcome
-from reconciler.simulation.replay import Replay
-from reconciler.simulation.trace import Trace
-from reconciler.simulation.workloads import workload
+from reconciler.replay.budget import SHARES, disk_for
+from reconciler.replay.daemon import AUTO, Marks
+from reconciler.replay.kubelet import AS_SHIPPED, GC_ALONE, KubeletSettings, gc_at
+from reconciler.replay.orders import ORDERS
+from reconciler.replay.outcome import Outcome
+from reconciler.replay.replay import Replay
+from reconciler.replay.trace import Trace
+from reconciler.replay.workloads import workload
 
 from .figures import median
 

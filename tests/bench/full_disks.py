@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 from reconciler.domain.kubelet_lines import KubeletConfig, byte_lines, pulls_fail
 from reconciler.domain.shortage import aim
-from reconciler.simulation.budget import SHARES, disk_for, in_use
-from reconciler.simulation.daemon import Marks, StopsAt
-from reconciler.simulation.disk import Disk
-from reconciler.simulation.orders import Keepscore
-from reconciler.simulation.outcome import Outcome
-from reconciler.simulation.replay import Replay
-from reconciler.simulation.trace import Trace
-from reconciler.simulation.workloads import workload
+from reconciler.replay.budget import SHARES, disk_for, in_use
+from reconciler.replay.daemon import Marks, StopsAt
+from reconciler.replay.disk import Disk
+from reconciler.replay.orders import Keepscore
+from reconciler.replay.outcome import Outcome
+from reconciler.replay.replay import Replay
+from reconciler.replay.trace import Trace
+from reconciler.replay.workloads import workload
 
 MARKS = Marks(0.80, 0.78)
 NAMES, SEEDS = ("cron1", "mono"), (21, 22)

@@ -13,8 +13,8 @@ from reconciler.domain.absorbing import absorb
 from reconciler.domain.facts import ContainerChanged, Fact, Listed
 from reconciler.domain.inventory import Listing
 from reconciler.domain.state import State
-from reconciler.engine.journal import LogAndMetrics
-from reconciler.metrics import Metrics
+from reconciler.telemetry.journal import LogAndMetrics
+from reconciler.telemetry.metrics import Metrics
 
 from . import prepared
 from .figures import Figure, median

@@ -23,8 +23,8 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 
-from reconciler.embedded._pb import workload_pb2 as pb
-from reconciler.embedded.wire import OPTIONS, methods, path_of
+from reconciler.fake_runtime._pb import workload_pb2 as pb
+from reconciler.fake_runtime.wire import OPTIONS, methods, path_of
 
 PER_POD = 2  # containers in a pod
 SIZE = 50 << 20  # bytes of an image, as listed

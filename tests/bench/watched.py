@@ -22,19 +22,20 @@ from typing import Any, Self
 
 import anyio
 
-from reconciler import app, logs
-from reconciler.clock import SteadyClock
+from reconciler import app
 from reconciler.cri.client import open_client
 from reconciler.domain import facts
 from reconciler.domain.decision import Plan
 from reconciler.domain.inventory import FilesystemUsage
 from reconciler.domain.state import State
-from reconciler.engine.journal import LogAndMetrics
+from reconciler.host.clock import SteadyClock
 from reconciler.http import face
 from reconciler.http.health import missing
-from reconciler.metrics import Metrics
 from reconciler.settings import Settings
 from reconciler.sources import usage_probe
+from reconciler.telemetry import logs
+from reconciler.telemetry.journal import LogAndMetrics
+from reconciler.telemetry.metrics import Metrics
 
 # What libraries import when they are used first: imports are no part of any figure here.
 LAZY = ("anyio._backends._asyncio", "uvicorn.protocols.http.h11_impl", "uvicorn.lifespan.off")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from reconciler.embedded._pb import workload_pb2 as pb
+from reconciler.fake_runtime._pb import workload_pb2 as pb
 from tests.real.chaos_observer import Observer
 from tests.real.images import MEBIBYTE, Registry, until
 

@@ -13,12 +13,12 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
-from reconciler import cli
+from reconciler.cli import main as cli
 from reconciler.commands import prune, survey
-from reconciler.embedded.habits import CONTAINERD_2, Habits
-from reconciler.embedded.images import Stored
-from reconciler.embedded.node import Node, layer
-from reconciler.embedded.server import EmbeddedRuntime
+from reconciler.fake_runtime.habits import CONTAINERD_2, Habits
+from reconciler.fake_runtime.images import Stored
+from reconciler.fake_runtime.node import Node, layer
+from reconciler.fake_runtime.server import EmbeddedRuntime
 from tests.builders import GIB, MIB
 
 POLICY = """\

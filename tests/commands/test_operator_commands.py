@@ -11,12 +11,12 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
-from reconciler.cli import main
+from reconciler.cli.main import main
 from reconciler.commands.status import lines
 from reconciler.commands.top import bar, picture
 from reconciler.domain.watermark import Pressure
-from reconciler.embedded.images import layer
-from reconciler.history import History
+from reconciler.fake_runtime.images import layer
+from reconciler.store.history import History
 from tests.test_history import ONE
 from tests.whole import Whole, whole
 

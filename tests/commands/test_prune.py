@@ -11,10 +11,10 @@ import pytest_asyncio
 
 from reconciler.commands import survey
 from reconciler.domain import hold
-from reconciler.embedded.habits import CONTAINERD_1_6, CRIO
-from reconciler.embedded.node import Refused, layer
 from reconciler.engine import reconcile
-from reconciler.lock import Lock
+from reconciler.fake_runtime.habits import CONTAINERD_1_6, CRIO
+from reconciler.fake_runtime.node import Refused, layer
+from reconciler.host.lock import Lock
 from tests.builders import MIB
 
 from .desk import LONG_AGO, POLICY, Desk, desk, fill

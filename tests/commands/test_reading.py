@@ -14,7 +14,7 @@ import anyio
 import pytest
 import pytest_asyncio
 
-from reconciler import cli
+from reconciler.cli import main as cli
 from reconciler.commands import survey
 from reconciler.commands.status import filesystem_line
 from reconciler.cri.client import open_client
@@ -24,8 +24,8 @@ from reconciler.domain.facts import UsageSampled
 from reconciler.domain.hold import BLANK_DOUBTED
 from reconciler.domain.inventory import FilesystemUsage, InvisibleFilesystem, UsageSample
 from reconciler.domain.state import State
-from reconciler.embedded.habits import CRIO
-from reconciler.embedded.node import Refused, layer
+from reconciler.fake_runtime.habits import CRIO
+from reconciler.fake_runtime.node import Refused, layer
 from reconciler.report import filesystems_json, unmeasured_json
 from reconciler.settings import Settings, resolve
 from tests.builders import MIB

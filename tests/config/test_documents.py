@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler import cli
+from reconciler.cli import main as cli
 from reconciler.domain.decision import HoldReason
 from reconciler.domain.protections.protection import Kind
 

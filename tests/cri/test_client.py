@@ -30,8 +30,8 @@ from reconciler.domain.runtime import (
     RuntimeTooLate,
     RuntimeUnavailable,
 )
-from reconciler.embedded._pb import workload_pb2 as pb
-from reconciler.embedded.habits import (
+from reconciler.fake_runtime._pb import workload_pb2 as pb
+from reconciler.fake_runtime.habits import (
     ALL,
     CONTAINERD_1_6,
     CONTAINERD_2,
@@ -39,8 +39,8 @@ from reconciler.embedded.habits import (
     CRIO,
     Habits,
 )
-from reconciler.embedded.node import Node, Refused, layer
-from reconciler.embedded.server import EmbeddedRuntime
+from reconciler.fake_runtime.node import Node, Refused, layer
+from reconciler.fake_runtime.server import EmbeddedRuntime
 
 from ..builders import T0, digest
 

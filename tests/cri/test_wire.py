@@ -20,8 +20,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from reconciler.cri._pb import runtime_pb2
 from reconciler.cri.rpc import Methods
 from reconciler.domain.inventory import ContainerState, EventKind
-from reconciler.embedded import wire
-from reconciler.embedded._pb import workload_pb2
+from reconciler.fake_runtime import wire
+from reconciler.fake_runtime._pb import workload_pb2
 
 ROOT = Path(__file__).parents[2]
 RUNTIME: FileDescriptor = runtime_pb2.DESCRIPTOR
@@ -253,7 +253,7 @@ def test_the_daemon_never_imports_the_workloads_protocol() -> None:
     """What makes and stops pods lives in a module that `reconciler run` does not load."""
     code = (
         "import sys, reconciler.app\n"
-        "print([m for m in sys.modules if 'embedded' in m or 'workload' in m])"
+        "print([m for m in sys.modules if 'fake_runtime' in m or 'workload' in m])"
     )
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert told.stdout.strip() == "[]"

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.account import Account
-from reconciler.domain.demand import HOUR, started
-from reconciler.domain.keepscore import Appraiser
 from reconciler.domain.ledger import Arrival, ImageRecord
 from reconciler.domain.policy import Importance, Place, Tier
+from reconciler.domain.ranking.account import Account
+from reconciler.domain.ranking.demand import HOUR, started
+from reconciler.domain.ranking.keepscore import Appraiser
 from reconciler.domain.reference import parse_pattern
 from reconciler.domain.words import ago, how_often, size_text
 from tests.builders import DAY, MIB, T0, image

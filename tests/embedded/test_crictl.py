@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.embedded.habits import ALL, CONTAINERD_1_6, CRIO_EVENTS_OFF, Habits
-from reconciler.embedded.node import Node, layer
-from reconciler.embedded.server import EmbeddedRuntime
+from reconciler.fake_runtime.habits import ALL, CONTAINERD_1_6, CRIO_EVENTS_OFF, Habits
+from reconciler.fake_runtime.node import Node, layer
+from reconciler.fake_runtime.server import EmbeddedRuntime
 
 from ..builders import T0
 from ..real.debs import CACHE, one_at_a_time, unpacked, what_is_missing

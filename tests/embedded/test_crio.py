@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.embedded._pb import workload_pb2 as pb
-from reconciler.embedded.calls import Calls
-from reconciler.embedded.habits import ALL, CRIO, CRIO_EVENTS_OFF, Habits
-from reconciler.embedded.node import Node, Refused, Stored, layer
+from reconciler.fake_runtime._pb import workload_pb2 as pb
+from reconciler.fake_runtime.calls import Calls
+from reconciler.fake_runtime.habits import ALL, CRIO, CRIO_EVENTS_OFF, Habits
+from reconciler.fake_runtime.node import Node, Refused, Stored, layer
 
 from ..builders import T0
 

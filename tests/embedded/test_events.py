@@ -15,8 +15,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from reconciler.embedded._pb import workload_pb2 as pb
-from reconciler.embedded.habits import (
+from reconciler.fake_runtime._pb import workload_pb2 as pb
+from reconciler.fake_runtime.habits import (
     CONTAINERD_1_6,
     CONTAINERD_1_7,
     CONTAINERD_2,
@@ -24,9 +24,9 @@ from reconciler.embedded.habits import (
     CRIO_EVENTS_OFF,
     Habits,
 )
-from reconciler.embedded.node import Node, layer
-from reconciler.embedded.server import EmbeddedRuntime
-from reconciler.embedded.wire import OPTIONS
+from reconciler.fake_runtime.node import Node, layer
+from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.fake_runtime.wire import OPTIONS
 
 from ..builders import T0
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.embedded._pb import workload_pb2 as pb
-from reconciler.embedded.calls import Calls
-from reconciler.embedded.habits import (
+from reconciler.fake_runtime._pb import workload_pb2 as pb
+from reconciler.fake_runtime.calls import Calls
+from reconciler.fake_runtime.habits import (
     ALL,
     CONTAINERD_1_6,
     CONTAINERD_1_7,
@@ -20,7 +20,7 @@ from reconciler.embedded.habits import (
     CRIO_1_29,
     Habits,
 )
-from reconciler.embedded.node import Node, Refused, Stored, layer
+from reconciler.fake_runtime.node import Node, Refused, Stored, layer
 
 from ..builders import T0
 

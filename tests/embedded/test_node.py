@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.embedded._pb import workload_pb2 as pb
-from reconciler.embedded.calls import Calls
-from reconciler.embedded.habits import (
+from reconciler.fake_runtime._pb import workload_pb2 as pb
+from reconciler.fake_runtime.calls import Calls
+from reconciler.fake_runtime.habits import (
     ALL,
     CONTAINERD_1_6,
     CONTAINERD_1_7,
@@ -20,8 +20,8 @@ from reconciler.embedded.habits import (
     CRIO_EVENTS_OFF,
     Habits,
 )
-from reconciler.embedded.life import Life
-from reconciler.embedded.node import Node, Refused, layer
+from reconciler.fake_runtime.life import Life
+from reconciler.fake_runtime.node import Node, Refused, layer
 
 from ..builders import T0
 

@@ -9,9 +9,9 @@ from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.inventory import ContainerEvent, EventKind
 from reconciler.domain.state import State
-from reconciler.engine.evidence import Evidence
 from reconciler.engine.reclaim import removal_of
-from reconciler.history import Entry
+from reconciler.store.history import Entry
+from reconciler.telemetry.evidence import Evidence
 from tests.builders import (
     DAY,
     GIB,

@@ -17,13 +17,13 @@ from reconciler.cri.client import open_client
 from reconciler.domain.facts import ContainerChanged, Fact, RemovalFinished
 from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
-from reconciler.embedded.habits import ALL, CONTAINERD_2, Habits
-from reconciler.embedded.node import Node, layer
-from reconciler.embedded.server import EmbeddedRuntime
-from reconciler.engine.journal import LogAndMetrics
-from reconciler.metrics import Metrics
+from reconciler.fake_runtime.habits import ALL, CONTAINERD_2, Habits
+from reconciler.fake_runtime.node import Node, layer
+from reconciler.fake_runtime.server import EmbeddedRuntime
 from reconciler.settings import Settings
 from reconciler.sources.container_events import EventWatch
+from reconciler.telemetry.journal import LogAndMetrics
+from reconciler.telemetry.metrics import Metrics
 from tests.builders import GIB, MIB
 
 POLICY = """\

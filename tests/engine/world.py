@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 import anyio.lowlevel
 
 from reconciler.aiokit import Mailbox
-from reconciler.clock import Reading
 from reconciler.domain.facts import Fact, PolicyLoaded, UsageSampled
 from reconciler.domain.inventory import (
     Container,
@@ -30,9 +29,10 @@ from reconciler.domain.inventory import (
 from reconciler.domain.policy import Policy
 from reconciler.domain.runtime import NoSuchObject, RuntimeFailure, RuntimeVersion
 from reconciler.domain.state import State
-from reconciler.engine.journal import LogAndMetrics
 from reconciler.engine.reconcile import Reconciler, Room
-from reconciler.metrics import Metrics
+from reconciler.host.clock import Reading
+from reconciler.telemetry.journal import LogAndMetrics
+from reconciler.telemetry.metrics import Metrics
 from tests.builders import CONTAINERD, DAY, GIB, T0, digest
 
 Step = Callable[[], "Awaitable[None] | None"]

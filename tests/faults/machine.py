@@ -16,8 +16,8 @@ import structlog
 
 from reconciler.app import assemble
 from reconciler.domain.inventory import FilesystemUsage
-from reconciler.ledger import Ledger
 from reconciler.settings import Settings
+from reconciler.store.ledger import Ledger
 from tests.builders import DAY, GIB, image
 from tests.engine.world import Clock, FakeRuntime
 

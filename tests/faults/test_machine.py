@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.clock import SteadyClock
 from reconciler.domain.ledger import Changes
-from reconciler.embedded.habits import CONTAINERD_2
-from reconciler.ledger import Ledger
+from reconciler.fake_runtime.habits import CONTAINERD_2
+from reconciler.host.clock import SteadyClock
+from reconciler.store.ledger import Ledger
 from tests.acceptance.test_run import POLICY as ENFORCING
 from tests.acceptance.test_run import made
 from tests.builders import DAY, GIB, T0, container

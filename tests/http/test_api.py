@@ -18,12 +18,12 @@ from reconciler.domain.facts import Fact, Paused, ReclaimAsked, Resumed
 from reconciler.domain.policy import Mode, Place, Required
 from reconciler.domain.reference import parse_pattern
 from reconciler.domain.state import State
-from reconciler.history import Entry, History
 from reconciler.http import documents, face
 from reconciler.http.health import Pulse
 from reconciler.http.view import View
-from reconciler.metrics import Metrics
-from reconciler.recent import Recent
+from reconciler.store.history import Entry, History
+from reconciler.telemetry.metrics import Metrics
+from reconciler.telemetry.recent import Recent
 from tests.builders import DAY, GIB, T0, container, exclusion, image, policy, sandbox, state_of
 from tests.test_history import ONE
 

@@ -17,15 +17,15 @@ from reconciler import app as daemon_app
 from reconciler.domain.absorbing import absorb
 from reconciler.domain.facts import ListingFailed, PolicyRejected, UsageSampled
 from reconciler.domain.inventory import FilesystemUsage, InvisibleFilesystem, UsageSample
+from reconciler.domain.neutral import neutralised
 from reconciler.domain.state import State
-from reconciler.history import Entry
+from reconciler.host.systemd import Notifier
 from reconciler.http import face
 from reconciler.http.health import SILENCE, Pulse
 from reconciler.http.view import View
-from reconciler.metrics import Metrics
-from reconciler.neutral import neutralised
-from reconciler.recent import Recent
-from reconciler.systemd import Notifier
+from reconciler.store.history import Entry
+from reconciler.telemetry.metrics import Metrics
+from reconciler.telemetry.recent import Recent
 from tests.builders import GIB, T0, image, state_of
 from tests.engine.test_reclaim import full_world
 from tests.engine.world import Clock

@@ -3,8 +3,8 @@ runtime names another one."""
 
 from __future__ import annotations
 
-from reconciler.embedded.disks import Disk
-from reconciler.embedded.node import layer
+from reconciler.fake_runtime.disks import Disk
+from reconciler.fake_runtime.node import layer
 
 from .disks import INODES
 from .pod_moves import Dice

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from reconciler.domain.inventory import UsageSample
-from reconciler.embedded.disks import Disks
+from reconciler.fake_runtime.disks import Disks
 
 from .marks import lowest_auto
 from .policies import Version

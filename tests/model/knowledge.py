@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.embedded.node import Node
+from reconciler.fake_runtime.node import Node
 
 from .pods_told import PodsKnown
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from reconciler.domain.facts import Paused, ReclaimAsked, Resumed
 from reconciler.domain.inventory import EventKind
-from reconciler.embedded.habits import ALL
-from reconciler.embedded.node import Refused, Stored, layer
+from reconciler.fake_runtime.habits import ALL
+from reconciler.fake_runtime.node import Refused, Stored, layer
 
 from . import policies, process_moves
 from .disk_moves import (

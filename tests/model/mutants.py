@@ -19,11 +19,11 @@ from reconciler.domain.awaited import Awaited
 from reconciler.domain.exclusion import Exclusions
 from reconciler.domain.facts import PolicyLoaded
 from reconciler.domain.graph import ImageGraph
-from reconciler.domain.importance import Wishes
 from reconciler.domain.inventory import ContainerState, Image, Listing, Template
 from reconciler.domain.memory import Memory
 from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Policy
 from reconciler.domain.protections.protection import Kind
+from reconciler.domain.ranking.importance import Wishes
 from reconciler.domain.reference import Scope
 from reconciler.domain.scene import Scene
 from reconciler.domain.starting import Starts

@@ -22,8 +22,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from reconciler.domain.inventory import UsageSample
-from reconciler.embedded.disks import Disks
-from reconciler.embedded.node import Node, Stored
+from reconciler.fake_runtime.disks import Disks
+from reconciler.fake_runtime.node import Node, Stored
 
 from .disks import Shortage
 from .knowledge import ImageTold, Knowledge, Look

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from reconciler.embedded.node import Stored
+from reconciler.fake_runtime.node import Stored
 
 from .pods import SHORT, Pod, Template, Wanted
 from .world import CAPACITY, World

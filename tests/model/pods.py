@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from reconciler.domain.inventory import ContainerState
-from reconciler.embedded.node import Node, Refused, Stored
+from reconciler.fake_runtime.node import Node, Refused, Stored
 
 SHORT = "registry.example.com"  # where this node's CRI-O looks names up that have no host
 

@@ -19,10 +19,10 @@ from reconciler.domain.policy import Mark
 from reconciler.domain.runtime import RuntimeFailure
 from reconciler.domain.state import State
 from reconciler.engine.reconcile import Reconciler
-from reconciler.history import History
-from reconciler.ledger import Ledger
 from reconciler.sources import usage_probe
 from reconciler.sources.claim import Claim
+from reconciler.store.history import History
+from reconciler.store.ledger import Ledger
 
 from .oracle import Command
 from .world import World

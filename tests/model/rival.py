@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from reconciler.embedded.node import Refused, Stored
+from reconciler.fake_runtime.node import Refused, Stored
 
 if TYPE_CHECKING:
     from .world import World

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from reconciler.domain.facts import Resumed
-from reconciler.embedded.habits import ALL, Habits
-from reconciler.embedded.node import layer
+from reconciler.fake_runtime.habits import ALL, Habits
+from reconciler.fake_runtime.node import layer
 
 from .clockwork import virtual
 from .marks import AUTO, SHARE

@@ -12,10 +12,10 @@ from typing import Any
 import grpc
 
 from reconciler.domain.inventory import EventKind
-from reconciler.embedded import answers
-from reconciler.embedded._pb import workload_pb2 as pb
-from reconciler.embedded.habits import Events
-from reconciler.embedded.node import Node
+from reconciler.fake_runtime import answers
+from reconciler.fake_runtime._pb import workload_pb2 as pb
+from reconciler.fake_runtime.habits import Events
+from reconciler.fake_runtime.node import Node
 
 REPLAYED = 300.0  # seconds that containerd 2.x keeps events nobody heard
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from reconciler.embedded.habits import ALL
+from reconciler.fake_runtime.habits import ALL
 
 from .choose import SEEDS
 from .clockwork import virtual

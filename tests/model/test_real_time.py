@@ -20,11 +20,11 @@ from reconciler.app import assemble, live
 from reconciler.cri.client import open_client
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
 from reconciler.domain.space import Account
-from reconciler.embedded._pb import workload_pb2 as pb
-from reconciler.embedded.calls import Calls
-from reconciler.embedded.habits import CONTAINERD_2, CRIO, Habits
-from reconciler.embedded.node import Node
-from reconciler.embedded.server import EmbeddedRuntime
+from reconciler.fake_runtime._pb import workload_pb2 as pb
+from reconciler.fake_runtime.calls import Calls
+from reconciler.fake_runtime.habits import CONTAINERD_2, CRIO, Habits
+from reconciler.fake_runtime.node import Node
+from reconciler.fake_runtime.server import EmbeddedRuntime
 from reconciler.settings import Settings
 
 from . import moves

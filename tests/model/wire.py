@@ -17,11 +17,11 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from reconciler.embedded._pb import workload_pb2 as pb
-from reconciler.embedded.calls import Calls
-from reconciler.embedded.node import Node, Refused
-from reconciler.embedded.server import _snake
-from reconciler.embedded.wire import methods
+from reconciler.fake_runtime._pb import workload_pb2 as pb
+from reconciler.fake_runtime.calls import Calls
+from reconciler.fake_runtime.node import Node, Refused
+from reconciler.fake_runtime.server import _snake
+from reconciler.fake_runtime.wire import methods
 
 from .oracle import Oracle
 from .stream import Streams, blank, rpc_error

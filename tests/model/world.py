@@ -19,7 +19,6 @@ import anyio
 from reconciler import app
 from reconciler.aiokit import Mailbox
 from reconciler.app import unchanged
-from reconciler.clock import Reading
 from reconciler.cri.client import CriClient
 from reconciler.domain.awaited import WAITED_FOR, Awaited
 from reconciler.domain.decision import Plan
@@ -27,15 +26,16 @@ from reconciler.domain.facts import Fact, Paused, PolicyLoaded, ReclaimAsked, Re
 from reconciler.domain.inventory import FilesystemUsage, UsageSample, image_key
 from reconciler.domain.policy import Policy
 from reconciler.domain.state import State
-from reconciler.embedded.habits import Habits
-from reconciler.embedded.node import Node, Stored, layer
-from reconciler.engine.journal import LogAndMetrics
 from reconciler.engine.reconcile import Reconciler
-from reconciler.ledger import Ledger
-from reconciler.metrics import Metrics
+from reconciler.fake_runtime.habits import Habits
+from reconciler.fake_runtime.node import Node, Stored, layer
+from reconciler.host.clock import Reading
 from reconciler.policy.files import Text
 from reconciler.settings import Settings
 from reconciler.sources.policy_file import PolicySource, Signature
+from reconciler.store.ledger import Ledger
+from reconciler.telemetry.journal import LogAndMetrics
+from reconciler.telemetry.metrics import Metrics
 
 from .clockwork import Livelock, VirtualLoop
 from .face import Face

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.async_api import Browser, Page, expect
 
-from reconciler.embedded.images import layer
+from reconciler.fake_runtime.images import layer
 from tests.whole import Whole, whole
 
 MIB = 1 << 20

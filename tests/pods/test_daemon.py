@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.embedded.images import layer
+from reconciler.fake_runtime.images import layer
 from tests.whole import GIB, Whole, whole
 
 from .standins import PodsApi, pod

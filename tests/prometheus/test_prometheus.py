@@ -17,7 +17,7 @@ import anyio.to_thread
 import pytest
 import yaml
 
-from reconciler.embedded.images import layer
+from reconciler.fake_runtime.images import layer
 from tests.real.debs import install_tools, what_is_missing
 from tests.real.images import free_port
 from tests.whole import whole
@@ -77,7 +77,7 @@ def test_the_shipped_scrape_configuration_is_valid() -> None:
 
 def test_rules_and_dashboard_ask_for_nothing_that_is_not_metered() -> None:
     """No alert and no panel waits for ever on a name that was changed."""
-    from reconciler.metrics import Metrics
+    from reconciler.telemetry.metrics import Metrics
 
     metered = {sample.name for family in Metrics().registry.collect() for sample in family.samples}
     families = {family.name for family in Metrics().registry.collect()}

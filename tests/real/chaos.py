@@ -24,7 +24,7 @@ from typing import Any
 
 import grpc
 
-from reconciler.embedded._pb import workload_pb2 as pb
+from reconciler.fake_runtime._pb import workload_pb2 as pb
 
 from .chaos_kubelet import Worker, publish
 from .chaos_observer import WINDOW, Finding, Observer, findings

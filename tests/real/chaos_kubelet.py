@@ -11,7 +11,7 @@ from collections import Counter
 
 import grpc
 
-from reconciler.embedded._pb import workload_pb2 as pb
+from reconciler.fake_runtime._pb import workload_pb2 as pb
 from tests.workload import Workload
 
 from .containerd import Containerd

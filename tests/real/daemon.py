@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from reconciler import history, ledger_file
-from reconciler.ledger import FILE
+from reconciler.store import history, ledger_file
+from reconciler.store.ledger import FILE
 
 from .images import until
 

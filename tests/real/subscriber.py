@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import grpc
 
-from reconciler.embedded._pb import workload_pb2 as pb
-from reconciler.embedded.wire import OPTIONS, methods, path_of
+from reconciler.fake_runtime._pb import workload_pb2 as pb
+from reconciler.fake_runtime.wire import OPTIONS, methods, path_of
 from tests.workload import Workload
 
 from .images import until

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler import history
+from reconciler.store import history
 
 from .containerd import Containerd
 from .daemon import Daemon

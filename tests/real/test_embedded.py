@@ -13,10 +13,10 @@ from typing import Any
 
 import grpc
 
-from reconciler.embedded._pb import workload_pb2 as pb
-from reconciler.embedded.habits import CONTAINERD_1_6, CONTAINERD_1_7, CONTAINERD_2, Habits
-from reconciler.embedded.node import Node, layer
-from reconciler.embedded.server import EmbeddedRuntime
+from reconciler.fake_runtime._pb import workload_pb2 as pb
+from reconciler.fake_runtime.habits import CONTAINERD_1_6, CONTAINERD_1_7, CONTAINERD_2, Habits
+from reconciler.fake_runtime.node import Node, layer
+from reconciler.fake_runtime.server import EmbeddedRuntime
 from tests.workload import Workload
 
 from .containerd import Containerd

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.ledger import Ledger
+from reconciler.store.ledger import Ledger
 
 from .containerd import Containerd
 from .daemon import Daemon

@@ -15,9 +15,9 @@ import anyio.to_thread
 import grpc
 import pytest
 
-from reconciler.embedded.habits import CONTAINERD_2
-from reconciler.embedded.node import Layer, Node
-from reconciler.embedded.server import EmbeddedRuntime
+from reconciler.fake_runtime.habits import CONTAINERD_2
+from reconciler.fake_runtime.node import Layer, Node
+from reconciler.fake_runtime.server import EmbeddedRuntime
 from reconciler.http.health import SILENCE
 
 from .containerd import Containerd

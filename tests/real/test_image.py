@@ -14,10 +14,10 @@ import anyio.to_thread
 import pytest
 
 from reconciler import __version__
-from reconciler.embedded.habits import CONTAINERD_2
-from reconciler.embedded.node import Node, layer
-from reconciler.embedded.server import EmbeddedRuntime
-from reconciler.lock import Lock
+from reconciler.fake_runtime.habits import CONTAINERD_2
+from reconciler.fake_runtime.node import Node, layer
+from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.host.lock import Lock
 
 from .image import Builder, Pod
 from .images import MEBIBYTE, until

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.domain.inventory import Image
-from reconciler.simulation.disk import FIXED, SPEED
-from reconciler.simulation.trace import DAY, MB, Start, Trace
+from reconciler.replay.disk import FIXED, SPEED
+from reconciler.replay.trace import DAY, MB, Start, Trace
 
 
 def past(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.domain.ledger import Changes, ImageRecord, LogLine
-from reconciler.ledger import Ledger
+from reconciler.store.ledger import Ledger
 from tests.commands.desk import Done, exit_code
 
 T0 = 1_700_000_000.0

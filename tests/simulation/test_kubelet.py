@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from reconciler.simulation.daemon import AUTO, Marks
-from reconciler.simulation.kubelet import AS_SHIPPED, GC_ALONE, KubeletSettings, gc_at
-from reconciler.simulation.orders import Lru
-from reconciler.simulation.outcome import IN_USE, PULLED, YOUNG, Outcome
-from reconciler.simulation.replay import Replay
-from reconciler.simulation.trace import HOUR, MB, Trace
+from reconciler.replay.daemon import AUTO, Marks
+from reconciler.replay.kubelet import AS_SHIPPED, GC_ALONE, KubeletSettings, gc_at
+from reconciler.replay.orders import Lru
+from reconciler.replay.outcome import IN_USE, PULLED, YOUNG, Outcome
+from reconciler.replay.replay import Replay
+from reconciler.replay.trace import HOUR, MB, Trace
 
 from .past import past
 

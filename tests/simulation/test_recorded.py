@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.ledger import ImageRecord
-from reconciler.ledger_log import Log
-from reconciler.simulation.daemon import Marks
-from reconciler.simulation.orders import ORDERS
-from reconciler.simulation.plot import svg
-from reconciler.simulation.recorded import Node, RecordInvalid, document, read
-from reconciler.simulation.replay import Replay
+from reconciler.replay.daemon import Marks
+from reconciler.replay.orders import ORDERS
+from reconciler.replay.plot import svg
+from reconciler.replay.recorded import Node, RecordInvalid, document, read
+from reconciler.replay.replay import Replay
+from reconciler.store.ledger_log import Log
 
 T0 = 1_700_000_000.0
 HOUR = 3600.0

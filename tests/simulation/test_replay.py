@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.domain.keepscore import Appraiser, removal_order
-from reconciler.domain.streams import streams
-from reconciler.simulation.budget import SHARES, disk_for
-from reconciler.simulation.daemon import AUTO, Marks
-from reconciler.simulation.orders import ORDERS, Keepscore, Lru, MayGo
-from reconciler.simulation.outcome import Outcome
-from reconciler.simulation.replay import Replay
-from reconciler.simulation.trace import DAY, HOUR, MB, Trace
-from reconciler.simulation.workloads import PARTS, workload
+from reconciler.domain.ranking.keepscore import Appraiser, removal_order
+from reconciler.domain.ranking.streams import streams
+from reconciler.replay.budget import SHARES, disk_for
+from reconciler.replay.daemon import AUTO, Marks
+from reconciler.replay.orders import ORDERS, Keepscore, Lru, MayGo
+from reconciler.replay.outcome import Outcome
+from reconciler.replay.replay import Replay
+from reconciler.replay.trace import DAY, HOUR, MB, Trace
+from reconciler.replay.workloads import PARTS, workload
 
 from .past import past, pull_of
 

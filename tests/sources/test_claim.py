@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from reconciler.lock import Lock
+from reconciler.host.lock import Lock
 from reconciler.sources.claim import Claim, Exclusive
 from tests.builders import T0
 

@@ -9,13 +9,7 @@ import pytest
 import structlog
 
 from reconciler.aiokit import DELAYS, Mailbox
-from reconciler.domain.facts import (
-    ContainerChanged,
-    EventsAbsent,
-    EventsLost,
-    EventsOpened,
-    Fact,
-)
+from reconciler.domain.facts import ContainerChanged, EventsAbsent, EventsLost, EventsOpened, Fact
 from reconciler.domain.inventory import ContainerEvent, EventKind
 from reconciler.domain.runtime import EventsUnsupported, RuntimeUnavailable
 from reconciler.sources.container_events import ASK_AGAIN, BURST, LOOK_TWICE, EventWatch

@@ -23,8 +23,6 @@ from reconciler.domain.inventory import FilesystemUsage, UsageSample
 from reconciler.domain.runtime import RuntimeUnavailable
 from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
-from reconciler.engine.journal import LogAndMetrics
-from reconciler.metrics import Metrics
 from reconciler.sources import usage_probe
 from reconciler.sources.usage_probe import (
     ASK_EVERY,
@@ -35,6 +33,8 @@ from reconciler.sources.usage_probe import (
     sample,
     usage_by,
 )
+from reconciler.telemetry.journal import LogAndMetrics
+from reconciler.telemetry.metrics import Metrics
 from tests.builders import DAY, GIB, T0, image, state_of
 from tests.engine.world import Clock, FakeRuntime
 

@@ -13,9 +13,9 @@ from reconciler.domain.facts import ContainerChanged, Fact, Listed, PolicyLoaded
 from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Listing
 from reconciler.domain.ledger import ImageRecord
 from reconciler.domain.state import State
-from reconciler.embedded.habits import CONTAINERD_2
-from reconciler.embedded.node import Node
-from reconciler.embedded.server import EmbeddedRuntime
+from reconciler.fake_runtime.habits import CONTAINERD_2
+from reconciler.fake_runtime.node import Node
+from reconciler.fake_runtime.server import EmbeddedRuntime
 from tests.builders import (
     CONTAINERD,
     DAY,

@@ -12,10 +12,10 @@ from reconciler.domain.decision import HoldReason, decide
 from reconciler.domain.inventory import ContainerState, Image
 from reconciler.domain.runtime import ImageService, RuntimeUnavailable, RuntimeVersion
 from reconciler.domain.state import State
-from reconciler.embedded.habits import CONTAINERD_2, CRIO, Habits
-from reconciler.embedded.images import Refused
-from reconciler.embedded.node import Node, layer
-from reconciler.embedded.server import EmbeddedRuntime
+from reconciler.fake_runtime.habits import CONTAINERD_2, CRIO, Habits
+from reconciler.fake_runtime.images import Refused
+from reconciler.fake_runtime.node import Node, layer
+from reconciler.fake_runtime.server import EmbeddedRuntime
 from tests.builders import CONTAINERD_2 as THIS
 from tests.builders import DAY, GIB, T0, container, image, state_of
 from tests.commands.desk import desk

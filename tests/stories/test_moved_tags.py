@@ -18,9 +18,9 @@ from reconciler.domain.protections.protection import Kind
 from reconciler.domain.reference import parse_pattern
 from reconciler.domain.runtime import RuntimeVersion
 from reconciler.domain.state import State
-from reconciler.embedded.habits import CRIO
-from reconciler.embedded.images import Stored
-from reconciler.embedded.node import layer
+from reconciler.fake_runtime.habits import CRIO
+from reconciler.fake_runtime.images import Stored
+from reconciler.fake_runtime.node import layer
 from tests.builders import (
     DAY,
     GIB,

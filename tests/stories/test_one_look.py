@@ -9,13 +9,13 @@ from typing import cast
 import anyio
 import pytest
 
-from reconciler.clock import SteadyClock
 from reconciler.commands import survey
 from reconciler.domain.decision import decide
 from reconciler.domain.hold import HoldReason
 from reconciler.domain.inventory import Container, Listing, Volume
 from reconciler.domain.runtime import ImageRuntime, NoSuchObject, RuntimeVersion
 from reconciler.domain.state import State
+from reconciler.host.clock import SteadyClock
 from reconciler.settings import Settings
 from tests.builders import CONTAINERD_2, DAY, T0, container, image, policy, sandbox
 

@@ -8,8 +8,8 @@ import pytest
 
 from reconciler.domain.graph import ImageGraph
 from reconciler.domain.inventory import Image, Listing
-from reconciler.embedded.habits import CRIO, CRIO_1_29, Habits
-from reconciler.embedded.node import layer
+from reconciler.fake_runtime.habits import CRIO, CRIO_1_29, Habits
+from reconciler.fake_runtime.node import layer
 from tests.builders import MIB, T0, container, digest
 from tests.commands.desk import LONG_AGO, desk
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 
-from .exclusion import RuleIndex
-from .inventory import Image
-from .policy import Expendable, Importance, Policy, Tier
-from .reference import could_both_match
+from ..exclusion import RuleIndex
+from ..inventory import Image
+from ..policy import Expendable, Importance, Policy, Tier
+from ..reference import could_both_match
 
 MOST_COMPARED = 20_000  # pairs of rules; beyond them disagreements are not looked for
 

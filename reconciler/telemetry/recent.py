@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .domain.state import State
+from ..domain.state import State
 
 LINES = 500  # log lines kept
 SPACING = 10.0  # seconds between points of usage

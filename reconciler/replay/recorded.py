@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.inventory import Image
-from ..domain.keepscore import UNPACKING
 from ..domain.ledger import ImageRecord
+from ..domain.ranking.keepscore import UNPACKING
+from ..domain.ranking.streams import stream_of_tag
 from ..domain.reference import InvalidReference, parse_reference
-from ..domain.streams import stream_of_tag
-from ..ledger_log import Log
+from ..store.ledger_log import Log
 from .trace import Start, Trace
 
 API_VERSION, KIND = "reconciler/v1", "Record"

@@ -16,7 +16,7 @@ import math
 import operator
 from dataclasses import replace
 
-from .ledger import ImageRecord
+from ..ledger import ImageRecord
 
 HOUR = 3600.0
 PACES = (1.0, 4.0, 16.0, 64.0, 256.0)  # hours until a count has shrunk to 1/e

@@ -18,10 +18,10 @@ from ..domain.state import State
 from ..domain.unmatched import unmatched_rules
 from ..domain.watermark import Pressure
 from ..domain.words import and_more, duration
-from ..logs import Once, get_logger
-from ..metrics import Metrics
-from ..recent import Recent
 from .evidence import Evidence, shown_of
+from .logs import Once, get_logger
+from .metrics import Metrics
+from .recent import Recent
 
 TOLD: dict[type, str] = {
     facts.Paused: "paused",

@@ -9,7 +9,7 @@ from ..domain.facts import ContainerChanged, Fact, Listed, RemovalFinished
 from ..domain.inventory import Container, EventKind
 from ..domain.space import Removed
 from ..domain.state import State
-from ..history import Entry
+from ..store.history import Entry
 
 
 class LastUsers:

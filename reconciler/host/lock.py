@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .neutral import neutralised
+from ..domain.neutral import neutralised
 
 LOCKS = Path("/proc/locks")
 SHOWN = 120  # characters of a command line

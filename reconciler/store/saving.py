@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import anyio
 import anyio.to_thread
 
-from .domain.ledger import Changes, Remembered
-from .domain.state import State
+from ..domain.ledger import Changes, Remembered
+from ..domain.state import State
 from .history import Entry, History
 from .ledger import Ledger
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .domain.ledger import ImageRecord, LogLine
+from ..domain.ledger import ImageRecord, LogLine
 from .ledger_file import copied, load
 
 STARTS_KEPT = 50_000  # the newest; about a month of a busy node, some 10 MB

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from ..domain.inventory import Container, ContainerState
-from ..domain.keepscore import Appraiser, removal_order
 from ..domain.memory import SWEPT_EVERY, Memory
-from ..domain.streams import streams
+from ..domain.ranking.keepscore import Appraiser, removal_order
+from ..domain.ranking.streams import streams
 from .trace import HOUR, Trace
 
 MayGo = Callable[[int], bool]

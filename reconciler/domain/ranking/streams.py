@@ -14,8 +14,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .ledger import Arrival, ImageRecord
-from .reference import InvalidReference, parse_reference
+from ..ledger import Arrival, ImageRecord
+from ..reference import InvalidReference, parse_reference
 
 SUPERSEDED = 0.03  # by a newer image of its own stream
 OUTRUN = 0.6  # a newer image of its repository, in another stream

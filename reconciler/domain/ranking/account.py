@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..inventory import Image
+from ..ledger import ImageRecord
+from ..origin import names_to_pull
+from ..words import ago, duration, how_often, size_text
 from .demand import uses_per_day
-from .inventory import Image
 from .keepscore import Score
-from .ledger import ImageRecord
-from .origin import names_to_pull
 from .streams import SUPERSEDED
-from .words import ago, duration, how_often, size_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import __version__, examples, flags
-from .domain.runtime import RuntimeFailure
-from .lock import LockUnavailable
-from .settings import Settings, SettingsError, resolve
+from .. import __version__
+from ..domain.runtime import RuntimeFailure
+from ..host.lock import LockUnavailable
+from ..settings import Settings, SettingsError, resolve
+from . import examples, flags
 
 DONE, BAD_NEWS, USAGE, NO_ANSWER = 0, 1, 2, 3
 
@@ -234,9 +235,9 @@ def _await(coroutine: Coroutine[Any, Any, int]) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from . import logs
-    from .app import run
-    from .http.face import ListenFailed
+    from ..app import run
+    from ..http.face import ListenFailed
+    from ..telemetry import logs
 
     try:
         return _await(run(resolve(vars(arguments))))
@@ -253,33 +254,33 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _not_started(error: Exception | str, code: int) -> int:
     """What ends the daemon is a line of its log: whoever reads that reads nothing else."""
-    from .logs import get_logger
+    from ..telemetry.logs import get_logger
 
     get_logger().error("not-started", detail=str(error))
     return code
 
 
 def _prune(arguments: argparse.Namespace) -> int:
-    from .commands.prune import Wish, prune
+    from ..commands.prune import Wish, prune
 
     wish = Wish(arguments.to, arguments.all_unused, arguments.minimum_age)
     return _await(prune(_settings(arguments), wish))
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from .commands.plan import plan
+    from ..commands.plan import plan
 
     return _await(plan(_settings(arguments), arguments.output, arguments.minimum_age))
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from .commands.explain import explain
+    from ..commands.explain import explain
 
     return _await(explain(_settings(arguments), arguments.image, arguments.output))
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from .commands.check import check
+    from ..commands.check import check
 
     try:
         settings = _settings(arguments)
@@ -290,45 +291,45 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    from .commands.diff import diff
+    from ..commands.diff import diff
 
     return _await(diff(_settings(arguments), arguments.file, arguments.output))
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from .commands.status import status
+    from ..commands.status import status
 
     return status(_settings(arguments), arguments.output)
 
 
 def _top(arguments: argparse.Namespace) -> int:
-    from .commands.top import top
+    from ..commands.top import top
 
     return top(_settings(arguments), arguments.every, arguments.count)
 
 
 def _history(arguments: argparse.Namespace) -> int:
-    from .commands.history import history
+    from ..commands.history import history
 
     since, image, count = arguments.since, arguments.image, arguments.count
     return history(_settings(arguments), arguments.output, since, image, count)
 
 
 def _images(arguments: argparse.Namespace) -> int:
-    from .commands.images import images
+    from ..commands.images import images
 
     chosen = arguments.sort, arguments.filter, arguments.verdict
     return _await(images(_settings(arguments), arguments.output, *chosen))
 
 
 def _record(arguments: argparse.Namespace) -> int:
-    from .commands.record import record
+    from ..commands.record import record
 
     return _await(record(_settings(arguments), arguments.out, anonymize=arguments.anonymize))
 
 
 def _simulate(arguments: argparse.Namespace) -> int:
-    from .commands.simulate import Question, simulate
+    from ..commands.simulate import Question, simulate
 
     question = Question(
         arguments.watermarks,
@@ -345,7 +346,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from .commands.demo import demo
+    from ..commands.demo import demo
 
     return _await(demo(arguments.seconds, arguments.seed, plain=arguments.plain))
 

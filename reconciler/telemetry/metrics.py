@@ -10,18 +10,18 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as Total
 from prometheus_client.exposition import choose_encoder
 
-from . import __version__
-from .domain import facts
-from .domain.awaited import SOURCES
-from .domain.decision import HoldReason, Plan
-from .domain.inventory import Listing
-from .domain.lookup import missing_required
-from .domain.missing import missing_awaited
-from .domain.policy import Mode
-from .domain.protections.protection import Kind
-from .domain.state import State
-from .domain.watermark import Pressure
-from .neutral import neutralised
+from .. import __version__
+from ..domain import facts
+from ..domain.awaited import SOURCES
+from ..domain.decision import HoldReason, Plan
+from ..domain.inventory import Listing
+from ..domain.lookup import missing_required
+from ..domain.missing import missing_awaited
+from ..domain.neutral import neutralised
+from ..domain.policy import Mode
+from ..domain.protections.protection import Kind
+from ..domain.state import State
+from ..domain.watermark import Pressure
 
 BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600)  # seconds
 LONG = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)

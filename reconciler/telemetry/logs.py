@@ -15,7 +15,7 @@ from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
-from .neutral import neutralised
+from ..domain.neutral import neutralised
 from .recent import Recent
 
 

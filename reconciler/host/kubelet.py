@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .domain.kubelet_lines import (
+from ..domain.kubelet_lines import (
     AS_SHIPPED,
     DEFAULTS,
     HARD,
@@ -23,7 +23,7 @@ from .domain.kubelet_lines import (
     NodeFilesystem,
     Threshold,
 )
-from .policy.values import parse_duration, parse_gc_high, parse_threshold
+from ..policy.values import parse_duration, parse_gc_high, parse_threshold
 
 KIND = "KubeletConfiguration"
 # Where kubeadm, EKS, AKS, GKE and OpenShift keep the file; and directories of drop-ins that k3s,

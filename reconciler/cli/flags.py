@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .domain.policy import Mark
+from ..domain.policy import Mark
 
 
 def duration(text: str) -> float:
-    from .policy import parse_duration
+    from ..policy import parse_duration
 
     try:
         return parse_duration(text)
@@ -18,7 +18,7 @@ def duration(text: str) -> float:
 
 
 def mark(text: str) -> Mark:
-    from .policy import parse_mark
+    from ..policy import parse_mark
 
     try:
         return parse_mark(text)
@@ -27,7 +27,7 @@ def mark(text: str) -> Mark:
 
 
 def size(text: str) -> int:
-    from .policy import parse_size
+    from ..policy import parse_size
 
     try:
         return parse_size(text)
@@ -36,7 +36,7 @@ def size(text: str) -> int:
 
 
 def marks(text: str) -> list[Any]:
-    from .simulation.daemon import AUTO, Marks
+    from ..replay.daemon import AUTO, Marks
 
     def one(pair: str) -> Marks:
         if pair == "auto":
@@ -54,7 +54,7 @@ def marks(text: str) -> list[Any]:
 
 
 def orders(text: str) -> list[str]:
-    from .simulation.orders import KUBELET, ORDERS
+    from ..replay.orders import KUBELET, ORDERS
 
     names, known = text.split(","), (*ORDERS, KUBELET)
     if not set(names) <= set(known):

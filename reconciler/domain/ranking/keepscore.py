@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..inventory import Image
+from ..ledger import Arrival, ImageRecord
+from ..policy import Importance, Tier
 from .demand import uses_per_hour
-from .inventory import Image
-from .ledger import Arrival, ImageRecord
-from .policy import Importance, Tier
 from .streams import standing, streams
 
 FIXED_COST = 75e6  # bytes that could be pulled in the time a pull takes before the first of them

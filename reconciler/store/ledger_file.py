@@ -16,10 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from .clock import Reading
-from .database import PATIENCE, Unreadable, bring_up
-from .domain.demand import PACES
-from .domain.ledger import (
+from ..domain.ledger import (
     Arrival,
     Ghost,
     ImageRecord,
@@ -28,6 +25,9 @@ from .domain.ledger import (
     TemplateRecord,
     Used,
 )
+from ..domain.ranking.demand import PACES
+from ..host.clock import Reading
+from .database import PATIENCE, Unreadable, bring_up
 
 OLDEST = 25 * 365 * 86400.0  # seconds: no time in the file can be so long ago
 

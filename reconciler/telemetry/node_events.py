@@ -31,12 +31,12 @@ from typing import Any
 
 import anyio
 
-from .domain.words import counted
+from ..domain.neutral import neutralised
+from ..domain.words import counted
+from ..domain.words import size_text
+from ..settings import SERVICE_ACCOUNT, may_be_there
 from .logs import Once, get_logger
 from .metrics import Metrics
-from .neutral import neutralised
-from .report import size_text
-from .settings import SERVICE_ACCOUNT, may_be_there
 
 SPACING = 300.0  # seconds between two Events of one reason
 SETTLE = 5.0  # seconds from the low mark until a reclaim's last removal is told too

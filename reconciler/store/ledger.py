@@ -24,12 +24,12 @@ import sqlite3
 import time
 from pathlib import Path
 
-from .clock import Clocks, unread
+from ..domain.ledger import Changes, LogLine, Remembered
+from ..host.clock import Clocks, unread
+from ..host.lock import Lock, LockUnavailable
 from .database import is_corrupt, opened
-from .domain.ledger import Changes, LogLine, Remembered
 from .ledger_file import STEPS, Shelves, load, note_clocks, nothing, read_only, set_right
 from .ledger_log import Log, load_log, trim_log, write_log
-from .lock import Lock, LockUnavailable
 
 FILE = "ledger.db"
 SET_ASIDE_KEPT = 3

@@ -1,0 +1,1 @@
+"""Which candidate goes first. Nothing here keeps an image: that is `protections`."""

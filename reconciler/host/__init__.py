@@ -1,0 +1,1 @@
+"""This machine: its locks and clocks, systemd, what kubelet and crictl are configured to do."""

@@ -1,0 +1,1 @@
+"""What is kept on disk: the ledger, which decisions need, and the history, for people."""

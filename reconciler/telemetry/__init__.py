@@ -1,0 +1,1 @@
+"""What happens, told: the log, the metrics, Kubernetes Events."""
