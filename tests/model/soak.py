@@ -119,6 +119,8 @@ def settle(seed: int, habits: Habits, folder: Path, churn: bool = False) -> None
         world.node.base = full - world.node.used()
         before = world.oracle.removals
         for _ in range(CHURNS if churn else 0):
+            if world.oracle.removals > before:
+                break
             pods_go_on(world, dice)
             for box in list(world.node.sandboxes.values())[:-3]:
                 if box.uid not in world.kubelet.pods:
