@@ -25,7 +25,7 @@ from .soak import Tally, episode, settle
 from .world import World
 
 T = TypeVar("T")
-GROUPS = 5
+GROUPS = 4
 WORLDS = [SEEDS[first::GROUPS] for first in range(GROUPS)]
 WEIGHTED = [move for move, weight in MOVES.items() for _ in range(weight)]
 
