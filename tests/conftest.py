@@ -25,6 +25,12 @@ def own_log() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first, whose end nobody has to wait for then: what is in real time, and the
+    worlds."""
+    items.sort(key=lambda item: (item.path.parent.name != "model", "real_time" not in item.name))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line that `.ci/run` looks for: how many stories ran on a real containerd, or why none."""
     stories = [

@@ -203,7 +203,9 @@ def note(accounts: dict[str, Account], gains: Iterable[Gain], removed: Removed) 
         account.inodes_each = max(account.inodes_each, gain.inodes)
         removed.wanted = removed.wanted or gain.is_short
         late = account.is_late and not gain.at_once
-        if gain.short_of_bytes and late and (account.owed or not seen):
+        # One that is not short may be in a moment, where the mark moves or others write.
+        holds = gain.short_of_bytes or account.shows_after is not None
+        if holds and late and (account.owed or not seen):
             account.owe(removed, gain)
         else:
             account.show(gain, removed.expected)

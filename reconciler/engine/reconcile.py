@@ -87,6 +87,7 @@ class Room:
     # nobody else could have it.
     claim: Callable[[bool], Awaitable[RemoverTold]] | None = None
     wall: Callable[[], float] | None = None  # the wall clock, which steps; None: `clock` is it
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
 
 
 class Reconciler:
@@ -222,7 +223,7 @@ class Reconciler:
         at the first, btrfs later than anybody should wait for here."""
         sample = await self._glance()
         for pause in GLANCES:
-            await anyio.sleep(pause)
+            await self.room.sleep(pause)
             before, sample = sample, await self._glance()
             if attempt.shows_in(sample) and not is_less(sample, before):
                 break

@@ -61,7 +61,7 @@ class Daemon:
             told = json.loads((await self.ask("/api/v1/status"))[1])
             if ready(told):
                 return told
-            await anyio.sleep(0.05)
+            await anyio.sleep(0.2)
         raise AssertionError(f"it did not come to be so: {told}")
 
     def kill(self) -> None:

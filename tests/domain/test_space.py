@@ -168,6 +168,24 @@ def test_what_is_on_its_way_is_said_and_then_what_came() -> None:
     assert image_key(told.told[0][0]) not in {one.names[0] for one in told.left}
 
 
+def test_what_is_on_its_way_counts_though_nothing_was_short_when_it_went() -> None:
+    """An image went for its age; before its space showed, the high mark came down (auto marks do,
+    by what the node teaches), and four more went for the same bytes."""
+    told = story(images=Disk(used=81 * GIB, commits=30.0))
+    told.now += 7
+    told.run(60)
+    assert (told.removed, told.hold) == (1, None)
+    aged = policy(watermarks=marks(80, 78), minimum_age=0.0, maximum_unused_age=1.0)
+    absorb(facts.PolicyLoaded(told.now, aged), told.state)
+    assert told.remove_one()
+    lower = policy(watermarks=marks(77.5, 75.5), minimum_age=0.0)
+    absorb(facts.PolicyLoaded(told.now, lower), told.state)
+    told.run(2)
+    assert (told.removed, told.hold) == (2, HoldReason.SPACE_PENDING)
+    told.run(60)
+    assert (told.removed, told.hold) == (2, None)
+
+
 def test_a_disk_that_never_tells_is_waited_for_once_and_then_let_be() -> None:
     """Others hold the space: after some tries it rests, whatever the disk's habit."""
     told = story(images=Disk(used=90 * GIB, gives=0.0))

@@ -188,6 +188,11 @@ class FakeRuntime:
             raise self.fails[name]
 
 
+async def moment(seconds: float) -> None:
+    """Time that nobody has to wait for: the clock is moved by hand."""
+    await anyio.lowlevel.checkpoint()
+
+
 def digest_of(container: Container) -> str:
     return (container.image_id or container.image_ref).removeprefix("sha256:")
 
@@ -236,6 +241,7 @@ class World:
                 self.clock,
                 self.clock,
                 wall=self.clock.wall,
+                sleep=moment,
             ),
             self.state,
         )

@@ -63,7 +63,7 @@ def watch(runtime: PreparedNode, daemon: Watched, port: int, seconds: int) -> Se
     return seen
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 @pytest.mark.parametrize("path", [IMAGES, "/metrics", "/healthz"])
 def test_strangers_take_neither_a_probes_place_nor_an_events(
     node: tuple[PreparedNode, Watched, int], path: str

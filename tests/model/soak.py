@@ -33,6 +33,7 @@ T = TypeVar("T")
 EPISODE = 300  # steps of one world
 CHURNS = 100  # pods, one every two seconds
 TROUBLES = 150  # steps before the calm
+LONG, A_WHILE = 900.0, 30.0  # seconds
 
 
 class Random:
@@ -105,7 +106,8 @@ def settle(seed: int, habits: Habits, folder: Path, churn: bool = False) -> None
         world.calm()
         world.command(Resumed)
         if churn:
-            world.advance(900.0)  # calls that hang come to their end, doubts narrow
+            world.node.base = 0
+            world.advance(LONG)  # calls that hang come to their end, doubts narrow
         for number in range(6):
             name = f"registry.example.com/new/{number}:v1"
             world.node.publish(name, [layer(name, 100 * MIB)])
@@ -117,6 +119,8 @@ def settle(seed: int, habits: Habits, folder: Path, churn: bool = False) -> None
         world.node.base = full - world.node.used()
         before = world.oracle.removals
         for _ in range(CHURNS if churn else 0):
+            if world.oracle.removals > before:
+                break
             pods_go_on(world, dice)
             for box in list(world.node.sandboxes.values())[:-3]:
                 if box.uid not in world.kubelet.pods:
@@ -124,8 +128,9 @@ def settle(seed: int, habits: Habits, folder: Path, churn: bool = False) -> None
             world.node.run_pod(f"new-{dice.number(0, 10**9)}", world.wall())
             world.node.base += full - world.node.used()
             world.advance(2.0)
-        if not churn:
-            world.advance(900.0)
+        for _ in range(0 if churn else int(LONG / A_WHILE)):
+            if world.oracle.removals == before:
+                world.advance(A_WHILE)
         assert world.oracle.removals > before, f"nothing was removed\n{world.oracle.history}"
     finally:
         world.close()

@@ -51,8 +51,10 @@ def shortest(mutant: Mutant, folder: Path) -> tuple[int, str] | None:
                 break
             tally = Tally()
             how = broken(mutant, seed, folder / str(seed), tally, steps)
-            if how is not None:
+            if how is not None and how.split(maxsplit=1)[0] in mutant.breaks:
                 found, steps = (seed, how), tally.steps - 1
+            elif how is not None:
+                print(f"  {mutant.name}, world {seed}: {how}")  # it may be none of the bug's doing
     return found
 
 
