@@ -16,7 +16,7 @@ from playwright.async_api import async_playwright
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from reconciler.embedded.life import Life  # noqa: E402 - the path comes first
+from reconciler.fake_runtime.life import Life  # noqa: E402 - the path comes first
 from tests.whole import POLICY, whole  # noqa: E402
 
 SECONDS = 60.0

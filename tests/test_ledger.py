@@ -86,7 +86,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from reconciler.domain.ledger import ImageRecord, RemovalRecord
-from reconciler.ledger import Ledger
+from reconciler.store.ledger import Ledger
 from tests.test_ledger import changed
 ledger = Ledger.open(Path(sys.argv[1]))
 for number in range(50):
@@ -153,7 +153,7 @@ import os, sys
 import urllib.parse  # while Python's own files can be read: they may be root's
 from pathlib import Path
 from reconciler.domain.ledger import ImageRecord
-from reconciler.ledger import Ledger
+from reconciler.store.ledger import Ledger
 from tests.test_ledger import changed, loaded, read
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 ledger = Ledger.open(Path(sys.argv[1]))
@@ -374,8 +374,8 @@ WRITER = """
 import sys
 from pathlib import Path
 from reconciler.domain.ledger import Changes, ImageRecord
-from reconciler.ledger import Ledger
-from reconciler.lock import Lock
+from reconciler.store.ledger import Ledger
+from reconciler.host.lock import Lock
 with Lock() as lock:
     ledger = Ledger.open(Path(sys.argv[1]), lock=lock)
     ledger.save(Changes({"a": ImageRecord(float(sys.argv[2]))}, {}, {}, []))

@@ -17,7 +17,7 @@ from reconciler.host.lock import Lock
 
 HOLDER = """
 import sys
-from reconciler.lock import Lock
+from reconciler.host.lock import Lock
 with Lock() as lock:
     print(lock.take(sys.argv[1:]) or "held", flush=True)
     sys.stdin.read()
@@ -158,7 +158,7 @@ def test_a_directory_that_is_gone_is_told_and_what_is_held_stays_held(tmp_path: 
 
 UNPRIVILEGED = """
 import os, sys
-from reconciler.lock import Lock
+from reconciler.host.lock import Lock
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 for folder in sys.argv[1:]:
     try:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from .catalogue import App, Catalogue, lognormal
+from .making import Making
 from .trace import DAY, HOUR
-from .workloads import Making
 
 FUNCTIONS = 400  # that one node hosts
 KEPT_ALIVE = 600.0  # seconds that a function's container waits for the next invocation

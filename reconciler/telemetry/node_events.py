@@ -32,8 +32,7 @@ from typing import Any
 import anyio
 
 from ..domain.neutral import neutralised
-from ..domain.words import counted
-from ..domain.words import size_text
+from ..domain.words import counted, size_text
 from ..settings import SERVICE_ACCOUNT, may_be_there
 from .logs import Once, get_logger
 from .metrics import Metrics

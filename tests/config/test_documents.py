@@ -28,8 +28,9 @@ def shell_lines() -> Iterator[list[str]]:
 
 
 def spoken() -> Iterator[list[str]]:
-    """Every `reconciler ...` in the prose of all documents, if it is a whole command."""
-    for document in DOCUMENTS:
+    """Every `reconciler ...` in the prose of all documents, if it is a whole command. What modules
+    say of themselves names commands by their shape."""
+    for document in (one for one in DOCUMENTS if one.name != "modules.md"):
         for text in re.findall(r"`reconciler ([a-z][^`]*)`", document.read_text()):
             if "…" not in text and "[" not in text:
                 yield shlex.split(text.partition(" > ")[0].rstrip(")"))

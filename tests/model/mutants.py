@@ -221,7 +221,7 @@ def _one_listing_for_all(patch: Patch) -> None:
 
 
 def _observe_is_enforce(patch: Patch) -> None:
-    patch.setattr(Reconciler, "_enforcing", lambda self: self.state.policy is not None)
+    patch.setattr(Reconciler, "_enforcing", lambda self: self.state.operator.policy is not None)
 
 
 def _once_too_full_always_too_full(patch: Patch) -> None:
