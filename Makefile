@@ -15,7 +15,7 @@ $(STAMP): .ci/dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP)   ## the real daemon on an embedded runtime with a lively simulated node
+demo: $(STAMP)   ## the real daemon on a fake runtime with a lively simulated node
 	$(BIN)/reconciler demo
 
 test: check unit real ## everything: types, style, unit tests, and real containerds where they can be had

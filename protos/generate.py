@@ -1,7 +1,7 @@
 """Generates the message classes from the .proto files; the results are committed, never edited.
 
 `runtime.proto`, `lists.proto`, `containerd.proto` and `pods.proto` are for the daemon,
-`workload.proto` for the embedded runtime, tests and benchmarks.
+`workload.proto` for the fake runtime, tests and benchmarks.
 With `--into DIR` they go there instead, so that a test can compare.
 """
 

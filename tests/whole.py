@@ -1,5 +1,5 @@
 """A whole daemon in this process: the real one, as `run` assembles it, with its HTTP face on
-loopback, on an embedded runtime with a disk of its own."""
+loopback, on a fake runtime with a disk of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reconciler.app import Daemon, assemble, live, web
 from reconciler.cri.client import open_client
 from reconciler.fake_runtime.habits import CONTAINERD_2, Habits
 from reconciler.fake_runtime.node import Node
-from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.fake_runtime.server import FakeRuntimeServer
 from reconciler.http import face
 from reconciler.settings import PODS_SOCKET, Settings
 from reconciler.telemetry import logs
@@ -105,7 +105,7 @@ async def whole(
             pods="socket" if pods else "off",
             pods_socket=pods or PODS_SOCKET,
         )
-        async with EmbeddedRuntime(node, socket), open_client(socket) as client:
+        async with FakeRuntimeServer(node, socket), open_client(socket) as client:
             journal = LogAndMetrics(Metrics(), recent)
             daemon = assemble(settings, client, time.time, node.usage, journal)
             async with anyio.create_task_group() as group:

@@ -1,5 +1,5 @@
 """What kubelet does to a runtime, for tests: pulls, pods, containers; on any CRI socket, real or
-embedded."""
+fake."""
 
 from __future__ import annotations
 

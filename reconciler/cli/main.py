@@ -137,7 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
             parents=[common],
         )
     )
-    demo = add("demo", _demo, "the real daemon on an embedded runtime with a simulated node")
+    demo = add("demo", _demo, "the real daemon on a fake runtime with a simulated node")
     demo.add_argument("--seconds", type=float, default=60.0, help="how long to run (60)")
     demo.add_argument("--seed", type=int, default=1, help="which life the node lives (1)")
     demo.add_argument("--plain", action="store_true", help="lines of text, no live screen")

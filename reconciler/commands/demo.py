@@ -1,4 +1,4 @@
-"""`reconciler demo`: the real daemon on an embedded runtime with a lively simulated node.
+"""`reconciler demo`: the real daemon on a fake runtime with a lively simulated node.
 
 Real are: the daemon as `run` assembles it, its socket, its policy file, its ledger. Simulated are
 the runtime behind the socket, the disk, the pods, and an operator who saves an exclusion half-way.
@@ -26,7 +26,7 @@ from ..domain.state import State
 from ..fake_runtime.habits import CONTAINERD_2
 from ..fake_runtime.life import Life
 from ..fake_runtime.node import Node
-from ..fake_runtime.server import EmbeddedRuntime
+from ..fake_runtime.server import FakeRuntimeServer
 from ..http import face
 from ..settings import LISTEN, Settings, parse_listen
 from ..telemetry import logs
@@ -122,7 +122,7 @@ async def show(draw: Draw, seconds: float, seed: int) -> tuple[Seen, int]:
         life = Life(node, seed)
         life.begin(time.time())
         path = str(home / "cri.sock")
-        async with EmbeddedRuntime(node, path) as runtime, open_client(path) as client:
+        async with FakeRuntimeServer(node, path) as runtime, open_client(path) as client:
             settings = Settings(
                 f"unix://{path}",
                 "demo",

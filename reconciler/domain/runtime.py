@@ -1,6 +1,6 @@
 """What we ask of a container runtime, and the ways it can fail us.
 
-`reconciler.cri.client.CriClient` is the one implementation; the embedded runtime speaks the same
+`reconciler.cri.client.CriClient` is the one implementation; the fake runtime speaks the same
 protocol from the other end of a socket. The type of a failure says what to do next.
 """
 

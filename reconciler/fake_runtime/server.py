@@ -26,7 +26,7 @@ FAREWELL = 1.0  # seconds at most that CRI-O gives its streams to end
 Fault = Callable[[Any], Awaitable[Any]]
 
 
-class EmbeddedRuntime:
+class FakeRuntimeServer:
     """Serves a node on a socket from `async with` to its end; `calls.removals` is the truth."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Our daemon in the simulation: it looks at the disk as often as it does, learns its margin as it
+"""our daemon in a replay: it looks at the disk as often as it does, learns its margin as it
 does, and removes one image after the other, measured after each."""
 
 from __future__ import annotations

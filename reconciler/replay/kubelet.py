@@ -1,4 +1,4 @@
-"""kubelet in the simulation: its image garbage collection and its eviction manager.
+"""kubelet in a replay: its image garbage collection and its eviction manager.
 
 Garbage collection looks every five minutes and acts when `100 - int(available * 100 / capacity)`
 reaches imageGCHighThresholdPercent. It removes what was unused for the longest, by uses that it

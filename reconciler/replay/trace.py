@@ -1,4 +1,4 @@
-"""A node's past, as the simulation takes it: images with their layers, and what started when."""
+"""A node's past, as a replay takes it: images with their layers, and what started when."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import pytest
 from reconciler.fake_runtime.habits import CONTAINERD_2
 from reconciler.fake_runtime.images import layer
 from reconciler.fake_runtime.node import Node
-from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.fake_runtime.server import FakeRuntimeServer
 
 POLICY = """apiVersion: reconciler/v1
 kind: ImagePolicy
@@ -95,7 +95,7 @@ async def whole_job(tmp_path: Path) -> Watched:
     node.publish("reg.example/app:v1", [layer("app", 1 << 42)])
     node.pull("reg.example/app:v1", 1_700_000_000.0)
     socket = tmp_path / "c.sock"
-    async with EmbeddedRuntime(node, str(socket)):
+    async with FakeRuntimeServer(node, str(socket)):
         daemon = Watched(tmp_path, socket)
         try:
             await until(lambda: not any(one.tags for one in node.images.values()))

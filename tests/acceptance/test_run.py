@@ -26,7 +26,7 @@ import pytest_asyncio
 from reconciler import __version__
 from reconciler.fake_runtime.habits import CONTAINERD_1_6, CONTAINERD_2, CRIO_EVENTS_OFF, Habits
 from reconciler.fake_runtime.node import Node, layer
-from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.fake_runtime.server import FakeRuntimeServer
 from reconciler.store.ledger import Ledger
 from tests.builders import GIB
 
@@ -49,7 +49,7 @@ class Daemon:
         self.folder, self.node = folder, node
         self.socket, self.policy = folder / "cri.sock", folder / "policy.yaml"
         self.policy.write_text(POLICY)
-        self.runtime = EmbeddedRuntime(node, str(self.socket))
+        self.runtime = FakeRuntimeServer(node, str(self.socket))
         self.lines: list[dict[str, Any]] = []
         self.process: Process | None = None
         self.code = 0  # what the process must end with

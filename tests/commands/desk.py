@@ -18,7 +18,7 @@ from reconciler.commands import prune, survey
 from reconciler.fake_runtime.habits import CONTAINERD_2, Habits
 from reconciler.fake_runtime.images import Stored
 from reconciler.fake_runtime.node import Node, layer
-from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.fake_runtime.server import FakeRuntimeServer
 from tests.builders import GIB, MIB
 
 POLICY = """\
@@ -52,7 +52,7 @@ class Desk:
         self.socket, self.policy = folder / "cri.sock", folder / "policy.yaml"
         self.policy.write_text(POLICY)
         (folder / "images").mkdir()
-        self.runtime = EmbeddedRuntime(node, str(self.socket))
+        self.runtime = FakeRuntimeServer(node, str(self.socket))
 
     async def run(self, *arguments: str, node: bool = True) -> Done:
         """The command as typed, with the flags that name this node; the exit code it ends with."""

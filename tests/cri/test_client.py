@@ -1,4 +1,4 @@
-"""`CriClient` on a real unix socket, with the embedded runtime at the other end."""
+"""`CriClient` on a real unix socket, with the fake runtime at the other end."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from reconciler.fake_runtime.habits import (
     Habits,
 )
 from reconciler.fake_runtime.node import Node, Refused, layer
-from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.fake_runtime.server import FakeRuntimeServer
 
 from ..builders import T0, digest
 
@@ -59,14 +59,14 @@ def a_node(habits: Habits = CONTAINERD_2) -> Node:
 
 
 @asynccontextmanager
-async def served(node: Node, path: Path) -> AsyncIterator[tuple[EmbeddedRuntime, CriClient]]:
+async def served(node: Node, path: Path) -> AsyncIterator[tuple[FakeRuntimeServer, CriClient]]:
     """The node on a socket, and a client of it."""
     where = str(path / "cri.sock")
-    async with EmbeddedRuntime(node, where, lambda: T0) as runtime, open_client(where) as client:
+    async with FakeRuntimeServer(node, where, lambda: T0) as runtime, open_client(where) as client:
         yield runtime, client
 
 
-def counted(runtime: EmbeddedRuntime) -> list[str]:
+def counted(runtime: FakeRuntimeServer) -> list[str]:
     """The names of the list methods that were called, as they are called."""
     called: list[str] = []
 
@@ -166,7 +166,7 @@ async def test_a_listing_is_stamped_by_the_clock_that_decisions_are_made_by(tmp_
     where = str(tmp_path / "cri.sock")
     ticks = iter((500.0, 501.0))
     clocked = open_client(where, clock=lambda: next(ticks))
-    async with EmbeddedRuntime(a_node(), where, lambda: T0), clocked as client:
+    async with FakeRuntimeServer(a_node(), where, lambda: T0), clocked as client:
         listing = await client.list_all()
     assert (listing.began_at, listing.ended_at) == (500.0, 501.0)
 
@@ -270,13 +270,13 @@ async def test_nothing_of_one_runtime_is_taken_for_another(tmp_path: Path) -> No
     pod = other.run_pod("db", T0 + 9)
     other.start(other.create(pod.id, "reg.example/second:1", T0 + 9).id, T0 + 9)
     async with open_client(where) as client:
-        async with EmbeddedRuntime(a_node(), where):
+        async with FakeRuntimeServer(a_node(), where):
             (before,) = (await client.list_all()).containers
-        async with EmbeddedRuntime(other, where):
+        async with FakeRuntimeServer(other, where):
             listing = await client.list_all()
     (container,) = listing.containers
     (sandbox,) = listing.sandboxes
-    assert container.id == before.id  # the embedded runtime counts, real ones draw lots
+    assert container.id == before.id  # the fake runtime counts, real ones draw lots
     assert container.image_id == other.containers[container.id].image.hex_id
     assert sandbox.name == "default/db"
 
@@ -461,7 +461,7 @@ async def test_a_dead_runtimes_socket_is_told_from_a_missing_one(hall: Path) -> 
 async def test_a_socket_of_roots_is_told_to_others(hall: Path) -> None:
     """Started without root the text says so, instead of "connection refused"."""
     path = hall / "root.sock"
-    async with EmbeddedRuntime(a_node(), str(path)):
+    async with FakeRuntimeServer(a_node(), str(path)):
         path.chmod(0)
         before = os.geteuid()
         if before == 0:

@@ -19,7 +19,7 @@ from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
 from reconciler.fake_runtime.habits import ALL, CONTAINERD_2, Habits
 from reconciler.fake_runtime.node import Node, layer
-from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.fake_runtime.server import FakeRuntimeServer
 from reconciler.settings import Settings
 from reconciler.sources.container_events import EventWatch
 from reconciler.telemetry.journal import LogAndMetrics
@@ -77,7 +77,7 @@ async def test_a_full_disk_ends_at_the_low_mark_on_every_runtime(habits: Habits)
         (home / "policy.yaml").write_text(POLICY)
         node, old = full_node(habits, folder)
         socket, journal = str(home / "cri.sock"), UntilCalm()
-        async with EmbeddedRuntime(node, socket) as runtime, open_client(socket) as client:
+        async with FakeRuntimeServer(node, socket) as runtime, open_client(socket) as client:
             settings = Settings(socket, "a test", policy=home / "policy.yaml", state_dir=home / "s")
             daemon = assemble(settings, client, time.time, node.usage, journal)
             with anyio.fail_after(30):
@@ -106,7 +106,7 @@ async def test_a_storm_of_events_is_drained_while_nobody_takes_them() -> None:
         node.pull("reg.example/app:v1", now)
         socket = f"{folder}/cri.sock"
         mailbox: Mailbox[Fact] = Mailbox()
-        async with EmbeddedRuntime(node, socket), open_client(socket) as client:
+        async with FakeRuntimeServer(node, socket), open_client(socket) as client:
             watch = EventWatch(client, mailbox, time.time)
             with anyio.fail_after(30):
                 async with anyio.create_task_group() as group:

@@ -24,7 +24,7 @@ from reconciler.fake_runtime._pb import workload_pb2 as pb
 from reconciler.fake_runtime.calls import Calls
 from reconciler.fake_runtime.habits import CONTAINERD_2, CRIO, Habits
 from reconciler.fake_runtime.node import Node
-from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.fake_runtime.server import FakeRuntimeServer
 from reconciler.settings import Settings
 
 from . import moves
@@ -134,7 +134,7 @@ async def test_no_promise_is_broken_in_real_time(
     book.write(Version(minimum_age=0, come_back_for=1, keep_for=1))
     book.looked()
     socket = str(folder / "cri.sock")
-    runtime = EmbeddedRuntime(node, socket)
+    runtime = FakeRuntimeServer(node, socket)
     runtime.calls = Reporting(node, oracle, time.time)
 
     def measure(mountpoint: str) -> FilesystemUsage:

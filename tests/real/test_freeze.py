@@ -17,7 +17,7 @@ import pytest
 
 from reconciler.fake_runtime.habits import CONTAINERD_2
 from reconciler.fake_runtime.node import Layer, Node
-from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.fake_runtime.server import FakeRuntimeServer
 from reconciler.http.health import SILENCE
 
 from .containerd import Containerd
@@ -145,7 +145,7 @@ async def test_a_removal_that_takes_long_is_healthy_and_has_its_time_at_the_end(
 
     daemon = Daemon(f"unix://{tmp_path}/cri.sock", tmp_path / "daemon")
     daemon.write_policy("99%", "98%", more="maximumUnusedAge: 1s")
-    async with EmbeddedRuntime(world, str(tmp_path / "cri.sock")) as runtime:
+    async with FakeRuntimeServer(world, str(tmp_path / "cri.sock")) as runtime:
         runtime.faults["RemoveImage"] = slow
         await anyio.to_thread.run_sync(daemon.start)
         with anyio.fail_after(30):

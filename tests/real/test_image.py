@@ -16,7 +16,7 @@ import pytest
 from reconciler import __version__
 from reconciler.fake_runtime.habits import CONTAINERD_2
 from reconciler.fake_runtime.node import Node, layer
-from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.fake_runtime.server import FakeRuntimeServer
 from reconciler.host.lock import Lock
 
 from .image import Builder, Pod
@@ -74,7 +74,7 @@ async def test_the_pod_lives_with_no_capability_on_a_read_only_root(pod: Pod) ->
     (pod.volume("policy") / "policy.yaml").write_text(
         "apiVersion: reconciler/v1\nkind: ImagePolicy\nminimumAge: 1s\n"
     )
-    async with EmbeddedRuntime(node, str(pod.volume("runtime") / "containerd.sock")):
+    async with FakeRuntimeServer(node, str(pod.volume("runtime") / "containerd.sock")):
         await anyio.to_thread.run_sync(live_and_end, pod)
     assert (pod.volume("state") / "ledger.db").exists()
     assert [image.tags for image in node.images.values()] == [[name]]
@@ -88,7 +88,7 @@ async def test_the_pod_stands_by_while_a_process_of_the_host_removes(pod: Pod) -
     (pod.volume("policy") / "policy.yaml").write_text(
         "apiVersion: reconciler/v1\nkind: ImagePolicy\nmode: enforce\n"
     )
-    async with EmbeddedRuntime(node, str(pod.volume("runtime") / "containerd.sock")):
+    async with FakeRuntimeServer(node, str(pod.volume("runtime") / "containerd.sock")):
         await anyio.to_thread.run_sync(stand_by_and_take_over, pod)
 
 

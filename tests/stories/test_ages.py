@@ -15,7 +15,7 @@ from reconciler.domain.ledger import ImageRecord
 from reconciler.domain.state import State
 from reconciler.fake_runtime.habits import CONTAINERD_2
 from reconciler.fake_runtime.node import Node
-from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.fake_runtime.server import FakeRuntimeServer
 from tests.builders import (
     CONTAINERD,
     DAY,
@@ -62,7 +62,7 @@ async def test_a_wall_clock_set_back_by_a_day_does_not_age_new_images(
     socket = str(tmp_path_factory.mktemp("s") / "cri.sock")
     steady = time.time() + DAY  # what it says after the wall clock was set back
     async with (
-        EmbeddedRuntime(Node(CONTAINERD_2), socket),
+        FakeRuntimeServer(Node(CONTAINERD_2), socket),
         CriClient(socket, socket, clock=lambda: steady) as client,
     ):
         listing = await client.list_all()

@@ -15,7 +15,7 @@ from reconciler.domain.state import State
 from reconciler.fake_runtime.habits import CONTAINERD_2, CRIO, Habits
 from reconciler.fake_runtime.images import Refused
 from reconciler.fake_runtime.node import Node, layer
-from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.fake_runtime.server import FakeRuntimeServer
 from tests.builders import CONTAINERD_2 as THIS
 from tests.builders import DAY, GIB, T0, container, image, state_of
 from tests.commands.desk import desk
@@ -99,8 +99,8 @@ async def test_both_sockets_are_asked_who_answers(tmp_path: Path) -> None:
     async def unknown(request: object) -> None:
         raise Refused("UNIMPLEMENTED", "unknown service runtime.v1.RuntimeService")
 
-    async with EmbeddedRuntime(a_node(CONTAINERD_2, "here"), here):
-        other = EmbeddedRuntime(a_node(CRIO, "there"), there)
+    async with FakeRuntimeServer(a_node(CONTAINERD_2, "here"), here):
+        other = FakeRuntimeServer(a_node(CRIO, "there"), there)
         async with other, open_client(here, there) as client:
             assert (await client.version()).images == ImageService(there, "cri-o", "1.37.0")
             other.faults["Version"] = unknown
@@ -125,7 +125,7 @@ async def test_prune_beside_a_stale_image_endpoint_removes_nothing(
     containers were made from went."""
     other = str(tmp_path / "other.sock")
     there = a_node(habits, "there")
-    async with desk(capsys, monkeypatch) as made, EmbeddedRuntime(there, other) as runtime:
+    async with desk(capsys, monkeypatch) as made, FakeRuntimeServer(there, other) as runtime:
         made.image("used:v1")
         made.run_pod("used:v1")
         done = await made.run("prune", "--all-unused", "--image-endpoint", other)

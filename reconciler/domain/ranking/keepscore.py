@@ -37,7 +37,7 @@ class Score(NamedTuple):
 
 
 class Appraiser:
-    """Scores images of one node at one time; the daemon and the simulation both ask it."""
+    """Scores images of one node at one time; the daemon and the replay both ask it."""
 
     def __init__(self, arrivals: dict[str, Arrival], now: float, *, unpacked: bool) -> None:
         self._arrivals, self._now = arrivals, now

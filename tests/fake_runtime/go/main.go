@@ -1,5 +1,5 @@
 // What crictl asks of a runtime, asked with the library that crictl and kubelet ask it with
-// (k8s.io/cri-client), and printed as JSON. For tests of the embedded runtime.
+// (k8s.io/cri-client), and printed as JSON. For tests of the fake runtime.
 //
 //	cri [-stream] ENDPOINT images|ps|pods|info|version|imagefsinfo
 //	cri ENDPOINT inspecti|pull|rmi IMAGE

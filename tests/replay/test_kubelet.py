@@ -1,4 +1,4 @@
-"""kubelet in the simulation: when it acts, alone and beside us, and what we could have helped."""
+"""kubelet in a replay: when it acts, alone and beside us, and what we could have helped."""
 
 from __future__ import annotations
 

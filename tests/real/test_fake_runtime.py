@@ -1,5 +1,5 @@
-"""The embedded runtime is true: asked the same things in the same order, the real containerd of
-each major and the embedded one with its habits give the same answers."""
+"""The fake runtime is true: asked the same things in the same order, the real containerd of
+each major and the fake one with its habits give the same answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import grpc
 from reconciler.fake_runtime._pb import workload_pb2 as pb
 from reconciler.fake_runtime.habits import CONTAINERD_1_6, CONTAINERD_1_7, CONTAINERD_2, Habits
 from reconciler.fake_runtime.node import Node, layer
-from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.fake_runtime.server import FakeRuntimeServer
 from tests.workload import Workload
 
 from .containerd import Containerd
@@ -220,8 +220,8 @@ def verbose(tell: Transcript, pod: str, pause: str) -> None:
 
 
 @contextlib.contextmanager
-def embedded(habits: Habits, pause: str, folder: Path) -> Iterator[tuple[Node, Workload]]:
-    """The embedded runtime in a thread of its own, since the driver waits for its answers."""
+def faked(habits: Habits, pause: str, folder: Path) -> Iterator[tuple[Node, Workload]]:
+    """The fake runtime in a thread of its own, since the driver waits for its answers."""
     node = Node(habits)
     node.registry[pause] = node.registry.pop(node.pause_name)
     node.pause_name = pause
@@ -230,7 +230,7 @@ def embedded(habits: Habits, pause: str, folder: Path) -> Iterator[tuple[Node, W
     ending = asyncio.Event()
 
     async def serve() -> None:
-        async with EmbeddedRuntime(node, path):
+        async with FakeRuntimeServer(node, path):
             ready.set()
             await ending.wait()
 
@@ -247,7 +247,7 @@ def embedded(habits: Habits, pause: str, folder: Path) -> Iterator[tuple[Node, W
         loop.close()
 
 
-def test_the_embedded_runtime_answers_as_the_real_one(
+def test_the_fake_runtime_answers_as_the_real_one(
     node: Containerd, registry: Registry, tmp_path: Path
 ) -> None:
     """A fake that is wrong makes every test on it worthless: names, ids, references, removals,
@@ -258,7 +258,7 @@ def test_the_embedded_runtime_answers_as_the_real_one(
         registry.app(name.removeprefix(f"{registry.address}/"))
 
     real = tell(node.workload, registry.address, push_really, registry.tag, pause)
-    with embedded(HABITS[node.major], pause, tmp_path) as (fake, workload):
+    with faked(HABITS[node.major], pause, tmp_path) as (fake, workload):
 
         def push(name: str) -> None:
             pushed.append(name)
@@ -308,14 +308,14 @@ def lives(workload: Workload, socket: str) -> list[tuple[str, int]]:
         return heard(12)
 
 
-def test_the_embedded_runtime_sends_the_events_of_the_real_one(
+def test_the_fake_runtime_sends_the_events_of_the_real_one(
     node: Containerd, registry: Registry, tmp_path: Path
 ) -> None:
     """Of pods as of containers, in the same order: what the daemon lives on between listings."""
     pause, app = f"{registry.address}/pause:3.10", registry.app("lives:v1")
     node.workload.pull(app)
     real = lives(node.workload, str(node.socket))
-    with embedded(HABITS[node.major], pause, tmp_path) as (fake, workload):
+    with faked(HABITS[node.major], pause, tmp_path) as (fake, workload):
         fake.publish(app, [layer("lives", 1000)])
         workload.pull(app)
         told = lives(workload, str(tmp_path / "cri.sock"))

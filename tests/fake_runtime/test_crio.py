@@ -1,4 +1,4 @@
-"""The embedded CRI-O answers as the real one did when it was asked the same (docs/runtimes.md): one
+"""The fake CRI-O answers as the real one did when it was asked the same (docs/runtimes.md): one
 row for each answer that a test or the demo would otherwise rely on in vain."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The embedded runtime's pods and disk behave as real ones were measured to: what each answer
+"""The fake runtime's pods and disk behave as real ones were measured to: what each answer
 tells, which bytes are freed when."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The embedded runtime's images behave as each real runtime's were measured to: names, ids, tags
+"""The fake runtime's images behave as each real runtime's were measured to: names, ids, tags
 that move, sizes, what RemoveImage answers. A fake that is wrong here proves nothing anywhere."""
 
 from __future__ import annotations

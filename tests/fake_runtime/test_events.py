@@ -1,4 +1,4 @@
-"""The embedded runtime's event stream behaves as each real one was measured to: who hears what,
+"""The fake runtime's event stream behaves as each real one was measured to: who hears what,
 what is kept for whom, how a stream ends. Over a real socket, read by gRPC alone."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from reconciler.fake_runtime.habits import (
     Habits,
 )
 from reconciler.fake_runtime.node import Node, layer
-from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.fake_runtime.server import FakeRuntimeServer
 from reconciler.fake_runtime.wire import OPTIONS
 
 from ..builders import T0
@@ -72,7 +72,7 @@ class World:
 
     def __init__(self, node: Node, path: str) -> None:
         self.node, self.now = node, T0
-        self.runtime = EmbeddedRuntime(node, path, lambda: self.now)
+        self.runtime = FakeRuntimeServer(node, path, lambda: self.now)
         self.channel = grpc.aio.insecure_channel(f"unix:{path}", options=OPTIONS)
         self._subscribe = self.channel.unary_stream(
             "/runtime.v1.RuntimeService/GetContainerEvents",

@@ -1,4 +1,4 @@
-"""Kubernetes' own client talks to the embedded runtime: what crictl asks, asked as crictl asks it.
+"""Kubernetes' own client talks to the fake runtime: what crictl asks, asked as crictl asks it.
 
 crictl itself is in no suite of Debian and in no package of PyPI or npm. The half of it that speaks
 is in Debian: the library k8s.io/cri-client on grpc-go, which kubelet uses too. `go/main.go` asks
@@ -19,7 +19,7 @@ import pytest
 
 from reconciler.fake_runtime.habits import ALL, CONTAINERD_1_6, CRIO_EVENTS_OFF, Habits
 from reconciler.fake_runtime.node import Node, layer
-from reconciler.fake_runtime.server import EmbeddedRuntime
+from reconciler.fake_runtime.server import FakeRuntimeServer
 
 from ..builders import T0
 from ..real.debs import CACHE, one_at_a_time, unpacked, what_is_missing
@@ -85,7 +85,7 @@ def compile_to(program: Path) -> None:
     assert built.returncode == 0, built.stderr
 
 
-async def told(cri: Path, runtime: EmbeddedRuntime, *words: str) -> list[Any]:
+async def told(cri: Path, runtime: FakeRuntimeServer, *words: str) -> list[Any]:
     """What the client prints, each line as JSON; AssertionError with its words if it fails."""
     flags = [word for word in words if word.startswith("-")]
     verbs = [word for word in words if not word.startswith("-")]
@@ -102,7 +102,7 @@ async def told(cri: Path, runtime: EmbeddedRuntime, *words: str) -> list[Any]:
     return [json.loads(line) for line in out.splitlines()]
 
 
-def serving(habits: Habits, folder: Path) -> EmbeddedRuntime:
+def serving(habits: Habits, folder: Path) -> FakeRuntimeServer:
     """A runtime with an image in use, one unused, and a pod."""
     node = Node(habits, mountpoint="/var/lib/images")
     for name in (APP, "registry.example.com/shop/old:v1"):
@@ -110,7 +110,7 @@ def serving(habits: Habits, folder: Path) -> EmbeddedRuntime:
         node.pull(name, T0)
     pod = node.run_pod("web-1", T0, "shop")
     node.start(node.create(pod.id, APP, T0, "web").id, T0)
-    return EmbeddedRuntime(node, str(folder / "cri.sock"), lambda: T0)
+    return FakeRuntimeServer(node, str(folder / "cri.sock"), lambda: T0)
 
 
 @EVERY
