@@ -186,6 +186,25 @@ def test_a_clock_set_forward_by_a_day_moves_every_time_in_the_ledger_along(tmp_p
         ledger.close()
 
 
+@pytest.mark.parametrize("step", [60.0, -60.0, -3600.0])
+def test_pulls_of_one_image_do_not_cost_the_ledger_when_the_clock_is_set(
+    step: float, tmp_path: Path
+) -> None:
+    """Pulled twice, as far apart as the clock was set over the restart, or both ahead of a clock
+    that starts anew: SQLite refused to move the one onto the other, and all ages were lost."""
+    ledger = Ledger.open(tmp_path, lambda: Reading(T0 + 200, "boot", 1000.0))
+    pulls = [LogLine(T0 + at, "k") for at in (0, 60, 120)]
+    ledger.save(Changes({"k": ImageRecord(T0)}, {}, {}, pulls))
+    ledger.close()
+    same_boot = Reading(T0 + 201 + step, "boot", 1001.0)
+    for reading in (same_boot, Reading(T0 - 5000, "another boot", 5.0)):
+        ledger = Ledger.open(tmp_path, lambda: reading)  # noqa: B023 - it is used at once
+        found = ledger.load(reading.at)
+        assert ledger.trouble is None
+        assert found.images.keys() == {"k"}
+        ledger.close()
+
+
 def test_times_stay_where_there_is_no_second_clock(tmp_path: Path) -> None:
     """The machine has none, or the ledger was written by a version without: a guess would make
     images older than they are."""

@@ -223,7 +223,8 @@ def set_right(base: sqlite3.Connection, reading: Reading | None) -> None:
         if step:
             _move(base, step)
         for table, column in (("images", "counted_at"), *EACH_TIME):
-            base.execute(f"UPDATE {table} SET {column} = :at WHERE {column} > :at", at)
+            # Two pulls of one image that lie ahead are one, noted just now.
+            base.execute(f"UPDATE OR REPLACE {table} SET {column} = :at WHERE {column} > :at", at)
         if elsewhere:
             base.execute("UPDATE images SET first_seen = :at", at)
         if step or elsewhere:
@@ -231,8 +232,11 @@ def set_right(base: sqlite3.Connection, reading: Reading | None) -> None:
 
 
 def _move(base: sqlite3.Connection, step: float) -> None:
+    """By way of the times below 0, where nothing else is: row by row, one pull could come to lie on
+    the next of its image, and SQLite refuse them all."""
     for table, column in EACH_TIME:
-        base.execute(f"UPDATE {table} SET {column} = {column} + ?", (step,))
+        base.execute(f"UPDATE {table} SET {column} = -{column}")
+        base.execute(f"UPDATE {table} SET {column} = ? - {column}", (step,))
     base.execute("UPDATE images SET counted_at = counted_at + ? WHERE counted_at > 0", (step,))
 
 
