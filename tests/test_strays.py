@@ -13,7 +13,7 @@ import pytest
 # A process like `run`, in which everything goes wrong that has a way of its own to say so.
 TROUBLED = """
 import asyncio, gc, logging, sys, threading, warnings
-from reconciler import logs, strays
+from reconciler.telemetry import logs, strays
 
 logs.set_up(sys.argv[1] == "json", "info")
 strays.collect()
