@@ -4,7 +4,7 @@ hold up the loop; what changes in between is told as it is when its turn comes."
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
 from .. import __version__
@@ -12,11 +12,12 @@ from ..domain.decision import Kept, Plan, decide, explain
 from ..domain.inventory import Image
 from ..domain.lookup import missing_required
 from ..domain.missing import missing_awaited
-from ..domain.policy import Policy
+from ..domain.policy import Exclusion, Expendable, Importance, Policy, Required
 from ..domain.protections import holding
 from ..domain.scene import Scene
 from ..domain.slices import Slices
 from ..domain.state import State
+from ..domain.unmatched import AnyRule
 from ..report import (
     Json,
     candidate_json,
@@ -217,24 +218,38 @@ def policy(view: View) -> Json:
     """The policy in force: every value, and every rule with its place."""
     state, now = view.state, view.clock()
     found = state.operator.policy
-    rules = [
-        {
-            "pattern": str(rule.pattern),
-            "file": rule.place.file,
-            "line": rule.place.line,
-            "column": rule.place.column,
-            "reason": rule.reason,
-            "until": rule.until.isoformat() if rule.until else None,
-            "inForce": rule.in_force(state.wall(now)),
-        }
-        for rule in (found.exclusions if found else ())
-    ]
+    rules = [_rule(kind, rule, state.wall(now)) for kind, rule in _rules(found)]
     values = {} if found is None else _values(found)
     return (
         document("Policy", state.wall(now))
         | _policy_health(state)
         | {"values": values, "rules": rules}
     )
+
+
+def _rules(policy: Policy | None) -> Iterator[tuple[str, AnyRule]]:
+    """All of them, by kind, each kind in the order of the files."""
+    if policy is not None:
+        yield from (("exclusion", rule) for rule in policy.exclusions)
+        yield from (("importance", rule) for rule in policy.importance)
+        yield from (("expendable", rule) for rule in policy.expendable)
+        yield from (("required", rule) for rule in policy.required)
+
+
+def _rule(kind: str, rule: AnyRule, now: float) -> Json:
+    excludes = rule if isinstance(rule, Exclusion) else None
+    return {
+        "kind": kind,
+        "pattern": str(rule.pattern),
+        "file": rule.place.file,
+        "line": rule.place.line,
+        "column": rule.place.column,
+        "reason": None if isinstance(rule, Required) else rule.reason,
+        "until": excludes.until.isoformat() if excludes and excludes.until else None,
+        "inForce": excludes is None or excludes.in_force(now),
+        "tier": rule.tier.value if isinstance(rule, Importance) else None,
+        "unusedForSeconds": rule.unused_for if isinstance(rule, Expendable) else None,
+    }
 
 
 def _values(policy: Policy) -> Json:

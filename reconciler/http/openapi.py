@@ -159,7 +159,9 @@ def _schemas() -> Json:
             why=_STRING,
             account=_STRING,
             **seen,
+            score=_ref("Score"),
         ),
+        "Score": _score(),
         "ImageRow": _object(
             **image,
             pinned=_FLAG,
@@ -244,6 +246,7 @@ def _schemas() -> Json:
             values={"type": "object"},
             rules=_list(
                 _object(
+                    kind={"enum": ["exclusion", "importance", "expendable", "required"]},
                     pattern=_STRING,
                     file=_STRING,
                     line=_WHOLE,
@@ -251,6 +254,8 @@ def _schemas() -> Json:
                     reason=_MAYBE_STRING,
                     until=_MAYBE_STRING,
                     inForce=_FLAG,
+                    tier=_MAYBE_STRING,
+                    unusedForSeconds=_MAYBE_NUMBER,
                 )
             ),
         ),
@@ -289,10 +294,31 @@ def _filesystem() -> Json:
 
 
 def _protection() -> Json:
-    rule = _object(file=_STRING, line=_WHOLE, column=_WHOLE, pattern=_STRING, reason=_MAYBE_STRING)
     return _object(
-        kind=_STRING, holds=_FLAG, detail=_STRING, rule={"oneOf": [{"type": "null"}, rule]}
+        kind=_STRING, holds=_FLAG, detail=_STRING, rule={"oneOf": [{"type": "null"}, _rule()]}
     )
+
+
+def _score() -> Json:
+    """`keep` is the product of tierWeight, standing, usesPerHour and sizeFactor."""
+    newer = _object(name=_STRING, firstSeen=_TIME)
+    return _object(
+        keep=_NUMBER,
+        tier=_STRING,
+        tierWeight=_NUMBER,
+        tierRule={"oneOf": [{"type": "null"}, _rule()]},
+        standing=_NUMBER,
+        supersededBy={"oneOf": [{"type": "null"}, newer]},
+        usesPerHour=_NUMBER,
+        sizeFactor=_NUMBER,
+        pullBytes=_WHOLE,
+        ownShare={"const": 1.0},
+    )
+
+
+def _rule() -> Json:
+    """Where a rule of the operator's stands, and what it says."""
+    return _object(file=_STRING, line=_WHOLE, column=_WHOLE, pattern=_STRING, reason=_MAYBE_STRING)
 
 
 def _removal() -> Json:
