@@ -23,7 +23,7 @@ from .domain.policy import Mode, Policy
 from .domain.runtime import ImageRuntime
 from .domain.state import State
 from .domain.watermark import Pressure
-from .engine.reconcile import Reconciler, Room
+from .engine.reconcile import Dependencies, Reconciler
 from .host.clock import Clocks, SteadyClock, clocks_of_this_machine, unread
 from .host.lock import Lock
 from .host.systemd import Notifier
@@ -107,7 +107,7 @@ def assemble(
         journal.ledger(ledger.tell(standby=state.stands_by) or history.trouble, clock())
 
     claim = None if lock is None else Claim(lock, lambda: probe.mountpoints, clock).renew
-    room = Room(
+    deps = Dependencies(
         runtime,
         mailbox,
         policies,
@@ -130,7 +130,7 @@ def assemble(
         probe,
         journal,
         Pulse(time.monotonic),
-        Reconciler(room, state),
+        Reconciler(deps, state),
         Notifier.from_environment(),
     )
 
@@ -219,7 +219,7 @@ async def spare_the_collector(state: State) -> None:
 
 def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
     """What watches, by name."""
-    clock = daemon.reconciler.room.clock
+    clock = daemon.reconciler.deps.clock
     watching: dict[str, Callable[[], Awaitable[None]]] = {
         "policy files": daemon.policies.watch,
         "usage probe": functools.partial(
@@ -241,7 +241,7 @@ def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
         ).run
     node, api = daemon.settings.node_name, ApiServer.of_this_pod()
     if node and api is not None:
-        told = NodeEvents(api, node, daemon.journal.metrics, clock, daemon.reconciler.room.wall)
+        told = NodeEvents(api, node, daemon.journal.metrics, clock, daemon.reconciler.deps.wall)
         daemon.journal.recent.listeners.append(told.hear)
         watching["node events"] = told.run
     return watching
@@ -266,7 +266,7 @@ def web(daemon: Daemon) -> Starlette:
     def tell(fact: Fact) -> None:
         daemon.mailbox.put(("operator", type(fact).__name__), fact)
 
-    clock = daemon.reconciler.room.clock
+    clock = daemon.reconciler.deps.clock
     return face.application(
         View(
             state=daemon.state,

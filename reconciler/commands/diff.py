@@ -7,13 +7,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from ..domain.absorbing import absorb
+from ..domain.context import Context
 from ..domain.decision import Plan, decide
 from ..domain.facts import PolicyLoaded
 from ..domain.inventory import Image
 from ..domain.policy import Place, Policy, Watermarks
 from ..domain.protections import holding
 from ..domain.protections.protection import Verdict
-from ..domain.scene import Scene
 from ..domain.unmatched import all_unmatched, in_words
 from ..domain.words import counted, duration
 from ..policy import PolicyInvalid, load_policy
@@ -85,7 +85,7 @@ def _fates(plan: Plan) -> dict[str, str]:
 
 
 def _reasons(image: Image, policy: Policy, survey: Survey) -> list[Verdict]:
-    return list(holding(image, Scene(survey.state, policy, survey.now)))
+    return list(holding(image, Context(survey.state, policy, survey.now)))
 
 
 def _changed_settings(before: Policy, after: Policy) -> list[Json]:

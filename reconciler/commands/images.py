@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..domain.context import Context
 from ..domain.policy import Policy
 from ..domain.protections import holding
-from ..domain.scene import Scene
 from ..domain.words import counted, duration
 from ..report import Json, document, image_row_json, size_text, to_text
 from ..settings import Settings
@@ -45,9 +45,9 @@ async def images(
 
 
 def _rows(survey: Survey) -> list[Json]:
-    scene = Scene(survey.state, survey.policy or Policy(), survey.now)
+    context = Context(survey.state, survey.policy or Policy(), survey.now)
     return [
-        image_row_json(image, tuple(holding(image, scene)), survey.state, survey.now)
+        image_row_json(image, tuple(holding(image, context)), survey.state, survey.now)
         for image in survey.state.graph.images.values()
     ]
 

@@ -24,7 +24,7 @@ from ..domain.space import Removed
 from ..domain.state import State
 from ..domain.watermark import Pressure
 from ..domain.words import counted
-from ..engine.reconcile import Reconciler, Room
+from ..engine.reconcile import Dependencies, Reconciler
 from ..host.clock import SteadyClock, clocks_of_this_machine
 from ..host.lock import Lock, LockUnavailable
 from ..pods.watch import Place, PodWatch
@@ -132,10 +132,10 @@ async def prune(settings: Settings, wish: Wish) -> int:
             try:
                 survey = await look(client, settings, wish.over)
                 told = Told()
-                room = _room(settings, wish, client, ledger, history, claim, told)
+                deps = _dependencies(settings, wish, client, ledger, history, claim, told)
                 # Pods go on to be bound while it removes.
-                pods = PodWatch(Place.of(settings), room.mailbox, room.clock, lambda: True)
-                loop = Reconciler(room, survey.state, Command(wish.all_unused))
+                pods = PodWatch(Place.of(settings), deps.mailbox, deps.clock, lambda: True)
+                loop = Reconciler(deps, survey.state, Command(wish.all_unused))
                 await beside(pods.run, loop.prune)
             finally:
                 progress.clear()
@@ -161,7 +161,7 @@ async def _dry_run(settings: Settings, wish: Wish) -> int:
     return 0
 
 
-def _room(
+def _dependencies(
     settings: Settings,
     wish: Wish,
     client: CriClient,
@@ -169,7 +169,7 @@ def _room(
     history: History,
     claim: Claim,
     told: Told,
-) -> Room:
+) -> Dependencies:
     clock = client.clock
     mailbox: Mailbox[Fact] = Mailbox()
     policies = PolicySource(
@@ -184,7 +184,7 @@ def _room(
     async def save(state: State) -> None:
         await saving.save(state, ledger, history, told.evidence.take(), clock())
 
-    return Room(
+    return Dependencies(
         client,
         mailbox,
         policies,

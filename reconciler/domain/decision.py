@@ -21,6 +21,7 @@ import operator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .context import Context
 from .hold import Hold as Hold
 from .hold import HoldReason as HoldReason
 from .hold import hold_on
@@ -31,7 +32,6 @@ from .protections import BY_KIND, first_holding, holding, verdicts
 from .protections.protection import Verdict
 from .ranking.account import Account
 from .ranking.keepscore import Appraiser, Score, removal_order
-from .scene import Scene
 from .shortage import Need, Reach, expected_bytes, greatest_bytes, missing, needs, pause
 from .slices import SLICE, Slices, finished
 from .state import State
@@ -129,21 +129,21 @@ def deciding(
 ) -> Slices[Plan]:
     """`decide` in slices, for a caller that has other things to do in between; the state must not
     change before the end."""
-    scene = Scene(state, policy or Policy(), now)
+    context = Context(state, policy or Policy(), now)
     free: list[Image] = []
     kept: list[Kept] = []
     for number, image in enumerate(state.graph.images.values(), 1):
-        first = first_holding(image, scene)
+        first = first_holding(image, context)
         if first is None:
             free.append(image)
         else:
-            kept.append(Kept(image, tuple(holding(image, scene)) if thorough else (first,)))
+            kept.append(Kept(image, tuple(holding(image, context)) if thorough else (first,)))
         if number % SLICE == 0:
             yield
-    ranked = yield from _ranked(free, scene, command)
+    ranked = yield from _ranked(free, context, command)
     reach = Reach(greatest_bytes(_size(free), state), len(free)) if command is None else None
     wanted = needs(state, reach)
-    candidates = _with_causes(ranked, scene, command, missing(wanted))
+    candidates = _with_causes(ranked, context, command, missing(wanted))
     yield
     hold = hold_on(state, policy, now)
     if hold is not None:
@@ -152,14 +152,14 @@ def deciding(
         candidates = tuple(_spared(candidate) for candidate in candidates)
         hold = None if any(candidate.goes for candidate in candidates) else paused
     over = sum(fs.bytes_over_low for fs in state.disks.filesystems.values())
-    ends = [hold.until if hold else None, *(_ends_at(one, scene) for one in kept)]
+    ends = [hold.until if hold else None, *(_ends_at(one, context) for one in kept)]
     again = min((end for end in ends if end is not None), default=None)
     return Plan(hold, candidates, tuple(kept), state.disks.pressure, over, again)
 
 
 def explain(image: Image, state: State, policy: Policy, now: float) -> tuple[Verdict, ...]:
     """Every protection's verdict on one image."""
-    return verdicts(image, Scene(state, policy, now))
+    return verdicts(image, Context(state, policy, now))
 
 
 def objection(
@@ -171,12 +171,12 @@ def objection(
         return hold.detail if hold else "no policy"
     if image.key not in state.graph.images:
         return "it is not listed any more"
-    scene = Scene(state, policy, now)
-    found = next(holding(state.graph.images[image.key], scene), None)
+    context = Context(state, policy, now)
+    found = next(holding(state.graph.images[image.key], context), None)
     if found is not None:
         return found.detail
     record = state.record(image.key, now)
-    needed = _cause(_due(image, record, scene), missing(needs(state)) > 0, command)
+    needed = _cause(_due(image, record, context), missing(needs(state)) > 0, command)
     return None if needed else "it need not go any more: the marks or the usage have changed"
 
 
@@ -199,30 +199,30 @@ def account(candidate: Candidate, state: State, now: float) -> str:
 
 def score_of(image: Image, state: State, policy: Policy, now: float) -> Score:
     """One image's score, also of one that is kept."""
-    scene = Scene(state, policy, now)
+    context = Context(state, policy, now)
     record = state.record(image.key, now)
-    return _appraiser(scene).score(image, record, scene.tier_rule(image))
+    return _appraiser(context).score(image, record, context.tier_rule(image))
 
 
-def _appraiser(scene: Scene) -> Appraiser:
-    memory, version = scene.state.memory, scene.state.runtime.version
+def _appraiser(context: Context) -> Appraiser:
+    memory, version = context.state.memory, context.state.runtime.version
     unpacked = version is not None and version.sizes_are_unpacked
-    return Appraiser(memory.arrivals, scene.now, unpacked=unpacked)
+    return Appraiser(memory.arrivals, context.now, unpacked=unpacked)
 
 
 Ranked = tuple[Image, ImageRecord, Score, Cause | None]
 
 
-def _ranked(free: list[Image], scene: Scene, command: Command | None) -> Slices[list[Ranked]]:
+def _ranked(free: list[Image], context: Context, command: Command | None) -> Slices[list[Ranked]]:
     """The candidates in the order in which they go, each with the cause it has whatever the
     marks say."""
-    appraiser, policy = _appraiser(scene), scene.policy
+    appraiser, policy = _appraiser(context), context.policy
     dues = command is None and bool(policy.expendable or policy.maximum_unused_age)
     ranked = []
     for number, image in enumerate(free, 1):
-        record = scene.record(image.key)
-        score = appraiser.score(image, record, scene.tier_rule(image))
-        due = _due(image, record, scene) if dues else None
+        record = context.record(image.key)
+        score = appraiser.score(image, record, context.tier_rule(image))
+        due = _due(image, record, context) if dues else None
         order = (due is None, *removal_order(score, image, record))
         ranked.append((order, (image, record, score, due)))
         if number % SLICE == 0:
@@ -231,19 +231,19 @@ def _ranked(free: list[Image], scene: Scene, command: Command | None) -> Slices[
     return [one for _, one in ranked]
 
 
-def _due(image: Image, record: ImageRecord, scene: Scene) -> Cause | None:
+def _due(image: Image, record: ImageRecord, context: Context) -> Cause | None:
     """Why an image goes though there is room."""
-    rule, longest = scene.expendable_rule(image), scene.policy.maximum_unused_age
+    rule, longest = context.expendable_rule(image), context.policy.maximum_unused_age
     if rule is None and not longest:
         return None
-    unused = scene.now - max(record.first_seen, record.last_used or 0.0)
+    unused = context.now - max(record.first_seen, record.last_used or 0.0)
     if rule is not None and unused >= rule.unused_for:
         return Cause.EXPENDABLE
     return Cause.UNUSED_AGE if longest and unused >= longest else None
 
 
 def _with_causes(
-    ranked: list[Ranked], scene: Scene, command: Command | None, left: float
+    ranked: list[Ranked], context: Context, command: Command | None, left: float
 ) -> tuple[Candidate, ...]:
     """Which candidates would go until `left` bytes are free, by an estimate: removal is measured
     after each, so the estimate decides only what is shown, never what is done."""
@@ -251,7 +251,7 @@ def _with_causes(
     for rank, (image, record, score, due) in enumerate(ranked, 1):
         cause = _cause(due, left > 0, command)
         if cause is not None:
-            left -= expected_bytes(image.size, scene.state)
+            left -= expected_bytes(image.size, context.state)
         candidates.append(Candidate(image, record, score, rank, len(ranked), cause))
     return tuple(candidates)
 
@@ -262,9 +262,9 @@ def _cause(due: Cause | None, short: bool, command: Command | None) -> Cause | N
     return due or (Cause.WATERMARK if short else None)
 
 
-def _ends_at(kept: Kept, scene: Scene) -> float | None:
+def _ends_at(kept: Kept, context: Context) -> float | None:
     """When the protection found ends by itself, where time alone ends it soon."""
-    return BY_KIND[kept.protections[0].kind].ends_at(kept.image, scene)
+    return BY_KIND[kept.protections[0].kind].ends_at(kept.image, context)
 
 
 def _paused(

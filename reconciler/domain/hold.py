@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from .context import pause_name
 from .inventory import ContainerState
 from .policy import Policy
-from .scene import pause_name
 from .state import State
 from .unanswered import NARROW_AFTER
 from .words import and_more, counted, duration

@@ -5,7 +5,7 @@ no pod can start. The others are kept in their current version only: a list that
 would fill the disk with one upgrade after the other (KEP-4210's own motivation).
 
 A name under any registry is anybody's to give, so size and use bound what it means: `LARGEST`, and
-of a pause image also whether containers were made from it (scene.py).
+of a pause image also whether containers were made from it (context.py).
 
 Names were gathered from the sources of kubeadm, kubespray, KubeOne, k3s, RKE2, k0s, Talos and
 AgentBaker (AKS), from node listings of EKS and GKE, from a metrics vendor's pause filter, and from

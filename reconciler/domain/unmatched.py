@@ -3,10 +3,10 @@ reported; a rule protects what is pulled tomorrow as well."""
 
 from __future__ import annotations
 
+from .context import exclusions_of
 from .lookup import missing_required
 from .policy import Exclusion, Expendable, Importance, Policy, Required
 from .ranking.importance import wishes_of
-from .scene import exclusions_of
 from .state import State
 
 AnyRule = Exclusion | Importance | Expendable | Required

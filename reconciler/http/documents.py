@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
 from .. import __version__
+from ..domain.context import Context
 from ..domain.decision import Kept, Plan, decide, explain
 from ..domain.inventory import Image
 from ..domain.lookup import missing_required
 from ..domain.missing import missing_awaited
 from ..domain.policy import Exclusion, Expendable, Importance, Policy, Required
 from ..domain.protections import holding
-from ..domain.scene import Scene
 from ..domain.slices import Slices
 from ..domain.state import State
 from ..domain.unmatched import AnyRule
@@ -145,10 +145,10 @@ def _required_missing(state: State, policy: Policy | None) -> list[Json]:
 def images(view: View) -> Slices[Listing]:
     """Every image with its verdict, its users and what keeps it, in the order of their ids."""
     state, now = view.state, view.clock()
-    scene = Scene(state, state.operator.policy or Policy(), now)
+    context = Context(state, state.operator.policy or Policy(), now)
     found = sorted(state.graph.images.values(), key=attrgetter("id"))
     rows = yield from encoded(
-        image_row_json(image, tuple(holding(image, scene)), state, now) for image in found
+        image_row_json(image, tuple(holding(image, context)), state, now) for image in found
     )
     ids = [image.id for image in found]
     return Listing(
@@ -198,9 +198,9 @@ def plan(view: View) -> Slices[Listing]:
     """The plan as `reconciler plan -o json` gives it."""
     state, now = view.state, view.clock()
     made = plan_now(view, now)
-    scene = Scene(state, state.operator.policy or Policy(), now)
+    context = Context(state, state.operator.policy or Policy(), now)
     candidates = yield from encoded(candidate_json(one, state, now) for one in made.candidates)
-    kept = yield from encoded(_kept(one, scene) for one in made.kept)
+    kept = yield from encoded(_kept(one, context) for one in made.kept)
     head = document("Plan", state.wall(now)) | {
         "mode": state.operator.policy.mode.value if state.operator.policy else "observe",
         "hold": hold_json(made.hold),
@@ -209,8 +209,8 @@ def plan(view: View) -> Slices[Listing]:
     return Listing(head, {"candidates": candidates, "kept": kept})
 
 
-def _kept(one: Kept, scene: Scene) -> Json:
-    found = tuple(holding(one.image, scene)) or one.protections
+def _kept(one: Kept, context: Context) -> Json:
+    found = tuple(holding(one.image, context)) or one.protections
     return image_json(one.image) | {"protections": [protection_json(kept) for kept in found]}
 
 

@@ -42,7 +42,7 @@ def pull(node: Whole, name: str, size: int = 700 * MIB) -> str:
     """An image of its own bytes on the node; its id."""
     images = node.node.images
     node.node.publish(name, [layer(name, size)])
-    node.node.pull(name, node.daemon.reconciler.room.clock())
+    node.node.pull(name, node.daemon.reconciler.deps.clock())
     assert len(node.node.images) >= len(images)
     return next(key for key, one in node.node.images.items() if name in one.tags)
 

@@ -9,13 +9,13 @@ import pytest
 
 from reconciler.domain import facts
 from reconciler.domain.absorbing import absorb
+from reconciler.domain.context import Context
 from reconciler.domain.decision import Command, HoldReason, decide
 from reconciler.domain.inventory import ContainerEvent, EventKind, Image, Sandbox
 from reconciler.domain.ledger import ImageRecord, RemovalRecord
 from reconciler.domain.protections import holding
 from reconciler.domain.protections.protection import Kind
 from reconciler.domain.removals import Refusal
-from reconciler.domain.scene import Scene
 from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
 from tests.builders import (
@@ -60,12 +60,14 @@ def test_a_page_that_is_built_while_the_node_changes_does_not_fail() -> None:
     state = state_of(
         [APP], [container("c", "reg.example/app:old")], in_force=policy(system_enabled=True)
     )
-    scene = Scene(state, state.operator.policy or policy(), LATER)
-    assert [one.kind for one in holding(APP, scene)] == [Kind.UNCERTAIN]
+    context = Context(state, state.operator.policy or policy(), LATER)
+    assert [one.kind for one in holding(APP, context)] == [Kind.UNCERTAIN]
     proxy = replace(APP, tags=("registry.k8s.io/kube-proxy:v1",))
     absorb(listed([proxy], at=LATER), state)
-    assert Kind.SYSTEM in [one.kind for one in holding(proxy, scene)]
-    assert Kind.UNCERTAIN not in [one.kind for one in holding(proxy, Scene(state, policy(), LATER))]
+    assert Kind.SYSTEM in [one.kind for one in holding(proxy, context)]
+    assert Kind.UNCERTAIN not in [
+        one.kind for one in holding(proxy, Context(state, policy(), LATER))
+    ]
 
 
 @pytest.mark.parametrize("left", [(), (sandbox(),)], ids=["no sandboxes either", "sandboxes"])

@@ -115,7 +115,7 @@ async def test_a_low_mark_between_two_looks_after_a_removal_ends_the_reclaim() -
             world.runtime.have(image("fresh:v1", GIB))
         return await world.sample()
 
-    world.loop.room.sample = pulled_between_two_looks
+    world.loop.deps.sample = pulled_between_two_looks
     await world.turns(3)
     assert world.runtime.used() == 79 * GIB
     assert world.runtime.removed == NAMES[:1]
@@ -168,7 +168,7 @@ async def test_space_that_shows_in_parts_is_all_counted() -> None:
         more = next(hidden, 0) if world.runtime.removed else 0
         return replace(sample, filesystems=(replace(usage, used=usage.used + more),))
 
-    world.loop.room.sample = in_parts
+    world.loop.deps.sample = in_parts
     with structlog.testing.capture_logs() as log:
         await world.turn()
     assert world.left() == NAMES[1:]
@@ -186,7 +186,7 @@ async def test_prune_tells_what_came_though_it_came_late() -> None:
         shown = usage.used if world.clock() >= commit else 81 * GIB
         return replace(sample, filesystems=(replace(usage, used=shown),))
 
-    room = replace(world.loop.room, sample=late, mailbox=QuickMailbox(world.clock))
+    room = replace(world.loop.deps, sample=late, mailbox=QuickMailbox(world.clock))
     with structlog.testing.capture_logs() as log:
         await Reconciler(room, world.state, Command()).prune()
     assert world.left() == NAMES[1:]

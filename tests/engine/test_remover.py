@@ -29,8 +29,8 @@ class Right:
         self.trouble: str | None = None
         self.held = False
         self.inherits: Remembered | None = None  # what the other one wrote
-        world.loop.room.claim = self.renew
-        self._save, world.loop.room.save = world.loop.room.save, self.save
+        world.loop.deps.claim = self.renew
+        self._save, world.loop.deps.save = world.loop.deps.save, self.save
 
     async def renew(self, wanted: bool) -> RemoverTold:
         self.held = wanted and self.other is None and self.trouble is None

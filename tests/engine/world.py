@@ -29,7 +29,7 @@ from reconciler.domain.inventory import (
 from reconciler.domain.policy import Policy
 from reconciler.domain.runtime import NoSuchObject, RuntimeFailure, RuntimeVersion
 from reconciler.domain.state import State
-from reconciler.engine.reconcile import Reconciler, Room
+from reconciler.engine.reconcile import Dependencies, Reconciler
 from reconciler.host.clock import Reading
 from reconciler.telemetry.journal import LogAndMetrics
 from reconciler.telemetry.metrics import Metrics
@@ -231,7 +231,7 @@ class World:
     def restarted(self) -> Reconciler:
         """A new loop over the same state, as after a start."""
         return Reconciler(
-            Room(
+            Dependencies(
                 self.runtime,
                 self.mailbox,
                 self.edits,

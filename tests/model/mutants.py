@@ -16,6 +16,7 @@ from reconciler.cri import client, translate
 from reconciler.cri._pb import runtime_pb2 as pb
 from reconciler.domain import decision, hold, protections, starting, watermark
 from reconciler.domain.awaited import Awaited
+from reconciler.domain.context import Context
 from reconciler.domain.exclusion import Exclusions
 from reconciler.domain.facts import PolicyLoaded
 from reconciler.domain.graph import ImageGraph
@@ -25,7 +26,6 @@ from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Policy
 from reconciler.domain.protections.protection import Kind
 from reconciler.domain.ranking.importance import Wishes
 from reconciler.domain.reference import Scope
-from reconciler.domain.scene import Scene
 from reconciler.domain.starting import Starts
 from reconciler.domain.state import State
 from reconciler.domain.templates import Templates
@@ -62,7 +62,7 @@ def _without(kind: Kind) -> Callable[[Patch], None]:
     """A protection that never holds."""
     LEFT_OUT.add(kind)
     others = tuple(
-        replace(one, check=lambda image, scene: None) if one.kind is kind else one
+        replace(one, check=lambda image, context: None) if one.kind is kind else one
         for one in protections.PROTECTIONS
     )
     return lambda patch: patch.setattr(protections, "PROTECTIONS", others)
@@ -110,11 +110,11 @@ def _policy_is_not_looked_at_again(patch: Patch) -> None:
     evict = Reconciler._evict
 
     async def blind(self: Reconciler, candidate: Any) -> bool:
-        seeing, self.room.policies = self.room.policies, _Blind()
+        seeing, self.deps.policies = self.deps.policies, _Blind()
         try:
             return await evict(self, candidate)
         finally:
-            self.room.policies = seeing
+            self.deps.policies = seeing
 
     patch.setattr(Reconciler, "_evict", blind)
 
@@ -232,7 +232,7 @@ def _once_too_full_always_too_full(patch: Patch) -> None:
 
 
 def _everything_is_due(patch: Patch) -> None:
-    patch.setattr(decision, "_due", lambda image, record, scene: decision.Cause.UNUSED_AGE)
+    patch.setattr(decision, "_due", lambda image, record, context: decision.Cause.UNUSED_AGE)
 
 
 def _units_are_decimal(patch: Patch) -> None:
@@ -312,7 +312,7 @@ def _removals_are_cut_off_at_the_end(patch: Patch) -> None:
 
 
 def _twins_are_not_remembered(patch: Patch) -> None:
-    patch.setattr(Scene, "used_by_twins", property(lambda self: {}))
+    patch.setattr(Context, "used_by_twins", property(lambda self: {}))
 
 
 def _starts_hold_nothing(patch: Patch) -> None:

@@ -11,10 +11,10 @@ import pytest
 from reconciler.cri import client
 from reconciler.cri.rpc import Methods
 from reconciler.domain import decision, hold, margin, removing, shortage, space, watermark
+from reconciler.domain.context import Context
 from reconciler.domain.facts import RemoverTold, Resumed
 from reconciler.domain.policy import Policy
 from reconciler.domain.protections import holding
-from reconciler.domain.scene import Scene
 from reconciler.domain.slices import Slices
 from reconciler.http import api, documents
 from reconciler.http.stock import Listing
@@ -138,7 +138,7 @@ def pause_means_resume(patch: Patch) -> None:
 
 
 def the_list_shows_no_reason_to_keep(patch: Patch) -> None:
-    patch.setattr(documents, "holding", lambda image, scene: ())
+    patch.setattr(documents, "holding", lambda image, context: ())
 
 
 def the_face_reads_while_the_state_changes(patch: Patch) -> None:
@@ -146,9 +146,9 @@ def the_face_reads_while_the_state_changes(patch: Patch) -> None:
 
     def images(view: View) -> Slices[Listing]:
         state, now = view.state, view.clock()
-        scene = Scene(state, state.operator.policy or Policy(), now)
+        context = Context(state, state.operator.policy or Policy(), now)
         rows = yield from documents.encoded(
-            image_row_json(one, tuple(holding(one, scene)), state, now)
+            image_row_json(one, tuple(holding(one, context)), state, now)
             for one in state.graph.images.values()
         )
         return Listing(document("ImageList", now), {"items": rows})

@@ -71,7 +71,7 @@ async def _prune(world: World, command: Command) -> None:
             claim = Claim(world.rival, lambda: mountpoints, world.clock)
             world.book.looked()  # without an await before it reads the policy
             found = await survey.look(client, settings, wish.over)
-            room = prune._room(settings, wish, client, ledger, history, claim, told)
+            room = prune._dependencies(settings, wish, client, ledger, history, claim, told)
             reconciler = Reconciler(room, found.state, Asked(wish.all_unused))
             world.furnish(reconciler, ledger, wish.over)
             world.daemon = Pruning(reconciler, room.mailbox, ledger, history)

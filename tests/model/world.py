@@ -235,7 +235,7 @@ class World:
             self.source.ends()
         self.note("the daemon is killed" if kill else "the daemon is stopped")
         if kill and self.daemon is not None:
-            self.daemon.reconciler.room.save = _saves_nothing
+            self.daemon.reconciler.deps.save = _saves_nothing
             for channel in self.channels.values():
                 channel.cut()
         process, self._process = self._process, None
@@ -290,7 +290,7 @@ class World:
         )
         self.daemon = daemon
         daemon.policies = self.furnish(daemon.reconciler, daemon.ledger, unchanged)
-        daemon.mailbox = daemon.reconciler.room.mailbox
+        daemon.mailbox = daemon.reconciler.deps.mailbox
         with anyio.CancelScope() as self.scope:
             await app.live(daemon)
 
@@ -310,7 +310,7 @@ class World:
     ) -> Nudged:
         """Puts the world's own things into the room of a process, each of which tells the judge;
         gives its policy source."""
-        mailbox, room = Noting(self), reconciler.room
+        mailbox, room = Noting(self), reconciler.deps
         policies = Nudged(self.book.path, True, mailbox, self.clock, adapt, wall=self.wall)
         policies.world, policies.nudge = self, self._nudge
         room.mailbox, room.policies, room.monotonic = mailbox, policies, self.loop.time

@@ -46,12 +46,12 @@ async def opened(
 def pull(node: Whole, name: str, size: int = 100 * MIB) -> str:
     """An image on the node; its id."""
     node.node.publish(name, [layer(name, size)])
-    node.node.pull(name, node.daemon.reconciler.room.clock())
+    node.node.pull(name, node.daemon.reconciler.deps.clock())
     return next(key for key, one in node.node.images.items() if name in one.tags)
 
 
 def run(node: Whole, name: str, pod: str) -> None:
-    now = node.daemon.reconciler.room.clock()
+    now = node.daemon.reconciler.deps.clock()
     sandbox = node.node.run_pod(pod, now)
     node.node.start(node.node.create(sandbox.id, name, now).id, now)
 

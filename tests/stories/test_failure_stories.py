@@ -89,7 +89,7 @@ def gauge(world: World, name: str, **labels: str) -> float | None:
 
 async def pruned(world: World, *, all_unused: bool = True) -> None:
     """The operator's own command, on the same node."""
-    await Reconciler(world.loop.room, world.state, Command(all_unused)).prune()
+    await Reconciler(world.loop.deps, world.state, Command(all_unused)).prune()
 
 
 def required(pattern: str) -> Required:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..context import Context
 from ..inventory import Image
-from ..scene import Scene
 from .of_image import EXCLUDED, PINNED, SYSTEM, TOO_SMALL, UNPULLABLE, YOUNG
 from .of_removals import CAME_BACK, REFUSED
 from .of_use import AWAITED, IN_USE, SANDBOX, UNCERTAIN
@@ -33,26 +33,26 @@ PROTECTIONS = (
 BY_KIND = {one.kind: one for one in PROTECTIONS}
 
 
-def verdicts(image: Image, scene: Scene) -> tuple[Verdict, ...]:
+def verdicts(image: Image, context: Context) -> tuple[Verdict, ...]:
     """Every protection's verdict, also of those that do not hold."""
-    return tuple(one.verdict(image, scene) for one in PROTECTIONS)
+    return tuple(one.verdict(image, context) for one in PROTECTIONS)
 
 
-def holding(image: Image, scene: Scene) -> Iterator[Verdict]:
+def holding(image: Image, context: Context) -> Iterator[Verdict]:
     """Of those that hold, one by one, so that a caller may stop at the first."""
-    return (found for one in PROTECTIONS if (found := one.verdict(image, scene)).holds)
+    return (found for one in PROTECTIONS if (found := one.verdict(image, context)).holds)
 
 
-def first_holding(image: Image, scene: Scene) -> Verdict | None:
+def first_holding(image: Image, context: Context) -> Verdict | None:
     """The first that holds, which is enough to keep."""
-    for one in _applying(scene):
-        if one.check(image, scene) is not None:
-            return one.verdict(image, scene)
+    for one in _applying(context):
+        if one.check(image, context) is not None:
+            return one.verdict(image, context)
     return None
 
 
-def _applying(scene: Scene) -> tuple[Protection, ...]:
-    """Those that can find anything at all in a scene."""
-    if not scene.applying:
-        scene.applying = tuple(one for one in PROTECTIONS if one.applies(scene))
-    return scene.applying
+def _applying(context: Context) -> tuple[Protection, ...]:
+    """Those that can find anything at all in a context."""
+    if not context.applying:
+        context.applying = tuple(one for one in PROTECTIONS if one.applies(context))
+    return context.applying

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from ..context import Context, system_repositories
 from ..inventory import Image
 from ..origin import can_be_pulled
 from ..policy import Exclusion
-from ..scene import Scene, system_repositories
 from ..system import LARGEST
 from ..words import duration
 from .protection import Kind, Protection
 
 
-def _pinned(image: Image, scene: Scene) -> str | None:
+def _pinned(image: Image, context: Context) -> str | None:
     return "the runtime reports it pinned" if image.pinned else None
 
 
@@ -26,19 +26,19 @@ PINNED = Protection(
 )
 
 
-def _system(image: Image, scene: Scene) -> str | None:
-    if not scene.policy.system_enabled:
+def _system(image: Image, context: Context) -> str | None:
+    if not context.policy.system_enabled:
         return None
     repositories = system_repositories(image.names, image.size > LARGEST)
     for repository in repositories:
-        if image.key in scene.current.get(repository, {image.key}):
+        if image.key in context.current.get(repository, {image.key}):
             return f"current version of the Kubernetes system image {repository}"
     if not repositories:
         return None
-    record = scene.record(image.key)
-    age = scene.now - max(record.first_seen, record.last_used or 0.0)
-    if age < scene.policy.system_keep_for:
-        keep_for = duration(scene.policy.system_keep_for)
+    record = context.record(image.key)
+    age = context.now - max(record.first_seen, record.last_used or 0.0)
+    if age < context.policy.system_keep_for:
+        keep_for = duration(context.policy.system_keep_for)
         return f"Kubernetes system image {repositories[0]}, used {duration(age)} ago (< {keep_for})"
     return None
 
@@ -51,13 +51,13 @@ SYSTEM = Protection(
     otherwise="no Kubernetes system image, or not a current one",
     because="a system image",
     let_go="wait for a newer version to be used, or set system.enabled: false in the policy",
-    applies=lambda scene: scene.policy.system_enabled,
+    applies=lambda context: context.policy.system_enabled,
 )
 
 
-def _excluded(image: Image, scene: Scene) -> tuple[str, Exclusion] | None:
-    told = scene.state.as_remembered(image)
-    found = scene.exclusions.protecting(told, scene.state.wall(scene.now))
+def _excluded(image: Image, context: Context) -> tuple[str, Exclusion] | None:
+    told = context.state.as_remembered(image)
+    found = context.exclusions.protecting(told, context.state.wall(context.now))
     if found is None:
         return None
     rule, name = found
@@ -73,23 +73,23 @@ EXCLUDED = Protection(
     otherwise="no exclusion in force matches it",
     because="excluded",
     let_go="take the rule out of the policy",
-    applies=lambda scene: bool(scene.policy.exclusions),
+    applies=lambda context: bool(context.policy.exclusions),
 )
 
 
-def _young(image: Image, scene: Scene) -> str | None:
-    record = scene.record(image.key)
+def _young(image: Image, context: Context) -> str | None:
+    record = context.record(image.key)
     since = max(record.first_seen, record.last_used or 0.0)
-    age = scene.now - since
-    if age >= scene.policy.minimum_age:
+    age = context.now - since
+    if age >= context.policy.minimum_age:
         return None
     what = "unused" if record.last_used == since else "on this node"
-    return f"{what} for {duration(age)}, less than {duration(scene.policy.minimum_age)}"
+    return f"{what} for {duration(age)}, less than {duration(context.policy.minimum_age)}"
 
 
-def _no_longer_young(image: Image, scene: Scene) -> float:
-    record = scene.record(image.key)
-    return max(record.first_seen, record.last_used or 0.0) + scene.policy.minimum_age
+def _no_longer_young(image: Image, context: Context) -> float:
+    record = context.record(image.key)
+    return max(record.first_seen, record.last_used or 0.0) + context.policy.minimum_age
 
 
 YOUNG = Protection(
@@ -104,10 +104,10 @@ YOUNG = Protection(
 )
 
 
-def _too_small(image: Image, scene: Scene) -> str | None:
-    if image.size >= scene.policy.minimum_size:
+def _too_small(image: Image, context: Context) -> str | None:
+    if image.size >= context.policy.minimum_size:
         return None
-    return f"{image.size} bytes, less than {scene.policy.minimum_size}"
+    return f"{image.size} bytes, less than {context.policy.minimum_size}"
 
 
 TOO_SMALL = Protection(
@@ -118,16 +118,16 @@ TOO_SMALL = Protection(
     otherwise="not under the minimum size",
     because="too small",
     let_go="set a lower minimumSize in the policy; it would free next to nothing",
-    applies=lambda scene: scene.policy.minimum_size > 0,
+    applies=lambda context: context.policy.minimum_size > 0,
 )
 
 
-def _unpullable(image: Image, scene: Scene) -> str | None:
-    if not scene.policy.protect_unpullable:
+def _unpullable(image: Image, context: Context) -> str | None:
+    if not context.policy.protect_unpullable:
         return None
-    if image.digests and can_be_pulled(image.digests, scene.record(image.key).names):
+    if image.digests and can_be_pulled(image.digests, context.record(image.key).names):
         return None
-    if not image.names and image.key in scene.state.removals.records:
+    if not image.names and image.key in context.state.removals.records:
         return None  # what a removal of ours, cut short, left behind
     what = f"{image.digests[0]} is no registry's name" if image.digests else "no registry digest"
     return f"{what}: imported or built on this node, it can not be pulled again"
@@ -141,5 +141,5 @@ UNPULLABLE = Protection(
     otherwise="it can be pulled again, as far as one can tell",
     because="unpullable",
     let_go="set protectUnpullable: false in the policy, if it can be had otherwise",
-    applies=lambda scene: scene.policy.protect_unpullable,
+    applies=lambda context: context.policy.protect_unpullable,
 )

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from ..context import Context
 from ..inventory import Image
-from ..scene import Scene
 from ..words import duration
 from .protection import Kind, Protection
 
 
-def _refused(image: Image, scene: Scene) -> str | None:
-    refusal = scene.state.removals.refusals.get(image.key)
-    if refusal is None or scene.now >= refusal.until:
+def _refused(image: Image, context: Context) -> str | None:
+    refusal = context.state.removals.refusals.get(image.key)
+    if refusal is None or context.now >= refusal.until:
         return None
     times = "once" if refusal.count <= 1 else f"{refusal.count} times"
-    wait = duration(refusal.until - scene.now)
+    wait = duration(refusal.until - context.now)
     return f"not removed when asked {times}, next try in {wait}: {refusal.reason}"
 
 
-def _asked_again(image: Image, scene: Scene) -> float:
-    return scene.state.removals.refusals[image.key].until
+def _asked_again(image: Image, context: Context) -> float:
+    return context.state.removals.refusals[image.key].until
 
 
 REFUSED = Protection(
@@ -29,20 +29,20 @@ REFUSED = Protection(
     otherwise="the runtime did not refuse it lately",
     because="refused",
     let_go="look at why the runtime refused; it is tried again by itself",
-    applies=lambda scene: bool(scene.state.removals.refusals),
+    applies=lambda context: bool(context.state.removals.refusals),
     ends_at=_asked_again,
 )
 
 
-def _came_back(image: Image, scene: Scene) -> str | None:
-    removal = scene.state.removals.records.get(image.key)
-    keep = scene.policy.come_back_for
+def _came_back(image: Image, context: Context) -> str | None:
+    removal = context.state.removals.records.get(image.key)
+    keep = context.policy.come_back_for
     if removal is None or removal.came_back_at is None or removal.answered_at is None:
         return None
     gap = removal.came_back_at - removal.answered_at
-    if gap > keep or scene.now - removal.came_back_at >= keep:
+    if gap > keep or context.now - removal.came_back_at >= keep:
         return None
-    left = duration(keep - (scene.now - removal.came_back_at))
+    left = duration(keep - (context.now - removal.came_back_at))
     return f"pulled again {duration(gap)} after its removal; kept for {left} more"
 
 
@@ -54,5 +54,5 @@ CAME_BACK = Protection(
     otherwise="it did not come back after a removal",
     because="wanted again",
     let_go="wait, or set a lower comeBackFor in the policy",
-    applies=lambda scene: bool(scene.state.removals.records),
+    applies=lambda context: bool(context.state.removals.records),
 )

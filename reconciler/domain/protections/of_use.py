@@ -3,30 +3,30 @@ here."""
 
 from __future__ import annotations
 
+from ..context import Context, describe, pause_name, repositories_of
 from ..doubts import MOUNT, Doubt, repository_of
 from ..inventory import Image, Sandbox, is_full_id
-from ..scene import Scene, describe, pause_name, repositories_of
 from ..words import and_more
 from .protection import Kind, Protection
 
 
-def _in_use(image: Image, scene: Scene) -> str | None:
-    graph = scene.graph
+def _in_use(image: Image, context: Context) -> str | None:
+    graph = context.graph
     if graph.is_used(image.key):
         users = sorted(u for u in graph.users_of(image.key) if u in graph.containers)
         if users:
-            return and_more([describe(graph.containers[users[0]], scene)], users)
+            return and_more([describe(graph.containers[users[0]], context)], users)
         strangers = sorted(u for u in graph.users_of(image.key) if u in graph.strangers)
         if strangers:
             text = f"container {strangers[0][:13]}, which CRI does not list (nerdctl, ctr)"
             return and_more([text], strangers)
-    if image.key not in scene.asked:
+    if image.key not in context.asked:
         return None
     asking = sorted(graph.asking_for(image))
     if not asking:
         return None
     first = graph.containers[asking[0]]
-    text = f"{describe(first, scene)} asked for {first.image}, which means this image by now"
+    text = f"{describe(first, context)} asked for {first.image}, which means this image by now"
     return and_more([text], asking)
 
 
@@ -42,16 +42,16 @@ IN_USE = Protection(
 )
 
 
-def _awaited(image: Image, scene: Scene) -> str | None:
-    if scene.graph.is_used(image.key):
+def _awaited(image: Image, context: Context) -> str | None:
+    if context.graph.is_used(image.key):
         return None  # its container is made
-    told = scene.awaited.get(image.key)
+    told = context.awaited.get(image.key)
     if told is not None:
         pod, need = told
-        if scene.has_begun(pod):
+        if context.has_begun(pod):
             return f"pod {pod.name} will need it when it starts again ({need.by})"
         return f"pod {pod.name} is starting and will need it ({need.by})"
-    twin = scene.used_by_twins.get(image.key)
+    twin = context.used_by_twins.get(image.key)
     if twin is None:
         return None
     sandbox, container = twin
@@ -66,26 +66,26 @@ AWAITED = Protection(
     otherwise="no pod bound here is known to wait for it",
     because="awaited",
     let_go="delete the pods that will need it, or wait until they are complete",
-    applies=lambda scene: bool(scene.awaited or scene.used_by_twins),
+    applies=lambda context: bool(context.awaited or context.used_by_twins),
 )
 
 
-def _sandbox(image: Image, scene: Scene) -> str | None:
-    graph = scene.graph
+def _sandbox(image: Image, context: Context) -> str | None:
+    graph = context.graph
     if graph.is_used(image.key):
         users = sorted(u for u in graph.users_of(image.key) if u in graph.sandboxes)
         if users:
             one = f"pause image of sandbox {graph.sandboxes[users[0]].name} ({users[0][:13]})"
             return and_more([one], users)
-    if image.key in scene.configured_pause:
-        configured = scene.state.runtime.configured_pause
+    if image.key in context.configured_pause:
+        configured = context.state.runtime.configured_pause
         return f"the runtime's own configuration names it as sandbox image: {configured}"
-    names = scene.state.as_remembered(image).names
-    pause = pause_name(image, names, scene.state)
+    names = context.state.as_remembered(image).names
+    pause = pause_name(image, names, context.state)
     if pause is not None:
         return f"{pause} is a known name of a sandbox image"
-    if not repositories_of(names).isdisjoint(scene.pause_repositories):
-        name = next(one for one in names if repository_of(one) in scene.pause_repositories)
+    if not repositories_of(names).isdisjoint(context.pause_repositories):
+        name = next(one for one in names if repository_of(one) in context.pause_repositories)
         return f"{name} may be what a sandbox runs on: the tag it was asked for may have moved"
     return None
 
@@ -101,21 +101,21 @@ SANDBOX = Protection(
 )
 
 
-def _uncertain(image: Image, scene: Scene) -> str | None:
-    if image.key in scene.graph.touched:
+def _uncertain(image: Image, context: Context) -> str | None:
+    if image.key in context.graph.touched:
         return "an event named it since the last listing"
-    doubt = scene.doubtful.get(image.key)
+    doubt = context.doubtful.get(image.key)
     if doubt is not None:
-        return _told_of(doubt, scene)
+        return _told_of(doubt, context)
     return None if is_full_id(image.id) else "listed under an id that is none"
 
 
-def _told_of(doubt: Doubt, scene: Scene) -> str:
+def _told_of(doubt: Doubt, context: Context) -> str:
     subject = doubt.subject
     if isinstance(subject, Sandbox):
         one = f"sandbox {subject.name} ({subject.id[:13]})"
         return f"may be the pause image of {one}, which the runtime does not tell"
-    one = describe(subject, scene)
+    one = describe(subject, context)
     if doubt.way == MOUNT:
         return f"may be mounted by {one}: the runtime does not tell what it mounts"
     return f"may be the image of {one}, whose image can not be told"

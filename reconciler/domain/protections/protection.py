@@ -6,9 +6,9 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..context import Context
 from ..inventory import Image
 from ..policy import Exclusion
-from ..scene import Scene
 
 
 class Kind(enum.Enum):
@@ -44,24 +44,24 @@ class Protection:
     """One reason to keep an image, and all that is said of it.
 
     `check` gives a sentence where it holds, with the operator's rule if it is one, else None. It
-    looks at the image and at the scene: state, policy and time, with what is worth computing once
+    looks at the image and at the context: state, policy and time, with what is worth computing once
     for all images of a decision."""
 
     kind: Kind
     promise: str  # of docs/safety.md that it holds: S1 and so on; empty: none
     keeps: str  # which images, in a clause
-    check: Callable[[Image, Scene], str | tuple[str, Exclusion] | None]
+    check: Callable[[Image, Context], str | tuple[str, Exclusion] | None]
     otherwise: str  # what is said where it does not hold
     because: str  # the end of "It stays because it is "
     let_go: str  # what would end it, as advice
-    # False: it can find nothing in this scene, whatever the image.
-    applies: Callable[[Scene], bool] = lambda scene: True
+    # False: it can find nothing in this context, whatever the image.
+    applies: Callable[[Context], bool] = lambda context: True
     # When it ends by itself, for an image that it holds; None: time alone does not end it soon.
-    ends_at: Callable[[Image, Scene], float | None] = lambda image, scene: None
+    ends_at: Callable[[Image, Context], float | None] = lambda image, context: None
 
-    def verdict(self, image: Image, scene: Scene) -> Verdict:
+    def verdict(self, image: Image, context: Context) -> Verdict:
         """On one image, whether it holds or not."""
-        found = self.check(image, scene)
+        found = self.check(image, context)
         if found is None:
             return Verdict(self.kind, False, self.otherwise)
         return Verdict(self.kind, True, *((found,) if isinstance(found, str) else found))

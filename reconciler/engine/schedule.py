@@ -28,7 +28,7 @@ LAST_WORD = 5.0  # seconds that the end waits for a listing after a removal
 
 
 @dataclass(slots=True)
-class Pace:
+class Schedule:
     """The loop's times, kept by what happens."""
 
     saved_at: float

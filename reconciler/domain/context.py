@@ -1,5 +1,5 @@
 """What all images of one decision share: state, policy and time, with what is worth computing once.
-The rules that look at it are in `protection.py`."""
+The rules that look at it are in `protections`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .state import State
 from .system import LARGEST, is_kubernetes_own, is_sandbox_name, system_repository
 
 
-class Scene:
+class Context:
     """State, policy and time of one decision, and what all images of it share. One that is kept
     while the state changes (a page built in slices) says of an image what was so then or is now,
     and never fails."""
@@ -201,9 +201,9 @@ def system_repositories(names: tuple[str, ...], large: bool = False) -> tuple[st
     return tuple(found)
 
 
-def describe(container: Container, scene: Scene) -> str:
+def describe(container: Container, context: Context) -> str:
     """A container for people: its name, its pod, its id and its state."""
-    sandbox = scene.graph.sandboxes.get(container.sandbox_id)
+    sandbox = context.graph.sandboxes.get(container.sandbox_id)
     pod = f" of {sandbox.name}" if sandbox else ""
     state = container.state.name.lower()
     return f"container {container.name}{pod} ({container.id[:13]}, {state})"
