@@ -251,7 +251,7 @@ def used_text(used_percent: float, df_percent: float) -> str:
 
 
 def unmeasured_json(state: State) -> list[Json]:
-    """The image filesystems that can not be measured, and why."""
+    """The image filesystems that cannot be measured, and why."""
     return [{"mountpoint": one.mountpoint, "why": one.error} for one in state.disks.invisible]
 
 

@@ -40,7 +40,7 @@ def may_be_there(path: Path) -> bool:
 
 
 class SettingsError(Exception):
-    """A flag, a variable or crictl's file says what can not be; the text is for people."""
+    """A flag, a variable or crictl's file says what cannot be; the text is for people."""
 
 
 @dataclass(frozen=True, slots=True)

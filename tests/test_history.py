@@ -77,7 +77,7 @@ def test_one_image_is_found_by_part_of_its_name_or_id(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_refuses_costs_nothing_and_is_tried_again(tmp_path: Path) -> None:
-    """While it can not be written the entries wait, and are told all the same."""
+    """While it cannot be written the entries wait, and are told all the same."""
     blocked = tmp_path / "state"
     blocked.write_text("a file where the folder should be")
     with closing(History(blocked)) as history:

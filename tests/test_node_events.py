@@ -183,7 +183,7 @@ async def test_a_refusal_is_told_once_and_tried_once(
 
 
 async def test_another_clusters_certificate_gets_no_token(there: Cluster, tmp_path: Path) -> None:
-    """Who can not prove to be the API server is told nothing."""
+    """Who cannot prove to be the API server is told nothing."""
     with cluster(tmp_path / "other") as other:
         (there.folder / "ca.crt").write_bytes((other.folder / "ca.crt").read_bytes())
     told = Told()

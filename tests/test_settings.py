@@ -75,8 +75,8 @@ def test_an_endpoint_that_is_no_socket_is_told_with_its_source(text: str) -> Non
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a: [", "is no valid YAML: while parsing a flow node"),
-        ("\x00", "is no valid YAML: "),
+        ("a: [", "is not valid YAML: while parsing a flow node"),
+        ("\x00", "is not valid YAML: "),
     ],
 )
 def test_a_broken_crictl_file_is_one_line_for_people(
@@ -140,8 +140,8 @@ def test_a_socket_that_is_not_where_crictls_file_says_is_warned_of(tmp_path: Pat
 
 
 def test_a_directory_for_a_crictl_file_is_told(tmp_path: Path) -> None:
-    """What can not be read may name another runtime than the one that would be found."""
-    with pytest.raises(SettingsError, match="can not be read"):
+    """What cannot be read may name another runtime than the one that would be found."""
+    with pytest.raises(SettingsError, match="cannot be read"):
         settled(None, None, tmp_path)
 
 

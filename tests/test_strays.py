@@ -100,7 +100,7 @@ def test_whatever_goes_wrong_is_a_line_of_text_in_our_shape() -> None:
 
 @pytest.mark.parametrize("flags", [("--listen", "nowhere"), ("--state-dir", "/dev/null/x")])
 def test_what_keeps_run_from_starting_is_json_where_that_is_asked_for(flags: tuple[str]) -> None:
-    """A flag that can not be, and no place for the state."""
+    """A flag that cannot be, and no place for the state."""
     command = [sys.executable, "-m", "reconciler", "run", "--log-format", "json"]
     command += ["--listen", "127.0.0.1:0", *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

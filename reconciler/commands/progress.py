@@ -12,7 +12,7 @@ from ..domain.neutral import neutralised
 
 SOON = 1.0  # seconds until a command that is at work says so
 ERASE = "\r\x1b[K"
-WIDEST = 78  # columns: a line that wraps can not be written over
+WIDEST = 78  # columns: a line that wraps cannot be written over
 
 
 def show(text: str) -> None:

@@ -19,7 +19,7 @@ from .survey import connect
 
 
 async def record(settings: Settings, out: Path, *, anonymize: bool) -> int:
-    """Writes the file; 1 where there is nothing to write, or it can not be written. The runtime is
+    """Writes the file; 1 where there is nothing to write, or it cannot be written. The runtime is
     asked for the disk; where it does not answer, the record goes without."""
     log = Ledger.read_log(settings.state_dir)
     if log is None or not log.starts:
@@ -38,7 +38,7 @@ async def record(settings: Settings, out: Path, *, anonymize: bool) -> int:
             os.fsync(file.fileno())
         fresh.replace(out)
     except OSError as error:
-        print(f"error: {out} can not be written: {error.strerror}", file=sys.stderr)
+        print(f"error: {out} cannot be written: {error.strerror}", file=sys.stderr)
         return 1
     days = (told["to"] - told["from"]) / 86400
     starts, images = counted(len(told["starts"]), "start"), counted(len(told["images"]), "image")

@@ -48,13 +48,13 @@ class Question:
 
 
 async def simulate(settings: Settings, question: Question) -> int:
-    """Prints the comparison; 1 for a past that can not be had, has nothing in it, or can't have
+    """Prints the comparison; 1 for a past that cannot be had, has nothing in it, or can't have
     been on such a disk. A past too short to say much is replayed, and said to be."""
     try:
         trace, node = await _past(settings, question)
         disk, why = _disk(trace, node, question)
     except OSError as error:
-        text = f"{error.filename} can not be read: {error.strerror}" if error.filename else error
+        text = f"{error.filename} cannot be read: {error.strerror}" if error.filename else error
         print(f"error: {text}", file=sys.stderr)
         return 1
     except (RecordInvalid, ValueError) as error:
@@ -69,7 +69,7 @@ async def simulate(settings: Settings, question: Question) -> int:
         try:
             question.plot.write_text(picture(trace, disk, rows))
         except OSError as error:
-            print(f"error: {question.plot} can not be written: {error.strerror}", file=sys.stderr)
+            print(f"error: {question.plot} cannot be written: {error.strerror}", file=sys.stderr)
             return 1
     return 0
 

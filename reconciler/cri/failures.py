@@ -55,7 +55,7 @@ def unreadable(call: str, path: str) -> RuntimeRefused:
 
 
 def unreachable(path: str) -> str | None:
-    """Why a socket can not be reached, in words, where the file system tells."""
+    """Why a socket cannot be reached, in words, where the file system tells."""
     try:
         found = os.stat(path)
     except FileNotFoundError:

@@ -2,7 +2,7 @@
 
 1. A hold stops everything (the ladder in `hold.py`): no valid policy, the operator's own
    pause, no complete listing since the last removal or since an event that raised doubt, a
-   container whose image can not be told, something not asked yet, a filesystem not measured, no
+   container whose image cannot be told, something not asked yet, a filesystem not measured, no
    sandbox image known.
 2. An image with any protection is kept (`protection.py`).
 3. What is left are candidates, in the order of `removal_order` (keepscore.py); what goes whatever
@@ -270,7 +270,7 @@ def _ends_at(kept: Kept, context: Context) -> float | None:
 def _paused(
     state: State, wanted: list[Need], now: float, free: list[Image], command: Command | None
 ) -> Hold | None:
-    """Why nothing goes by the marks now. The operator's own command goes on where they can not be
+    """Why nothing goes by the marks now. The operator's own command goes on where they cannot be
     reached, and asks for none to remove all that is unused."""
     if not wanted or (command is not None and command.all_unused):
         return None

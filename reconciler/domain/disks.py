@@ -39,7 +39,7 @@ class Disks:
 
     @property
     def invisible(self) -> tuple[InvisibleFilesystem, ...]:
-        """The image filesystems that can not be measured."""
+        """The image filesystems that cannot be measured."""
         return self.sample.invisible if self.sample is not None else ()
 
     @property

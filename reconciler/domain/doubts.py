@@ -104,7 +104,7 @@ def may_be_pause(state: State, image: Image) -> bool:
 
 
 def could_mean(container: Container, image: Image) -> bool:
-    """Whether any name of a container whose image can not be told could mean an image: the same
+    """Whether any name of a container whose image cannot be told could mean an image: the same
     repository under any tag or digest, or cut at its first ':' as CRI-O lists what has lost its
     tags; a prefix of the id; an image without names could be any. What is mounted is told by its
     manifest, if the image is listed under that digest: so it could be any that is listed under

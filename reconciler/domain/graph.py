@@ -110,7 +110,7 @@ class ImageGraph:
 
     def images_of(self, container: Container) -> frozenset[str]:
         """Keys of the image a container was made from (more than one only where a runtime lists
-        one digest under several images); none: it can not be told."""
+        one digest under several images); none: it cannot be told."""
         told = container.image_id or container.image_ref
         keys = keys_of_id(told)
         if keys is not None:

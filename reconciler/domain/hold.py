@@ -139,7 +139,7 @@ def _filesystem_hold(state: State) -> Hold | None:
     if state.disks.sample is None:
         return Hold(reason, "the image filesystem has not been measured yet")
     if state.disks.sample.filesystems:
-        return None  # one that can not be measured is not short, for all that is known
+        return None  # one that cannot be measured is not short, for all that is known
     for lost in state.disks.sample.invisible:
         return Hold(reason, f"image filesystem {lost.mountpoint}: {lost.error}")
     return Hold(reason, "the runtime names no image filesystem")

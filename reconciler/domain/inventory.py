@@ -176,7 +176,7 @@ class FilesystemUsage:
     total_inodes: int = 0
     used_inodes: int = 0
     reserved: int = 0  # bytes, counted as used
-    kind: str = ""  # ext4, xfs, ...; nothing where it can not be told
+    kind: str = ""  # ext4, xfs, ...; nothing where it cannot be told
 
     @property
     def taken(self) -> int:
@@ -193,7 +193,7 @@ class FilesystemUsage:
 
 @dataclass(frozen=True, slots=True)
 class InvisibleFilesystem:
-    """An image filesystem that the runtime names and this process can not measure, and why."""
+    """An image filesystem that the runtime names and this process cannot measure, and why."""
 
     mountpoint: str
     error: str

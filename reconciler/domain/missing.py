@@ -25,7 +25,7 @@ def missing_awaited(state: State, now: float) -> list[str]:
     if state.runtime.listed_at is None:
         return []
     return [
-        f"pod {pod.name} can not start {need.by}: {need.image} is not here, and its "
+        f"pod {pod.name} cannot start {need.by}: {need.image} is not here, and its "
         "imagePullPolicy is Never; import or pull the image on this node, or change the policy"
         for pod, need in state.pods.awaited.needs(now)
         if need.never_pulled and not state.images_meant(need.image)

@@ -290,7 +290,7 @@ def _better(text: str) -> str | None:
 
 def could_both_match(one: Pattern, other: Pattern) -> bool:
     """Whether some name could match both patterns. Ids overlap only where one begins the other:
-    which names an id has can not be told from the patterns."""
+    which names an id has cannot be told from the patterns."""
     first, second = one.id_prefix, other.id_prefix
     if first and second and (first.startswith(second) or second.startswith(first)):
         return True

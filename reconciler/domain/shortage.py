@@ -1,6 +1,6 @@
 """How much must be freed now, and when to leave the cache alone though a disk is too full.
 
-Removal aims at the low mark. Where all candidates together can not bring a filesystem there, it
+Removal aims at the low mark. Where all candidates together cannot bring a filesystem there, it
 aims at the next line above that they can reach: the high mark, the lines at which kubelet acts, and
 the one at which pulls begin to fail. Where they reach none, and above the last one
 as long as it is crossed, what may go is worth its room; else an empty cache would help nobody.
@@ -125,7 +125,7 @@ def _exhausted(state: State, count: int, size: int) -> str:
     going, here = counted(count, "candidate"), counted(len(state.graph.images), "image")
     parts = [_situation(fs) for fs in state.disks.filesystems.values()]
     return (
-        f"{going} of {size} bytes as listed can not bring it to the low mark, "
+        f"{going} of {size} bytes as listed cannot bring it to the low mark, "
         f"nor under a line where kubelet acts or pulls fail ({here} here: {images} bytes); "
         + "; ".join(parts)
     )

@@ -1,5 +1,5 @@
 """The disks under a simulated node's images: several, with inodes or without, some that show late
-what was freed or say what can not be, and others who use them up."""
+what was freed or say what cannot be, and others who use them up."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Disk:
     others_inodes: int = 0
     seen: bool = True  # from where the daemon runs
     commits: int = 0
-    lie: str = ""  # what it says of itself that can not be
+    lie: str = ""  # what it says of itself that cannot be
     last: tuple[float, int] = (0.0, 0)  # the last commit, and what was in use then
 
 

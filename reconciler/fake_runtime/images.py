@@ -117,7 +117,7 @@ class ImageStore:
     # --- how they are found and go -------------------------------------------------------------
 
     def find(self, text: str) -> Stored | None:
-        """The image that a name or id means to this runtime; Refused where it can not tell."""
+        """The image that a name or id means to this runtime; Refused where it cannot tell."""
         if self.habits.crio:
             return self._find_as_crio(text)
         plain = text.removeprefix("sha256:")

@@ -10,7 +10,7 @@ KEYS = ("runtime-endpoint", "image-endpoint")
 
 
 class CrictlUnread(Exception):
-    """It names an endpoint, or may, that can not be read; the text is for people."""
+    """It names an endpoint, or may, that cannot be read; the text is for people."""
 
 
 def read(path: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
@@ -22,7 +22,7 @@ def read(path: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
         return {}, ()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
-        text = f"{path} can not be read ({why}); name the socket with --runtime-endpoint instead"
+        text = f"{path} cannot be read ({why}); name the socket with --runtime-endpoint instead"
         raise CrictlUnread(text) from error
     import yaml
 
@@ -31,7 +31,7 @@ def read(path: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
     except yaml.YAMLError as error:
         _refuse_misread(path, text, [line.partition(": ")[0] for line in text.splitlines()])
         text = " ".join(str(error).split())
-        raise CrictlUnread(f"{path} is no valid YAML: {text}") from error
+        raise CrictlUnread(f"{path} is not valid YAML: {text}") from error
     _refuse_misread(path, text, found if isinstance(found, dict) else ())
     if isinstance(found, dict):
         return {str(key): str(value) for key, value in found.items() if value}, ()

@@ -34,7 +34,7 @@ HEAD = 16 * 1024  # bytes of a request's head
 
 
 class ListenFailed(Exception):
-    """The address can not be listened on; the text says why."""
+    """The address cannot be listened on; the text says why."""
 
 
 def application(view: View) -> Starlette:
@@ -103,7 +103,7 @@ def listening(host: str, port: int) -> socket.socket:
         bound.listen(WAITING)
     except OSError as error:
         bound.close()
-        text = f"can not listen on {host}:{port}: {error.strerror}; name another with --listen"
+        text = f"cannot listen on {host}:{port}: {error.strerror}; name another with --listen"
         raise ListenFailed(text) from error
     bound.setblocking(False)
     return bound

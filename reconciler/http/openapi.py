@@ -81,7 +81,7 @@ def _paths() -> Json:
 def _get(schema: str, text: str, *parameters: Json, unknown: bool = False) -> Json:
     responses: Json = {"200": _json_answer(text, schema)}
     if parameters:
-        responses["400"] = _json_answer("A value that can not be.", "Error")
+        responses["400"] = _json_answer("A value that cannot be.", "Error")
     if unknown:
         responses["404"] = _json_answer("No such image.", "Error")
         responses["409"] = _json_answer("Several images answer to it.", "Error")

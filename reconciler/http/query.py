@@ -1,5 +1,5 @@
 """What a request may ask by, and how much of it. Nothing is read as less than it says: a value that
-can not be is told, with what was expected."""
+cannot be is told, with what was expected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST = 10**15  # of a number that has no limit of its own
 
 
 class BadQuery(Exception):
-    """A value that can not be; the text says what was expected."""
+    """A value that cannot be; the text says what was expected."""
 
 
 def whole(request: Request, name: str, default: int, most: int = MOST, least: int = 0) -> int:

@@ -24,7 +24,7 @@ class Token:
         try:
             token = (await anyio.Path(self.file).read_text()).strip()
         except OSError as error:
-            return f"the daemon can not read its --token-file: {error.strerror}"
+            return f"the daemon cannot read its --token-file: {error.strerror}"
         except UnicodeDecodeError:
             return "the daemon's --token-file is no text"
         brought = _brought(authorization, basic)

@@ -104,7 +104,7 @@ class ApiSource:
         """A list that is not older than anything seen before. Raises PodsUnavailable."""
         status, body = await https.get(self._target(), PROTOBUF)
         if status != 200:
-            self._version = "0"  # maybe it was what can not be served
+            self._version = "0"  # maybe it was what cannot be served
             raise PodsUnavailable(_refusal(status))
         try:
             self._version, pods = translate.pod_list(body)

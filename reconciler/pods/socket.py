@@ -200,7 +200,7 @@ def _method(channel: grpc.aio.Channel, version: str, name: str) -> Any:
 
 
 def unreachable(path: Path) -> str | None:
-    """Why the socket can not be reached, in words, where the file system tells."""
+    """Why the socket cannot be reached, in words, where the file system tells."""
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -37,7 +37,7 @@ _KINDS = {
 
 
 class PolicyInvalid(Exception):
-    """A policy that can not be used; `problems` has every reason, each a line for people."""
+    """A policy that cannot be used; `problems` has every reason, each a line for people."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("; ".join(map(str, problems)))
@@ -45,7 +45,7 @@ class PolicyInvalid(Exception):
 
 
 class PolicyUnsettled(PolicyInvalid):
-    """A policy that can not be told at this moment (somebody is writing it, or this machine is
+    """A policy that cannot be told at this moment (somebody is writing it, or this machine is
     short of something): look again soon."""
 
 
@@ -83,7 +83,7 @@ def absent(path: Path) -> bool:
 
 def read_text(path: Path) -> Text:
     """All bytes of a file, or of a directory's policy files, by name. Raises PolicyInvalid if the
-    path itself can not be read, PolicyUnsettled while a file of it is written or taken away."""
+    path itself cannot be read, PolicyUnsettled while a file of it is written or taken away."""
     try:
         if path.is_dir():
             return _directory(path)
@@ -223,4 +223,4 @@ def _nobody_writing(handle: int, path: Path) -> Iterator[None]:
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:
-    return whole(path, f"can not be read: {error.strerror or error}")
+    return whole(path, f"cannot be read: {error.strerror or error}")

@@ -113,9 +113,9 @@ def compose(data: bytes, sheet: Sheet) -> yaml.Node | None:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         context = f" ({error.context})" if error.context else ""
         hint = f"; {QUOTE_IT}" if "alias" in context else ""
-        sheet.at(line, column, f"no valid YAML: {error.problem}{context}{hint}")
+        sheet.at(line, column, f"not valid YAML: {error.problem}{context}{hint}")
     except yaml.YAMLError as error:
-        sheet.at(1, 1, f"no valid YAML: {' '.join(str(error).split())}")
+        sheet.at(1, 1, f"not valid YAML: {' '.join(str(error).split())}")
     return None
 
 
@@ -162,7 +162,7 @@ def _decoded(data: bytes, sheet: Sheet) -> str | None:
         return None
     odd = _UNPRINTABLE.search(text)
     if odd is not None:
-        found = f"no valid YAML: the character U+{ord(odd[0]):04X} is not allowed"
+        found = f"not valid YAML: the character U+{ord(odd[0]):04X} is not allowed"
         sheet.at(*_line_and_column(text[: odd.start()]), found)
         return None
     return text

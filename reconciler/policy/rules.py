@@ -126,7 +126,7 @@ def _needed(
     sheet: Sheet,
     parse: Callable[[str], Any],
 ) -> Any:
-    """A value that a rule can not do without; None with a problem noted."""
+    """A value that a rule cannot do without; None with a problem noted."""
     if key in found:
         return parsed(f"{what}.{key}", found[key], sheet, parse)
     sheet.problem(found["images"], f"{what}: expected {key}: {example} beside images, found none")

@@ -82,7 +82,7 @@ def _image(key: str, record: ImageRecord, mask: _Mask | None) -> Json:
 
 
 class _Mask:
-    """Gives every text another, the same for the same, from which it can not be told."""
+    """Gives every text another, the same for the same, from which it cannot be told."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], str] = {}
@@ -127,7 +127,7 @@ def read(path: Path) -> tuple[Trace, Node]:
 
 
 def trace_of(told: Json) -> Trace:
-    """The trace in a record. Raises KeyError, TypeError, ValueError for what can not be."""
+    """The trace in a record. Raises KeyError, TypeError, ValueError for what cannot be."""
     begin, end, crio = float(told["from"]), float(told["to"]), bool(told["crio"])
     if not (math.isfinite(begin) and math.isfinite(end) and begin <= end):
         raise ValueError("it ends before it begins")

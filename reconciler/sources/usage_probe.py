@@ -30,13 +30,13 @@ Measure = Callable[[str], FilesystemUsage]
 
 
 class Nonsense(Exception):
-    """What a filesystem says of itself can not be true of images'; the text goes on after its
+    """What a filesystem says of itself cannot be true of images'; the text goes on after its
     path."""
 
 
 def measure(mountpoint: str) -> FilesystemUsage:
     """One filesystem, as kubelet sees it: what only root may use counts as used. Raises OSError
-    where the path can not be seen from here, Nonsense where what it says can not be."""
+    where the path cannot be seen from here, Nonsense where what it says cannot be."""
     found = os.statvfs(mountpoint)
     if _is_ours(mountpoint) and _is_empty(mountpoint):
         raise Nonsense(f"is an empty directory of this container, not the runtime's; {REMEDY}")
@@ -150,7 +150,7 @@ def _why(error: OSError | Nonsense) -> str:
         return str(error)
     if isinstance(error, FileNotFoundError):
         return f"names nothing that can be seen from here; {REMEDY}"
-    return f"can not be measured ({error.strerror}); {REMEDY}"
+    return f"cannot be measured ({error.strerror}); {REMEDY}"
 
 
 class UsageProbe:

@@ -13,7 +13,7 @@ PATIENCE = 2.0  # seconds to wait for another process's transaction
 
 
 class Unreadable(sqlite3.DatabaseError):
-    """The file is damaged, of a later version of this program, or says what can not be."""
+    """The file is damaged, of a later version of this program, or says what cannot be."""
 
 
 def opened(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
@@ -49,7 +49,7 @@ def refused(path: Path) -> str | None:
         return None
     except OSError as error:
         why = error.strerror or str(error)
-    return f"{path} can not be read: {why}; this needs to run as a user who may (root)"
+    return f"{path} cannot be read: {why}; this needs to run as a user who may (root)"
 
 
 def bring_up(base: sqlite3.Connection, steps: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 It survives restarts and kill -9 (write-ahead log, one transaction per save). A disk that is full or
 read-only leaves it in memory, says so in `trouble`, and is tried again with every save, with all
-that changed in between. A file that is gone is written anew, whole. A file that can not be read is
+that changed in between. A file that is gone is written anew, whole. A file that cannot be read is
 set aside and a new one begun: every image then counts as seen just now, which errs on the side of
 keeping.
 
@@ -82,10 +82,10 @@ class Ledger:
             return None
 
     def load(self, now: float) -> Remembered:
-        """All records. Times that can not be true (the clock was set back) become `now`."""
+        """All records. Times that cannot be true (the clock was set back) become `now`."""
         told = nothing()
         try:
-            if self._base is None:  # a disk that can not be written can still be read
+            if self._base is None:  # a disk that cannot be written can still be read
                 told = read_only(self._path, now, self._clocks())
             else:
                 told = load(self._base, now)
@@ -105,7 +105,7 @@ class Ledger:
             raise LockUnavailable(f"{text} with --state-dir") from error
 
     def save(self, changes: Changes, now: float = math.inf) -> Remembered | None:
-        """Writes what changed in one transaction; None means forget. What can not be written is
+        """Writes what changed in one transaction; None means forget. What cannot be written is
         owed, and `trouble` says why. Where another process wrote the file until now, gives what
         that one wrote, and writes nothing yet: the caller joins it with what is known here."""
         self._shelves.images.update(changes.images)

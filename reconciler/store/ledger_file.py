@@ -242,7 +242,7 @@ def _move(base: sqlite3.Connection, step: float) -> None:
 
 def copied(path: Path, reading: Reading | None = None) -> sqlite3.Connection | None:
     """A copy in memory, in this schema, made without writing anything; None: there is no file. A
-    file that nobody has open, in a directory that can not be written, has to be called immutable;
+    file that nobody has open, in a directory that cannot be written, has to be called immutable;
     not if a log of changes lies beside it, which would then be left out: an image would look
     unused for longer than it was. Raises sqlite3.Error, OSError."""
     log = Path(f"{path}-wal")
@@ -279,7 +279,7 @@ def read_only(path: Path, now: float, reading: Reading | None = None) -> Remembe
 
 
 def load(base: sqlite3.Connection, now: float) -> Remembered:
-    """All records. Raises sqlite3.DatabaseError, Unreadable for values that can not be."""
+    """All records. Raises sqlite3.DatabaseError, Unreadable for values that cannot be."""
     try:
         images: dict[str, ImageRecord] = {}
         ghosts: dict[str, Ghost] = {}
@@ -312,7 +312,7 @@ def load(base: sqlite3.Connection, now: float) -> Remembered:
         ValueError,
         AttributeError,
     ) as error:  # SQLite does not hold columns to their types
-        raise Unreadable(f"what it says can not be: {error}") from error
+        raise Unreadable(f"what it says cannot be: {error}") from error
     running = dict(base.execute("SELECT container, key FROM starts WHERE ended IS NULL"))
     return Remembered(images, ghosts, removals, arrivals, running, templates, overshoots)
 

@@ -65,7 +65,7 @@ def _as_text(logger: object, method: str, event: Event) -> str:
 
 
 def _quoted(value: object) -> str:
-    """A value that can not pass for a key, or end early: what has a space, a quote or an equals
+    """A value that cannot pass for a key, or end early: what has a space, a quote or an equals
     sign in it is in quotes, and a backslash or a quote in those has a backslash before it. Of a
     list, a backslash or a comma in an item has one as well, so that one item can't pass for two."""
     text = ",".join(map(_item, value)) if isinstance(value, list) else str(value)

@@ -23,6 +23,6 @@ def test_a_taken_port_is_told_and_is_no_traceback(tmp_path: Path) -> None:
             check=False,
         )
     assert ended.returncode == 1
-    assert f"can not listen on {address}" in ended.stderr
+    assert f"cannot listen on {address}" in ended.stderr
     assert "--listen" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1

@@ -35,13 +35,13 @@ TOLD = [
     ("diff POLICY -r LOCKED/cri.sock", 3, "Permission denied; this needs to run as a user who may"),
     ("prune --dry-run -r LOCKED/cri.sock", 3, "Permission denied; this needs to run as a user"),
     ("prune --state-dir LOCKED/state", 1, "no state directory at LOCKED/state: Permission denied"),
-    ("history --state-dir LOCKED", 1, "LOCKED/history.db can not be read: Permission denied"),
-    ("record --out OUT --state-dir LOCKED", 1, "LOCKED/ledger.db can not be read: Permission"),
-    ("simulate --state-dir LOCKED", 1, "LOCKED/ledger.db can not be read: Permission denied"),
-    ("simulate --from LOCKED/record.json", 1, "LOCKED/record.json can not be read: Permission"),
-    ("simulate --workload azure --traces LOCKED", 1, ".csv can not be read: Permission denied"),
-    ("check LOCKED/policy.yaml", 1, "LOCKED/policy.yaml:1:1: can not be read: Permission denied"),
-    ("diff LOCKED/policy.yaml", 1, "LOCKED/policy.yaml:1:1: can not be read: Permission denied"),
+    ("history --state-dir LOCKED", 1, "LOCKED/history.db cannot be read: Permission denied"),
+    ("record --out OUT --state-dir LOCKED", 1, "LOCKED/ledger.db cannot be read: Permission"),
+    ("simulate --state-dir LOCKED", 1, "LOCKED/ledger.db cannot be read: Permission denied"),
+    ("simulate --from LOCKED/record.json", 1, "LOCKED/record.json cannot be read: Permission"),
+    ("simulate --workload azure --traces LOCKED", 1, ".csv cannot be read: Permission denied"),
+    ("check LOCKED/policy.yaml", 1, "LOCKED/policy.yaml:1:1: cannot be read: Permission denied"),
+    ("diff LOCKED/policy.yaml", 1, "LOCKED/policy.yaml:1:1: cannot be read: Permission denied"),
     ("run --state-dir LOCKED/state", 1, "no state directory at LOCKED/state: Permission denied"),
 ]
 
@@ -108,7 +108,7 @@ def test_a_past_that_may_not_be_read_is_said_beside_the_answer(
 ) -> None:
     """Without the ledger every image counts as seen just now: a plan that hides it misleads."""
     warning, error = typed(f"plan --state-dir {locked} -r /none.sock", locked, tmp_path).lines
-    assert f"{locked}/ledger.db can not be read: Permission denied" in warning
+    assert f"{locked}/ledger.db cannot be read: Permission denied" in warning
     assert "every image counts as seen just now" in warning
     assert "no such socket" in error
 

@@ -280,7 +280,7 @@ async def test_what_keeps_it_from_starting_is_1_and_said(daemon: Daemon) -> None
         other = ["--state-dir", str(daemon.folder / "other"), "-r", str(daemon.socket)]
         code, _, err = await ended("run", "--listen", str(address), *other)
         assert code == 1
-        assert f"can not listen on {address}" in err
+        assert f"cannot listen on {address}" in err
     (daemon.folder / "file").write_text("")
     state = ["--state-dir", str(daemon.folder / "file"), "--listen", "127.0.0.1:0"]
     code, _, err = await ended("run", "-r", str(daemon.socket), *state)

@@ -28,7 +28,7 @@ BAND = 256 * KIBIBYTE  # bytes between the marks
 
 
 class Unavailable(Exception):
-    """A real containerd can not be had here; the text says why."""
+    """A real containerd cannot be had here; the text says why."""
 
 
 @contextmanager

@@ -3,7 +3,7 @@ measured is the daemon and not its peer. It speaks as containerd 2.1 does, on a 
 
 `PreparedNode` starts it; orders go to its stdin, a line each, and every order is answered by one
 line. `events N RATE` sends N events, RATE a second (0: as fast as they are taken); they tell of
-pods that come and go, eight events a pod. `doubt` sends one event that can not be applied whole, so
+pods that come and go, eight events a pod. `doubt` sends one event that cannot be applied whole, so
 that a listing is due.
 """
 

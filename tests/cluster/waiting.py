@@ -25,7 +25,7 @@ PATIENCE = 150.0  # seconds for a pod: kubelet looks for a missing Secret ever m
 def init(lab: Lab) -> None:
     """While an init container runs, the main container's image is nobody's yet. With the runtime
     alone it is known if a pod of the same template ran here before, and only then it has to stay;
-    `Never` can not even pull what has gone."""
+    `Never` cannot even pull what has gone."""
     first = lab.registry.app("first:v1", 2 * MEBIBYTE)
     lab.stock()
     with Watcher(lab.api) as watcher:

@@ -158,7 +158,7 @@ def _document() -> dict[str, object]:
             "since": None,
             "count": 0,
             "trouble": "no socket\x1b[31m",
-            "missing": ["pod shop/web\x1b[31m can not start"],
+            "missing": ["pod shop/web\x1b[31m cannot start"],
         },
         "policy": {"source": "p.yaml", "problems": []},
         "notReady": [],
@@ -181,7 +181,7 @@ def test_status_says_where_a_mark_is_from() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(20, 5), (80, 24), (200, 60)])
 def test_top_fits_the_terminal_and_shows_no_escape_of_a_stranger(width: int, height: int) -> None:
-    """Resized to anything, no line is too long and none too many; names can not draw."""
+    """Resized to anything, no line is too long and none too many; names cannot draw."""
     import io
 
     from rich.console import Console

@@ -504,7 +504,7 @@ async def test_what_df_says_stands_beside_what_kubelet_counts(
     at: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a small ext4 `plan` said 80.8 % and `df` 53 %: people compare, and doubt one of them. A
-    filesystem that can not be measured is named beside it."""
+    filesystem that cannot be measured is named beside it."""
     small = FilesystemUsage("/images", 1, 1000 * MIB, 808 * MIB, reserved=592 * MIB)
     lost = InvisibleFilesystem("/layers", "tells no size")
 

@@ -230,7 +230,7 @@ def test_the_numbers_of_the_core_are_the_protocols() -> None:
 
 
 def test_the_daemon_has_no_words_to_touch_a_container() -> None:
-    """Exec, Attach, PortForward, Stop, Create: what is not in our protocol can not be sent, not
+    """Exec, Attach, PortForward, Stop, Create: what is not in our protocol cannot be sent, not
     even by a mistake. The only call that changes a node is RemoveImage."""
     assert {path.rpartition("/")[2] for path in methods(RUNTIME)} == {
         "Version",

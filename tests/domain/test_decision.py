@@ -370,7 +370,7 @@ def test_doubt_since_the_last_listing_holds(doubt: facts.Fact) -> None:
 
 
 def test_one_odd_container_holds_all_and_after_10_minutes_what_it_could_mean() -> None:
-    """S6: a container whose image can not be told holds everything, then its own names only."""
+    """S6: a container whose image cannot be told holds everything, then its own names only."""
     mine, other = image("mine:v1", BIG), image("other:v1", BIG)
     odd = container("odd", "reg.example/mine:v0")
     state = state_of([mine, other], [odd])
@@ -385,7 +385,7 @@ def test_one_odd_container_holds_all_and_after_10_minutes_what_it_could_mean() -
 
 
 def test_a_filesystem_out_of_sight_holds() -> None:
-    """Usage that can not be measured is no reason to remove; another that can is."""
+    """Usage that cannot be measured is no reason to remove; another that can is."""
     state = state_of([image("a:v1", BIG)])
     lost = InvisibleFilesystem("/var/lib/x", "no such directory")
     sample = UsageSample(T0 + 1, invisible=(lost,))

@@ -40,7 +40,7 @@ def test_a_container_in_any_state_uses_its_image() -> None:
 
 
 def test_image_id_is_believed_before_image_ref() -> None:
-    """CRI-O's image_ref is a name that may mean another image by now; image_id can not."""
+    """CRI-O's image_ref is a name that may mean another image by now; image_id cannot."""
     told = replace(container("c", OTHER.digests[0]), image_id=APP.key)
     graph = graph_of(told)
     assert graph.is_used(APP.key)
@@ -132,7 +132,7 @@ def test_a_manifest_is_the_same_image_under_every_repository() -> None:
 
 
 def test_one_volume_told_does_not_tell_another() -> None:
-    """Of two volumes one can not be told: the container stays in doubt, listing after listing."""
+    """Of two volumes one cannot be told: the container stays in doubt, listing after listing."""
     volumes = (volume(APP.tags[0]), volume("reg.example/never-heard-of:v1"))
     mounts = replace(container("c", OTHER), volumes=volumes)
     graph = graph_of(mounts)

@@ -148,6 +148,6 @@ def test_a_pod_that_may_not_pull_and_whose_image_is_nowhere_is_reported() -> Non
     )
     absorb(PodsTold(NOW, "socket", waits), state)
     (text,) = missing_awaited(state, NOW)
-    assert text.startswith("pod shop/web can not start container app0: reg.example/app:v1 is not")
+    assert text.startswith("pod shop/web cannot start container app0: reg.example/app:v1 is not")
     absorb(listed([APP, OTHER], at=NOW + 1), state)
     assert missing_awaited(state, NOW + 1) == []

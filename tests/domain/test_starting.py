@@ -149,7 +149,7 @@ def test_a_pod_that_a_source_told_of_holds_nothing() -> None:
 
 
 def test_a_pod_without_containers_that_was_there_before_us_holds_nothing() -> None:
-    """A pod that can not pull its image stands there for days, through restarts of ours."""
+    """A pod that cannot pull its image stands there for days, through restarts of ours."""
     state = state_of((APP, OTHER, BASE), (RUNS,), (OLD, sandbox("stuck")), seen=NOW)
     assert not held(state, NOW + DAY)
     look(state, NOW + DAY, boxes=(sandbox("stuck"),))

@@ -258,7 +258,7 @@ async def test_a_container_told_by_a_tag_alone_holds_and_then_narrows() -> None:
 
 
 async def test_a_digest_listed_under_two_images_keeps_both() -> None:
-    """Which of them the container was made from can not be told: either may be it."""
+    """Which of them the container was made from cannot be told: either may be it."""
     twin = replace(LINE[1], digests=(*LINE[1].digests, *LINE[0].digests))
     world = await full_world(LINE[0], twin, *LINE[2:])
     world.runtime.run(replace(container("c", LINE[0]), image_ref=LINE[0].digests[0]))

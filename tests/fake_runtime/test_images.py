@@ -187,7 +187,7 @@ def test_containerd_removes_an_image_in_use_without_a_word(habits: Habits) -> No
 
 @CONTAINERDS
 def test_containerd_removes_a_lone_image_for_an_empty_text(habits: Habits) -> None:
-    """Of two it can not tell which."""
+    """Of two it cannot tell which."""
     node, calls, image = a_node(habits)
     remove(calls, "")
     assert node.images == {}

@@ -113,12 +113,12 @@ async def test_what_is_missing_for_readiness_is_told_a_line_each() -> None:
     state = State(began_at=T0)
     absorb(ListingFailed(T0, "connection refused"), state)
     absorb(PolicyRejected(T0, ("policy.yaml:3:1: unknown key modus",)), state)
-    lost = InvisibleFilesystem("/images", "can not be measured")
+    lost = InvisibleFilesystem("/images", "cannot be measured")
     absorb(UsageSampled(UsageSample(T0, invisible=(lost,))), state)
     async with Served(state).serving() as served:
         answer = await served.ask("/readyz")
         assert answer.code == 503
-        for reason in ("connection refused", "policy.yaml:3:1", "/images: can not"):
+        for reason in ("connection refused", "policy.yaml:3:1", "/images: cannot"):
             assert reason in answer.text
         assert (await served.ask("/healthz")).code == 200
 

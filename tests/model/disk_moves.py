@@ -50,7 +50,7 @@ def use_inodes(world: World, dice: Dice) -> None:
 
 
 def hide_a_disk(world: World, dice: Dice) -> None:
-    """A filesystem can not be seen from where the daemon runs, or can again."""
+    """A filesystem cannot be seen from where the daemon runs, or can again."""
     disk = _a_disk(world, dice)
     disk.seen = not disk.seen
     world.note(f"{disk.mountpoint} can be seen:", disk.seen)
@@ -60,7 +60,7 @@ def hide_a_disk(world: World, dice: Dice) -> None:
 
 
 def lie_of_a_disk(world: World, dice: Dice) -> None:
-    """A filesystem says of itself what can not be, or the truth again."""
+    """A filesystem says of itself what cannot be, or the truth again."""
     disk = _a_disk(world, dice)
     disk.lie = "" if disk.lie else dice.pick(("no size", "too much"))
     world.note(f"{disk.mountpoint} lies:", disk.lie)

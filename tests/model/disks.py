@@ -144,7 +144,7 @@ def _counted(sample: UsageSample | None) -> Iterator[Count]:
     """Of each thing measured: how much is in use, of how much."""
     for one in sample.filesystems if sample else ():
         if not 0 <= one.used <= one.capacity or not one.capacity:
-            continue  # it can not be
+            continue  # it cannot be
         yield (one.mountpoint, "bytes"), one.used, one.capacity
         if one.total_inodes:
             yield (one.mountpoint, "inodes"), one.used_inodes, one.total_inodes

@@ -439,7 +439,7 @@ MUTANTS = (
         _rules_stay_in_one_repository,
         (moves.edit, moves.pull),
     ),
-    Mutant("what can not be pulled goes", ("S4",), _without(Kind.UNPULLABLE)),
+    Mutant("what cannot be pulled goes", ("S4",), _without(Kind.UNPULLABLE)),
     Mutant("doubt about an image is none", ("S1", "S6", "S10"), _without(Kind.UNCERTAIN)),
     Mutant("young images go", ("S5",), _without(Kind.YOUNG)),
     Mutant("new images are a day old", ("S3", "S5", "S7"), _new_images_are_a_day_old),

@@ -329,7 +329,7 @@ class Oracle:
             if rule.protects(key, told.names, self.dates()):
                 self._blame("S4", f"{rule.text} protects {told.names}")
         if policy.protect_unpullable and told.tags and not told.digests:
-            self._blame("S4", "it has no digest, so that it can not be pulled again")
+            self._blame("S4", "it has no digest, so that it cannot be pulled again")
 
     def _judge_system(
         self, key: str, told: ImageTold, look: Look, policy: Version, now: float

@@ -188,7 +188,7 @@ class Kubelet:
             image = self._present(wanted.image, wanted.policy)
             volume = self._present(wanted.volume, "IfNotPresent") if wanted.volume else None
         except Refused as refused:
-            return f"{wanted.name} can not be made: {refused}"
+            return f"{wanted.name} cannot be made: {refused}"
         pod.creating = (wanted, image, volume)
         return f"{wanted.name} is being made from {image.hex_id[:12]}"
 

@@ -235,7 +235,7 @@ async def test_nonsense_in_a_watch_ends_it(there: Web) -> None:
 
 
 async def test_another_clusters_certificate_gets_no_token(there: Web, tmp_path: Path) -> None:
-    """Who can not prove to be the API server is told nothing."""
+    """Who cannot prove to be the API server is told nothing."""
     with web(tmp_path / "other") as other:
         (there.folder / "ca.crt").write_bytes((other.folder / "ca.crt").read_bytes())
     with pytest.raises(PodsUnavailable, match="it gets no token"):

@@ -82,7 +82,7 @@ class Dialled:
 
 
 def test_kubelet_is_asked_for_pods_and_for_nothing_else() -> None:
-    """What is not in our protocol can not be sent, not even by a mistake."""
+    """What is not in our protocol cannot be sent, not even by a mistake."""
     (service,) = pb.DESCRIPTOR.services_by_name.values()
     dialled: Any = Dialled()
     for method in service.methods:

@@ -83,7 +83,7 @@ def test_a_file_mounted_singly_and_replaced_on_the_host_is_stale(tmp_path: Path)
     )
     valid, stale = done.stdout.splitlines()
     assert valid.startswith(f"{mounted}: valid"), done.stderr
-    assert stale.startswith(f"{mounted}:1:1: can not be read: stale: ")
+    assert stale.startswith(f"{mounted}:1:1: cannot be read: stale: ")
     assert "mount its directory instead" in stale
     assert done.returncode == 1
 
@@ -96,14 +96,14 @@ def test_a_directory_without_a_policy_is_refused(tmp_path: Path) -> None:
 
 
 def test_one_unreadable_file_refuses_the_directory(tmp_path: Path) -> None:
-    """A rule that can not be read may be the one that protects; the faults of the others are told
+    """A rule that cannot be read may be the one that protects; the faults of the others are told
     as well."""
     written(tmp_path / "a.yaml", "mode: x")
     (tmp_path / "b.yaml").symlink_to(tmp_path / "gone")
     (tmp_path / "c.yaml").mkdir()
     assert refusal(tmp_path).splitlines() == [
-        f"{tmp_path}/b.yaml:1:1: can not be read: No such file or directory",
-        f"{tmp_path}/c.yaml:1:1: can not be read: expected a regular file, found a directory",
+        f"{tmp_path}/b.yaml:1:1: cannot be read: No such file or directory",
+        f"{tmp_path}/c.yaml:1:1: cannot be read: expected a regular file, found a directory",
         f"{tmp_path}/a.yaml:3:7: mode: expected observe or enforce, found 'x'",
     ]
 
@@ -132,7 +132,7 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
     file = written(tmp_path / "policy.yaml")
     tmp_path.chmod(0)
     with somebody_else():
-        assert refusal(file).endswith("can not be read: Permission denied")
+        assert refusal(file).endswith("cannot be read: Permission denied")
         assert not absent(file)
     tmp_path.chmod(0o700)
 
@@ -150,7 +150,7 @@ def test_too_large_a_file_is_refused_unread(tmp_path: Path) -> None:
     file = written(tmp_path / "policy.yaml")
     os.truncate(file, 1 << 40)
     assert refusal(file).endswith(
-        "can not be read: larger than 1 MiB (1099511627776 bytes), not read"
+        "cannot be read: larger than 1 MiB (1099511627776 bytes), not read"
     )
 
 

@@ -3,7 +3,7 @@
 On each major several workers do what kubelet does, at the rate the machine bears, while the daemon
 is kept under pressure by tight marks, and containerd and the daemon are ended and started again at
 random. An observer of its own notes who uses which image. At the end: every container's image is
-there, no image in use was removed, no record without a name is left that can not be removed, and
+there, no image in use was removed, no record without a name is left that cannot be removed, and
 the filesystem is within the marks or everything left is protected. Ends with 1 on a violation.
 """
 
@@ -175,7 +175,7 @@ class Chaos:
                 self._outcome.violations.append(text)
 
     def _look_for_orphans(self) -> None:
-        """All pods go, then images without a name: what can not be removed is an orphan."""
+        """All pods go, then images without a name: what cannot be removed is an orphan."""
         work = self._node.workload
         for pod in work.driver.call("ListPodSandbox").items:
             work.remove_pod(pod.id)

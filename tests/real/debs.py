@@ -66,7 +66,7 @@ def install_tools(tools: Mapping[str, str] = TOOLS) -> None:
 
 
 def what_is_missing() -> str | None:
-    """Why real runtimes can not be had on this machine, in one line; None: they can."""
+    """Why real runtimes cannot be had on this machine, in one line; None: they can."""
     if os.geteuid() != 0:
         return "real runtimes need root (loop devices, mounts, containers)"
     if not Path(KEYRING).exists() or shutil.which("apt-get") is None:

@@ -103,5 +103,5 @@ def until_noticed(node: Containerd, daemon: Daemon, before: float) -> None:
 
 
 def cross(node: Containerd) -> None:
-    """Fills the filesystem over the marks, so far that one or two images can not bring it back."""
+    """Fills the filesystem over the marks, so far that one or two images cannot bring it back."""
     node.fill(node.capacity() * 91 // 100 - node.used_bytes())

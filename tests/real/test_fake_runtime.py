@@ -122,7 +122,7 @@ def tell(workload: Workload, address: str, push: Push, alias: Alias, pause: str)
     ):
         tell.status(what, name)
 
-    tell.call("RemoveImage", image=pb.ImageSpec(image=""))  # of several it can not tell which
+    tell.call("RemoveImage", image=pb.ImageSpec(image=""))  # of several it cannot tell which
     removed = pb.ImageSpec(image=old)
     tell.call("RemoveImage", image=removed)
     tell.call("RemoveImage", image=removed)
@@ -166,7 +166,7 @@ def digest_of(workload: Workload, name: str) -> str:
 
 
 def refusals(tell: Transcript, workload: Workload, pod: str, exited: str) -> None:
-    """What can not be made, and what is made already."""
+    """What cannot be made, and what is made already."""
     tell.attempt("started again", lambda: workload.start(exited))
     tell.attempt("of no image", lambda: workload.create(pod, "example.com/no/image:v1"))
     tell.attempt("of an id of none", lambda: workload.create(pod, f"sha256:{'0' * 64}"))

@@ -242,7 +242,7 @@ async def test_a_policy_that_goes_and_comes_back(tmp_path: Path) -> None:
         path.unlink()
         rejected = await watch.next()
         assert isinstance(rejected, PolicyRejected)
-        assert rejected.problems == (f"{path}:1:1: can not be read: No such file or directory",)
+        assert rejected.problems == (f"{path}:1:1: cannot be read: No such file or directory",)
         path.write_text(body("a"))
         assert await watch.rules() == ["a"]
 
@@ -327,7 +327,7 @@ async def test_a_file_that_goes_from_a_directory_is_missed_for_a_while(tmp_path:
 
 async def test_a_file_of_a_directory_that_is_renamed_is_not_missed(tmp_path: Path) -> None:
     """Its rules are there, under another name; renamed and edited at once it is waited for, since
-    what both say of one key can not be told."""
+    what both say of one key cannot be told."""
     (tmp_path / "a.yaml").write_text(HEAD + "mode: enforce\n")
     (tmp_path / "z.yaml").write_text(body("z"))
     watch = Watching(tmp_path)
@@ -370,7 +370,7 @@ async def test_a_file_that_was_replaced_behind_its_mount_is_told(tmp_path: Path)
         rename_over(path, body("b"))
         (rejected,) = await watch.told()
         assert isinstance(rejected, PolicyRejected)
-        assert "can not be read: stale: the file that is mounted here was" in rejected.problems[0]
+        assert "cannot be read: stale: the file that is mounted here was" in rejected.problems[0]
         assert await watch.told() == []
 
 
@@ -448,7 +448,7 @@ async def test_an_edit_while_no_file_can_be_opened_is_not_missed(tmp_path: Path)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert isinstance(rejected, PolicyRejected)
-    assert rejected.problems[0].endswith("can not be read: Too many open files")
+    assert rejected.problems[0].endswith("cannot be read: Too many open files")
     assert rules((await watch.told())[0]) == ["b"]
 
 

@@ -146,7 +146,7 @@ async def test_story_2_the_cleaner_itself_removes_the_pause_image() -> None:
 
 
 async def test_story_3_an_air_gapped_node_loses_its_imported_images() -> None:
-    """What was imported has no digest name and can not be pulled again: it stays, by no rule of
+    """What was imported has no digest name and cannot be pulled again: it stays, by no rule of
     the operator's."""
     imported = [image(f"imported{n}:v1", 3 * GIB, digests=False) for n in range(3)]
     world = await crowded(*imported)

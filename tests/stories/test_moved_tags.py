@@ -96,7 +96,7 @@ async def test_an_exclusion_of_a_repository_outlives_the_move_of_its_tag(
 
 
 async def test_history_tells_the_name_that_brings_it_back(at: Desk) -> None:
-    """`localhost@sha256:...` can not be pulled by anybody."""
+    """`localhost@sha256:...` cannot be pulled by anybody."""
     old = await moved(at)
     await at.run("prune", "--all-unused")
     whole = f"{APP}@sha256:{old.manifest}"

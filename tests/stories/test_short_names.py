@@ -61,7 +61,7 @@ EVERYWHERE = {HERE.tags[0], HUB.tags[0], DEEP.tags[0]}
 def test_a_short_name_means_what_the_runtime_found_under_it(
     asked: str, ref: str, meant: set[str]
 ) -> None:
-    """Where it can not be told, whatever any host has of that name."""
+    """Where it cannot be told, whatever any host has of that name."""
     assert asked_of(asked, ref) == meant
 
 

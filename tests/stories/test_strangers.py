@@ -61,7 +61,7 @@ def test_a_tag_that_moves_takes_no_image_from_under_a_stranger() -> None:
 
 
 def test_an_image_that_is_gone_from_under_a_stranger_is_missed() -> None:
-    """Whoever removed it: the container can not be made again without it."""
+    """Whoever removed it: the container cannot be made again without it."""
     state = state_of(in_force=policy(minimum_age=0.0))
     listed(state, T0, APP, strangers=(MINE,))
     listed(state, T0 + 1, OTHER, strangers=(MINE,))

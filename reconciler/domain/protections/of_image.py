@@ -130,7 +130,7 @@ def _unpullable(image: Image, context: Context) -> str | None:
     if not image.names and image.key in context.state.removals.records:
         return None  # what a removal of ours, cut short, left behind
     what = f"{image.digests[0]} is no registry's name" if image.digests else "no registry digest"
-    return f"{what}: imported or built on this node, it can not be pulled again"
+    return f"{what}: imported or built on this node, it cannot be pulled again"
 
 
 UNPULLABLE = Protection(

@@ -118,7 +118,7 @@ def _told_of(doubt: Doubt, context: Context) -> str:
     one = describe(subject, context)
     if doubt.way == MOUNT:
         return f"may be mounted by {one}: the runtime does not tell what it mounts"
-    return f"may be the image of {one}, whose image can not be told"
+    return f"may be the image of {one}, whose image cannot be told"
 
 
 UNCERTAIN = Protection(

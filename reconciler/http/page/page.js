@@ -41,7 +41,7 @@ function status(told) {
   if (!told.next.length) byId("next").replaceChildren(el("li", {}, "nothing: every image is protected"));
 }
 
-/** A value that can not pass for another one. */
+/** A value that cannot pass for another one. */
 const quoted = (text) => (/^[^\s"=]+$/.test(text) ? text : JSON.stringify(text));
 
 function line(told) {
