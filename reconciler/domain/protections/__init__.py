@@ -40,15 +40,13 @@ def verdicts(image: Image, context: Context) -> tuple[Verdict, ...]:
 
 def holding(image: Image, context: Context) -> Iterator[Verdict]:
     """Of those that hold, one by one, so that a caller may stop at the first."""
-    return (found for one in PROTECTIONS if (found := one.verdict(image, context)).holds)
+    return (found for one in PROTECTIONS if (found := one.held(image, context)) is not None)
 
 
 def first_holding(image: Image, context: Context) -> Verdict | None:
     """The first that holds, which is enough to keep."""
-    for one in _applying(context):
-        if one.check(image, context) is not None:
-            return one.verdict(image, context)
-    return None
+    found = (one.held(image, context) for one in _applying(context))
+    return next((verdict for verdict in found if verdict is not None), None)
 
 
 def _applying(context: Context) -> tuple[Protection, ...]:

@@ -61,7 +61,11 @@ class Protection:
 
     def verdict(self, image: Image, context: Context) -> Verdict:
         """On one image, whether it holds or not."""
+        return self.held(image, context) or Verdict(self.kind, False, self.otherwise)
+
+    def held(self, image: Image, context: Context) -> Verdict | None:
+        """The verdict where it holds."""
         found = self.check(image, context)
         if found is None:
-            return Verdict(self.kind, False, self.otherwise)
+            return None
         return Verdict(self.kind, True, *((found,) if isinstance(found, str) else found))
