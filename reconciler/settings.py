@@ -60,7 +60,7 @@ class Settings:
     dry_run: bool = False
     log_json: bool = False
     log_level: str = "info"
-    kubelet_config: Path | None = None  # None: where distributions keep it (kubelet.py)
+    kubelet_config: Path | None = None  # None: where distributions keep it (host/kubelet.py)
     kubelet_config_dir: Path | None = None
     token_file: Path | None = None
     node_name: str = ""

@@ -4,9 +4,9 @@
    pause, no complete listing since the last removal or since an event that raised doubt, a
    container whose image cannot be told, something not asked yet, a filesystem not measured, no
    sandbox image known.
-2. An image with any protection is kept (`protection.py`).
-3. What is left are candidates, in the order of `removal_order` (keepscore.py); what goes whatever
-   the marks say comes before all others.
+2. An image with any protection is kept (`protections`).
+3. What is left are candidates, in the order of `ranking.keepscore.removal_order`; what goes
+   whatever the marks say comes before all others.
 4. A candidate goes for a cause: an `expendable` rule; it was unused for longer than the maximum;
    a filesystem is above its mark and not yet back at the low one; the operator's own command.
 5. A plan evicts at most one image. Then everything is asked and decided anew.
@@ -236,7 +236,7 @@ def _due(image: Image, record: ImageRecord, context: Context) -> Cause | None:
     rule, longest = context.expendable_rule(image), context.policy.maximum_unused_age
     if rule is None and not longest:
         return None
-    unused = context.now - max(record.first_seen, record.last_used or 0.0)
+    unused = context.now - record.unused_since
     if rule is not None and unused >= rule.unused_for:
         return Cause.EXPENDABLE
     return Cause.UNUSED_AGE if longest and unused >= longest else None

@@ -15,12 +15,17 @@ class ImageRecord:
     last_used: float | None = None  # when a user of it was last seen; None: never
     last_started: float | None = None  # when the newest container counted was created
     uses: int = 0  # containers made from it
-    counters: tuple[float, ...] = ()  # decayed counts of use (demand.py), as of `counted_at`
+    counters: tuple[float, ...] = ()  # decayed counts of use (demand), as of `counted_at`
     counted_at: float = 0.0
     # The last tags it was listed under, or else its digest names; after tags, by digest, the
     # repositories that it was listed under before those.
     names: tuple[str, ...] = ()
     size: int = 0  # bytes, as listed last
+
+    @property
+    def unused_since(self) -> float:
+        """When it was used last, or came here, if that was later."""
+        return max(self.first_seen, self.last_used or 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ def explained(fs: FilesystemState, state: State) -> str:
     if fs.margin is None:
         return f"given by the policy; {_beside(fs)}"
     line = lowest(fs.lines, whole, pulls_fail(whole))
-    known = state.disks.bounds.kubelet if state.disks.bounds else None
+    known = _kubelet(state)
     source = "" if known is None or line not in fs.lines else f", of {known.source}"
     return (
         f"auto: {percent(line.kept_at, whole)} ({line.setting}{source}) less a margin of "

@@ -1,4 +1,4 @@
-"""All that is known. How a fact changes it is `absorbing.py`; what a removal leaves, `removals.py`.
+"""All that is known. How a fact changes it is `absorbing.py`; what a removal leaves, `removing.py`.
 
 The state is edited in place by the one loop that owns it: an event must not cost more on a big node
 than on a small one (docs/architecture.md).

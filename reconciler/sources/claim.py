@@ -1,6 +1,6 @@
 """The right to remove images of this runtime: one process at a time has it.
 
-It is the lock on the directories of all its image filesystems (lock.py), so it belongs to the
+It is the lock on the directories of all its image filesystems (host/lock.py), so it belongs to the
 runtime, whoever is started with whatever state directory, in whatever container.
 """
 

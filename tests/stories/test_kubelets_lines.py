@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import structlog
-from structlog.typing import EventDict
 
 from reconciler.domain.facts import KubeletTold
 from reconciler.domain.kubelet_lines import KubeletConfig
 from tests.builders import GIB, image, marks, policy
+from tests.engine.test_reclaim import told
 from tests.engine.world import World
-
-
-def told(log: list[EventDict], event: str) -> list[EventDict]:
-    return [line for line in log if line["event"] == event]
 
 
 async def test_the_log_says_once_where_the_marks_are_and_who_acts_first() -> None:

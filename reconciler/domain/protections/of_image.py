@@ -36,7 +36,7 @@ def _system(image: Image, context: Context) -> str | None:
     if not repositories:
         return None
     record = context.record(image.key)
-    age = context.now - max(record.first_seen, record.last_used or 0.0)
+    age = context.now - record.unused_since
     if age < context.policy.system_keep_for:
         keep_for = duration(context.policy.system_keep_for)
         return f"Kubernetes system image {repositories[0]}, used {duration(age)} ago (< {keep_for})"
@@ -79,7 +79,7 @@ EXCLUDED = Protection(
 
 def _young(image: Image, context: Context) -> str | None:
     record = context.record(image.key)
-    since = max(record.first_seen, record.last_used or 0.0)
+    since = record.unused_since
     age = context.now - since
     if age >= context.policy.minimum_age:
         return None
@@ -88,8 +88,7 @@ def _young(image: Image, context: Context) -> str | None:
 
 
 def _no_longer_young(image: Image, context: Context) -> float:
-    record = context.record(image.key)
-    return max(record.first_seen, record.last_used or 0.0) + context.policy.minimum_age
+    return context.record(image.key).unused_since + context.policy.minimum_age
 
 
 YOUNG = Protection(

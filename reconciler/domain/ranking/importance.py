@@ -2,7 +2,7 @@
 
 Rules can disagree on one image; then the more protective one wins: of two tiers the higher, of two
 `expendable` rules the one that waits longer, and an image of tier high is not expendable at all.
-Nothing here overrides a protection (protection.py).
+Nothing here overrides a protection (`protections`).
 """
 
 from __future__ import annotations
