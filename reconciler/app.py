@@ -282,6 +282,7 @@ def web(daemon: Daemon) -> Starlette:
             token_file=daemon.settings.token_file,
             open_to_token=daemon.settings.api == "token",
             arrived=lambda: daemon.mailbox.received,
+            monotonic=daemon.reconciler.deps.monotonic,
         )
     )
 

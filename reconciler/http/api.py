@@ -38,8 +38,9 @@ class Api:
         self._status: Json = {}
         self._status_text = ""
         self._status_at = float("-inf")
-        self._all_images = Stock(functools.partial(documents.images, view), view.arrived)
-        self._whole_plan = Stock(functools.partial(documents.plan, view), view.arrived)
+        stock = functools.partial(Stock, arrived=view.arrived, monotonic=view.monotonic)
+        self._all_images = stock(functools.partial(documents.images, view))
+        self._whole_plan = stock(functools.partial(documents.plan, view))
         self._open = 0
 
     def routes(self) -> list[Route]:

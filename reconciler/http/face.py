@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,7 +66,9 @@ def application(view: View) -> Starlette:
     for route in routes:  # starlette answers HEAD wherever it answers GET
         (route.methods or set()).discard("HEAD")
     page = Mount("/page", StaticFiles(directory=PAGE))
-    guard = Middleware(Guard, token=token, open_to_token=view.open_to_token)
+    guard = Middleware(
+        Guard, token=token, open_to_token=view.open_to_token, monotonic=view.monotonic
+    )
     app = Starlette(routes=[*routes, page], middleware=[guard])
     app.state.forget = api.forget
     return app
@@ -82,7 +83,7 @@ class Scrapes:
 
     def text(self, accept: str) -> tuple[bytes, str]:
         """The exposition and its content type."""
-        view, now = self._view, time.monotonic()
+        view, now = self._view, self._view.monotonic()
         _, kind = choose_encoder(accept)
         made = self._made.get(kind)
         if made is None or now - made[0] >= SCRAPE_FRESH:

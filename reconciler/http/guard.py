@@ -9,6 +9,8 @@ made to mean 127.0.0.1. The headers keep a browser from doing more than show the
 from __future__ import annotations
 
 import ipaddress
+import time
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
@@ -33,10 +35,17 @@ class Guard:
     """An application with the guard before it. `open_to_token`: the page and /api/v1 are answered
     on every address, to who brings the token."""
 
-    def __init__(self, app: ASGIApp, *, token: Token, open_to_token: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        token: Token,
+        open_to_token: bool,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._app, self._token, self._open = app, token, open_to_token
-        self._probes = {path: Turns(PROBE_REST) for path in PROBES}  # none waits for another kind
-        self._answers = Turns(ANSWER_REST)
+        self._probes = {path: Turns(PROBE_REST, monotonic) for path in PROBES}  # each kind its own
+        self._answers = Turns(ANSWER_REST, monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

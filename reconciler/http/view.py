@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,3 +34,4 @@ class View:
     token_file: Path | None = None  # without one nothing can be asked for
     open_to_token: bool = False  # whether the page and /api/v1 are answered beyond loopback
     arrived: Callable[[], int] = lambda: 0  # events so far; long work gives way to them
+    monotonic: Callable[[], float] = time.monotonic  # seconds, for spans only

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableSet
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import anyio.to_thread
 import structlog
+from anyio._backends import _asyncio as scopes
 
 from reconciler import app
 from reconciler.http import documents
@@ -32,6 +33,7 @@ class _Leap(selectors.BaseSelector):
         self._keys: dict[Any, selectors.SelectorKey] = {}
         self.now = 0.0
         self._rounds = 0
+        self.turns = 0
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
@@ -46,6 +48,7 @@ class _Leap(selectors.BaseSelector):
         if timeout is None:
             raise Livelock("nothing runs and nothing is waited for: the world stands still")
         self._rounds += 1
+        self.turns += 1
         if timeout > 0:
             self.now += timeout
             self._rounds = 0
@@ -70,9 +73,37 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._leap.now
 
+    @property
+    def turns(self) -> int:
+        """How often it has turned: of two runs that went the same way, the same."""
+        return self._leap.turns
+
     def leap(self, seconds: float) -> None:
         """Time passes, and nobody here gets to do anything in it."""
         self._leap.now += seconds
+
+
+class Ordered(MutableSet[T]):
+    """A set in the order in which things came into it: one of tasks goes by their addresses, and
+    those that are cancelled together would end in another order in every process."""
+
+    def __init__(self) -> None:
+        self._things: dict[T, None] = {}
+
+    def __contains__(self, thing: object) -> bool:
+        return thing in self._things
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(tuple(self._things))
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    def add(self, value: T) -> None:
+        self._things[value] = None
+
+    def discard(self, value: T) -> None:
+        self._things.pop(value, None)
 
 
 @contextmanager
@@ -95,9 +126,11 @@ def virtual() -> Iterator[None]:
     logs = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     anyio.to_thread.run_sync = run_sync  # type: ignore[assignment] # for as long as this lasts
+    vars(scopes)["set"] = Ordered
     try:
         yield
     finally:
         anyio.to_thread.run_sync, names["gc"] = before, collector
+        del vars(scopes)["set"]
         vars(documents)["ROWS"] = rows
         structlog.configure(**logs)

@@ -55,7 +55,7 @@ class Tally:
 
     steps: int = 0
     removals: int = 0
-    gone: int = 0
+    turns: int = 0  # of the event loops
     unknowable: Counter[str] = field(default_factory=Counter)
 
 
@@ -86,6 +86,7 @@ def episode(
             world.check()
     finally:
         tally.removals += world.oracle.removals
+        tally.turns += world.loop.turns
         tally.unknowable += world.oracle.unknowable
         world.close()
 
@@ -136,12 +137,12 @@ def settle(seed: int, habits: Habits, folder: Path, churn: bool = False) -> None
         world.close()
 
 
-def soak(seed: int, minutes: float) -> int:
-    """Episodes until the time is over; the exit code."""
+def soak(seed: int, minutes: float, worlds: int = sys.maxsize) -> int:
+    """Episodes until the time is over, or so many; the exit code."""
     began, tally, number, told = time.monotonic(), Tally(), 0, 0.0
     base = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
     with virtual():
-        while time.monotonic() - began < minutes * 60:
+        while time.monotonic() - began < minutes * 60 and number < worlds:
             with tempfile.TemporaryDirectory(prefix="soak-", dir=base) as folder:
                 try:
                     episode(seed + number, Path(folder), tally)
@@ -161,7 +162,8 @@ def soak(seed: int, minutes: float) -> int:
 
 def _summary(tally: Tally, episodes: int, took: float) -> str:
     return (
-        f"{tally.steps} steps in {episodes} worlds, {tally.removals} removals, 0 violations, "
+        f"{tally.steps} steps in {episodes} worlds, {tally.removals} removals, "
+        f"{tally.turns} turns, 0 violations, "
         f"{sum(tally.unknowable.values())} unknowable; {tally.steps / took:.0f} steps/s"
     )
 
@@ -170,10 +172,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--worlds", type=int, default=sys.maxsize)
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else time.time_ns() % 10**9
     print(f"seed {seed}")
-    return soak(seed, options.minutes)
+    return soak(seed, options.minutes, options.worlds)
 
 
 if __name__ == "__main__":
