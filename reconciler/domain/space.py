@@ -79,8 +79,7 @@ class Account:
     shared: bool = False  # others wrote or freed meanwhile
     taken: int = 0  # bytes in use, by the last sample
     late_shares: int = 0  # times that something came late
-    blank: bool = False  # the last removal showed nothing: is the habit what it seemed?
-    proven: bool = False  # blanks were waited for in vain: there was nothing to come
+    proven: bool = False  # what showed nothing was waited for in vain: there was nothing to come
     inodes_each: int = 0  # the most that one removal freed
 
     @property
@@ -114,12 +113,12 @@ class Account:
     def is_full(self) -> bool:
         return bool(self.owed) and len(self.owed) >= self.at_a_time
 
-    @property
-    def is_late(self) -> bool:
-        """Whether a removal that shows nothing at first is to be waited for."""
+    def is_late(self, shows: bool) -> bool:
+        """Whether a removal is to be waited for. Where all before it showed at once and this one
+        shows nothing, they may have done so by chance."""
         if self.owed or self.shows_after is None or self.late_shares:
             return True
-        return self.blank and not self.proven
+        return not shows and not self.proven
 
     @property
     def is_arriving(self) -> bool:
@@ -138,8 +137,7 @@ class Account:
 
     def show(self, gain: Gain, expected: int) -> None:
         """What there is to show of a removal showed at once, if anything."""
-        self.blank = not notable(gain.bytes, expected)
-        if self.blank:
+        if not notable(gain.bytes, expected):
             return
         self.shows_after = self.shows_after or 0.0
         self.brings = max(self.brings, gain.bytes / expected if expected else 0.0)
@@ -202,7 +200,7 @@ def note(accounts: dict[str, Account], gains: Iterable[Gain], removed: Removed) 
         account = accounts.setdefault(gain.mountpoint, Account())
         account.inodes_each = max(account.inodes_each, gain.inodes)
         removed.wanted = removed.wanted or gain.is_short
-        late = account.is_late and not gain.at_once
+        late = account.is_late(gain in showing) and not gain.at_once
         # One that is not short may be in a moment, where the mark moves or others write.
         holds = gain.short_of_bytes or account.shows_after is not None
         if holds and late and (account.owed or not seen):

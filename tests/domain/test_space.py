@@ -223,6 +223,15 @@ def test_inodes_that_images_use_up_are_given_back() -> None:
     assert told.hold is None
 
 
+def test_a_late_disk_that_showed_at_once_by_chance_costs_no_image_more() -> None:
+    """The first removal met the commit. The next showed nothing, was taken for one that frees
+    nothing, and three more went for what was on its way."""
+    told = story(images=Disk(used=90 * GIB, commits=30.0))
+    assert told.now % 30.0 == 0.0
+    told.run(60.0)
+    assert told.removed == 4  # 12 GiB over the low mark, 3 GiB each
+
+
 def test_what_others_freed_is_not_told_as_ours() -> None:
     """Logs were rotated meanwhile: no image of 100 MiB brings 40 GiB back."""
     small = image("small:v1", 100 * MIB)
@@ -237,7 +246,7 @@ def test_what_others_freed_is_not_told_as_ours() -> None:
 
 def test_freed_bytes_are_never_fewer_than_none() -> None:
     """A pull wrote more than the removal freed."""
-    told = story(images=Disk(used=90 * GIB, gives=-1.0))
+    told = story(images=Disk(used=90 * GIB, gives=-1.0, kind="ext4"))
     told.state.disks.accounts["/images"] = Account(shows_after=0.0, brings=1.0)
     told.measure()
     assert told.remove_one()
