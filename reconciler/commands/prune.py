@@ -24,7 +24,8 @@ from ..domain.space import Removed
 from ..domain.state import State
 from ..domain.watermark import Pressure
 from ..domain.words import counted
-from ..engine.reconcile import Dependencies, Reconciler
+from ..engine.dependencies import Dependencies
+from ..engine.reconcile import Reconciler
 from ..host.clock import SteadyClock, clocks_of_this_machine
 from ..host.lock import Lock, LockUnavailable
 from ..pods.watch import Place, PodWatch
