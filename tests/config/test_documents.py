@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli import main as cli
+from reconciler.cli.parser import build_parser
 from reconciler.domain.decision import HoldReason
 from reconciler.domain.protections.protection import Kind
 
@@ -51,7 +52,7 @@ def test_a_line_of_the_readme_can_be_typed(words: list[str]) -> None:
     if words[0] == "make":
         assert set(words[1:]) <= targets()
     else:
-        assert cli.build_parser().parse_args(words[1:]).command
+        assert build_parser().parse_args(words[1:]).command
 
 
 def test_what_the_prose_calls_a_command_is_one() -> None:
@@ -61,7 +62,7 @@ def test_what_the_prose_calls_a_command_is_one() -> None:
         needs = {"explain": ["nginx"], "check": ["f.yaml"], "diff": ["f.yaml"]}
         if len(arguments) == 1:
             arguments += needs.get(arguments[0], [])
-        assert cli.build_parser().parse_args(arguments).command, words
+        assert build_parser().parse_args(arguments).command, words
 
 
 def test_the_readmes_check_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,7 +113,7 @@ def test_every_log_event_is_explained() -> None:
 def test_every_command_and_flag_is_documented() -> None:
     """docs/commands.md names each of them."""
     commands = (ROOT / "docs/commands.md").read_text()
-    parser = cli.build_parser()
+    parser = build_parser()
     (choices,) = [one.choices for one in parser._actions if isinstance(one.choices, dict)]
     untold = [
         f"{name} {flag}"
