@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from .inventory import Image
+from .pattern import Pattern
 from .policy import Exclusion
-from .reference import InvalidReference, Pattern, parse_reference
+from .reference import InvalidReference, parse_reference
 
 REMEMBERED = 8192  # images whose matches are kept; then all are forgotten
 

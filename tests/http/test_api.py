@@ -15,8 +15,8 @@ from starlette.applications import Starlette
 
 from reconciler.domain.decision import Plan, decide
 from reconciler.domain.facts import Fact, Paused, ReclaimAsked, Resumed
+from reconciler.domain.pattern import parse_pattern
 from reconciler.domain.policy import Mode, Place, Required
-from reconciler.domain.reference import parse_pattern
 from reconciler.domain.state import State
 from reconciler.http import documents, face
 from reconciler.http.health import Pulse

@@ -23,8 +23,8 @@ from reconciler.domain.inventory import (
     Sandbox,
     UsageSample,
 )
+from reconciler.domain.pattern import parse_pattern
 from reconciler.domain.policy import Place, Policy, Required
-from reconciler.domain.reference import parse_pattern
 from reconciler.domain.runtime import RuntimeTooLate
 from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
