@@ -10,9 +10,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from .domain.decision import Candidate, Hold, Plan, account, why
+from .domain.decision import Hold, account, why
 from .domain.inventory import Image
 from .domain.marks import explained
+from .domain.plan import Candidate, Plan
 from .domain.policy import Exclusion, Importance, Mode
 from .domain.protections.protection import Verdict
 from .domain.ranking.account import Account

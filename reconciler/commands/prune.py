@@ -13,10 +13,11 @@ from functools import partial
 
 from ..aiokit import Mailbox, beside
 from ..cri.client import CriClient
-from ..domain.decision import Command, Plan, decide
+from ..domain.decision import decide
 from ..domain.facts import Fact, RemovalBegun, RemovalFinished, RemovalSpared, UsageSampled
 from ..domain.inventory import UsageSample
 from ..domain.neutral import neutralised
+from ..domain.plan import Command, Plan
 from ..domain.policy import Mark, Policy
 from ..domain.removal import Removal
 from ..domain.runtime import RuntimeUnavailable

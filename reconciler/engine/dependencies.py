@@ -13,9 +13,9 @@ from typing import Protocol
 import anyio
 
 from ..aiokit import Mailbox
-from ..domain.decision import Plan
 from ..domain.facts import Fact, RemoverTold
 from ..domain.inventory import UsageSample
+from ..domain.plan import Plan
 from ..domain.runtime import ImageRuntime
 from ..domain.state import State
 

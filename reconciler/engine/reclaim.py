@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import anyio
 
-from ..domain.decision import Candidate, account, why
+from ..domain.decision import account, why
 from ..domain.facts import RemovalFinished, RemovalPlanned
 from ..domain.inventory import FilesystemUsage, UsageSample
 from ..domain.origin import names_to_pull
+from ..domain.plan import Candidate
 from ..domain.removal import Removal
 from ..domain.runtime import ImageRuntime, RuntimeFailure, RuntimeTooLate, RuntimeUnavailable
 from ..domain.shortage import expected_bytes, greatest_bytes

@@ -23,8 +23,9 @@ from collections.abc import Iterable
 
 import anyio
 
-from ..domain.decision import Candidate, Command, HoldReason, Plan, deciding, objection
+from ..domain.decision import HoldReason, deciding, objection
 from ..domain.facts import Fact, NothingGoes, RemovalBegun, RemovalSpared
+from ..domain.plan import Candidate, Command, Plan
 from ..domain.policy import Mode
 from ..domain.state import State
 from ..domain.watermark import Pressure

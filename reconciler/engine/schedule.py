@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..aiokit import backoff_delays
-from ..domain.decision import Plan
+from ..domain.plan import Plan
 from ..domain.state import State
 
 PERIOD = 30.0  # seconds between listings while events come in

@@ -9,10 +9,11 @@ from operator import attrgetter
 
 from .. import __version__
 from ..domain.context import Context
-from ..domain.decision import Kept, Plan, decide, explain
+from ..domain.decision import decide, explain
 from ..domain.inventory import Image
 from ..domain.lookup import missing_required
 from ..domain.missing import missing_awaited
+from ..domain.plan import Kept, Plan
 from ..domain.policy import Exclusion, Expendable, Importance, Policy, Required
 from ..domain.protections import holding
 from ..domain.slices import Slices

@@ -13,9 +13,10 @@ import jsonschema
 import pytest
 from starlette.applications import Starlette
 
-from reconciler.domain.decision import Plan, decide
+from reconciler.domain.decision import decide
 from reconciler.domain.facts import Fact, Paused, ReclaimAsked, Resumed
 from reconciler.domain.pattern import parse_pattern
+from reconciler.domain.plan import Plan
 from reconciler.domain.policy import Mode, Place, Required
 from reconciler.domain.state import State
 from reconciler.http import documents, face
