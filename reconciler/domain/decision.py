@@ -32,7 +32,7 @@ from .ledger import ImageRecord
 from .plan import Candidate, Command, Kept, Plan
 from .plan import Cause as Cause
 from .policy import Policy
-from .protections import BY_KIND, first_holding, holding, verdicts
+from .protections import BY_KIND, holding, verdicts
 from .protections.protection import Verdict
 from .ranking.account import Account
 from .ranking.keepscore import Appraiser, Score, removal_order
@@ -68,7 +68,7 @@ def deciding(
     free: list[Image] = []
     kept: list[Kept] = []
     for number, image in enumerate(state.graph.images.values(), 1):
-        first = first_holding(image, context)
+        first = next(holding(image, context), None)
         if first is None:
             free.append(image)
         else:
