@@ -13,6 +13,7 @@ from reconciler.cli import main as cli
 from reconciler.cli.parser import build_parser
 from reconciler.domain.decision import HoldReason
 from reconciler.domain.protections.protection import Kind
+from tests import diagrams
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -138,3 +139,9 @@ def test_what_a_document_names_exists(document: Path) -> None:
             found = any((folder / text).exists() for folder in (ROOT, ROOT / "reconciler"))
             gone += [] if found else [text]
     assert not gone, f"{document.name} names what is not there: {gone}"
+
+
+def test_the_diagrams_of_the_architecture_are_what_the_tables_say() -> None:
+    """One that is drawn by hand lags behind what the code does."""
+    assert diagrams.PLACE.search(diagrams.FILE.read_text())
+    assert diagrams.FILE.read_text() == diagrams.document(), "run: python -m tests.diagrams"
