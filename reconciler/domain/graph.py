@@ -5,7 +5,8 @@ The graph is edited in place by the one loop that owns it, so it needs no lock. 
 - An event costs O(containers of its pod), whatever the node's size; a listing what differs.
 - An event only ever adds doubt: an image that one named since the last listing is `touched`, one
   that could not be applied whole makes the graph `ambiguous`. Both wait for the next listing.
-- An event never takes a reason away: a state does not go back, a pod that was ready stays so.
+- Where an event takes a use away its image is touched too, so that it stays until a listing agrees;
+  a container's state never goes back, and a pod that was ready stays so.
 - Every container is told, or in `untold` since when it is not; what no list tells and nobody has
   asked for yet is in `unasked_containers` and `unasked_sandboxes`.
 - Names never tell who uses an image. They only add: what a container asked for by name is what it
@@ -236,8 +237,7 @@ class ImageGraph:
 
     def _remove_container(self, container_id: str) -> None:
         self.touched.update(self._uses.of(container_id))
-        container = self.containers.pop(container_id, None)
-        self._asked.forget(container)
+        self._asked.forget(self.containers.pop(container_id, None))
         self.untold.pop(container_id, None)
         self.unasked_containers.discard(container_id)
         self._uses.set(container_id, NOTHING)

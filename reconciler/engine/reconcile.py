@@ -5,7 +5,7 @@ while calm a listing is made on a period, after a reconnect, and at most once a 
 that could not be applied whole. What it keeps to, whatever comes in:
 
 - No image goes but on a listing that was begun after the removal before it and after every event
-  that raised doubt, that is younger than `Schedule.fresh_for`, and with a fresh measurement.
+  that raised doubt. One that has grown old, and an old measurement, are made anew.
 - Every removal is decided anew, by `decide`; one candidate of a plan goes, the others wait.
 - Between the last look (`objection`) and the call nothing is awaited. Right before it the policy's
   files are read again, so that an exclusion saved in mid-reclaim protects the very next image.
