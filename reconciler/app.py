@@ -23,7 +23,8 @@ from .domain.policy import Mode, Policy
 from .domain.runtime import ImageRuntime
 from .domain.state import State
 from .domain.watermark import Pressure
-from .engine.reconcile import Dependencies, Reconciler
+from .engine.dependencies import Dependencies
+from .engine.reconcile import Reconciler
 from .host.clock import Clocks, SteadyClock, clocks_of_this_machine, unread
 from .host.lock import Lock
 from .host.systemd import Notifier

@@ -10,9 +10,11 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from .domain.decision import Candidate, Hold, Plan, account, why
+from .domain.decision import Hold, account, why
 from .domain.inventory import Image
+from .domain.lookup import user_names
 from .domain.marks import explained
+from .domain.plan import Candidate, Plan
 from .domain.policy import Exclusion, Importance, Mode
 from .domain.protections.protection import Verdict
 from .domain.ranking.account import Account
@@ -164,20 +166,6 @@ def image_row_json(
         "lastUsed": moment(record.last_used, state),
         "uses": record.uses,
     }
-
-
-def user_names(key: str, state: State) -> list[str]:
-    """Who uses an image: `namespace/pod container`, and `namespace/pod` for its pause image."""
-    graph, names = state.graph, []
-    for user in graph.users_of(key):
-        container = graph.containers.get(user)
-        if user in graph.strangers:
-            names.append(f"container {user[:13]}, not of Kubernetes")
-            continue
-        sandbox = graph.sandboxes.get(container.sandbox_id if container else user)
-        pod = sandbox.name if sandbox else "unknown pod"
-        names.append(f"{pod} {container.name}" if container else pod)
-    return sorted(names)
 
 
 def entry_json(entry: Entry) -> Json:

@@ -24,9 +24,9 @@ from reconciler.domain.inventory import (
     UsageSample,
     Volume,
 )
+from reconciler.domain.pattern import parse_pattern
 from reconciler.domain.pods import MAIN, Need, Pod
 from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Place, Policy, Watermarks
-from reconciler.domain.reference import parse_pattern
 from reconciler.domain.removal import Removal
 from reconciler.domain.runtime import RuntimeVersion
 from reconciler.domain.space import Gain

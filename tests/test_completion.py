@@ -13,6 +13,7 @@ import pytest
 from reconciler.cli import main as cli
 from reconciler.cli.completion import SHELLS, commands_of
 from reconciler.cli.examples import EXAMPLES
+from reconciler.cli.parser import build_parser
 
 LINES = [line for examples in EXAMPLES.values() for line, _ in examples]
 
@@ -68,19 +69,19 @@ def test_what_fish_is_told_ends_where_it_should() -> None:
 def test_every_shell_knows_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A new command is completed without a second list to keep."""
     words = set(script(shell, capsys).replace("'", " ").split())
-    assert set(commands_of(cli.build_parser())) <= words
+    assert set(commands_of(build_parser())) <= words
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_an_example_of_the_help_can_be_typed(line: str) -> None:
     """What the help shows is taken as it stands."""
     words = shlex.split(line.partition(" > ")[0])
-    assert cli.build_parser().parse_args(words).command
+    assert build_parser().parse_args(words).command
 
 
 def test_every_command_has_examples_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     """They are of that command, and they are shown."""
-    for name in commands_of(cli.build_parser()):
+    for name in commands_of(build_parser()):
         with pytest.raises(SystemExit):
             cli.main([name, "--help"])
         shown = capsys.readouterr().out

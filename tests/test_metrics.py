@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from reconciler.domain import facts
 from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import decide
+from reconciler.domain.pattern import parse_pattern
 from reconciler.domain.policy import Place, Required
-from reconciler.domain.reference import parse_pattern
 from reconciler.domain.state import State
 from reconciler.engine.reclaim import removal_of
 from reconciler.telemetry.journal import LogAndMetrics

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from ..domain.decision import Plan
 from ..domain.facts import RemovalFinished
 from ..domain.inventory import Image
+from ..domain.plan import Plan
 from ..domain.watermark import FilesystemState, Pressure
 from ..domain.words import counted
 from ..fake_runtime.life import REGISTRY

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ..domain.absorbing import absorb
 from ..domain.context import Context
-from ..domain.decision import Plan, decide
+from ..domain.decision import decide
 from ..domain.facts import PolicyLoaded
 from ..domain.inventory import Image
+from ..domain.plan import Plan
 from ..domain.policy import Place, Policy, Watermarks
 from ..domain.protections import holding
 from ..domain.protections.protection import Verdict

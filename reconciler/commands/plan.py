@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..domain.decision import Plan, account, decide, why
+from ..domain.decision import account, decide, why
 from ..domain.marks import explained, warnings
+from ..domain.plan import Plan
 from ..domain.policy import Mode
 from ..domain.unmatched import all_unmatched, in_words
 from ..domain.words import counted

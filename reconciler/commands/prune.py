@@ -13,10 +13,11 @@ from functools import partial
 
 from ..aiokit import Mailbox, beside
 from ..cri.client import CriClient
-from ..domain.decision import Command, Plan, decide
+from ..domain.decision import decide
 from ..domain.facts import Fact, RemovalBegun, RemovalFinished, RemovalSpared, UsageSampled
 from ..domain.inventory import UsageSample
 from ..domain.neutral import neutralised
+from ..domain.plan import Command, Plan
 from ..domain.policy import Mark, Policy
 from ..domain.removal import Removal
 from ..domain.runtime import RuntimeUnavailable
@@ -24,7 +25,8 @@ from ..domain.space import Removed
 from ..domain.state import State
 from ..domain.watermark import Pressure
 from ..domain.words import counted
-from ..engine.reconcile import Dependencies, Reconciler
+from ..engine.dependencies import Dependencies
+from ..engine.reconcile import Reconciler
 from ..host.clock import SteadyClock, clocks_of_this_machine
 from ..host.lock import Lock, LockUnavailable
 from ..pods.watch import Place, PodWatch

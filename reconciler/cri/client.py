@@ -1,22 +1,20 @@
 """`CriClient`: a container runtime over its socket, as `domain.runtime.ImageRuntime`.
 
 Deadlines are gRPC's own: a cancel scope around a unary call of grpc.aio leaks a bare CancelledError
-(docs/architecture.md). Big nodes are listed over `Stream*` where the runtime has them (containerd
-2.4, CRI-O 1.36), else in one message of up to 80 MiB, and translated in slices that yield.
+(docs/architecture.md). What is a list is `lists.py`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self
 
 import grpc.aio
-from google.protobuf.message import DecodeError
 
-from ..aiokit import both, in_slices
+from ..aiokit import both
 from ..domain.inventory import (
     Container,
     ContainerEvent,
@@ -26,26 +24,23 @@ from ..domain.inventory import (
     Volume,
     is_full_id,
 )
-from ..domain.runtime import ImageService, RuntimeRefused, RuntimeVersion
+from ..domain.runtime import ImageService, RuntimeVersion
 from ..host.clock import SteadyClock
 from . import translate
 from ._pb import runtime_pb2 as pb
 from .failures import told, unreadable
-from .rpc import Methods, answered, open_channel
+from .lists import Lists
+from .rpc import Methods, answered, asked, open_channel
 from .strangers import Strangers
 
 LIST_DEADLINE = 120.0  # seconds, as kubelet's runtimeRequestTimeout
 STATUS_DEADLINE = 10.0
 REMOVE_DEADLINE = 600.0  # a removal cut short may leave records behind: give it all the time
-SLICE = 400  # values translated before the loop gets its turn
-
-T = TypeVar("T")
 
 
 class CriClient:
-    """One runtime. What did not change since the last listing is handed out as the same value
-    again: listings repeat, and most of a node stays as it was. `clock` stamps listings; a wall
-    clock set back by a day would make a new image a day old."""
+    """One runtime. `clock` stamps listings; a wall clock set back by a day would make a new image a
+    day old."""
 
     def __init__(
         self,
@@ -62,13 +57,10 @@ class CriClient:
         self._channels = [connect(path) for path in dict.fromkeys((runtime_path, image_path))]
         self._runtime = Methods(self._channels[0], "RuntimeService")
         self._images = Methods(self._channels[-1], "ImageService")
-        self._streams: bool | None = None  # whether Stream* exist; None: not tried
         self._strangers = Strangers(self._channels[0], runtime_path)
         self._version: RuntimeVersion | None = None
         self._heard = 0  # events read
-        self._known_images: dict[str, Image] = {}
-        self._containers: dict[str, Container] = {}
-        self._sandboxes: dict[str, Sandbox] = {}
+        self._lists = Lists(self._list_deadline, lambda: self._heard)
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,7 +80,7 @@ class CriClient:
     # --- questions -----------------------------------------------------------------------------
 
     async def version(self) -> RuntimeVersion:
-        self._streams = None  # another version may answer by now
+        self._lists.streams = None  # another version may answer by now
         told = translate.version(await self._ask("Version", pb.VersionRequest()))
         if told != self._version:
             self._version, self._strangers.told = told, True
@@ -146,94 +138,14 @@ class CriClient:
         finally:
             call.cancel()
 
-    # --- lists ---------------------------------------------------------------------------------
-
     async def _list_images(self) -> tuple[Image, ...]:
-        def one(message: pb.Image) -> Image:
-            before = self._known_images.get(message.id)
-            if before is not None and _same_image(before, message):
-                return before
-            return translate.image(message)
-
-        images = await self._sliced("Images", pb.Image, one)
-        self._known_images = {image.id: image for image in images}
-        return translate.united(images)
+        return await self._lists.images(self._images, self._image_path)
 
     async def _list_containers(self) -> tuple[Container, ...]:
-        def one(message: pb.Container) -> Container:
-            before = self._containers.get(message.id)
-            if before is not None and _same(before, message):
-                return before
-            return translate.container(message)
-
-        containers = await self._sliced("Containers", pb.Container, one)
-        self._containers = {container.id: container for container in containers}
-        return containers
+        return await self._lists.containers(self._runtime, self._path)
 
     async def _list_sandboxes(self) -> tuple[Sandbox, ...]:
-        def one(message: pb.PodSandbox) -> Sandbox:
-            before, ready = self._sandboxes.get(message.id), translate.is_ready(message)
-            same = before is not None and before.created_at == message.created_at / 1e9
-            if before is None or not same:
-                return translate.sandbox(message)
-            return before if before.ready == ready else replace(before, ready=ready)
-
-        sandboxes = await self._sliced("PodSandboxes", pb.PodSandbox, one)
-        self._sandboxes = {sandbox.id: sandbox for sandbox in sandboxes}
-        return sandboxes
-
-    async def _sliced(self, what: str, kind: Any, translated: Callable[[Any], T]) -> tuple[T, ...]:
-        """Decodes and translates one list, item by item, and gives way in between, above all to
-        our own reader of events."""
-        items = await self._listed(what)
-
-        def decoded() -> Generator[None, None, tuple[T, ...]]:
-            values: list[T] = []
-            for count, item in enumerate(items, 1):
-                try:
-                    message = kind.FromString(item)
-                except DecodeError as error:
-                    raise unreadable(f"the list of {what}", self._where(what)[1]) from error
-                values.append(translated(message))
-                if count % SLICE == 0:
-                    yield
-            return tuple(values)
-
-        return await in_slices(decoded(), lambda: self._heard)
-
-    async def _listed(self, what: str) -> Iterable[bytes]:
-        """All items of one list, streamed where the runtime can."""
-        methods, path = self._where(what)
-        if self._streams is not False:
-            try:
-                found = await self._streamed(methods, path, what)
-            except RuntimeRefused as refused:
-                if refused.code != "UNIMPLEMENTED":
-                    raise
-                self._streams = False
-            else:
-                self._streams = True
-                return found
-        unary = _UNARY[what]
-        request = _REQUESTS[unary]()
-        answer = await self._asked(methods, path, unary, request, self._list_deadline)
-        return cast("Iterable[bytes]", answer.items)
-
-    async def _streamed(self, methods: Methods, path: str, what: str) -> list[bytes]:
-        name = f"Stream{what}"
-        items: list[bytes] = []
-        with told(name, path):
-            async for batch in methods[name](_REQUESTS[name](), timeout=self._list_deadline):
-                if batch is None:
-                    raise unreadable(name, path)
-                items.extend(batch.items)
-        return items
-
-    def _where(self, what: str) -> tuple[Methods, str]:
-        """Who lists it, and the socket."""
-        if what == "Images":
-            return self._images, self._image_path
-        return self._runtime, self._path
+        return await self._lists.sandboxes(self._runtime, self._path)
 
     async def _image_service(self) -> ImageService:
         """Who answers at the images' own socket; a stale setting may lead to another runtime."""
@@ -252,54 +164,10 @@ class CriClient:
     # --- calls ---------------------------------------------------------------------------------
 
     async def _ask(self, method: str, request: Any) -> Any:
-        return await self._asked(self._runtime, self._path, method, request, self._deadline)
+        return await asked(self._runtime, self._path, method, request, self._deadline)
 
     async def _ask_images(self, method: str, request: Any, deadline: float) -> Any:
-        return await self._asked(self._images, self._image_path, method, request, deadline)
-
-    async def _asked(
-        self, methods: Methods, path: str, method: str, request: Any, deadline: float
-    ) -> Any:
-        with told(method, path):
-            answer = await answered(methods[method](request, timeout=deadline))
-        if answer is None:
-            raise unreadable(method, path)
-        return answer
-
-
-_UNARY = {
-    "Images": "ListImages",
-    "Containers": "ListContainers",
-    "PodSandboxes": "ListPodSandbox",  # so the protocol names it
-}
-_REQUESTS: dict[str, Any] = {
-    "ListImages": pb.ListImagesRequest,
-    "ListContainers": pb.ListContainersRequest,
-    "ListPodSandbox": pb.ListPodSandboxRequest,
-    "StreamImages": pb.StreamImagesRequest,
-    "StreamContainers": pb.StreamContainersRequest,
-    "StreamPodSandboxes": pb.StreamPodSandboxesRequest,
-}
-
-
-def _same(known: Container, message: pb.Container) -> bool:
-    """Whether a listed container is the value we have. For one id only its state changes, and the
-    form of its image when another version or another runtime has come to answer."""
-    return (
-        int(known.state) == message.state
-        and known.created_at == message.created_at / 1e9
-        and known.image_ref == message.image_ref
-        and known.image_id == message.image_id
-    )
-
-
-def _same_image(known: Image, message: pb.Image) -> bool:
-    return (
-        known.size == message.size
-        and known.pinned == message.pinned
-        and known.tags == tuple(message.repo_tags)
-        and known.digests == tuple(message.repo_digests)
-    )
+        return await asked(self._images, self._image_path, method, request, deadline)
 
 
 def socket_path(endpoint: str) -> str:

@@ -11,6 +11,7 @@ import grpc.aio
 
 from ._pb import runtime_pb2 as pb
 from ._pb.lists_pb2 import Items
+from .failures import told, unreadable
 
 MESSAGE_LIMIT = 80 << 20  # bytes; CRI-O's own limit, containerd's is 16 MiB (docs/runtimes.md)
 
@@ -60,3 +61,13 @@ async def answered(call: Awaitable[Any]) -> Any:
     except asyncio.CancelledError:
         await anyio.lowlevel.checkpoint()
         raise
+
+
+async def asked(methods: Methods, path: str, method: str, request: Any, deadline: float) -> Any:
+    """One unary call and its answer; `path` is the socket, for people. Raises RuntimeUnavailable
+    and RuntimeRefused."""
+    with told(method, path):
+        answer = await answered(methods[method](request, timeout=deadline))
+    if answer is None:
+        raise unreadable(method, path)
+    return answer

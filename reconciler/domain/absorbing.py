@@ -1,7 +1,18 @@
 """How a fact changes what is known.
 
-`absorb(fact, state)` is the one door: nothing else edits the state. Absorbing a fact twice leaves
-what absorbing it once left. A fact without a case here does not pass the type check.
+`absorb(fact, state)` is the one door: nothing else edits the state.
+
+- Absorbing a fact twice leaves what absorbing it once left.
+- A fact without a case here does not pass the type check.
+- Doubt waits for a listing: a stream that opened or broke, or an answer that denies what is
+  listed, makes the graph ambiguous; a listing that failed, and a right to remove that is new, make
+  the last one no base for a removal.
+- While the runtime lists nothing, a question that fails says nothing of what it was about.
+- A pressure is carried on as long as the marks go by the same things; else it begins calm.
+- A measurement older than the last one can end a reclaim, and does nothing else.
+
+Nothing is decided here, and nobody is told. A listing is `listed.py`, the graph's part of an event
+`graph.py`, what a removal leaves `removing.py`, how the pressure moves `watermark.py`.
 """
 
 from __future__ import annotations

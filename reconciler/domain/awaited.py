@@ -1,7 +1,14 @@
 """The pods bound to this node that a source of pods told of, and what they need.
 
-A source may fail, and its silence never means that there are no pods: what it told of is kept for
-`KEPT_FOR` seconds. What it tells again, twice or in another order changes nothing.
+- A source may fail, and its silence never means that there are no pods: what it told of is kept
+  for `KEPT_FOR` seconds after the first word that it is lost.
+- What it tells again, twice or in another order changes nothing.
+- A complete list replaces all that was told; a word on one pod changes that one alone.
+- A pod that is finished needs nothing any more.
+- Removal waits for a source's first word until a moment after the start, and no longer.
+
+What a pod's text means is the state's to say (`State.images_meant`), which pods have begun, the
+decision's context.
 """
 
 from __future__ import annotations

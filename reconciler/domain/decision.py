@@ -1,25 +1,27 @@
 """Which image goes next, if any: `decide(state, policy, now) -> Plan`, a pure function.
 
-1. A hold stops everything (the ladder in `hold.py`): no valid policy, the operator's own
-   pause, no complete listing since the last removal or since an event that raised doubt, a
-   container whose image cannot be told, something not asked yet, a filesystem not measured, no
-   sandbox image known.
+1. A hold stops everything (the ladder in `hold.py`): any unknown is a reason not to remove.
 2. An image with any protection is kept (`protections`).
 3. What is left are candidates, in the order of `ranking.keepscore.removal_order`; what goes
    whatever the marks say comes before all others.
 4. A candidate goes for a cause: an `expendable` rule; it was unused for longer than the maximum;
    a filesystem is above its mark and not yet back at the low one; the operator's own command.
 5. A plan evicts at most one image. Then everything is asked and decided anew.
-6. How much is missing, and when nothing goes though a filesystem is above its mark, is
-   `shortage.py`: what was removed does not show yet, it helped nobody, or it could not.
+
+What holds whatever comes in:
+
+- Every image is in exactly one list of the plan: a candidate, or kept for a reason.
+- The state is only read, and must not change while it is gone through in slices.
+- Where there is a hold, or no cause, nothing goes; the order is told all the same.
+- `objection` asks the same of one image, by what is known in the last moment before the call.
+
+How much is missing, and when nothing goes though a filesystem is above its mark, is `shortage.py`:
+what was removed does not show yet, it helped nobody, or it could not.
 """
 
 from __future__ import annotations
 
-import enum
 import operator
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from .context import Context
 from .hold import Hold as Hold
@@ -27,83 +29,16 @@ from .hold import HoldReason as HoldReason
 from .hold import hold_on
 from .inventory import Image
 from .ledger import ImageRecord
+from .plan import Candidate, Command, Kept, Plan
+from .plan import Cause as Cause
 from .policy import Policy
-from .protections import BY_KIND, first_holding, holding, verdicts
+from .protections import BY_KIND, holding, verdicts
 from .protections.protection import Verdict
 from .ranking.account import Account
 from .ranking.keepscore import Appraiser, Score, removal_order
 from .shortage import Need, Reach, expected_bytes, greatest_bytes, missing, needs, pause
 from .slices import SLICE, Slices, finished
 from .state import State
-from .watermark import Pressure
-from .words import counted
-
-
-class Cause(enum.Enum):
-    """Why a candidate goes."""
-
-    WATERMARK = "watermark"
-    EXPENDABLE = "expendable"
-    UNUSED_AGE = "unused-age"
-    COMMAND = "command"
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """The operator's own command: removes while usage is above the policy's low mark, or, with
-    `all_unused`, everything that nothing protects."""
-
-    all_unused: bool = False
-
-
-class Candidate(NamedTuple):
-    """An image with no protection, its place in the order, and whether it would go now."""
-
-    image: Image
-    record: ImageRecord
-    score: Score
-    rank: int  # from 1
-    of: int  # candidates in all
-    cause: Cause | None  # None: it stays, for now
-
-    @property
-    def goes(self) -> bool:
-        return self.cause is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """An image and what keeps it: the first reason found, or all of them in a thorough plan."""
-
-    image: Image
-    protections: tuple[Verdict, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The answer: every image is in exactly one of the two lists."""
-
-    hold: Hold | None
-    candidates: tuple[Candidate, ...]
-    kept: tuple[Kept, ...]
-    pressure: Pressure
-    bytes_over_low: int
-    look_again_at: float | None = None  # when the first protection or hold that ends by itself does
-
-    @property
-    def eviction(self) -> Candidate | None:
-        """The one image to remove now."""
-        if self.hold is not None:
-            return None
-        return next((candidate for candidate in self.candidates if candidate.goes), None)
-
-    def __str__(self) -> str:
-        going = [candidate for candidate in self.candidates if candidate.goes]
-        size = sum(candidate.image.size for candidate in going)
-        total = len(self.candidates) + len(self.kept)
-        text = f"remove {len(going)} of {counted(total, 'image')}, {size / 2**20:.1f} MiB as listed"
-        text += f"; {len(self.candidates) - len(going)} more could go, {len(self.kept)} kept"
-        return text + (f"; on hold: {self.hold.detail}" if self.hold else "")
 
 
 def decide(
@@ -133,7 +68,7 @@ def deciding(
     free: list[Image] = []
     kept: list[Kept] = []
     for number, image in enumerate(state.graph.images.values(), 1):
-        first = first_holding(image, context)
+        first = next(holding(image, context), None)
         if first is None:
             free.append(image)
         else:

@@ -1,5 +1,15 @@
-"""Which images something could use of which the runtime does not tell what it uses. Each of them is
-kept; why these are all is reasoned in docs/safety.md."""
+"""Which images something could use of which the runtime does not tell what it uses.
+
+Each of them is kept; why these are all is reasoned in docs/safety.md.
+
+- A doubt only ever keeps an image; none takes another reason away.
+- A container of unknown image could run on any that one of its texts could name, in any version.
+- Unknown mounts could be what the pod's spec names, where a source tells that; else any image.
+- An unknown pause image could be any that is as small as one, or that no container was made from.
+- An image that came after the thing in doubt was made is none of them, where that is certain.
+
+Until a doubt has narrowed it holds everything (hold.py); since when is `unanswered.py`.
+"""
 
 from __future__ import annotations
 

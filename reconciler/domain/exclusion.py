@@ -1,4 +1,14 @@
-"""The operator's rules on images, found fast: thousands of rules must not slow a decision."""
+"""The operator's rules on images, found fast: thousands of rules must not slow a decision.
+
+- The index only spares work: a rule that it finds is matched by its own pattern, and it finds every
+  rule that could match, as a slow search would.
+- Rules answer in the order of the files; of several in force the first is told.
+- What matches an image is remembered by its id and names, for the life of one policy; what depends
+  on the date is asked anew each time.
+- A listed name that is no name is matched by nothing, and keeps no other from matching.
+
+What a pattern means is `pattern.py`, what follows from a rule `protections` and `ranking`.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +17,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from .inventory import Image
+from .pattern import Pattern
 from .policy import Exclusion
-from .reference import InvalidReference, Pattern, parse_reference
+from .reference import InvalidReference, parse_reference
 
 REMEMBERED = 8192  # images whose matches are kept; then all are forgotten
 
@@ -24,11 +35,7 @@ R = TypeVar("R", bound=Rule)
 
 
 class RuleIndex(Generic[R]):
-    """The rules of one policy, bucketed by the repository they name or by their host.
-
-    What matches an image's names is remembered, since names rarely change; what depends on the
-    time is for the caller to ask anew.
-    """
+    """The rules of one policy, bucketed by the repository they name or by their host."""
 
     def __init__(self, rules: Sequence[R]) -> None:
         self._exact: dict[str, list[int]] = defaultdict(list)

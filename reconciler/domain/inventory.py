@@ -85,6 +85,16 @@ class Container:
     created_at: float
     volumes: tuple[Volume, ...] | None = None  # None: not asked yet (no list tells them)
 
+    def adds_nothing_to(self, known: Container) -> bool:
+        """Whether it says nothing new of the same one as `known`: all else never changes."""
+        return (
+            known.state == self.state
+            and known.image == self.image
+            and known.image_id == self.image_id
+            and known.image_ref == self.image_ref
+            and (self.volumes is None or self.volumes == known.volumes)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Template:

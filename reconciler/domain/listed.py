@@ -1,4 +1,16 @@
-"""What a complete listing changes: images come and go, containers are counted, doubts end."""
+"""What a complete listing changes: images come and go, containers are counted, doubts end.
+
+- Until its last slice the state says that the listing is no base to remove anything on.
+- Ages count from the end of a listing: a slow answer tells of its last moment as well.
+- A container is counted once, whoever tells of it first; the oldest are counted first.
+- What was in use before a listing, or is by it, counts as used until its end.
+- A doubt ends with what it was about; each image that it may have been about counts as seen just
+  now, where it could have gone meanwhile.
+- An image that is new is met, one that is gone is told as ours or as somebody else's.
+
+Who uses what by a listing is `graph.py`, what is remembered of images `memory.py`, how a removal is
+judged by it `removing.py`.
+"""
 
 from __future__ import annotations
 

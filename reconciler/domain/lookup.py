@@ -1,4 +1,5 @@
-"""Which images a person means: by a name or a part of one, by an id or the beginning of one."""
+"""What people call things: which images a text of theirs means (a name or a part of one, an id or
+the beginning of one), and who uses an image, by the names of pods and containers."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from .graph import ImageGraph
 from .inventory import Image
 from .policy import Policy, Required
 from .reference import InvalidReference, parse_reference
+from .state import State
 
 
 def images_meant(graph: ImageGraph, query: str) -> list[Image]:
@@ -46,3 +48,17 @@ def missing_required(policy: Policy, graph: ImageGraph) -> tuple[Required, ...]:
         for required in policy.required
         if not any(required.pattern.match(image) for image in images)
     )
+
+
+def user_names(key: str, state: State) -> list[str]:
+    """Who uses an image: `namespace/pod container`, and `namespace/pod` for its pause image."""
+    graph, names = state.graph, []
+    for user in graph.users_of(key):
+        container = graph.containers.get(user)
+        if user in graph.strangers:
+            names.append(f"container {user[:13]}, not of Kubernetes")
+            continue
+        sandbox = graph.sandboxes.get(container.sandbox_id if container else user)
+        pod = sandbox.name if sandbox else "unknown pod"
+        names.append(f"{pod} {container.name}" if container else pod)
+    return sorted(names)

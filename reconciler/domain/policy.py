@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass, field
 
 from .kubelet_lines import KubeletConfig
-from .reference import Pattern
+from .pattern import Pattern
 
 
 class Mode(enum.Enum):

@@ -16,7 +16,7 @@ class Removal:
 
     image: Image
     names: tuple[str, ...]  # that bring the image back
-    cause: str  # decision.Cause's value
+    cause: str  # plan.Cause's value
     expected: int  # bytes, as estimated from the listed size
     most: int  # bytes that an image of that size can free at the very most
     why: str = ""  # it goes, in a clause

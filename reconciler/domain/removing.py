@@ -1,7 +1,15 @@
 """What a removal leaves behind: that it worked, that it was refused, that the image came back.
 
-What is written down before the call has no answer until a listing gives one; one that is still
-without an answer after a restart was sent or was not, and nobody knows.
+- What is written down before the call counts for nothing until it is sent, and has no answer until
+  a listing gives one. One that is still without an answer after a restart was sent or was not, and
+  nobody knows: such an image counts as seen just now, and as refused.
+- Only the removal under way is finished, and only once.
+- An image that was refused is left alone for `REFUSAL_FIRST` seconds, twice as long each time, up
+  to `REFUSAL_LAST`. A runtime that went away refused nothing, the first time.
+- Removals that helped nobody are followed by a rest, longer each time; one that helps ends that.
+- What went by somebody else's doing is not called ours, and what comes back soon is wanted.
+
+Whether a refused image may go is `protections.of_removals`, what was freed `space.py`.
 """
 
 from __future__ import annotations

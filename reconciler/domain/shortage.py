@@ -4,6 +4,12 @@ Removal aims at the low mark. Where all candidates together cannot bring a files
 aims at the next line above that they can reach: the high mark, the lines at which kubelet acts, and
 the one at which pulls begin to fail. Where they reach none, and above the last one
 as long as it is crossed, what may go is worth its room; else an empty cache would help nobody.
+
+- Each filesystem is weighed by itself; one that cannot be helped keeps nobody from helping another.
+- Bytes that are owed count as free (space.py): nothing goes for what is only to show yet.
+- What all candidates could free is taken at the very most, so that none is called useless wrongly.
+- A rest comes first: after removals that helped nobody nothing goes, whatever is missing.
+- The estimates say how far to go, and what is shown; never which image is safe to remove.
 """
 
 from __future__ import annotations

@@ -4,6 +4,13 @@ ext4 shows the space of a removed image at once, XFS a moment later, btrfs up to
 measurement, docs/runtimes.md). What was removed and does not show yet is owed: a decision counts it
 as free until it shows, or until it is later than it ever was on this filesystem. One that has shown
 nothing yet is waited for longest.
+
+- Only what a filesystem shows counts as freed; the listed size says what to expect, no more.
+- An image is credited with what its size can free at the very most; the rest was freed by others.
+- A removal is given back once, when no filesystem is expected to show more of it.
+- Kinds that show everything at once never owe.
+
+What is made of removals that helped nobody is `removing.py`, what is missing now `shortage.py`.
 """
 
 from __future__ import annotations

@@ -2,12 +2,17 @@
 
 Nothing tells what such a pod needs, if no pod of its template ran here before and no source of pods
 told of it. And the runtime lists a container at the end of its creation only, so a listing lies for
-as long as that takes. So nothing goes for a short moment: until its first container was made, and a
-little longer for the others of its kind; never for the length of a pull, since a pod's own pull is
-often what crosses the mark.
+as long as that takes. So nothing goes for a short moment, as measured on a real Kubernetes
+(docs/safety.md):
 
-How long: measured on a real Kubernetes, docs/safety.md. Where such pods come without a pause, half
-of the time is the reclaim's.
+- A pod counts as starting for `LONGEST_START` seconds from the first word of its sandbox, and for
+  `AFTER_FIRST` from its first container, whichever ends sooner.
+- That is never the length of a pull: a pod's own pull is often what crosses the mark.
+- A sandbox is noted once; told again it does not start anew.
+- Where such pods come without a pause, half of the time is the reclaim's: they hold removal for
+  `LONGEST_STRETCH` seconds, and then not for as long.
+
+Which of them nobody knows the needs of is the state's to say (`State.unknown_starts`).
 """
 
 from __future__ import annotations

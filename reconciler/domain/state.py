@@ -1,7 +1,18 @@
-"""All that is known. How a fact changes it is `absorbing.py`; what a removal leaves, `removing.py`.
+"""All that the loop knows of its node, the runtime, the operator and its own removals.
 
-The state is edited in place by the one loop that owns it: an event must not cost more on a big node
-than on a small one (docs/architecture.md).
+It is edited in place by the one loop that owns it: an event must not cost more on a big node than
+on a small one (docs/architecture.md).
+
+- Only facts change it, by `absorbing.absorb` or a listing in slices; besides them the ledger, at
+  the start (`remember`) and at a take-over (`inherit`), and who writes it (`take_changes`).
+- What is not known says so, and lets nothing go: no policy, no listing, a version that may have
+  image volumes.
+- Of two memories of one image, whatever keeps it for longer counts.
+- Names that an image had before are a reason to keep it, never one against it.
+- All times are of one clock that never steps; only `wall` makes dates of them.
+
+How a fact changes it is `absorbing.py`, what a listing does `listed.py`, what a removal leaves
+`removing.py`. What follows from it is the decision's (decision.py), which only reads.
 """
 
 from __future__ import annotations

@@ -1,15 +1,17 @@
 """When a filesystem is too full, when it is not any more, and how many bytes lie between.
 
-    pressure     sample            becomes
-    (any)        used <= low       CALM: also where both marks are one (`prune`)
-    CALM         used >= high      RECLAIMING
-    CALM         the operator asks for space, used > low: RECLAIMING (`pressed`)
-    (anything else stays as it is)
-
-Bytes and inodes each have their own pressure; a filesystem reclaims while either does.
-
 A mark is what the policy says, or `auto`: just under the lowest line at which kubelet acts, by the
 margin that the node has taught (margin.py); the low one a narrow band below.
+
+- The pressure moves by the table `TRANSITIONS` alone, which docs/architecture.md draws.
+- At or under the low mark it is calm, whatever it was, also where both marks are one (`prune`).
+- Between the marks it stays what it was: a reclaim ends at the low mark, and only a crossing of
+  the high one, or the operator, begins one.
+- A measurement that is told late ends a reclaim, and never begins one.
+- Bytes and inodes each have a pressure of their own; a filesystem reclaims while either does. One
+  without a fixed number of inodes is never short of them.
+
+What is done about it is the decision's business (decision.py, shortage.py).
 """
 
 from __future__ import annotations
@@ -38,13 +40,52 @@ class Pressure(enum.Enum):
     RECLAIMING = "reclaiming"
 
 
-def next_pressure(pressure: Pressure, used: int, high: int, low: int) -> Pressure:
-    """The table above, one row at a time."""
+class Level(enum.Enum):
+    """Where usage is, by the marks. The low one counts first, where both are one."""
+
+    LOW = "at or under the low mark"
+    BETWEEN = "between the marks"
+    HIGH = "at or over the high mark"
+
+
+class Occasion(enum.Enum):
+    """What makes the pressure move."""
+
+    SAMPLED = "measured"
+    TOLD_LATE = "an older measurement, told late"
+    ASKED = "the operator asks for space"
+
+
+# What the pressure becomes; None: what it was.
+TRANSITIONS: dict[tuple[Occasion, Level], Pressure | None] = {
+    (Occasion.SAMPLED, Level.LOW): Pressure.CALM,
+    (Occasion.SAMPLED, Level.BETWEEN): None,
+    (Occasion.SAMPLED, Level.HIGH): Pressure.RECLAIMING,
+    # What has gone since was not gone when it was taken.
+    (Occasion.TOLD_LATE, Level.LOW): Pressure.CALM,
+    (Occasion.TOLD_LATE, Level.BETWEEN): None,
+    (Occasion.TOLD_LATE, Level.HIGH): None,
+    (Occasion.ASKED, Level.LOW): None,
+    (Occasion.ASKED, Level.BETWEEN): Pressure.RECLAIMING,
+    (Occasion.ASKED, Level.HIGH): Pressure.RECLAIMING,
+}
+
+
+def level(used: int, high: int, low: int) -> Level:
+    """Where so much usage is, in bytes or inodes."""
     if used <= low:
-        return Pressure.CALM
-    if used >= high:
-        return Pressure.RECLAIMING
-    return pressure
+        return Level.LOW
+    return Level.HIGH if used >= high else Level.BETWEEN
+
+
+def moved(pressure: Pressure, occasion: Occasion, at: Level) -> Pressure:
+    """What the table makes of a pressure."""
+    return TRANSITIONS[occasion, at] or pressure
+
+
+def next_pressure(pressure: Pressure, used: int, high: int, low: int) -> Pressure:
+    """What a sample makes of a pressure."""
+    return moved(pressure, Occasion.SAMPLED, level(used, high, low))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,22 +191,20 @@ def _inode_marks(marks: Watermarks, inodes: int, lines: tuple[Line, ...]) -> tup
 
 
 def told_late(fs: FilesystemState, older: FilesystemUsage) -> FilesystemState:
-    """What a measurement that is older than the last one makes of a filesystem. It may say that the
-    low mark was reached in between, never that the high one was: what has gone since was not gone
-    when it was taken."""
-    low = older.used <= fs.low
-    low_inodes = bool(older.total_inodes) and older.used_inodes <= fs.inodes_low
-    return replace(
-        fs,
-        by_bytes=Pressure.CALM if low else fs.by_bytes,
-        by_inodes=Pressure.CALM if low_inodes else fs.by_inodes,
-    )
+    """What a measurement that is older than the last one makes of a filesystem."""
+    return _moved(fs, Occasion.TOLD_LATE, older)
 
 
 def pressed(fs: FilesystemState) -> FilesystemState:
     """A filesystem from which the operator wants space back, down to the low mark, although it
     has not reached the high one."""
-    usage = fs.usage
-    by_bytes = Pressure.RECLAIMING if usage.used > fs.low else fs.by_bytes
-    inodes = bool(usage.total_inodes) and usage.used_inodes > fs.inodes_low
-    return replace(fs, by_bytes=by_bytes, by_inodes=Pressure.RECLAIMING if inodes else fs.by_inodes)
+    return _moved(fs, Occasion.ASKED, fs.usage)
+
+
+def _moved(fs: FilesystemState, occasion: Occasion, usage: FilesystemUsage) -> FilesystemState:
+    by_bytes = moved(fs.by_bytes, occasion, level(usage.used, fs.high, fs.low))
+    by_inodes = fs.by_inodes
+    if usage.total_inodes:
+        inodes = level(usage.used_inodes, fs.inodes_high, fs.inodes_low)
+        by_inodes = moved(by_inodes, occasion, inodes)
+    return replace(fs, by_bytes=by_bytes, by_inodes=by_inodes)

@@ -17,6 +17,8 @@ from ..domain.absorbing import absorb
 from ..domain.facts import AskFailed, Fact, Listed, PauseTold, VolumesTold
 from ..domain.runtime import ImageRuntime, NoSuchObject, RuntimeFailure, RuntimeVersion
 from ..domain.state import State
+from .dependencies import Dependencies
+from .schedule import ASK_AGAIN, ASK_NARROWED, CALM_SPACING, Schedule
 
 AT_ONCE = 6  # questions in flight: with 16 of them events waited up to a second to be read
 SLICE = 256  # questions before the loop looks at its mailbox again
@@ -55,6 +57,42 @@ async def ask_again(
 ) -> None:
     """Asks a few of those questions once more whose doubt has narrowed."""
     await _ask_about(state.narrowed(clock())[:AT_ONCE], runtime, state, clock, arrived)
+
+
+class Questions:
+    """What no listing tells, asked for by the loop: not sooner after a failure than a while."""
+
+    def __init__(self, deps: Dependencies, state: State, schedule: Schedule) -> None:
+        self._deps, self._state, self._schedule = deps, state, schedule
+
+    def open(self, now: float) -> bool:
+        """Whether something holds removal that may be asked for now."""
+        return now >= self._schedule.ask_not_before and bool(self._state.pending(now))
+
+    async def ask(self) -> None:
+        """Asks for a slice of what holds all removal."""
+        deps, state = self._deps, self._state
+        now = deps.clock()
+        if now < self._schedule.ask_not_before:
+            return
+        before = len(state.pending(now))
+        await ask(deps.runtime, state, deps.clock, self._arrived)
+        now = deps.clock()  # answers may take their whole deadline to fail
+        if state.runtime.ask_trouble is not None:
+            self._schedule.ask_not_before = now + ASK_AGAIN
+        elif len(state.pending(now)) >= before > 0:
+            # All are gone meanwhile, says the runtime: a listing settles it, asking does not.
+            self._schedule.ask_not_before = now + CALM_SPACING
+
+    async def ask_again(self) -> None:
+        """What nothing waits for any more."""
+        deps, now = self._deps, self._deps.clock()
+        if self._state.narrowed(now) and now >= self._schedule.ask_again_not_before:
+            await ask_again(deps.runtime, self._state, deps.clock, self._arrived)
+            self._schedule.ask_again_not_before = deps.clock() + ASK_NARROWED
+
+    def _arrived(self) -> int:
+        return self._deps.mailbox.received
 
 
 async def _ask_about(

@@ -1,9 +1,16 @@
 """Carries out one eviction; the only module that has an image removed.
 
-What was decided is checked once more in the last synchronous step before the call is sent: facts
-that came in meanwhile count. The call is never cancelled in flight: a RemoveImage cut short can
-leave records on containerd that hold their bytes and that nothing lists by name
-(containerd/containerd#13875), so shutdown waits for it and its deadline is minutes.
+- The call is never cancelled in flight: a RemoveImage cut short can leave records on containerd
+  that hold their bytes and that nothing lists by name (containerd/containerd#13875), so shutdown
+  waits for it and its deadline is minutes.
+- It is sent by the full id, never by a name.
+- Neither an OK nor an error says what became of it: an `Attempt` waits for a listing.
+- A runtime that went away before it answered refused nothing; one that is only late may still be
+  at it, and is not asked again soon.
+- What was gained is told only where every filesystem was measured before and after.
+
+Whether it may be sent is asked in `reconcile.py`, in the last step before the call; what it leaves
+behind is `domain/removing.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +20,11 @@ from dataclasses import dataclass
 
 import anyio
 
-from ..domain.decision import Candidate, account, why
+from ..domain.decision import account, why
 from ..domain.facts import RemovalFinished, RemovalPlanned
 from ..domain.inventory import FilesystemUsage, UsageSample
 from ..domain.origin import names_to_pull
+from ..domain.plan import Candidate
 from ..domain.removal import Removal
 from ..domain.runtime import ImageRuntime, RuntimeFailure, RuntimeTooLate, RuntimeUnavailable
 from ..domain.shortage import expected_bytes, greatest_bytes

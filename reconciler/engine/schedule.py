@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..aiokit import backoff_delays
-from ..domain.decision import Plan
+from ..domain.plan import Plan
 from ..domain.state import State
 
 PERIOD = 30.0  # seconds between listings while events come in
@@ -37,6 +37,7 @@ class Schedule:
     fresh_for: float = FRESH
     list_not_before: float = 0.0
     list_at: float | None = None  # once more, soon after a subscription
+    version_due: bool = True  # another version may answer by now than the one that is known
     ask_not_before: float = 0.0
     ask_again_not_before: float = 0.0
     retry_at: float = 0.0  # under pressure with nothing to remove: when to look again
@@ -56,13 +57,13 @@ class Schedule:
 
     def listed(self, began_at: float, now: float) -> None:
         self.delays, self.listed_at, self.list_not_before = backoff_delays(), now, 0.0
-        self.fresh_for = max(FRESH, now - began_at)
+        self.fresh_for, self.version_due = max(FRESH, now - began_at), False
         if self.list_at is not None and began_at >= self.list_at:
             self.list_at = None
 
     def listing_failed(self, now: float) -> None:
         """Backs off, further each time."""
-        self.list_not_before = now + next(self.delays)
+        self.list_not_before, self.version_due = now + next(self.delays), True
 
     def removed(self, took: float, now: float) -> None:
         """A removal was answered after `took` seconds: a slow one says that the disk is busy."""

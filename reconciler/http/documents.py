@@ -7,12 +7,10 @@ import json
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
-from .. import __version__
 from ..domain.context import Context
-from ..domain.decision import Kept, Plan, decide, explain
+from ..domain.decision import explain
 from ..domain.inventory import Image
-from ..domain.lookup import missing_required
-from ..domain.missing import missing_awaited
+from ..domain.plan import Kept
 from ..domain.policy import Exclusion, Expendable, Importance, Policy, Required
 from ..domain.protections import holding
 from ..domain.slices import Slices
@@ -27,119 +25,16 @@ from ..report import (
     hold_json,
     image_json,
     image_row_json,
-    moment,
     protection_json,
-    unmeasured_json,
 )
 from ..store.history import Entry
 from ..telemetry.recent import Line, Point
-from .health import missing
+from .status import plan_now, policy_health
+from .status import status as status
 from .stock import Listing
 from .view import View
 
-BIG = 500  # images; planning for so many takes about 5 ms
-FRESH = 1.0  # seconds
 ROWS = 32  # images in a slice: a few milliseconds of work
-
-
-def plan_now(view: View, now: float) -> Plan:
-    """The loop's own plan while it is fresh, and not from before the last listing; on a big node
-    always, where planning anew would hold up the loop."""
-    latest, listed_at = view.latest(), view.state.runtime.listed_at
-    if latest is not None:
-        fresh = now - latest[0] < FRESH and (listed_at is None or latest[0] >= listed_at)
-        if fresh or len(view.state.graph.images) > BIG:
-            return latest[1]
-    return decide(view.state, view.state.operator.policy, now)
-
-
-def status(view: View) -> Json:
-    """One look: how full, what it does, what holds it, what it lives on."""
-    state, now = view.state, view.clock()
-    plan = plan_now(view, now)
-    policy = state.operator.policy
-    return document("Status", state.wall(now)) | {
-        "version": __version__,
-        "node": view.node or None,
-        "startedAt": moment(view.began_at, state),
-        "mode": policy.mode.value if policy else None,
-        "pressure": state.disks.pressure.value,
-        "paused": None
-        if state.operator.paused_at is None
-        else {"since": moment(state.operator.paused_at, state)},
-        "hold": hold_json(plan.hold),
-        "remover": _remover(state),
-        "filesystems": filesystems_json(state),
-        "unmeasured": unmeasured_json(state),
-        "runtime": _runtime(state),
-        "pods": _pods(state, now),
-        "policy": _policy_health(state),
-        "notReady": missing(state),
-        "counts": _counts(state, plan),
-        "next": [_named(candidate_json(one, state, now)) for one in plan.candidates[:5]],
-        "requiredMissing": _required_missing(state, policy),
-        "control": view.token_file is not None,
-    }
-
-
-def _remover(state: State) -> Json:
-    """Whether this process may remove images here, or else who does; both false and null where it
-    was not asked to remove."""
-    told = state.remover
-    return {
-        "this": state.removes,
-        "other": told.other if told else None,
-        "trouble": told.trouble if told else None,
-    }
-
-
-def _runtime(state: State) -> Json:
-    version = state.runtime.version
-    return {
-        "name": version.name if version else None,
-        "version": version.version if version else None,
-        "events": "open" if state.runtime.events is None else state.runtime.events,
-        "listedAt": moment(state.runtime.listed_at, state),
-        "trouble": state.runtime.listing_trouble,
-    }
-
-
-def _pods(state: State, now: float) -> Json:
-    """Who tells of the pods bound here, of how many that are not finished, and since when."""
-    awaited = state.pods.awaited
-    return {
-        "source": awaited.source,
-        "since": moment(awaited.since, state),
-        "count": sum(1 for _ in awaited.starting(now)),
-        "trouble": awaited.trouble,
-        "missing": missing_awaited(state, now)[:20],
-    }
-
-
-def _policy_health(state: State) -> Json:
-    return {
-        "source": state.operator.policy.source if state.operator.policy else None,
-        "valid": not state.operator.problems,
-        "problems": list(state.operator.problems[:20]),
-    }
-
-
-def _counts(state: State, plan: Plan) -> Json:
-    return {
-        "images": len(state.graph.images),
-        "containers": len(state.graph.containers),
-        "sandboxes": len(state.graph.sandboxes),
-        "candidates": len(plan.candidates),
-        "kept": len(plan.kept),
-        "untold": len(state.graph.untold),
-    }
-
-
-def _required_missing(state: State, policy: Policy | None) -> list[Json]:
-    if policy is None or state.runtime.listed_at is None:
-        return []
-    found = missing_required(policy, state.graph)
-    return [{"pattern": str(one.pattern), "place": str(one.place)} for one in found]
 
 
 def images(view: View) -> Slices[Listing]:
@@ -222,7 +117,7 @@ def policy(view: View) -> Json:
     values = {} if found is None else _values(found)
     return (
         document("Policy", state.wall(now))
-        | _policy_health(state)
+        | policy_health(state)
         | {"values": values, "rules": rules}
     )
 
@@ -295,8 +190,3 @@ def usage(view: View) -> Json:
 
 def _point(point: Point, ahead: float) -> list[float]:
     return [round(point.at + ahead, 1), point.used, point.high, point.low, point.used_inodes]
-
-
-def _named(candidate: Json) -> Json:
-    """A candidate for a short list: at most three of what may be dozens of names."""
-    return candidate | {"names": candidate["names"][:3]}

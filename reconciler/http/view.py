@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..domain.decision import Plan
 from ..domain.facts import Fact
+from ..domain.plan import Plan
 from ..domain.state import State
 from ..store.history import Entry
 from ..telemetry.metrics import Metrics

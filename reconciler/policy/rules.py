@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from ..domain.legal import InvalidPattern
+from ..domain.pattern import Pattern, parse_pattern
 from ..domain.policy import Exclusion, Expendable, Importance, Place, Policy, Required, Tier
 from ..domain.ranking.importance import MOST_COMPARED, disagreements
-from ..domain.reference import Pattern, parse_pattern
 from ..domain.words import duration
 from .draft import Draft, parsed
 from .nodes import Problem, Sheet, mapping, sequence, text

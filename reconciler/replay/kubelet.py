@@ -22,6 +22,7 @@ from ..domain.kubelet_lines import GC_OFF, HARD, KubeletConfig, byte_lines
 from .disk import AGE, Disk
 
 GC_EVERY, LOOKS_EVERY = 300.0, 10.0  # seconds
+BACKOFF, LONGEST_BACKOFF = 10.0, 300.0  # seconds until it pulls again what failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +104,9 @@ class Kubelet:
 def _lowest(config: KubeletConfig, capacity: int) -> float:
     lines = byte_lines(config, capacity, is_nodefs=True)
     return min((line.crossed_at for line in lines), default=math.inf)
+
+
+def pull_backoff(failures: int) -> float:
+    """Seconds until it pulls again what failed so often; they double with each failure, and ever
+    more failures are no ever larger number."""
+    return min(BACKOFF * 2.0 ** min(failures, 10), LONGEST_BACKOFF)

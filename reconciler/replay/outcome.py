@@ -36,6 +36,13 @@ class Outcome:
     def acts(self) -> int:
         return self.collections + self.evictions
 
+    def blame(self, why_not_helped: str | None) -> None:
+        """kubelet acted beside us; why we could not have helped it, None: we could."""
+        if why_not_helped is None:
+            self.helped += 1
+        else:
+            self.unhelped[why_not_helped] += 1
+
 
 def why_not_helped(disk: Disk, at: float, line: float) -> str | None:
     """Why usage would be above kubelet's line even if we had removed all that we might have, for

@@ -15,13 +15,10 @@ from collections.abc import Callable
 
 from .daemon import AUTO, Daemon, Marks
 from .disk import FIXED, Disk, Pull
-from .kubelet import AS_SHIPPED as KUBELET_AS_SHIPPED
-from .kubelet import GC_EVERY, LOOKS_EVERY, Kubelet, KubeletSettings
+from .kubelet import AS_SHIPPED, GC_EVERY, LOOKS_EVERY, Kubelet, KubeletSettings, pull_backoff
 from .orders import Order
 from .outcome import Outcome, why_not_helped
 from .trace import Trace
-
-BACKOFF, LONGEST_BACKOFF = 10.0, 300.0  # seconds until kubelet pulls again what failed
 
 
 class Replay:
@@ -34,7 +31,7 @@ class Replay:
         disk: float,
         order: Order | None,
         marks: Marks = AUTO,
-        kubelet: KubeletSettings | None = KUBELET_AS_SHIPPED,
+        kubelet: KubeletSettings | None = AS_SHIPPED,
     ) -> None:
         self._trace, self.disk, self._order = trace, Disk(trace, disk), order
         settings = kubelet or KubeletSettings()
@@ -142,21 +139,20 @@ class Replay:
             return
         self._count_waits(pull, at)
         self._outcome.again += pull.again if pull.at >= self._trace.warm else 0.0
-        image = pull.image
         self.disk.arrive(pull)
         if self._order is not None:
-            self._order.pulled(image, at)
+            self._order.pulled(pull.image, at)
         if self._kubelet is not None:
-            self._kubelet.pulled(image, at)
+            self._kubelet.pulled(pull.image, at)
         for _, lasts in pull.starts:
-            self._run(at, lasts, image)
+            self._run(at, lasts, pull.image)
 
     def _count_waits(self, pull: Pull, until: float) -> None:
-        had = self.disk.had_images[pull.image]
+        had = bool(self.disk.had_images[pull.image])
         for at, _ in pull.starts:
             if at >= self._trace.warm:
                 waited = until - at - max(0.0, pull.spared - at)
-                self._outcome.cold += bool(had) and waited > 0
+                self._outcome.cold += had and waited > 0
                 self._outcome.delay += max(0.0, waited)
 
     def _fill(self, at: float) -> None:
@@ -169,7 +165,7 @@ class Replay:
                 return
         for pull in self.disk.fail(at):
             self._outcome.emergencies += at >= self._trace.warm
-            self._at(at + _backoff(pull.failures), self._pull_again, pull)
+            self._at(at + pull_backoff(pull.failures), self._pull_again, pull)
 
     def _pull_again(self, at: float, failed: Pull) -> None:
         """Waiting for this turn is no delay of a pull: failed pulls are counted themselves."""
@@ -251,13 +247,4 @@ class Replay:
     def _blame(self, at: float, line: float) -> None:
         if self.daemon is not None:
             self.daemon.watch()
-            why = why_not_helped(self.disk, at, line)
-            if why is None:
-                self._outcome.helped += 1
-            else:
-                self._outcome.unhelped[why] += 1
-
-
-def _backoff(failures: int) -> float:
-    """Seconds; it doubles with each failure, and ever more failures are no ever larger number."""
-    return min(BACKOFF * 2.0 ** min(failures, 10), LONGEST_BACKOFF)
+            self._outcome.blame(why_not_helped(self.disk, at, line))

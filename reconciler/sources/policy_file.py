@@ -48,10 +48,6 @@ class Signature:
         return self.changed_at < time.time_ns() - TICK
 
 
-def as_it_is(policy: Policy) -> Policy:
-    return policy
-
-
 class PolicySource:
     """The policy at a path. `named` by somebody: absent is a fault; else the defaults apply.
     `adapt` is what the command line has to say over any policy (`--dry-run`, `prune --to`)."""
@@ -62,7 +58,7 @@ class PolicySource:
         named: bool,
         mailbox: Mailbox[Fact],
         clock: Callable[[], float],
-        adapt: Callable[[Policy], Policy] = as_it_is,
+        adapt: Callable[[Policy], Policy] = lambda policy: policy,
         wall: Callable[[], float] | None = None,
     ) -> None:
         self._path, self._named, self._mailbox = path, named, mailbox

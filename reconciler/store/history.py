@@ -28,7 +28,7 @@ class Entry:
     image_id: str
     names: tuple[str, ...]  # tags and digest names: what brings the image back
     outcome: str  # "removed"; still listed afterwards: "refused", "untagged" if it lost names
-    cause: str  # decision.Cause's value
+    cause: str  # plan.Cause's value
     why: str  # a clause for people
     error: str | None
     took: float  # seconds, the call alone

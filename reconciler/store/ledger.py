@@ -28,8 +28,9 @@ from ..domain.ledger import Changes, LogLine, Remembered
 from ..host.clock import Clocks, unread
 from ..host.lock import Lock, LockUnavailable
 from .database import is_corrupt, opened
-from .ledger_file import STEPS, Shelves, load, note_clocks, nothing, read_only, set_right
+from .ledger_file import STEPS, note_clocks, read_only, set_right
 from .ledger_log import Log, load_log, trim_log, write_log
+from .ledger_rows import Shelves, load, nothing
 
 FILE = "ledger.db"
 SET_ASIDE_KEPT = 3

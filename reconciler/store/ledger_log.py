@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..domain.ledger import ImageRecord, LogLine
-from .ledger_file import copied, load
+from .ledger_file import copied
+from .ledger_rows import load
 
 STARTS_KEPT = 50_000  # the newest; about a month of a busy node, some 10 MB
 PULLS_KEPT = 20_000

@@ -7,10 +7,11 @@ once and then counted.
 from __future__ import annotations
 
 from ..domain import facts
-from ..domain.decision import Hold, HoldReason, Plan
+from ..domain.decision import Hold, HoldReason
 from ..domain.lookup import missing_required
 from ..domain.marks import explained, warnings
 from ..domain.missing import missing_awaited, missing_in_use
+from ..domain.plan import Plan
 from ..domain.policy import Mode, Policy
 from ..domain.removal import Removal
 from ..domain.space import Removed

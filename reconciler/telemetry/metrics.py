@@ -13,11 +13,12 @@ from prometheus_client.exposition import choose_encoder
 from .. import __version__
 from ..domain import facts
 from ..domain.awaited import SOURCES
-from ..domain.decision import HoldReason, Plan
+from ..domain.decision import HoldReason
 from ..domain.inventory import Listing
 from ..domain.lookup import missing_required
 from ..domain.missing import missing_awaited
 from ..domain.neutral import neutralised
+from ..domain.plan import Plan
 from ..domain.policy import Mode
 from ..domain.protections.protection import Kind
 from ..domain.state import State

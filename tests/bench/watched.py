@@ -25,8 +25,8 @@ import anyio
 from reconciler import app
 from reconciler.cri.client import open_client
 from reconciler.domain import facts
-from reconciler.domain.decision import Plan
 from reconciler.domain.inventory import FilesystemUsage
+from reconciler.domain.plan import Plan
 from reconciler.domain.state import State
 from reconciler.host.clock import SteadyClock
 from reconciler.http import face

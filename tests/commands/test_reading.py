@@ -14,7 +14,7 @@ import anyio
 import pytest
 import pytest_asyncio
 
-from reconciler.cli import main as cli
+from reconciler.cli import calls
 from reconciler.commands import survey
 from reconciler.commands.status import filesystem_line
 from reconciler.cri.client import open_client
@@ -321,7 +321,7 @@ async def test_a_socket_that_crictls_file_names_and_that_is_gone_is_told_by_ever
     """Another runtime was set up since: whatever else a command says, the file is the cause."""
     file = tmp_path / "crictl.yaml"
     file.write_text(f"runtime-endpoint: unix://{tmp_path}/old.sock\n")
-    monkeypatch.setattr(cli, "resolve", partial(resolve, environ={}, crictl=file))
+    monkeypatch.setattr(calls, "resolve", partial(resolve, environ={}, crictl=file))
     more = [str(at.policy)] if typed == ["check"] else ["--state-dir", str(tmp_path)]
     done = await at.run(*typed, *more, node=False)
     assert f"warning: {file} names unix://{tmp_path}/old.sock, and no such socket" in done.err

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli import main as cli
+from reconciler.cli.parser import build_parser
 from reconciler.domain.decision import HoldReason
 from reconciler.domain.protections.protection import Kind
+from tests import diagrams
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -51,7 +53,7 @@ def test_a_line_of_the_readme_can_be_typed(words: list[str]) -> None:
     if words[0] == "make":
         assert set(words[1:]) <= targets()
     else:
-        assert cli.build_parser().parse_args(words[1:]).command
+        assert build_parser().parse_args(words[1:]).command
 
 
 def test_what_the_prose_calls_a_command_is_one() -> None:
@@ -61,7 +63,7 @@ def test_what_the_prose_calls_a_command_is_one() -> None:
         needs = {"explain": ["nginx"], "check": ["f.yaml"], "diff": ["f.yaml"]}
         if len(arguments) == 1:
             arguments += needs.get(arguments[0], [])
-        assert cli.build_parser().parse_args(arguments).command, words
+        assert build_parser().parse_args(arguments).command, words
 
 
 def test_the_readmes_check_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,7 +114,7 @@ def test_every_log_event_is_explained() -> None:
 def test_every_command_and_flag_is_documented() -> None:
     """docs/commands.md names each of them."""
     commands = (ROOT / "docs/commands.md").read_text()
-    parser = cli.build_parser()
+    parser = build_parser()
     (choices,) = [one.choices for one in parser._actions if isinstance(one.choices, dict)]
     untold = [
         f"{name} {flag}"
@@ -137,3 +139,9 @@ def test_what_a_document_names_exists(document: Path) -> None:
             found = any((folder / text).exists() for folder in (ROOT, ROOT / "reconciler"))
             gone += [] if found else [text]
     assert not gone, f"{document.name} names what is not there: {gone}"
+
+
+def test_the_diagrams_of_the_architecture_are_what_the_tables_say() -> None:
+    """One that is drawn by hand lags behind what the code does."""
+    assert diagrams.PLACE.search(diagrams.FILE.read_text())
+    assert diagrams.FILE.read_text() == diagrams.document(), "run: python -m tests.diagrams"

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.ledger import Arrival, ImageRecord
+from reconciler.domain.pattern import parse_pattern
 from reconciler.domain.policy import Importance, Place, Tier
 from reconciler.domain.ranking.account import Account
 from reconciler.domain.ranking.demand import HOUR, started
 from reconciler.domain.ranking.keepscore import Appraiser
-from reconciler.domain.reference import parse_pattern
 from reconciler.domain.words import ago, how_often, size_text
 from tests.builders import DAY, MIB, T0, image
 

@@ -8,10 +8,11 @@ import pytest
 
 from reconciler.domain.absorbing import absorb
 from reconciler.domain.awaited import KEPT_FOR, WAITED_FOR, Awaited
-from reconciler.domain.decision import Plan, decide, objection
+from reconciler.domain.decision import decide, objection
 from reconciler.domain.facts import PodGone, PodsLost, PodsTold, PodTold
 from reconciler.domain.hold import HoldReason
 from reconciler.domain.inventory import Image
+from reconciler.domain.plan import Plan
 from reconciler.domain.pods import INIT, MAIN, VOLUME, Need, Pod
 from reconciler.domain.protections.protection import Kind
 from reconciler.domain.runtime import RuntimeVersion

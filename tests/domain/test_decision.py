@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reconciler.domain import facts
 from reconciler.domain.absorbing import absorb
-from reconciler.domain.decision import Cause, Command, HoldReason, Plan, decide, explain, objection
+from reconciler.domain.decision import HoldReason, decide, explain, objection
 from reconciler.domain.inventory import (
     Container,
     ContainerEvent,
@@ -21,6 +21,7 @@ from reconciler.domain.inventory import (
     UsageSample,
 )
 from reconciler.domain.ledger import RemovalRecord
+from reconciler.domain.plan import Cause, Command, Plan
 from reconciler.domain.policy import Policy
 from reconciler.domain.protections.protection import Kind
 from reconciler.domain.space import Account

@@ -10,9 +10,10 @@ import pytest
 from reconciler.domain import facts
 from reconciler.domain.absorbing import absorb
 from reconciler.domain.context import Context
-from reconciler.domain.decision import Command, HoldReason, decide
+from reconciler.domain.decision import HoldReason, decide
 from reconciler.domain.inventory import ContainerEvent, EventKind, Image, Sandbox
 from reconciler.domain.ledger import ImageRecord, RemovalRecord
+from reconciler.domain.plan import Command
 from reconciler.domain.protections import holding
 from reconciler.domain.protections.protection import Kind
 from reconciler.domain.removals import Refusal

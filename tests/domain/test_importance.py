@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.domain.decision import Cause, decide
+from reconciler.domain.decision import decide
 from reconciler.domain.inventory import Image
+from reconciler.domain.pattern import could_both_match, parse_pattern
+from reconciler.domain.plan import Cause
 from reconciler.domain.policy import Expendable, Importance, Place, Policy, Tier
 from reconciler.domain.ranking.importance import disagreements
-from reconciler.domain.reference import could_both_match, parse_pattern
 from reconciler.domain.state import State
 from tests.builders import DAY, GIB, T0, container, exclusion, image, policy, state_of
 

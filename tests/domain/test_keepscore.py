@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from reconciler.domain.inventory import Image
 from reconciler.domain.ledger import Arrival, ImageRecord
+from reconciler.domain.pattern import parse_pattern
 from reconciler.domain.policy import Importance, Place, Tier
 from reconciler.domain.ranking.account import Account
 from reconciler.domain.ranking.demand import HOUR, REST, settled, started, uses_per_hour
 from reconciler.domain.ranking.keepscore import Appraiser, Score, removal_order
 from reconciler.domain.ranking.streams import stream_of_tag
-from reconciler.domain.reference import parse_pattern
 from tests.builders import DAY, T0, image
 
 RUN = 360.0  # seconds that a container of these stories lives

@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 from reconciler.domain.exclusion import Exclusions
 from reconciler.domain.inventory import Image
 from reconciler.domain.legal import InvalidPattern
-from reconciler.domain.reference import (
-    InvalidReference,
-    Pattern,
-    Reference,
-    Scope,
-    parse_pattern,
-    parse_reference,
-)
+from reconciler.domain.pattern import Pattern, Scope, parse_pattern
+from reconciler.domain.reference import InvalidReference, Reference, parse_reference
 from tests.builders import T0, exclusion
 
 SHA = "c2" * 32

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.domain.legal import InvalidPattern
-from reconciler.domain.reference import InvalidReference, Reference, parse_pattern, parse_reference
+from reconciler.domain.pattern import parse_pattern
+from reconciler.domain.reference import InvalidReference, Reference, parse_reference
 
 SHA = "a" * 64
 

@@ -8,8 +8,9 @@ import pytest
 
 from reconciler.domain import facts
 from reconciler.domain.absorbing import absorb
-from reconciler.domain.decision import Command, HoldReason, decide
+from reconciler.domain.decision import HoldReason, decide
 from reconciler.domain.inventory import FilesystemUsage, Image, UsageSample, image_key
+from reconciler.domain.plan import Command
 from reconciler.domain.shortage import expected_bytes, greatest_bytes
 from reconciler.domain.space import LONGEST, Account
 from reconciler.domain.state import State

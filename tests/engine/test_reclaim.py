@@ -14,8 +14,9 @@ from structlog.typing import EventDict
 
 from reconciler.aiokit import Mailbox
 from reconciler.domain import facts
-from reconciler.domain.decision import Command, HoldReason, decide
+from reconciler.domain.decision import HoldReason, decide
 from reconciler.domain.inventory import FilesystemUsage, Image, UsageSample
+from reconciler.domain.plan import Command
 from reconciler.domain.policy import Mode
 from reconciler.domain.runtime import RuntimeRefused, RuntimeUnavailable, RuntimeVersion
 from reconciler.domain.watermark import Pressure

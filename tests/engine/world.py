@@ -29,7 +29,8 @@ from reconciler.domain.inventory import (
 from reconciler.domain.policy import Policy
 from reconciler.domain.runtime import NoSuchObject, RuntimeFailure, RuntimeVersion
 from reconciler.domain.state import State
-from reconciler.engine.reconcile import Dependencies, Reconciler
+from reconciler.engine.dependencies import Dependencies
+from reconciler.engine.reconcile import Reconciler
 from reconciler.host.clock import Reading
 from reconciler.telemetry.journal import LogAndMetrics
 from reconciler.telemetry.metrics import Metrics

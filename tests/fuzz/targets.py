@@ -17,8 +17,9 @@ from reconciler.domain.exclusion import Exclusions
 from reconciler.domain.inventory import Image
 from reconciler.domain.legal import InvalidPattern
 from reconciler.domain.neutral import neutralised
+from reconciler.domain.pattern import Pattern, parse_pattern
 from reconciler.domain.policy import Exclusion, Place, Policy
-from reconciler.domain.reference import InvalidReference, Pattern, parse_pattern, parse_reference
+from reconciler.domain.reference import InvalidReference, parse_reference
 from reconciler.policy.files import PolicyInvalid, Text, parse_text
 from reconciler.policy.nodes import LONGEST, MOST, Problem
 from tests.builders import T0

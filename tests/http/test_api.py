@@ -13,13 +13,15 @@ import jsonschema
 import pytest
 from starlette.applications import Starlette
 
-from reconciler.domain.decision import Plan, decide
+from reconciler.domain.decision import decide
 from reconciler.domain.facts import Fact, Paused, ReclaimAsked, Resumed
+from reconciler.domain.pattern import parse_pattern
+from reconciler.domain.plan import Plan
 from reconciler.domain.policy import Mode, Place, Required
-from reconciler.domain.reference import parse_pattern
 from reconciler.domain.state import State
-from reconciler.http import documents, face
+from reconciler.http import face
 from reconciler.http.health import Pulse
+from reconciler.http.status import BIG
 from reconciler.http.view import View
 from reconciler.store.history import Entry, History
 from reconciler.telemetry.metrics import Metrics
@@ -152,7 +154,7 @@ async def test_the_openapi_document_names_every_route_and_no_other(seen: Face) -
 
 async def test_a_big_nodes_status_is_the_loops_own_plan(tmp_path: Path) -> None:
     """Planning for thousands of images anew for every look would hold up the loop."""
-    many = [image(f"app{number}:v1") for number in range(documents.BIG + 1)]
+    many = [image(f"app{number}:v1") for number in range(BIG + 1)]
     big = state_of(many)
     seen = Face(tmp_path, big)
     seen.latest = (NOW - 20, decide(big, big.operator.policy, NOW - DAY))

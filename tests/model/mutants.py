@@ -22,10 +22,10 @@ from reconciler.domain.facts import PolicyLoaded
 from reconciler.domain.graph import ImageGraph
 from reconciler.domain.inventory import ContainerState, Image, Listing, Template
 from reconciler.domain.memory import Memory
+from reconciler.domain.pattern import Scope
 from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Policy
 from reconciler.domain.protections.protection import Kind
 from reconciler.domain.ranking.importance import Wishes
-from reconciler.domain.reference import Scope
 from reconciler.domain.starting import Starts
 from reconciler.domain.state import State
 from reconciler.domain.templates import Templates

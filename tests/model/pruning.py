@@ -12,9 +12,9 @@ import anyio
 
 from reconciler.aiokit import Mailbox
 from reconciler.commands import prune, survey
-from reconciler.domain.decision import Command as Asked
 from reconciler.domain.facts import Fact, RemovalFinished
 from reconciler.domain.inventory import UsageSample
+from reconciler.domain.plan import Command as Asked
 from reconciler.domain.policy import Mark
 from reconciler.domain.runtime import RuntimeFailure
 from reconciler.domain.state import State

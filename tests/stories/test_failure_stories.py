@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from reconciler.domain import facts
-from reconciler.domain.decision import Command, HoldReason
+from reconciler.domain.decision import HoldReason
 from reconciler.domain.inventory import (
     ContainerEvent,
     ContainerState,
@@ -23,8 +23,9 @@ from reconciler.domain.inventory import (
     Sandbox,
     UsageSample,
 )
+from reconciler.domain.pattern import parse_pattern
+from reconciler.domain.plan import Command
 from reconciler.domain.policy import Place, Policy, Required
-from reconciler.domain.reference import parse_pattern
 from reconciler.domain.runtime import RuntimeTooLate
 from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure

@@ -10,12 +10,13 @@ import pytest
 import pytest_asyncio
 
 from reconciler.domain.absorbing import absorb
-from reconciler.domain.decision import Cause, decide
+from reconciler.domain.decision import decide
 from reconciler.domain.inventory import Image
 from reconciler.domain.ledger import Remembered
+from reconciler.domain.pattern import parse_pattern
+from reconciler.domain.plan import Cause
 from reconciler.domain.policy import Importance, Place, Policy, Tier
 from reconciler.domain.protections.protection import Kind
-from reconciler.domain.reference import parse_pattern
 from reconciler.domain.runtime import RuntimeVersion
 from reconciler.domain.state import State
 from reconciler.fake_runtime.habits import CRIO

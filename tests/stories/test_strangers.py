@@ -19,11 +19,11 @@ from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.facts import Listed
 from reconciler.domain.inventory import Image, Listing, Stranger
+from reconciler.domain.lookup import user_names
 from reconciler.domain.missing import missing_in_use
 from reconciler.domain.protections.protection import Kind
 from reconciler.domain.runtime import RuntimeFailure, RuntimeRefused, RuntimeUnavailable
 from reconciler.domain.state import State
-from reconciler.report import user_names
 from tests.builders import CONTAINERD, DAY, GIB, T0, image, policy, state_of
 
 APP, OTHER = image("app:v1", GIB), image("other:v1", GIB)

@@ -1,7 +1,17 @@
 """The reasons to keep one image. This is where to look for the rule that keeps it.
 
-Each is a check and a record of all that is said of it; `PROTECTIONS` is the list of them. They are
-OR-ed: the first that holds is enough to keep, all of them are there to explain.
+Each is a check and a record of all that is said of it; `PROTECTIONS` is the list of them.
+
+- They are OR-ed: one that holds keeps the image, and none can be outvoted.
+- A check only reads, the image and the context: state, policy and time. It asks no other one.
+- One that holds says so in a sentence with what it knows; doubt holds too (`UNCERTAIN`).
+- `applies` says once, for all images of a decision, that one can find nothing there; only those
+  that apply are checked, by whoever asks.
+- Each kind is in the list once, in the order in which people want to hear them. The order changes
+  what is told first, never what is kept.
+
+Beside this: `of_image` what an image is, `of_use` who uses it or will, `of_removals` what became of
+earlier removals. Which of the others goes first is `ranking`, which nothing here may ask.
 """
 
 from __future__ import annotations
@@ -15,7 +25,6 @@ from .of_removals import CAME_BACK, REFUSED
 from .of_use import AWAITED, IN_USE, SANDBOX, UNCERTAIN
 from .protection import Protection, Verdict
 
-# In the order in which people want to hear them.
 PROTECTIONS = (
     IN_USE,
     AWAITED,
@@ -35,18 +44,15 @@ BY_KIND = {one.kind: one for one in PROTECTIONS}
 
 def verdicts(image: Image, context: Context) -> tuple[Verdict, ...]:
     """Every protection's verdict, also of those that do not hold."""
-    return tuple(one.verdict(image, context) for one in PROTECTIONS)
+    found = {verdict.kind: verdict for verdict in holding(image, context)}
+    return tuple(found.get(one.kind) or one.not_held() for one in PROTECTIONS)
 
 
 def holding(image: Image, context: Context) -> Iterator[Verdict]:
-    """Of those that hold, one by one, so that a caller may stop at the first."""
-    return (found for one in PROTECTIONS if (found := one.held(image, context)) is not None)
-
-
-def first_holding(image: Image, context: Context) -> Verdict | None:
-    """The first that holds, which is enough to keep."""
+    """Of those that hold, one by one, so that a caller may stop at the first, which is enough to
+    keep."""
     found = (one.held(image, context) for one in _applying(context))
-    return next((verdict for verdict in found if verdict is not None), None)
+    return (verdict for verdict in found if verdict is not None)
 
 
 def _applying(context: Context) -> tuple[Protection, ...]:

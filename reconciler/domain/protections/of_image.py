@@ -27,8 +27,6 @@ PINNED = Protection(
 
 
 def _system(image: Image, context: Context) -> str | None:
-    if not context.policy.system_enabled:
-        return None
     repositories = system_repositories(image.names, image.size > LARGEST)
     for repository in repositories:
         if image.key in context.current.get(repository, {image.key}):
@@ -122,8 +120,6 @@ TOO_SMALL = Protection(
 
 
 def _unpullable(image: Image, context: Context) -> str | None:
-    if not context.policy.protect_unpullable:
-        return None
     if image.digests and can_be_pulled(image.digests, context.record(image.key).names):
         return None
     if not image.names and image.key in context.state.removals.records:

@@ -54,17 +54,17 @@ class Protection:
     otherwise: str  # what is said where it does not hold
     because: str  # the end of "It stays because it is "
     let_go: str  # what would end it, as advice
-    # False: it can find nothing in this context, whatever the image.
+    # False: it can find nothing in this context, whatever the image, and is not checked there.
     applies: Callable[[Context], bool] = lambda context: True
     # When it ends by itself, for an image that it holds; None: time alone does not end it soon.
     ends_at: Callable[[Image, Context], float | None] = lambda image, context: None
 
-    def verdict(self, image: Image, context: Context) -> Verdict:
-        """On one image, whether it holds or not."""
-        return self.held(image, context) or Verdict(self.kind, False, self.otherwise)
+    def not_held(self) -> Verdict:
+        """The verdict where it does not hold."""
+        return Verdict(self.kind, False, self.otherwise)
 
     def held(self, image: Image, context: Context) -> Verdict | None:
-        """The verdict where it holds."""
+        """The verdict where it holds, in a context where it applies."""
         found = self.check(image, context)
         if found is None:
             return None

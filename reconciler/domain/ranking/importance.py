@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 
 from ..exclusion import RuleIndex
 from ..inventory import Image
+from ..pattern import could_both_match
 from ..policy import Expendable, Importance, Policy, Tier
-from ..reference import could_both_match
 
 MOST_COMPARED = 20_000  # pairs of rules; beyond them disagreements are not looked for
 

@@ -7,6 +7,11 @@
 
 A pull costs about 1.5 s and then 50 MB a second, so that the fixed part is worth 75 MB: small
 images are cheap to keep and dear to lose. docs/eviction.md measures what each factor is worth.
+
+- A score only orders: no image is kept or goes for it (`protections`, `decision.py`).
+- The order is total: where scores are equal the longest unused goes first, then by id.
+- Every factor is told with the score, and `keep` is their product.
+- The daemon and the replay score by the same code.
 """
 
 from __future__ import annotations

@@ -1,0 +1,159 @@
+"""The runtime's lists: all images, containers and sandboxes, decoded and translated.
+
+Big nodes are listed over `Stream*` where the runtime has them (containerd 2.4, CRI-O 1.36), else in
+one message of up to 80 MiB, and translated in slices that yield.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+from google.protobuf.message import DecodeError
+
+from ..aiokit import in_slices
+from ..domain.inventory import Container, Image, Sandbox
+from ..domain.runtime import RuntimeRefused
+from . import translate
+from ._pb import runtime_pb2 as pb
+from .failures import told, unreadable
+from .rpc import Methods, asked
+
+SLICE = 400  # values translated before the loop gets its turn
+UNARY = {
+    "Images": "ListImages",
+    "Containers": "ListContainers",
+    "PodSandboxes": "ListPodSandbox",  # so the protocol names it
+}
+REQUESTS: dict[str, Any] = {
+    "ListImages": pb.ListImagesRequest,
+    "ListContainers": pb.ListContainersRequest,
+    "ListPodSandbox": pb.ListPodSandboxRequest,
+    "StreamImages": pb.StreamImagesRequest,
+    "StreamContainers": pb.StreamContainersRequest,
+    "StreamPodSandboxes": pb.StreamPodSandboxesRequest,
+}
+
+T = TypeVar("T")
+
+
+class Lists:
+    """What did not change since the last listing is handed out as the same value again: listings
+    repeat, and most of a node stays as it was. `heard` counts the events read so far; all raise
+    RuntimeUnavailable and RuntimeRefused. `methods` are the service's, `path` its socket."""
+
+    def __init__(self, deadline: float, heard: Callable[[], int]) -> None:
+        self._deadline, self._heard = deadline, heard
+        self.streams: bool | None = None  # whether Stream* exist; None: not tried
+        self._images: dict[str, Image] = {}
+        self._containers: dict[str, Container] = {}
+        self._sandboxes: dict[str, Sandbox] = {}
+
+    async def images(self, methods: Methods, path: str) -> tuple[Image, ...]:
+        """All images; one that is listed twice is one."""
+
+        def one(message: pb.Image) -> Image:
+            before = self._images.get(message.id)
+            if before is not None and _same_image(before, message):
+                return before
+            return translate.image(message)
+
+        images = await self._sliced(methods, path, "Images", pb.Image, one)
+        self._images = {image.id: image for image in images}
+        return translate.united(images)
+
+    async def containers(self, methods: Methods, path: str) -> tuple[Container, ...]:
+        """All containers, in any state."""
+
+        def one(message: pb.Container) -> Container:
+            before = self._containers.get(message.id)
+            if before is not None and _same(before, message):
+                return before
+            return translate.container(message)
+
+        containers = await self._sliced(methods, path, "Containers", pb.Container, one)
+        self._containers = {container.id: container for container in containers}
+        return containers
+
+    async def sandboxes(self, methods: Methods, path: str) -> tuple[Sandbox, ...]:
+        """All sandboxes."""
+
+        def one(message: pb.PodSandbox) -> Sandbox:
+            before, ready = self._sandboxes.get(message.id), translate.is_ready(message)
+            same = before is not None and before.created_at == message.created_at / 1e9
+            if before is None or not same:
+                return translate.sandbox(message)
+            return before if before.ready == ready else replace(before, ready=ready)
+
+        sandboxes = await self._sliced(methods, path, "PodSandboxes", pb.PodSandbox, one)
+        self._sandboxes = {sandbox.id: sandbox for sandbox in sandboxes}
+        return sandboxes
+
+    async def _sliced(
+        self, methods: Methods, path: str, what: str, kind: Any, translated: Callable[[Any], T]
+    ) -> tuple[T, ...]:
+        """Decodes and translates one list, item by item, and gives way in between, above all to
+        our own reader of events."""
+        items = await self._listed(methods, path, what)
+
+        def decoded() -> Generator[None, None, tuple[T, ...]]:
+            values: list[T] = []
+            for count, item in enumerate(items, 1):
+                try:
+                    message = kind.FromString(item)
+                except DecodeError as error:
+                    raise unreadable(f"the list of {what}", path) from error
+                values.append(translated(message))
+                if count % SLICE == 0:
+                    yield
+            return tuple(values)
+
+        return await in_slices(decoded(), self._heard)
+
+    async def _listed(self, methods: Methods, path: str, what: str) -> Iterable[bytes]:
+        """All items of one list, streamed where the runtime can."""
+        if self.streams is not False:
+            try:
+                found = await self._streamed(methods, path, what)
+            except RuntimeRefused as refused:
+                if refused.code != "UNIMPLEMENTED":
+                    raise
+                self.streams = False
+            else:
+                self.streams = True
+                return found
+        unary = UNARY[what]
+        request = REQUESTS[unary]()
+        answer = await asked(methods, path, unary, request, self._deadline)
+        return cast("Iterable[bytes]", answer.items)
+
+    async def _streamed(self, methods: Methods, path: str, what: str) -> list[bytes]:
+        name = f"Stream{what}"
+        items: list[bytes] = []
+        with told(name, path):
+            async for batch in methods[name](REQUESTS[name](), timeout=self._deadline):
+                if batch is None:
+                    raise unreadable(name, path)
+                items.extend(batch.items)
+        return items
+
+
+def _same(known: Container, message: pb.Container) -> bool:
+    """Whether a listed container is the value we have. For one id only its state changes, and the
+    form of its image when another version or another runtime has come to answer."""
+    return (
+        int(known.state) == message.state
+        and known.created_at == message.created_at / 1e9
+        and known.image_ref == message.image_ref
+        and known.image_id == message.image_id
+    )
+
+
+def _same_image(known: Image, message: pb.Image) -> bool:
+    return (
+        known.size == message.size
+        and known.pinned == message.pinned
+        and known.tags == tuple(message.repo_tags)
+        and known.digests == tuple(message.repo_digests)
+    )
