@@ -241,9 +241,9 @@ def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
         ).run
     node, api = daemon.settings.node_name, ApiServer.of_this_pod()
     if node and api is not None:
-        told = NodeEvents(api, node, daemon.journal.metrics, clock, daemon.reconciler.deps.wall)
-        daemon.journal.recent.listeners.append(told.hear)
-        watching["node events"] = told.run
+        journal, wall = daemon.journal, daemon.reconciler.deps.wall
+        sender = NodeEvents(api, node, journal.notes, journal.metrics, clock, wall)
+        watching["node events"] = sender.run
     return watching
 
 

@@ -72,11 +72,11 @@ class Told(LogAndMetrics):
 
     def __init__(self, notes: Notes) -> None:
         super().__init__(Metrics())
-        self.notes = notes
+        self.seen = notes
 
     def absorbed(self, fact: facts.Fact, state: State, at: float) -> None:
         super().absorbed(fact, state, at)
-        notes = self.notes
+        notes = self.seen
         if isinstance(fact, facts.PolicyLoaded):
             notes.policies.append(time.monotonic())
         notes.listings += isinstance(fact, facts.Listed)
@@ -86,11 +86,11 @@ class Told(LogAndMetrics):
 
     def decided(self, plan: Plan, state: State, at: float) -> None:
         super().decided(plan, state, at)
-        self.notes.plans += 1
+        self.seen.plans += 1
 
     def look(self, state: State) -> None:
         """Notes when nothing is left to ask that no list tells."""
-        notes = self.notes
+        notes = self.seen
         waiting = (
             state.runtime.listed_at is None or state.asks_volumes or state.graph.unasked_sandboxes
         )
