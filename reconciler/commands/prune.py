@@ -33,9 +33,9 @@ from ..settings import Settings
 from ..sources.claim import Claim
 from ..sources.policy_file import PolicySource
 from ..sources.usage_probe import UsageProbe, measure
-from ..store import saving
 from ..store.history import History
 from ..store.ledger import Ledger
+from ..store.saving import saver
 from ..telemetry.evidence import Evidence, shown_of
 from . import progress
 from .plan import show
@@ -181,15 +181,12 @@ def _dependencies(
         fact = await probe.once()
         return fact.sample if isinstance(fact, UsageSampled) else UsageSample(clock())
 
-    async def save(state: State) -> None:
-        await saving.save(state, ledger, history, told.evidence.take(), clock())
-
     return Dependencies(
         client,
         mailbox,
         policies,
         measured,
-        save,
+        saver(ledger, history, told.evidence.take, clock),
         told,
         clock,
         time.monotonic,

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 import anyio
 
-from reconciler import app
+from reconciler import app, assembly
 from reconciler.cri.client import open_client
 from reconciler.domain import facts
 from reconciler.domain.decision import Plan
@@ -111,7 +111,7 @@ def noting_samples(notes: Notes, used_share: float | None) -> Callable[[str], Fi
     return measure
 
 
-def noting_ages(daemon: app.Daemon, notes: Notes) -> None:
+def noting_ages(daemon: assembly.Daemon, notes: Notes) -> None:
     """Notes how old every event is when it gets into the mailbox."""
     put = daemon.mailbox.put
 
@@ -152,7 +152,7 @@ async def watched(arguments: argparse.Namespace, notes: Notes) -> None:
     notes.began = time.monotonic()
     async with open_client(f"unix://{arguments.socket}") as client:
         measure, journal = noting_samples(notes, arguments.used), Told(notes)
-        daemon = app.assemble(settings, client, SteadyClock(), measure, journal)
+        daemon = assembly.assemble(settings, client, SteadyClock(), measure, journal)
         if arguments.steps:
             noting_ages(daemon, notes)
             noting_steps(notes)
