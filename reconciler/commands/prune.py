@@ -23,12 +23,12 @@ from ..domain.runtime import RuntimeUnavailable
 from ..domain.space import Removed
 from ..domain.state import State
 from ..domain.watermark import Pressure
-from ..domain.words import counted
+from ..domain.words import counted, image_name, size_text
 from ..engine.reconcile import Dependencies, Reconciler
 from ..host.clock import SteadyClock, clocks_of_this_machine
 from ..host.lock import Lock, LockUnavailable
 from ..pods.watch import Place, PodWatch
-from ..report import freed_text, size_text
+from ..report import freed_text
 from ..settings import Settings
 from ..sources.claim import Claim
 from ..sources.policy_file import PolicySource
@@ -81,7 +81,7 @@ class Told:
 
     def _removing(self, removal: Removal) -> None:
         left = max((fs.bytes_over_low for fs in removal.filesystems), default=0)
-        name = (removal.image.names or (removal.image.id,))[0]
+        name = image_name(removal.image.names, removal.image.id)
         text = f"{self.removed} removed, {size_text(left)} to go; removing {name}"
         progress.show(text if left else f"{self.removed} removed; removing {name}")
 
@@ -107,7 +107,7 @@ class Told:
             self.freed += one.freed
             freed = freed_text(one.freed, one.about)
             print(
-                f"{neutralised((one.names or (one.image_id,))[0])} freed {freed}, told "
+                f"{neutralised(image_name(one.names, one.image_id))} freed {freed}, told "
                 f"{at - one.at:.0f} s after its removal"
             )
 

@@ -36,7 +36,7 @@ from .shortage import Need, Reach, expected_bytes, greatest_bytes, missing, need
 from .slices import SLICE, Slices, finished
 from .state import State
 from .watermark import Pressure
-from .words import counted
+from .words import counted, size_text
 
 
 class Cause(enum.Enum):
@@ -101,7 +101,7 @@ class Plan:
         going = [candidate for candidate in self.candidates if candidate.goes]
         size = sum(candidate.image.size for candidate in going)
         total = len(self.candidates) + len(self.kept)
-        text = f"remove {len(going)} of {counted(total, 'image')}, {size / 2**20:.1f} MiB as listed"
+        text = f"remove {len(going)} of {counted(total, 'image')}, {size_text(size)} as listed"
         text += f"; {len(self.candidates) - len(going)} more could go, {len(self.kept)} kept"
         return text + (f"; on hold: {self.hold.detail}" if self.hold else "")
 

@@ -13,7 +13,7 @@ from ..domain.removal import Removal
 from ..domain.state import State
 from ..domain.unmatched import unmatched_rules
 from ..domain.watermark import Pressure
-from ..domain.words import duration
+from ..domain.words import duration, image_name
 from .evidence import Evidence, shown_of
 from .filesystems import Filesystems, freed_of
 from .listings import LISTED, Listings
@@ -177,7 +177,7 @@ class LogAndMetrics:
             self._held(plan.hold, at)
         going = [one for one in plan.candidates if one.goes]
         if plan.hold is None and going and not _enforcing(state):
-            names = [(one.image.names or (one.image.id,))[0] for one in going[:LISTED]]
+            names = [image_name(one.image.names, one.image.id) for one in going[:LISTED]]
             if self._troubles.due("would-remove", "observing", at) is not None:
                 self._log.info("would-remove", images=len(going), first=names, mode="observe")
 

@@ -7,7 +7,7 @@ from ..domain.facts import Listed
 from ..domain.lookup import missing_required
 from ..domain.missing import missing_awaited, missing_in_use
 from ..domain.state import State
-from ..domain.words import and_more
+from ..domain.words import and_more, image_name
 from .logs import get_logger
 from .metrics import Metrics
 from .notes import Notes
@@ -67,6 +67,6 @@ class Listings:
 
 
 def _name(state: State, key: str) -> str:
-    """What an image that is gone was called, or its id."""
+    """What an image that is gone was called."""
     ghost = state.memory.ghosts.get(key)
-    return (ghost.record.names if ghost and ghost.record.names else (key[:13],))[0]
+    return image_name(ghost.record.names if ghost else (), f"sha256:{key}")
