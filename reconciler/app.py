@@ -8,24 +8,19 @@ import gc
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
 
 import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
 
 from . import __version__
-from .aiokit import Mailbox, keep_alive
+from .aiokit import keep_alive
+from .assembly import Daemon, assemble
 from .cri.client import open_client
-from .domain.awaited import WAITED_FOR, Awaited
 from .domain.facts import EventsAbsent, Fact
-from .domain.policy import Mode, Policy
-from .domain.runtime import ImageRuntime
 from .domain.state import State
 from .domain.watermark import Pressure
-from .engine.dependencies import Dependencies
-from .engine.reconcile import Reconciler
-from .host.clock import Clocks, SteadyClock, clocks_of_this_machine, unread
+from .host.clock import SteadyClock, clocks_of_this_machine
 from .host.lock import Lock
 from .host.systemd import Notifier
 from .http import face
@@ -34,12 +29,8 @@ from .http.view import View
 from .pods.configz import KubeletWatch
 from .pods.watch import Place, PodWatch
 from .settings import SOCKETS, Settings
-from .sources.claim import Claim, Exclusive
 from .sources.container_events import EventWatch
-from .sources.policy_file import PolicySource
-from .sources.usage_probe import Measure, UsageProbe, measure
-from .store import saving
-from .store.history import Entry, History
+from .store.history import Entry
 from .store.ledger import Ledger
 from .telemetry import logs, strays
 from .telemetry.journal import LogAndMetrics
@@ -49,100 +40,6 @@ from .telemetry.recent import Recent
 
 COLLECT_AFTER = (10_000, 20, 20)  # allocations, and rounds, between the collector's rounds
 BEAT = 1.0  # seconds between beats of the pulse
-
-
-@dataclass(slots=True)
-class Daemon:
-    """Everything that `run` works with; made by `assemble`, so that the demo and the tests run the
-    very same daemon on another runtime and another disk."""
-
-    settings: Settings
-    runtime: ImageRuntime
-    ledger: Ledger
-    history: History
-    state: State
-    mailbox: Mailbox[Fact]
-    policies: PolicySource
-    probe: UsageProbe
-    journal: LogAndMetrics
-    pulse: Pulse
-    reconciler: Reconciler
-    notifier: Notifier
-
-    def close(self) -> None:
-        """Closes the files; the last thing."""
-        self.ledger.close()
-        self.history.close()
-
-
-def assemble(
-    settings: Settings,
-    runtime: ImageRuntime,
-    clock: Callable[[], float],
-    measured_by: Measure = measure,
-    journal: LogAndMetrics | None = None,
-    lock: Exclusive | None = None,
-    ledger_lock: Lock | None = None,
-    clocks: Clocks = unread,
-    wall: Callable[[], float] | None = None,
-) -> Daemon:
-    """Builds the daemon; nothing runs yet. The demo and the tests bring a disk, a journal and
-    clocks of their own: `clock` never steps, `wall` may at any moment and is what dates are by
-    (None: the same). With `lock`, on the image filesystems, goes the right to remove; with
-    `ledger_lock`, on the state directory, the right to write there. Without them nobody else is
-    there."""
-    ledger = Ledger.open(settings.state_dir, clocks, ledger_lock)
-    history = History(settings.state_dir)
-    state = State(began_at=clock())
-    state.remember(ledger.load(clock()))
-    if settings.pods != "off":
-        state.pods.awaited = Awaited(clock() + WAITED_FOR)
-    mailbox: Mailbox[Fact] = Mailbox()
-    journal = journal or LogAndMetrics(Metrics())
-    adapt = observing if settings.dry_run else unchanged
-    policies = PolicySource(settings.policy, settings.policy_named, mailbox, clock, adapt, wall)
-    probe = UsageProbe(runtime, clock, measured_by)
-
-    async def save(state: State) -> None:
-        await saving.save(state, ledger, history, journal.evidence.take(), clock())
-        journal.ledger(ledger.tell(standby=state.stands_by) or history.trouble, clock())
-
-    claim = None if lock is None else Claim(lock, lambda: probe.mountpoints, clock).renew
-    deps = Dependencies(
-        runtime,
-        mailbox,
-        policies,
-        probe.sample,
-        save,
-        journal,
-        clock,
-        time.monotonic,
-        claim,
-        wall,
-    )
-    return Daemon(
-        settings,
-        runtime,
-        ledger,
-        history,
-        state,
-        mailbox,
-        policies,
-        probe,
-        journal,
-        Pulse(time.monotonic),
-        Reconciler(deps, state),
-        Notifier.from_environment(),
-    )
-
-
-def unchanged(policy: Policy) -> Policy:
-    return policy
-
-
-def observing(policy: Policy) -> Policy:
-    """The policy in mode observe, whatever it says (`--dry-run`)."""
-    return replace(policy, mode=Mode.OBSERVE)
 
 
 async def run(settings: Settings) -> int:
@@ -242,9 +139,9 @@ def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
         ).run
     node, api = daemon.settings.node_name, ApiServer.of_this_pod()
     if node and api is not None:
-        told = NodeEvents(api, node, daemon.journal.metrics, clock, daemon.reconciler.deps.wall)
-        daemon.journal.recent.listeners.append(told.hear)
-        watching["node events"] = told.run
+        journal, wall = daemon.journal, daemon.reconciler.deps.wall
+        sender = NodeEvents(api, node, journal.notes, journal.metrics, clock, wall)
+        watching["node events"] = sender.run
     return watching
 
 

@@ -22,7 +22,7 @@ from .domain.ranking.keepscore import Score
 from .domain.state import State
 from .domain.unmatched import AnyRule
 from .domain.watermark import FilesystemState
-from .domain.words import size_text as size_text
+from .domain.words import size_text
 from .store.history import Entry
 
 API_VERSION = "reconciler/v1"

@@ -33,13 +33,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "http": {"domain", "aiokit", "store", "report", "telemetry"},
     "fake_runtime": {"domain"},
     "replay": {"domain", "store"},
+    "assembly": {
+        *("domain", "aiokit", "settings", "host", "store", "telemetry"),
+        *("sources", "engine", "http"),
+    },
     "app": {
         *("domain", "aiokit", "settings", "host", "store", "telemetry"),
-        *("cri", "sources", "pods", "engine", "http"),
+        *("cri", "sources", "pods", "http", "assembly"),
     },
     "commands": {
         *("domain", "aiokit", "settings", "host", "store", "telemetry", "report", "policy"),
-        *("cri", "sources", "pods", "engine", "http", "app", "fake_runtime", "replay"),
+        *("cri", "sources", "pods", "engine", "http", "assembly", "app"),
+        *("fake_runtime", "replay"),
     },
     "cli": {
         "domain",

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from reconciler.domain.neutral import LONGEST, neutralised
 from reconciler.telemetry import logs
-from reconciler.telemetry.logs import LISTED, REMIND, Once, get_logger
+from reconciler.telemetry.logs import LISTED, get_logger
+from reconciler.telemetry.troubles import CHANGES, REMIND, Once
 
 HOSTILE = {
     "ansi": "\x1b[2J\x1b]0;title\x07",
@@ -181,5 +182,5 @@ def test_a_trouble_that_keeps_changing_does_not_fill_the_log() -> None:
     """A text with a number in it, or two troubles in turn: ten lines in ten minutes."""
     once = Once()
     told = [once.due("listing", f"took {n} s", n / 10) for n in range(5000)]
-    assert len([count for count in told if count is not None]) == logs.CHANGES
+    assert len([count for count in told if count is not None]) == CHANGES
     assert once.due("listing", "took 1 s", 2 * REMIND) == 0

@@ -1,24 +1,45 @@
-"""Kubernetes Events on the Node object: what a cluster holds after what the log told."""
+"""Kubernetes Events on the Node object: what a cluster holds after what a daemon went through."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from reconciler.app import sources
+from reconciler.domain.absorbing import absorb
+from reconciler.domain.decision import Hold, HoldReason
+from reconciler.domain.facts import (
+    Fact,
+    PolicyLoaded,
+    PolicyRejected,
+    RemovalBegun,
+    RemovalFinished,
+    UsageSampled,
+)
+from reconciler.domain.inventory import FilesystemUsage, UsageSample
+from reconciler.domain.missing import missing_in_use
+from reconciler.domain.plan import Plan
+from reconciler.domain.removal import Removal
+from reconciler.domain.space import Gain
+from reconciler.domain.state import State
+from reconciler.domain.watermark import Pressure
 from reconciler.fake_runtime.node import layer
 from reconciler.telemetry import logs, node_events
+from reconciler.telemetry.journal import LogAndMetrics
 from reconciler.telemetry.metrics import Metrics
-from reconciler.telemetry.node_events import SETTLE, SPACING, ApiServer, NodeEvents
-from reconciler.telemetry.recent import Recent
+from reconciler.telemetry.node_events import ApiServer, NodeEvents
+from reconciler.telemetry.notes import SETTLE, SPACING
 
 from .api_server import Cluster, cluster
+from .builders import container, image, listed, policy
 from .whole import GIB, whole
 
 NOW = 1_800_000_000.0
 FS = "/var/lib/containerd"
+PLACES = {"main": FS, "other": "/other"}
 
 
 @pytest.fixture
@@ -32,32 +53,60 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 
 class Told:
-    """A daemon's log at times of the test's choosing, and the sender that hears it."""
+    """A daemon's journal at times of the test's choosing, and the sender of what it noted."""
 
-    def __init__(self, node: str = "node-7") -> None:
-        self.now, self.metrics, self.recent = NOW, Metrics(), Recent()
-        logs.set_up(True, "info", self.recent)
+    def __init__(self, node: str = "node-7", level: str = "info") -> None:
+        self.now, self.metrics = NOW, Metrics()
+        logs.set_up(True, level)
+        self.state, self.journal = State(began_at=NOW), LogAndMetrics(self.metrics)
+        self.hear(PolicyLoaded(NOW, policy(source="policy.yaml")))
         api = ApiServer.of_this_pod()
         assert api is not None
-        self.sender = NodeEvents(api, node, self.metrics, lambda: self.now)
-        self.recent.listeners.append(self.sender.hear)
+        notes = self.journal.notes
+        self.sender = NodeEvents(api, node, notes, self.metrics, lambda: self.now)
 
-    def log(self, event: str, **values: Any) -> None:
-        self.recent.say({"event": event, **values})
+    def hear(self, fact: Fact) -> None:
+        absorb(fact, self.state)
+        self.journal.absorbed(fact, self.state, self.now)
+
+    def measured(self, **percent: int) -> None:
+        """How full the filesystems are, by their names here."""
+        found = (
+            FilesystemUsage(PLACES[one], 1, 100 * GIB, of * GIB) for one, of in percent.items()
+        )
+        self.hear(UsageSampled(UsageSample(self.now, tuple(found))))
 
     def reclaim(self, images: int) -> None:
-        self.log("crossed-high", mountpoint=FS, used_percent=82.0)
+        self.measured(main=82)
         for _ in range(images - 1):
             self.removed()
-        self.log("reached-low", mountpoint=FS, used_percent=78.0)
-        if images:
-            self.removed()  # the daemon measures before it tells what a removal freed
+        last = self.begun() if images else None
+        self.measured(main=78)
+        if last is not None:
+            self.finished(last)  # the daemon measures before it tells what a removal freed
+
+    def begun(self, cause: str = "watermark", size: int = GIB) -> Removal:
+        filesystems = tuple(self.state.disks.filesystems.values())
+        one = image("app:v1")
+        removal = Removal(one, one.names, cause, size, size, filesystems=filesystems)
+        self.hear(RemovalBegun(self.now, removal))
+        return removal
+
+    def finished(self, removal: Removal, freed: int = GIB) -> None:
+        gain = Gain(FS, freed, 0, 82 * GIB, 4 * GIB, short_of_bytes=True, short_of_inodes=False)
+        gains = (replace(gain, at_once=freed > 0),)
+        self.hear(RemovalFinished(self.now, removal, True, None, 0.1, gains))
 
     def removed(self, cause: str = "watermark") -> None:
-        self.log("removed", cause=cause, mountpoint=FS, freed_bytes=GIB)
+        self.finished(self.begun(cause))
+
+    def held(self, reason: HoldReason, detail: str) -> None:
+        plan = Plan(Hold(reason, detail), (), (), Pressure.RECLAIMING, 2 * GIB)
+        self.journal.decided(plan, self.state, self.now)
 
     def lost(self, detail: str) -> None:
-        self.log("in-use-image-missing", detail=detail)
+        """What a listing that lacks an image in use comes to, in words of the test's choosing."""
+        self.journal.notes.warn("ImageInUseMissing", detail, self.now)
 
     async def send(self, after: float = 0) -> None:
         self.now += after
@@ -70,9 +119,11 @@ class Told:
         return value or 0.0
 
 
-async def test_a_reclaim_of_seven_images_is_one_event(there: Cluster) -> None:
-    """An Event for each image would drown what else is told of the node."""
-    told = Told()
+@pytest.mark.parametrize("level", ["info", "warning"])
+async def test_a_reclaim_of_seven_images_is_one_event(there: Cluster, level: str) -> None:
+    """An Event for each image would drown what else is told of the node. The log's level is no
+    matter: none of its lines is asked."""
+    told = Told(level=level)
     told.reclaim(7)
     await told.send(after=SETTLE)
     (event,) = there.events
@@ -88,11 +139,11 @@ async def test_a_reclaim_of_seven_images_is_one_event(there: Cluster) -> None:
 async def test_space_that_shows_late_counts_for_its_own_filesystem(there: Cluster) -> None:
     """Another one that reclaims at the same time has not freed it."""
     told = Told()
-    told.log("crossed-high", mountpoint="/other", used_percent=90.0)
-    told.log("crossed-high", mountpoint=FS, used_percent=82.0)
-    told.log("removed", cause="watermark", mountpoint=FS, freed_bytes=None)
-    told.log("space-shown", mountpoint=FS, freed_bytes=3 * GIB)
-    told.log("reached-low", mountpoint=FS, used_percent=78.0)
+    told.measured(other=81, main=82)
+    told.finished(told.begun(size=3 * GIB), freed=0)
+    for full in (79, 79, 78):
+        told.now += 3
+        told.measured(other=81, main=full)
     await told.send(after=SETTLE)
     (event,) = there.events
     assert event["message"] == "removed 1 image, freed 3 GiB, /var/lib/containerd from 82% to 78%"
@@ -107,20 +158,22 @@ async def test_what_goes_below_the_mark_is_no_event(there: Cluster) -> None:
     assert there.events == []
 
 
-async def test_trouble_is_told_as_a_warning(there: Cluster) -> None:
-    """Whoever looks at a node that is full, or that lost an image in use, sees it there."""
-    told = Told()
-    told.log("crossed-high", mountpoint=FS, used_percent=91.0)
+@pytest.mark.parametrize("level", ["info", "error"])
+async def test_trouble_is_told_as_a_warning(there: Cluster, level: str) -> None:
+    """Whoever looks at a node that is full, or that lost an image in use, sees it there, however
+    little is logged."""
+    told = Told(level=level)
+    told.measured(main=91)
     told.removed()
-    told.log("hold", reason="listing-due", detail="soon over")
-    told.log("hold", reason="exhausted", detail="2 GiB over the low mark")
-    told.lost("somebody removed what is in use: nginx")
-    told.log("policy-refused", problem="p.yaml:3:1: unknown key", in_force="the last good one")
+    told.held(HoldReason.LISTING_DUE, "soon over")
+    told.held(HoldReason.EXHAUSTED, "2 GiB over the low mark")
+    told.hear(listed([], [container("web", image("nginx:1"))]))
+    told.hear(PolicyRejected(NOW, ("p.yaml:3:1: unknown key",)))
     await told.send()
     assert {event["reason"]: event["message"] for event in there.events} == {
         "ImagesExhausted": "2 GiB over the low mark; removed 1 so far",
-        "ImageInUseMissing": "somebody removed what is in use: nginx",
-        "PolicyRefused": "p.yaml:3:1: unknown key; in force: the last good one",
+        "ImageInUseMissing": missing_in_use(told.state)[0],
+        "PolicyRefused": "p.yaml:3:1: unknown key; in force: the last good one (policy.yaml)",
     }
     assert {event["type"] for event in there.events} == {"Warning"}
 
@@ -254,5 +307,5 @@ async def test_without_a_node_name_the_api_server_is_never_called(
     async with whole(tmp_path) as running:
         recent = running.daemon.journal.recent
         await running.until(lambda: recent.after(0))
-        assert recent.listeners == []
+        assert "node events" not in sources(running.daemon)
     assert there.calls == 0

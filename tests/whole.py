@@ -12,7 +12,8 @@ from pathlib import Path
 
 import anyio
 
-from reconciler.app import Daemon, assemble, live, web
+from reconciler.app import live, web
+from reconciler.assembly import Daemon, assemble
 from reconciler.cri.client import open_client
 from reconciler.fake_runtime.habits import CONTAINERD_2, Habits
 from reconciler.fake_runtime.node import Node

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import anyio
 
-from ..app import Daemon, assemble, live, web
+from ..app import live, web
+from ..assembly import Daemon, assemble
 from ..cri.client import open_client
 from ..domain import facts
 from ..domain.decision import decide

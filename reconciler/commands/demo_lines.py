@@ -14,9 +14,8 @@ from ..domain.facts import RemovalFinished
 from ..domain.inventory import Image
 from ..domain.plan import Plan
 from ..domain.watermark import FilesystemState, Pressure
-from ..domain.words import counted
+from ..domain.words import counted, image_name, size_text
 from ..fake_runtime.life import REGISTRY
-from ..report import size_text
 from .demo_rival import Rival
 
 WIDTH = 40  # characters of the usage bar in a line of text
@@ -68,7 +67,7 @@ class Seen:
         self.count += 1
         self.freed += freed
         removal = fact.removal
-        name = short(removal.names[0]) if removal.names else removal.image.id[:19]
+        name = short(removal.short_name)
         self.gone.append(Gone(name, size_text(freed), removal.why))
 
     def saved(self) -> None:
@@ -96,7 +95,7 @@ def rivalry(seen: Seen) -> str:
 
 
 def name_of(image: Image) -> str:
-    return short(image.names[0]) if image.names else f"{image.id[:19]} (no name)"
+    return short(image_name(image.names, image.id))
 
 
 def short(name: str) -> str:

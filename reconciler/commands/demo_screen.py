@@ -15,8 +15,7 @@ from rich.text import Text
 
 from ..domain.decision import why
 from ..domain.watermark import Pressure
-from ..domain.words import counted
-from ..report import size_text
+from ..domain.words import counted, size_text
 from .demo_lines import Seen, name_of, rivalry, staying
 
 WIDEST = 126  # columns

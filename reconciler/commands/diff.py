@@ -16,18 +16,11 @@ from ..domain.policy import Place, Policy, Watermarks
 from ..domain.protections import holding
 from ..domain.protections.protection import Verdict
 from ..domain.unmatched import all_unmatched, in_words
-from ..domain.words import counted, duration
+from ..domain.words import counted, duration, size_text
 from ..policy import PolicyInvalid, load_policy
-from ..report import (
-    API_VERSION,
-    Json,
-    image_json,
-    protection_json,
-    size_text,
-    to_text,
-    unmatched_json,
-)
+from ..report import API_VERSION, Json, image_json, protection_json, to_text, unmatched_json
 from ..settings import Settings
+from .status import name_of
 from .survey import Survey, connect, look
 from .tables import Table, emit, heading
 
@@ -135,7 +128,7 @@ def _show(document: Json, before: Policy, after: Policy) -> None:
     emit(Table("Settings that change", ("setting", "now", "then"), settings))
     rows = []
     for image in document["images"]:
-        name = image["names"][0] if image["names"] else image["id"][:19]
+        name = name_of(image)
         why = image["protections"][0]["detail"] if image["protections"] else ""
         size = size_text(image["sizeBytes"])
         rows.append((name, size, image["before"], image["after"], why))

@@ -14,7 +14,8 @@ from ..domain.policy import Policy
 from ..domain.protections import BY_KIND
 from ..domain.protections.protection import Verdict
 from ..domain.ranking.account import Account
-from ..report import explanation_json, size_text, to_text
+from ..domain.words import size_text
+from ..report import explanation_json, to_text
 from ..settings import Settings
 from .survey import Survey, connect, look
 from .tables import Table, emit, heading

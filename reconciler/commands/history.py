@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
-from ..report import document, entry_json, freed_text, size_text, timestamp, to_text
+from ..domain.words import image_name, size_text
+from ..report import document, entry_json, freed_text, timestamp, to_text
 from ..settings import Settings
 from ..store.database import refused
 from ..store.history import FILE, Entry, read
@@ -42,7 +43,7 @@ def _show(entries: tuple[Entry, ...]) -> None:
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
-    name = entry.names[0] if entry.names else entry.image_id[:19]
+    name = image_name(entry.names, entry.image_id)
     if entry.outcome != "removed":
         why = entry.error or "the runtime answered OK, but it was still listed"
         what = "untagged, NOT removed" if entry.outcome == "untagged" else "NOT removed"

@@ -8,8 +8,8 @@ from typing import Any
 from ..domain.context import Context
 from ..domain.policy import Policy
 from ..domain.protections import holding
-from ..domain.words import counted, duration
-from ..report import Json, document, image_row_json, size_text, to_text
+from ..domain.words import ago, counted, size_text
+from ..report import Json, document, image_row_json, to_text
 from ..settings import Settings
 from .status import name_of
 from .survey import Survey, connect, look
@@ -81,8 +81,8 @@ def _cells(row: Json, survey: Survey, wide: bool) -> list[str]:
     used = record.last_used
     return [
         *cells,
-        f"{duration(now - record.first_seen)} ago",
-        "never" if used is None else f"{duration(now - used)} ago",
+        ago(now - record.first_seen),
+        "never" if used is None else ago(now - used),
         str(row["uses"]),
         row["id"],
         " ".join(row["names"][1:]),

@@ -7,8 +7,8 @@ from ..domain.marks import explained, warnings
 from ..domain.plan import Plan
 from ..domain.policy import Mode
 from ..domain.unmatched import all_unmatched, in_words
-from ..domain.words import counted
-from ..report import plan_json, size_text, to_text, unmatched_json, used_text
+from ..domain.words import counted, image_name, size_text
+from ..report import plan_json, to_text, unmatched_json, used_text
 from ..settings import Settings
 from .survey import Survey, aged, connect, look
 from .tables import Table, emit, heading
@@ -61,7 +61,7 @@ def _candidates(made: Plan, survey: Survey, wide: bool) -> Table:
     rows = tuple(
         (
             str(one.rank),
-            one.image.names[0] if one.image.names else one.image.id[:19],
+            image_name(one.image.names, one.image.id),
             size_text(one.image.size),
             one.cause.value if one.cause else "stays for now",
             account(one, survey.state, survey.now) if wide else why(one, survey.now),
@@ -75,7 +75,7 @@ def _candidates(made: Plan, survey: Survey, wide: bool) -> Table:
 def _kept(made: Plan) -> Table:
     rows = []
     for kept in sorted(made.kept, key=lambda kept: kept.protections[0].kind.value):
-        name = kept.image.names[0] if kept.image.names else kept.image.id[:19]
+        name = image_name(kept.image.names, kept.image.id)
         first, more = kept.protections[0], len(kept.protections) - 1
         why = first.detail + (f" (+{counted(more, 'more reason')})" if more else "")
         rows.append((name, size_text(kept.image.size), first.kind.value, why))

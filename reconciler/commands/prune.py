@@ -24,20 +24,20 @@ from ..domain.runtime import RuntimeUnavailable
 from ..domain.space import Removed
 from ..domain.state import State
 from ..domain.watermark import Pressure
-from ..domain.words import counted
+from ..domain.words import counted, image_name, size_text
 from ..engine.dependencies import Dependencies
 from ..engine.reconcile import Reconciler
 from ..host.clock import SteadyClock, clocks_of_this_machine
 from ..host.lock import Lock, LockUnavailable
 from ..pods.watch import Place, PodWatch
-from ..report import freed_text, size_text
+from ..report import freed_text
 from ..settings import Settings
 from ..sources.claim import Claim
 from ..sources.policy_file import PolicySource
 from ..sources.usage_probe import UsageProbe, measure
-from ..store import saving
 from ..store.history import History
 from ..store.ledger import Ledger
+from ..store.saving import saver
 from ..telemetry.evidence import Evidence, shown_of
 from . import progress
 from .plan import show
@@ -83,7 +83,7 @@ class Told:
 
     def _removing(self, removal: Removal) -> None:
         left = max((fs.bytes_over_low for fs in removal.filesystems), default=0)
-        name = (removal.image.names or (removal.image.id,))[0]
+        name = image_name(removal.image.names, removal.image.id)
         text = f"{self.removed} removed, {size_text(left)} to go; removing {name}"
         progress.show(text if left else f"{self.removed} removed; removing {name}")
 
@@ -109,7 +109,7 @@ class Told:
             self.freed += one.freed
             freed = freed_text(one.freed, one.about)
             print(
-                f"{neutralised((one.names or (one.image_id,))[0])} freed {freed}, told "
+                f"{neutralised(image_name(one.names, one.image_id))} freed {freed}, told "
                 f"{at - one.at:.0f} s after its removal"
             )
 
@@ -183,15 +183,12 @@ def _dependencies(
         fact = await probe.once()
         return fact.sample if isinstance(fact, UsageSampled) else UsageSample(clock())
 
-    async def save(state: State) -> None:
-        await saving.save(state, ledger, history, told.evidence.take(), clock())
-
     return Dependencies(
         client,
         mailbox,
         policies,
         measured,
-        save,
+        saver(ledger, history, told.evidence.take, clock),
         told,
         clock,
         time.monotonic,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..domain.policy import Policy
+from ..domain.words import size_text
 from ..policy import PolicyInvalid
 from ..replay.budget import SHARES, disk_for, in_use, too_short
 from ..replay.daemon import AUTO, Marks
@@ -19,7 +20,7 @@ from ..replay.recorded import document as record_of
 from ..replay.replay import Replay
 from ..replay.trace import Trace
 from ..replay.workloads import workload
-from ..report import size_text, to_text
+from ..report import to_text
 from ..settings import Settings
 from ..store.database import refused
 from ..store.ledger import FILE, Ledger

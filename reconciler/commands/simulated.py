@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..domain.words import size_text
 from ..replay.budget import too_short
 from ..replay.daemon import Marks
 from ..replay.outcome import Outcome
 from ..replay.plot import svg
 from ..replay.trace import DAY, Trace
-from ..report import size_text
 from .tables import Table, emit, heading
 
 WITHOUT = "without reconciler"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from ..domain.words import counted
-from ..report import Json, size_text, to_text, used_text
+from ..domain.words import counted, image_name, size_text
+from ..report import Json, to_text, used_text
 from ..settings import Settings
 from .daemon import NoDaemon, ask_daemon
 from .tables import heading
@@ -69,8 +69,8 @@ def filesystem_line(fs: Json) -> str:
 
 
 def name_of(image: Json) -> str:
-    """The name to call an image by."""
-    return str(image["names"][0] if image["names"] else image["id"][:19])
+    """What to call an image of a document."""
+    return image_name(image["names"], image["id"])
 
 
 def _doing(document: Json) -> str:

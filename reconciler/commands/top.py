@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ..domain.neutral import neutralised
-from ..report import Json, freed_text, size_text
+from ..domain.words import image_name, size_text
+from ..report import Json, freed_text
 from ..settings import Settings
 from ..store.history import Entry, read
 from .daemon import NoDaemon, ask_daemon
@@ -60,7 +61,7 @@ def _removed(removed: tuple[Entry, ...]) -> list[str]:
 
 
 def _removal(entry: Entry) -> str:
-    name = entry.names[0] if entry.names else entry.image_id[:19]
+    name = image_name(entry.names, entry.image_id)
     freed = "" if entry.freed is None else f", freed {freed_text(entry.freed, entry.about)}"
     when = time.strftime("%H:%M:%S", time.localtime(entry.at))
     return f"{when} {name}{freed}; {entry.why}"

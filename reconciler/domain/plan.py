@@ -15,7 +15,7 @@ from .ledger import ImageRecord
 from .protections.protection import Verdict
 from .ranking.keepscore import Score
 from .watermark import Pressure
-from .words import counted
+from .words import counted, size_text
 
 
 class Cause(enum.Enum):
@@ -80,6 +80,6 @@ class Plan:
         going = [candidate for candidate in self.candidates if candidate.goes]
         size = sum(candidate.image.size for candidate in going)
         total = len(self.candidates) + len(self.kept)
-        text = f"remove {len(going)} of {counted(total, 'image')}, {size / 2**20:.1f} MiB as listed"
+        text = f"remove {len(going)} of {counted(total, 'image')}, {size_text(size)} as listed"
         text += f"; {len(self.candidates) - len(going)} more could go, {len(self.kept)} kept"
         return text + (f"; on hold: {self.hold.detail}" if self.hold else "")

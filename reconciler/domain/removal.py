@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from .inventory import Image
 from .ledger import ImageRecord
 from .watermark import FilesystemState
+from .words import image_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,8 @@ class Removal:
 
     @property
     def short_name(self) -> str:
-        """The first of its names, or its id."""
-        return self.names[0] if self.names else self.image.id
+        """What to call it."""
+        return image_name(self.names, self.image.id)
 
     @property
     def filesystem(self) -> FilesystemState | None:

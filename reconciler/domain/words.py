@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 
 def and_more(some: list[str], of: list[str]) -> str:
@@ -14,6 +15,11 @@ def and_more(some: list[str], of: list[str]) -> str:
 def counted(number: int, one: str, several: str = "") -> str:
     """How many of something: 1 image, 3 images; `several` where it does not end with an s."""
     return f"{number} {one if number == 1 else several or one + 's'}"
+
+
+def image_name(names: Sequence[str], image_id: str) -> str:
+    """What to call an image: by its first name, or by as much of its id as tells it apart."""
+    return names[0] if names else image_id[:19]
 
 
 def size_text(count: float) -> str:
@@ -33,6 +39,11 @@ def ago(seconds: float) -> str:
         if whole < up_to:
             return f"{whole // length} {unit} ago"
     return f"{whole // 86400} d ago"
+
+
+def unused_for(seconds: float, *, used: bool = True) -> str:
+    """For how long nothing has used an image, or, where nothing ever did, since it came."""
+    return f"{'unused' if used else 'on this node'} for {duration(seconds)}"
 
 
 def how_often(a_day: float) -> str:

@@ -17,6 +17,7 @@ from typing import Self
 import httpcore
 
 from .. import __version__
+from ..domain.words import size_text
 from .source import PodsUnavailable
 
 CONNECT = 5.0  # seconds for each step of making a connection
@@ -107,7 +108,8 @@ class Https:
             async for chunk in chunks:
                 body += chunk
                 if len(body) > LARGEST:
-                    raise PodsUnavailable(f"{self._server.who} answers with over {LARGEST} bytes")
+                    most = size_text(LARGEST)
+                    raise PodsUnavailable(f"{self._server.who} answers with over {most}")
         return status, bytes(body)
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..domain.policy import Place, Policy
+from ..domain.words import size_text
 from .draft import Draft
 from .nodes import Problem, Sheet
 from .parse import finish, read_into
@@ -132,7 +133,7 @@ def _directory(path: Path) -> Text:
             continue
         size += len(data)
         if size > LARGEST_TOGETHER:
-            text = f"together larger than {LARGEST_TOGETHER >> 20} MiB, not read on"
+            text = f"together larger than {size_text(LARGEST_TOGETHER)}, not read on"
             raise PolicyInvalid([whole(path, text)])
         files.append((str(file), data))
     warnings = tuple(whole(path / name, f"is not read: {why}") for name, why in left_out.items())
@@ -168,13 +169,14 @@ def _bytes(path: Path) -> bytes:
         _check_kind(found)
         _check_current(found, path)
         if found.st_size > LARGEST:
-            raise OSError(0, f"larger than 1 MiB ({found.st_size} bytes), not read")
+            text = f"larger than {size_text(LARGEST)} ({found.st_size} bytes), not read"
+            raise OSError(0, text)
         with _nobody_writing(handle, path):
             data = b""
             while len(data) <= LARGEST and (more := os.read(handle, LARGEST + 1 - len(data))):
                 data += more
         if len(data) > LARGEST:
-            raise OSError(0, "larger than 1 MiB, not read")
+            raise OSError(0, f"larger than {size_text(LARGEST)}, not read")
         return data
     finally:
         os.close(handle)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import anyio
 import anyio.to_thread
@@ -13,18 +13,29 @@ from .history import Entry, History
 from .ledger import Ledger
 
 
-async def save(
-    state: State, ledger: Ledger, history: History, removed: Iterable[Entry], now: float
-) -> None:
-    """One save, not to be cancelled: what was taken to be written must be. A ledger that another
-    process wrote until now is joined with what is known here, and written whole."""
+def saver(
+    ledger: Ledger,
+    history: History,
+    finished: Callable[[], Iterable[Entry]],
+    clock: Callable[[], float],
+    tell: Callable[[str | None, float], None] = lambda trouble, at: None,
+) -> Callable[[State], Awaitable[None]]:
+    """What the loop saves with. One save is not to be cancelled: what was taken to be written must
+    be. A ledger that another process wrote until now is joined with what is known here, and written
+    whole. `finished` gives the removals since the save before; told is the trouble, or None."""
 
-    def write(changes: Changes) -> Remembered | None:
-        history.add(removed)
-        return ledger.save(changes, now)
+    async def save(state: State) -> None:
+        removed, now = finished(), clock()
 
-    with anyio.CancelScope(shield=True):
-        theirs = await anyio.to_thread.run_sync(write, state.take_changes())
-        if theirs is not None:
-            state.inherit(theirs, now)
-            await anyio.to_thread.run_sync(ledger.save, state.take_changes(), now)
+        def write(changes: Changes) -> Remembered | None:
+            history.add(removed)
+            return ledger.save(changes, now)
+
+        with anyio.CancelScope(shield=True):
+            theirs = await anyio.to_thread.run_sync(write, state.take_changes())
+            if theirs is not None:
+                state.inherit(theirs, now)
+                await anyio.to_thread.run_sync(ledger.save, state.take_changes(), now)
+        tell(ledger.tell(standby=state.stands_by) or history.trouble, clock())
+
+    return save

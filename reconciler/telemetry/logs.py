@@ -12,7 +12,6 @@ import logging
 import math
 import sys
 from collections.abc import Iterator, MutableMapping
-from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
 from ..domain.neutral import neutralised
@@ -36,8 +35,6 @@ with _hidden("rich"):  # loaded for a renderer that is not used here: 5 MiB on e
     import structlog.typing
 
 LISTED = 20  # items of one list
-REMIND = 600.0  # seconds between reminders of a trouble that lasts
-CHANGES = 10  # times in REMIND that a trouble is told for having changed
 
 Event = MutableMapping[str, Any]
 get_logger = structlog.get_logger  # whoever logs takes it from here
@@ -112,35 +109,3 @@ def set_up(
         logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", to or sys.stderr)),
         cache_logger_on_first_use=True,
     )
-
-
-class Once:
-    """Tells a trouble when it begins, reminds of it with a count while it lasts, and lets it be
-    told anew after it ended or changed; but not for every change of one that keeps changing."""
-
-    def __init__(self) -> None:
-        self._told: dict[str, _Told] = {}  # by topic
-
-    def due(self, topic: str, text: str, now: float) -> int | None:
-        """How often it came up since it was last told (0 the first time); None: not now."""
-        told = self._told.setdefault(topic, _Told(began=now))
-        if now - told.began >= REMIND:
-            told.began, told.changes = now, 0
-        elif text == told.text or told.changes >= CHANGES:
-            told.untold += 1
-            return None
-        count = told.untold if text == told.text else 0
-        told.text, told.changes, told.untold = text, told.changes + 1, 0
-        return count
-
-    def over(self, topic: str) -> bool:
-        """The trouble ended; whether it had been told."""
-        return self._told.pop(topic, None) is not None
-
-
-@dataclass(slots=True)
-class _Told:
-    began: float  # when the span of REMIND seconds began
-    text: str | None = None
-    changes: int = 0  # times told in that span
-    untold: int = 0

@@ -1,16 +1,14 @@
-"""The metrics, in a registry of their own. Names follow Prometheus' conventions: units as suffixes,
-`_total` on counters; no label holds an image's name."""
+"""The metrics: how facts and plans change them, and their text for Prometheus."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any, TypeVar, cast
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as Total
+from prometheus_client import Gauge
 from prometheus_client.exposition import choose_encoder
 
-from .. import __version__
 from ..domain import facts
 from ..domain.awaited import SOURCES
 from ..domain.decision import HoldReason
@@ -23,33 +21,20 @@ from ..domain.policy import Mode
 from ..domain.protections.protection import Kind
 from ..domain.state import State
 from ..domain.watermark import Pressure
-
-BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600)  # seconds
-LONG = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
+from .instruments import Instruments
 
 M = TypeVar("M", Gauge, Total)
 
 
-class Metrics:
-    """Everything that is counted and gauged; fed by the journal, read by the HTTP face."""
+class Metrics(Instruments):
+    """Fed by the journal, read by the HTTP face."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        super().__init__()
         self._labelled: dict[tuple[object, tuple[str, ...]], Any] = {}
-        self._gauges()
-        self._totals()
         self._crossed: dict[str, float] = {}  # mountpoint -> when it crossed its high mark
         self.told_of_pods = False  # whether a source ever told
         self._waiting: float | None = None  # crossed then, and nothing was removed since
-
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"reconciler_{name}", text, labels, registry=self.registry)
-
-    def _total(self, name: str, text: str, *labels: str) -> Total:
-        return Total(f"reconciler_{name}", text, labels, registry=self.registry)
-
-    def _spans(self, name: str, text: str, buckets: tuple[float, ...] = BUCKETS) -> Histogram:
-        return Histogram(f"reconciler_{name}", text, buckets=buckets, registry=self.registry)
 
     def _one(self, metric: M, *labels: str) -> M:
         """A metric's child. Near a mark twenty are set ten times a second, and the library's own
@@ -59,120 +44,6 @@ class Metrics:
         if found is None:
             found = self._labelled[key] = metric.labels(*labels)
         return cast("M", found)
-
-    def _filesystem_gauges(self) -> None:
-        fs = "mountpoint"
-        self.used = self._gauge(
-            "filesystem_used_bytes", "Bytes in use on an image filesystem, root's reserve too.", fs
-        )
-        self.capacity = self._gauge("filesystem_capacity_bytes", "Its capacity in bytes.", fs)
-        self.inodes = self._gauge("filesystem_used_inodes", "Inodes in use on it.", fs)
-        self.all_inodes = self._gauge(
-            "filesystem_inodes", "Inodes it has; 0 where their number is not fixed.", fs
-        )
-        self.marks = self._gauge(
-            "watermark_bytes", "The high and the low mark, as bytes in use.", fs, "mark"
-        )
-        self.margin = self._gauge(
-            "watermark_margin_bytes",
-            "Between an auto high mark and the lowest line at which kubelet acts.",
-            fs,
-        )
-        self.wanted = self._gauge(
-            "wanted_bytes", "Bytes to free until the low mark; 0 unless reclaiming by bytes.", fs
-        )
-        self.reclaiming = self._gauge(
-            "reclaiming", "1 from the high mark until the low one is reached, else 0.", fs
-        )
-
-    def _gauges(self) -> None:
-        self._filesystem_gauges()
-        self.build = self._gauge("build_info", "1, with the version as a label.", "version")
-        self.build.labels(__version__).set(1)
-        self.holds = self._gauge(
-            "hold", "1 for the reason that holds all removal, else 0.", "reason"
-        )
-        self.paused = self._gauge("paused", "1 while the operator has paused removal.")
-        self.images = self._gauge("images", "Images listed.")
-        self.image_bytes = self._gauge("image_bytes", "Their listed sizes, summed, in bytes.")
-        self.anonymous = self._gauge("anonymous_images", "Images without any name.")
-        self.candidates = self._gauge("candidate_images", "Images that nothing protects.")
-        self.candidate_bytes = self._gauge("candidate_bytes", "Their listed sizes, in bytes.")
-        self.protected = self._gauge(
-            "protected_images", "Images kept, by the first protection that holds.", "kind"
-        )
-        self.untold = self._gauge("unresolved_containers", "Containers whose image is not told.")
-        self.lost_in_use = self._gauge(
-            "missing_images_in_use", "Images that containers run on and that are not listed."
-        )
-        self.awaited_missing = self._gauge(
-            "missing_images_awaited",
-            "Images that pods bound here need, may not pull (imagePullPolicy Never), and miss.",
-        )
-        self.pod_source = self._gauge(
-            "pod_source", "1 for the source that tells of pods bound here, else 0.", "source"
-        )
-        self.pods = self._gauge("pods", "Pods bound here that a source told of, not finished.")
-        self.required_missing = self._gauge(
-            "required_images_missing", "Patterns of requiredImages that match no image here."
-        )
-        self.stream = self._gauge("event_stream_up", "1 while subscribed to container events.")
-        self.listed = self._gauge(
-            "last_listing_timestamp_seconds", "When the last complete listing began."
-        )
-        self.policy_loaded = self._gauge(
-            "policy_loaded_timestamp_seconds", "When the policy in force was read."
-        )
-        self.policy_valid = self._gauge("policy_valid", "0 while the policy on disk is refused.")
-        self.enforcing = self._gauge("enforcing", "1 in mode enforce, 0 in mode observe.")
-        self.remover = self._gauge(
-            "remover", "1 while this is the process that may remove images here, else 0."
-        )
-        self.ledger_ok = self._gauge(
-            "ledger_healthy", "0 while ages and history live in memory only."
-        )
-        self.loop_lag = self._gauge(
-            "loop_lag_seconds", "By how much the last tick of the loop was late."
-        )
-
-    def _totals(self) -> None:
-        self.events = self._total("events", "Container events absorbed, by kind.", "kind")
-        self.opened = self._total("event_stream_opens", "Subscriptions to container events.")
-        self.lost = self._total("event_stream_losses", "Times the event stream was lost.")
-        self.listings = self._total("listings", "Listings of the runtime, by result.", "result")
-        self.policies = self._total("policy_loads", "Policies read, by result.", "result")
-        self.reclaims = self._total("reclaims", "Times a high mark was crossed.")
-        self.removals = self._total(
-            "removals", "Images asked to be removed, by outcome and cause.", "outcome", "cause"
-        )
-        self.expected = self._total(
-            "removed_expected_bytes", "Bytes that removals were estimated to free."
-        )
-        self.freed = self._total(
-            "removed_bytes", "Bytes measured less in use after removals, where it was less."
-        )
-        self.spared = self._total("spared", "Removals given up at the last look before the call.")
-        self.by_others = self._total(
-            "images_removed_by_others", "Images gone from the node that we did not remove."
-        )
-        self.pods_lost = self._total(
-            "pod_source_losses",
-            "Times that a source of pods was lost, and tries to find one since.",
-        )
-        self.returned = self._total("came_back", "Images pulled again after we removed them.")
-        self.node_events = self._total(
-            "node_events", "Kubernetes Events on the Node object, by result.", "result"
-        )
-        self.call_seconds = self._spans("removal_seconds", "How long RemoveImage calls took.")
-        self.listing_seconds = self._spans("listing_seconds", "How long complete listings took.")
-        self.first_seconds = self._spans(
-            "first_removal_seconds", "From a high mark crossed to the first RemoveImage."
-        )
-        self.reclaim_seconds = self._spans(
-            "reclaim_seconds", "From a high mark crossed to the low one reached.", LONG
-        )
-
-    # --- what the journal tells ----------------------------------------------------------------
 
     def absorbed(self, fact: facts.Fact, state: State) -> None:
         """Counts one fact."""

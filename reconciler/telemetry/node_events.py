@@ -1,15 +1,8 @@
-"""Kubernetes Events on this node's Node object, for whoever looks with `kubectl describe node`.
-
-Only with `--node-name` and a service account's files (config/kubernetes-events.yaml). They are made
-of the log's own lines, so `--log-level warning` leaves out the one on removals:
-
-    ImagesRemoved       a reclaim ended: how many images, bytes, from which usage to which
-    ImagesExhausted     nothing more may go, and usage is above the low mark
-    ImageInUseMissing   somebody removed an image that containers run on
-    PolicyRefused       the policy on disk has a mistake; the last good one stays in force
+"""Sends Kubernetes Events on this node's Node object, for whoever looks with `kubectl describe
+node`. Only with `--node-name` and a service account's files (config/kubernetes-events.yaml).
 
 Never in the way of the daemon's work: for each reason there is room for one Event, sent at most
-once in 5 minutes with a count, tried once, by a thread that nobody waits for longer than
+once in 5 minutes with a count (notes.py), tried once, by a thread that nobody waits for longer than
 `DEADLINE` seconds.
 """
 
@@ -32,13 +25,12 @@ from typing import Any
 import anyio
 
 from ..domain.neutral import neutralised
-from ..domain.words import counted, size_text
 from ..settings import SERVICE_ACCOUNT, may_be_there
-from .logs import Once, get_logger
+from .logs import get_logger
 from .metrics import Metrics
+from .notes import Note, Notes
+from .troubles import Once
 
-SPACING = 300.0  # seconds between two Events of one reason
-SETTLE = 5.0  # seconds from the low mark until a reclaim's last removal is told too
 POLL = 1.0  # seconds between looks at what is due
 SILENCE = 5.0  # seconds that the API server may take for each step
 DEADLINE = 10.0  # seconds until a call counts as failed
@@ -49,92 +41,6 @@ PATH = "/api/v1/namespaces/default/events"
 
 class NotTaken(Exception):
     """The API server answered, but made no Event; the text says what it said."""
-
-
-@dataclass(slots=True)
-class Note:
-    """One Event to be: the newest text of its reason, and how often it came up since `began`."""
-
-    reason: str
-    text: str
-    warning: bool
-    began: float  # seconds since 1970
-    at: float
-    count: int = 1
-
-
-@dataclass(slots=True)
-class _Reclaim:
-    began_percent: float
-    images: int = 0
-    freed: int = 0  # bytes
-    ended_at: float | None = None
-    ended_percent: float = 0.0
-
-
-class Notes:
-    """Log lines in, Events to be out. At most one waits for each reason."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, Note] = {}
-        self._sent_at: dict[str, float] = {}
-        self._reclaims: dict[str, _Reclaim] = {}  # by mountpoint
-
-    def hear(self, told: Mapping[str, Any], now: float) -> None:
-        """One log line, names neutralised already."""
-        match told.get("event"):
-            case "crossed-high":
-                self._end(told["mountpoint"], now)
-                self._reclaims[told["mountpoint"]] = _Reclaim(told["used_percent"])
-            case "removed" if told["cause"] == "watermark":
-                reclaim = self._reclaims.get(told.get("mountpoint", ""))
-                if reclaim is not None:
-                    reclaim.images += 1
-                    reclaim.freed += told["freed_bytes"] or 0
-            case "space-shown":
-                reclaim = self._reclaims.get(told["mountpoint"])
-                if reclaim is not None:
-                    reclaim.freed += told["freed_bytes"]
-            case "reached-low":
-                reclaim = self._reclaims.get(told["mountpoint"])
-                if reclaim is not None:
-                    reclaim.ended_at, reclaim.ended_percent = now, told["used_percent"]
-            case "hold" if told["reason"] == "exhausted":
-                removed = sum(reclaim.images for reclaim in self._reclaims.values())
-                self._wait("ImagesExhausted", f"{told['detail']}; removed {removed} so far", now)
-            case "in-use-image-missing":
-                self._wait("ImageInUseMissing", told["detail"], now)
-            case "policy-refused":
-                text = f"{told['problem']}; in force: {told['in_force']}"
-                self._wait("PolicyRefused", text, now)
-
-    def _end(self, mountpoint: str, now: float) -> None:
-        reclaim = self._reclaims.pop(mountpoint, None)
-        if reclaim is None or reclaim.ended_at is None or not reclaim.images:
-            return
-        images = counted(reclaim.images, "image")
-        text = f"removed {images}, freed {size_text(reclaim.freed)}, {mountpoint} "
-        text += f"from {reclaim.began_percent:g}% to {reclaim.ended_percent:g}%"
-        self._wait("ImagesRemoved", text, now, warning=False)
-
-    def _wait(self, reason: str, text: str, now: float, *, warning: bool = True) -> None:
-        note = self._waiting.setdefault(reason, Note(reason, text, warning, now, now, 0))
-        note.text, note.at, note.count = text, now, note.count + 1
-
-    def take(self, now: float) -> list[Note]:
-        """What may be sent now, in the order it came up; it counts as sent."""
-        for mountpoint, reclaim in list(self._reclaims.items()):
-            if reclaim.ended_at is not None and now - reclaim.ended_at >= SETTLE:
-                self._end(mountpoint, now)
-        due = [
-            note
-            for reason, note in self._waiting.items()
-            if now - self._sent_at.get(reason, -SPACING) >= SPACING
-        ]
-        for note in due:
-            del self._waiting[note.reason]
-            self._sent_at[note.reason] = now
-        return due
 
 
 def event_of(note: Note, node: str, ahead: float = 0.0) -> dict[str, Any]:
@@ -209,24 +115,22 @@ class ApiServer:
 
 
 class NodeEvents:
-    """Hears the log and sends what is due."""
+    """Sends what is due of what was noted."""
 
     def __init__(
         self,
         api: ApiServer,
         node: str,
+        notes: Notes,
         metrics: Metrics,
         clock: Callable[[], float],
         wall: Callable[[], float] | None = None,
     ) -> None:
-        self._api, self._node, self._metrics, self._clock = api, node, metrics, clock
+        self._api, self._node, self._notes = api, node, notes
+        self._metrics, self._clock = metrics, clock
         self._wall = wall or clock
-        self._notes, self._once, self._log = Notes(), Once(), get_logger()
+        self._once, self._log = Once(), get_logger()
         self._calling = False
-
-    def hear(self, told: Mapping[str, Any]) -> None:
-        """One log line; never waits."""
-        self._notes.hear(told, self._clock())
 
     async def run(self) -> None:
         """Sends for ever."""

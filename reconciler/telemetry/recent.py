@@ -6,7 +6,7 @@ For people who look at a running daemon; after a restart it begins anew.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,15 +42,12 @@ class Recent:
     def __init__(self) -> None:
         self._lines: deque[Line] = deque(maxlen=LINES)
         self._number = 0
-        self.listeners: list[Callable[[Mapping[str, Any]], None]] = []  # hear every line
         self.usage: dict[str, deque[Point]] = {}  # by mountpoint
 
     def say(self, told: Mapping[str, Any]) -> None:
         """Remembers a log line, with its names neutralised already."""
         self._number += 1
         self._lines.append(Line(self._number, dict(told)))
-        for listener in self.listeners:
-            listener(told)
 
     def after(self, number: int) -> list[Line]:
         """The lines since one, oldest first; all that are kept for 0, and for a number that this

@@ -16,7 +16,8 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from .logs import Once, get_logger
+from .logs import get_logger
+from .troubles import Once, since_told
 
 FRAMES = 20  # of a trace, the innermost
 
@@ -52,10 +53,14 @@ class _Retold(logging.Handler):
             count = self._once.due(record.name, text, time.monotonic())
             if count is None:
                 return
-            again = {"times_since": count} if count else {}
             level = min(record.levelno // 10 * 10, logging.ERROR)
             get_logger().log(
-                level, "library-trouble", library=record.name, detail=text, **told, **again
+                level,
+                "library-trouble",
+                library=record.name,
+                detail=text,
+                **told,
+                **since_told(count),
             )
 
 

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 import anyio
 
-from reconciler import app
+from reconciler import app, assembly
 from reconciler.cri.client import open_client
 from reconciler.domain import facts
 from reconciler.domain.inventory import FilesystemUsage
@@ -72,11 +72,11 @@ class Told(LogAndMetrics):
 
     def __init__(self, notes: Notes) -> None:
         super().__init__(Metrics())
-        self.notes = notes
+        self.seen = notes
 
     def absorbed(self, fact: facts.Fact, state: State, at: float) -> None:
         super().absorbed(fact, state, at)
-        notes = self.notes
+        notes = self.seen
         if isinstance(fact, facts.PolicyLoaded):
             notes.policies.append(time.monotonic())
         notes.listings += isinstance(fact, facts.Listed)
@@ -86,11 +86,11 @@ class Told(LogAndMetrics):
 
     def decided(self, plan: Plan, state: State, at: float) -> None:
         super().decided(plan, state, at)
-        self.notes.plans += 1
+        self.seen.plans += 1
 
     def look(self, state: State) -> None:
         """Notes when nothing is left to ask that no list tells."""
-        notes = self.notes
+        notes = self.seen
         waiting = (
             state.runtime.listed_at is None or state.asks_volumes or state.graph.unasked_sandboxes
         )
@@ -111,7 +111,7 @@ def noting_samples(notes: Notes, used_share: float | None) -> Callable[[str], Fi
     return measure
 
 
-def noting_ages(daemon: app.Daemon, notes: Notes) -> None:
+def noting_ages(daemon: assembly.Daemon, notes: Notes) -> None:
     """Notes how old every event is when it gets into the mailbox."""
     put = daemon.mailbox.put
 
@@ -152,7 +152,7 @@ async def watched(arguments: argparse.Namespace, notes: Notes) -> None:
     notes.began = time.monotonic()
     async with open_client(f"unix://{arguments.socket}") as client:
         measure, journal = noting_samples(notes, arguments.used), Told(notes)
-        daemon = app.assemble(settings, client, SteadyClock(), measure, journal)
+        daemon = assembly.assemble(settings, client, SteadyClock(), measure, journal)
         if arguments.steps:
             noting_ages(daemon, notes)
             noting_steps(notes)

@@ -137,14 +137,14 @@ def test_the_line_names_every_factor_and_their_product_is_the_score() -> None:
     line = Account(image("shop/cart:v41"), record, score, now).line(
         goes=True, rank=1, of=37, frees=310_000_000, missing=4_200_000_000
     )
-    rate = re.search(r"used 2x, idle \d+h\d*m? -> ([\d.e-]+) uses/h", line)
+    rate = re.search(r"used 2x, unused for \d+h\d*m? -> ([\d.e-]+) uses/h", line)
     assert rate is not None
     factors = [float(text) for text in re.findall(r" x([\d.]+)", line)]
     keep = re.search(r"keep=([\d.e-]+) lowest of 37:", line)
     assert keep is not None
     assert len(factors) == 3
     assert math.prod([float(rate[1]), *factors]) == pytest.approx(float(keep[1]), rel=0.01)
-    assert "superseded by reg.example/shop/cart:v42 (first seen 24h ago)" in line
+    assert "superseded by reg.example/shop/cart:v42 (first seen 24 h ago)" in line
     assert "tier high (policy.yaml:4:5)" in line
     assert line.endswith("frees ~295.6 MiB of 3.9 GiB")
 

@@ -12,7 +12,8 @@ import anyio.lowlevel
 import pytest
 
 from reconciler.aiokit import Mailbox
-from reconciler.app import assemble, live
+from reconciler.app import live
+from reconciler.assembly import assemble
 from reconciler.cri.client import open_client
 from reconciler.domain.facts import ContainerChanged, Fact, RemovalFinished
 from reconciler.domain.state import State

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from reconciler.app import assemble
+from reconciler.assembly import assemble
 from reconciler.domain.inventory import FilesystemUsage
 from reconciler.settings import Settings
 from reconciler.store.ledger import Ledger

@@ -16,6 +16,7 @@ from typing import Any
 
 from reconciler import app
 from reconciler.aiokit import in_slices
+from reconciler.assembly import Daemon
 from reconciler.domain.slices import Slices
 from reconciler.http import documents
 from reconciler.http.stock import Listing
@@ -30,7 +31,7 @@ Json = dict[str, Any]
 class Face:
     """Asked as a stranger or the operator would, without sockets."""
 
-    def __init__(self, daemon: app.Daemon, token_file: Path) -> None:
+    def __init__(self, daemon: Daemon, token_file: Path) -> None:
         token_file.write_text(TOKEN)
         daemon.settings = _with_token(daemon, token_file)
         self._application = app.web(daemon)
@@ -97,11 +98,11 @@ class Face:
         return int(answers[0]["status"])
 
 
-def _with_token(daemon: app.Daemon, token_file: Path) -> Any:
+def _with_token(daemon: Daemon, token_file: Path) -> Any:
     return replace(daemon.settings, token_file=token_file)
 
 
-def _view(daemon: app.Daemon) -> View:
+def _view(daemon: Daemon) -> View:
     """What the face may look at, as the daemon gives it to its application."""
     names = vars(app)
     before, names["face"] = names["face"], SimpleNamespace(application=lambda view: view)

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from reconciler import app
+from reconciler import assembly
 from reconciler.cri import client, translate
 from reconciler.cri._pb import runtime_pb2 as pb
 from reconciler.domain import decision, hold, protections, starting, watermark
@@ -179,13 +179,13 @@ def _ages_begin_by_the_wall_clock(patch: Patch) -> None:
 
 
 def _the_daemon_has_the_wall_clock_alone(patch: Patch) -> None:
-    assemble = app.assemble
+    assemble = assembly.assemble
 
     def stepping(settings: Any, runtime: Any, clock: Any, *rest: Any, **more: Any) -> Any:
         runtime.clock = _wall_of(clock)
         return assemble(settings, runtime, runtime.clock, *rest, **more)
 
-    patch.setattr(app, "assemble", stepping)
+    patch.setattr(assembly, "assemble", stepping)
 
 
 # --- S6 -------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import asyncio
 import traceback
 from collections.abc import Callable
 
-from reconciler import app
+from reconciler.assembly import Daemon
 
 from . import pruning
 from .face import Face, disagreements, is_settled
@@ -139,7 +139,7 @@ def _blame(world: World, found: Violation) -> None:
 
 def face_of(world: World) -> Face | None:
     """The face of the daemon that runs now."""
-    if not isinstance(world.daemon, app.Daemon) or world.ended:
+    if not isinstance(world.daemon, Daemon) or world.ended:
         return None
     if world.face is None:
         world.face = Face(world.daemon, world.folder / "token")

@@ -16,7 +16,8 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from reconciler.app import assemble, live
+from reconciler.app import live
+from reconciler.assembly import assemble
 from reconciler.cri.client import open_client
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
 from reconciler.domain.space import Account

@@ -1,6 +1,6 @@
 """A node, its runtime, its operator and the daemon, in one process and in virtual time.
 
-The daemon is the real one, as `app.assemble` makes it and `app.live` runs it: loop, mailbox, event
+The daemon is the real one, as `assemble` makes it and `app.live` runs it: loop, mailbox, event
 watch, usage probe, policy source on real files, ledger on a real disk, and the CRI client down to
 its bytes. Replaced are only the socket (`wire`), the file watcher (a nudge), threads (done in
 place), the disk's size and the clock.
@@ -17,9 +17,9 @@ from typing import Protocol
 
 import anyio
 
-from reconciler import app
+from reconciler import app, assembly
 from reconciler.aiokit import Mailbox
-from reconciler.app import unchanged
+from reconciler.assembly import unchanged
 from reconciler.cri.client import CriClient
 from reconciler.domain.awaited import WAITED_FOR, Awaited
 from reconciler.domain.facts import Fact, Paused, PolicyLoaded, ReclaimAsked, Resumed, UsageSampled
@@ -282,7 +282,7 @@ class World:
         client = self.client()
         settings = self.settings()
         journal = Mute(Metrics()) if self.mute else None
-        daemon = app.assemble(
+        daemon = assembly.assemble(
             settings,
             client,
             self.clock,

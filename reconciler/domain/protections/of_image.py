@@ -7,7 +7,7 @@ from ..inventory import Image
 from ..origin import can_be_pulled
 from ..policy import Exclusion
 from ..system import LARGEST
-from ..words import duration
+from ..words import duration, size_text, unused_for
 from .protection import Kind, Protection
 
 
@@ -33,12 +33,18 @@ def _system(image: Image, context: Context) -> str | None:
             return f"current version of the Kubernetes system image {repository}"
     if not repositories:
         return None
+    lately = _used_lately(image, context, context.policy.system_keep_for)
+    return f"Kubernetes system image {repositories[0]}, {lately}" if lately else None
+
+
+def _used_lately(image: Image, context: Context, limit: float) -> str | None:
+    """For how long it is unused, if that is less than so many seconds."""
     record = context.record(image.key)
     age = context.now - record.unused_since
-    if age < context.policy.system_keep_for:
-        keep_for = duration(context.policy.system_keep_for)
-        return f"Kubernetes system image {repositories[0]}, used {duration(age)} ago (< {keep_for})"
-    return None
+    if age >= limit:
+        return None
+    unused = unused_for(age, used=record.last_used == record.unused_since)
+    return f"{unused}, less than {duration(limit)}"
 
 
 SYSTEM = Protection(
@@ -76,13 +82,7 @@ EXCLUDED = Protection(
 
 
 def _young(image: Image, context: Context) -> str | None:
-    record = context.record(image.key)
-    since = record.unused_since
-    age = context.now - since
-    if age >= context.policy.minimum_age:
-        return None
-    what = "unused" if record.last_used == since else "on this node"
-    return f"{what} for {duration(age)}, less than {duration(context.policy.minimum_age)}"
+    return _used_lately(image, context, context.policy.minimum_age)
 
 
 def _no_longer_young(image: Image, context: Context) -> float:
@@ -104,7 +104,7 @@ YOUNG = Protection(
 def _too_small(image: Image, context: Context) -> str | None:
     if image.size >= context.policy.minimum_size:
         return None
-    return f"{image.size} bytes, less than {context.policy.minimum_size}"
+    return f"{size_text(image.size)}, less than {size_text(context.policy.minimum_size)}"
 
 
 TOO_SMALL = Protection(

@@ -2,9 +2,9 @@
 
     used 3x a day, last 2 h ago; superseded by cart:v42; tier low; 120 MiB
 
-    remove shop/cart:v41 keep=0.00165 lowest of 37: used 1x, idle 24h -> 0.04 uses/h; superseded by
-    shop/cart:v42 (first seen 3h ago) x0.03; tier normal x1; pull 191 MiB x1.38; frees ~590 MiB of
-    4 GiB
+    remove shop/cart:v41 keep=0.00165 lowest of 37: used 1x, unused for 24h -> 0.04 uses/h;
+    superseded by shop/cart:v42 (first seen 3 h ago) x0.03; tier normal x1; pull 191 MiB x1.38;
+    frees ~590 MiB of 4 GiB
 
 `plan`, `explain`, the log, the history and the page give the clause. The line is for whoever wants
 to check the order: its factors multiply to the score.
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ..inventory import Image
 from ..ledger import ImageRecord
 from ..origin import names_to_pull
-from ..words import ago, duration, how_often, size_text
+from ..words import ago, how_often, image_name, size_text, unused_for
 from .demand import uses_per_day
 from .keepscore import Score
 from .streams import SUPERSEDED
@@ -43,7 +43,7 @@ class Account:
         """The line with every factor. `rank`, from 1, among `of` candidates: 0 for what is none.
         `frees` and `missing` are bytes: what the removal may free, and what is to be freed."""
         image, before = self.image, self.record.names
-        name = (names_to_pull(image, before) or image.names or (image.id[:19],))[0]
+        name = image_name(names_to_pull(image, before) or image.names, image.id)
         place = f" rank {rank}/{of}" if rank > 1 else f" lowest of {of}" if rank else ""
         factors = "; ".join((self._uses(), self._standing(), self._tier(), self._pull()))
         text = f"{'remove' if goes else 'keep'} {name} keep={self.score.keep:.4g}{place}: {factors}"
@@ -79,9 +79,9 @@ class Account:
     def _uses(self) -> str:
         record = self.record
         if record.last_used is None:
-            text = f"never used, seen {duration(self.now - record.first_seen)} ago"
+            text = f"never used, {unused_for(self.now - record.first_seen, used=False)}"
         else:
-            text = f"used {record.uses}x, idle {duration(self.now - record.last_used)}"
+            text = f"used {record.uses}x, {unused_for(self.now - record.last_used)}"
         return f"{text} -> {self.score.rate:.3g} uses/h"
 
     def _standing(self) -> str:
@@ -89,7 +89,7 @@ class Account:
         if newer is None:
             return "newest of its stream x1"
         how = "superseded by" if factor == SUPERSEDED else "its repository has a newer"
-        return f"{how} {newer.name} (first seen {duration(self.now - newer.at)} ago) x{factor:g}"
+        return f"{how} {newer.name} (first seen {ago(self.now - newer.at)}) x{factor:g}"
 
     def _tier(self) -> str:
         rule = self.score.rule

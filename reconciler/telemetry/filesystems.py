@@ -1,0 +1,102 @@
+"""What is told of the image filesystems: where their marks are, when they cross them, and space
+that shows long after its removal."""
+
+from __future__ import annotations
+
+from ..domain.decision import HoldReason
+from ..domain.marks import explained, warnings
+from ..domain.space import Removed
+from ..domain.state import State
+from ..domain.watermark import Pressure
+from .evidence import Evidence
+from .logs import get_logger
+from .metrics import Metrics
+from .notes import Notes
+from .troubles import Troubles
+
+
+class Filesystems:
+    """Remembers what it told of each."""
+
+    def __init__(
+        self, metrics: Metrics, notes: Notes, evidence: Evidence, troubles: Troubles
+    ) -> None:
+        self._metrics, self._notes, self._evidence = metrics, notes, evidence
+        self._troubles, self._log = troubles, get_logger()
+        self._pressure: dict[str, Pressure] = {}
+        self._without_inodes: set[str] = set()
+        self._marks_go_by: object = None  # when they were told
+
+    def sampled(self, state: State, at: float) -> None:
+        """They were measured."""
+        self.marks(state)
+        for removed in state.disks.shown:
+            mountpoint = self._evidence.shown(removed)
+            self._notes.shown(mountpoint, removed.freed)
+            self._log.info(
+                "space-shown",
+                image=removed.image_id,
+                names=list(removed.names),
+                mountpoint=mountpoint,
+                after_seconds=round(at - removed.at, 1),
+                **freed_of(removed),
+            )
+        for mountpoint, fs in state.disks.filesystems.items():
+            if not fs.usage.total_inodes and mountpoint not in self._without_inodes:
+                self._without_inodes.add(mountpoint)
+                self._log.info("inode-marks-off", mountpoint=mountpoint, why="no fixed number")
+            before = self._pressure.get(mountpoint, Pressure.CALM)
+            self._pressure[mountpoint] = fs.pressure
+            if fs.pressure is not before:
+                self._turned(mountpoint, state, at)
+        for lost in state.disks.invisible:
+            self._troubles.tell("filesystem-invisible", f"{lost.mountpoint}: {lost.error}", at)
+
+    def _turned(self, mountpoint: str, state: State, at: float) -> None:
+        """A filesystem crossed its high mark, or is back at its low one."""
+        fs = state.disks.filesystems[mountpoint]
+        crossed, percent = fs.pressure is Pressure.RECLAIMING, round(fs.used_percent, 1)
+        if crossed:
+            self._metrics.crossed(mountpoint, at)
+            self._notes.crossed(mountpoint, percent, at)
+        else:
+            self._metrics.reached(mountpoint, at)
+            self._notes.reached(mountpoint, percent, at)
+            for reason in HoldReason:
+                self._troubles.over(f"hold {reason.value}")
+        self._log.info(
+            "crossed-high" if crossed else "reached-low",
+            mountpoint=mountpoint,
+            used_bytes=fs.usage.used,
+            used_percent=percent,
+            high_bytes=fs.high,
+            low_bytes=fs.low,
+            margin_bytes=fs.margin,
+            overshoot_bytes=None if crossed else state.disks.overshoot(mountpoint).taught,
+        )
+
+    def marks(self, state: State) -> None:
+        """Once for all that they go by: where each filesystem's marks are, and who acts first."""
+        go_by = (state.disks.bounds, state.operator.policy, tuple(state.disks.filesystems))
+        if go_by == self._marks_go_by or not state.disks.filesystems:
+            return
+        self._marks_go_by = go_by
+        for mountpoint, fs in state.disks.filesystems.items():
+            self._log.info(
+                "watermarks",
+                mountpoint=mountpoint,
+                high_bytes=fs.high,
+                low_bytes=fs.low,
+                margin_bytes=fs.margin,
+                high=explained(fs, state),
+            )
+        for warning in warnings(state):
+            self._log.warning("kubelet-acts-first", detail=warning)
+
+
+def freed_of(removed: Removed | None) -> dict[str, object]:
+    """None: not measured, or it does not show yet."""
+    if removed is None:
+        return {"freed_bytes": None}
+    told: dict[str, object] = {"freed_bytes": removed.freed}
+    return told | ({"freed_about": True} if removed.about else {})
