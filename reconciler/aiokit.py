@@ -1,4 +1,4 @@
-"""Async tools that know no image: the mailbox, long work in slices, backoff, and the supervision of
+"""Async tools that know no image: the mailbox, long work in steps, backoff, and the supervision of
 a source."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between tries; the last one repeats
-LONGEST_TURN = 0.03  # seconds that long work leaves to others after each of its slices
+LONGEST_TURN = 0.03  # seconds that long work leaves to others after each of its steps
 QUIET_TURNS = 6  # turns of the event loop without an event that end it sooner
 
 
@@ -58,7 +58,7 @@ class Mailbox(Generic[T]):
 
 
 async def give_way(began: float, arrived: Callable[[], int]) -> None:
-    """Between two slices of long work, one of which `began` then (`anyio.current_time`): lets
+    """Between two steps of long work, one of which `began` then (`anyio.current_time`): lets
     whatever waits have its turn, and goes on doing so while events come in, for three times as long
     as was worked, up to a limit: a runtime must not wait for its reader (docs/runtimes.md).
     `arrived` counts the events. Reading one takes a few turns of the event loop, so a turn that
@@ -74,8 +74,8 @@ async def give_way(began: float, arrived: Callable[[], int]) -> None:
             return
 
 
-async def in_slices(steps: Generator[None, None, T], arrived: Callable[[], int]) -> T:
-    """Carries out work that stops at the end of each slice, and gives way there; gives what it
+async def run_in_steps(steps: Generator[None, None, T], arrived: Callable[[], int]) -> T:
+    """Carries out work that stops at the end of each step, and gives way there; gives what it
     returned."""
     while True:
         began = anyio.current_time()
@@ -133,7 +133,7 @@ class TaskEnded(Exception):
     """A task that should run as long as the process came to its end: the process must end too."""
 
 
-async def keep_alive(name: str, task: Callable[[], Awaitable[None]]) -> None:
+async def run_forever(name: str, task: Callable[[], Awaitable[None]]) -> None:
     """Runs a task that must not end; its unexpected end is as loud as its failure."""
     await task()
     raise TaskEnded(f"{name} ended, though it should run for ever")

@@ -14,7 +14,7 @@ import anyio.to_thread
 from starlette.applications import Starlette
 
 from . import __version__
-from .aiokit import keep_alive
+from .aiokit import run_forever
 from .assembly import Daemon, assemble
 from .cri.client import open_client
 from .domain.facts import EventsAbsent, Fact
@@ -97,8 +97,8 @@ async def live(daemon: Daemon) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(spare_the_collector, daemon.state)
             for name, task in sources(daemon).items():
-                group.start_soon(keep_alive, name, task, name=name)
-            await keep_alive("the loop", daemon.reconciler.run)
+                group.start_soon(run_forever, name, task, name=name)
+            await run_forever("the loop", daemon.reconciler.run)
     finally:
         with anyio.CancelScope(shield=True):
             await daemon.reconciler.end()

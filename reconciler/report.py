@@ -10,19 +10,19 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from .domain.decision import Hold, account, why
+from .domain.decision import Hold, explanation_line, why
+from .domain.humanize import size_text
 from .domain.inventory import Image
 from .domain.lookup import user_names
 from .domain.marks import explained
 from .domain.plan import Candidate, Plan
 from .domain.policy import Exclusion, Importance, Mode
 from .domain.protections.protection import Verdict
-from .domain.ranking.account import Account
+from .domain.ranking.explanation import Explanation
 from .domain.ranking.keepscore import Score
 from .domain.state import State
 from .domain.unmatched import AnyRule
 from .domain.watermark import FilesystemState
-from .domain.words import size_text
 from .store.history import Entry
 
 API_VERSION = "reconciler/v1"
@@ -97,7 +97,7 @@ def candidate_json(candidate: Candidate, state: State, now: float) -> Json:
             "lastUsed": moment(candidate.record.last_used, state),
             "score": score_json(candidate.score, state.wall_ahead),
             "why": why(candidate, now),
-            "account": account(candidate, state, now),
+            "account": explanation_line(candidate, state, now),
         }
     )
 
@@ -202,7 +202,7 @@ def explanation_json(
     image: Image,
     verdict: str,
     protections: tuple[Verdict, ...],
-    account: Account,
+    explanation: Explanation,
     line: str,
 ) -> Json:
     """One image's explanation; every kind is there, also those that do not hold."""
@@ -213,8 +213,8 @@ def explanation_json(
         "image": image_json(image),
         "verdict": verdict,
         "protections": [protection_json(protection) for protection in protections],
-        "score": score_json(account.score),
-        "why": str(account),
+        "score": score_json(explanation.score),
+        "why": str(explanation),
         "account": line,
     }
 

@@ -19,7 +19,7 @@ from reconciler.aiokit import (
     beside,
     both,
     give_way,
-    keep_alive,
+    run_forever,
 )
 from tests.model.clockwork import VirtualLoop
 
@@ -108,15 +108,15 @@ async def test_the_unexpected_end_of_a_task_is_as_loud_as_its_failure() -> None:
         raise OSError("no watches left")
 
     with pytest.raises(TaskEnded, match="usage probe"):
-        await keep_alive("usage probe", ends)
+        await run_forever("usage probe", ends)
     with pytest.raises(OSError, match="no watches left"):
-        await keep_alive("usage probe", fails)
+        await run_forever("usage probe", fails)
 
 
 async def test_a_cancelled_task_ends_quietly() -> None:
     """The end of the process is no failure."""
     with anyio.move_on_after(0) as scope:
-        await keep_alive("usage probe", anyio.sleep_forever)
+        await run_forever("usage probe", anyio.sleep_forever)
     assert scope.cancelled_caught
 
 

@@ -65,7 +65,7 @@ LIBRARIES = {
     "google": {"cri", "fake_runtime", "pods.translate"},
     "anyio": {
         *("aiokit", "app", "cri", "engine", "fake_runtime", "http", "pods", "sources"),
-        *("store.saving", "telemetry.node_events", "policy.aside", "commands"),
+        *("store.saving", "telemetry.node_events", "policy.in_subprocess", "commands"),
     },
     "httpcore": {"pods.https"},
     "watchfiles": {"sources"},

@@ -19,7 +19,7 @@ from reconciler.domain.ledger import (
     TemplateRecord,
     Used,
 )
-from reconciler.domain.ranking.demand import uses_per_hour
+from reconciler.domain.ranking.use_rate import uses_per_hour
 from reconciler.host.clock import Reading
 from reconciler.store.ledger import Ledger
 from reconciler.store.ledger_log import Log

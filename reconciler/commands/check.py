@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..cri.client import open_client
+from ..domain.humanize import counted
 from ..domain.policy import Policy
 from ..domain.runtime import RuntimeFailure
 from ..domain.state import State
 from ..domain.unmatched import all_unmatched, in_words
-from ..domain.words import counted
 from ..host.clock import SteadyClock
 from ..policy.files import PolicyInvalid, parse_text, read_text
 from ..policy.nodes import Problem

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import anyio
 
 from ..domain.facts import RemovalFinished
+from ..domain.humanize import counted, image_name, size_text
 from ..domain.inventory import Image
 from ..domain.plan import Plan
 from ..domain.watermark import FilesystemState, Pressure
-from ..domain.words import counted, image_name, size_text
 from ..fake_runtime.life import REGISTRY
 from .demo_rival import Rival
 

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..domain.decision import why
+from ..domain.humanize import counted, size_text
 from ..domain.watermark import Pressure
-from ..domain.words import counted, size_text
 from .demo_lines import Seen, name_of, rivalry, staying
 
 WIDEST = 126  # columns

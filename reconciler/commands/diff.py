@@ -10,13 +10,13 @@ from ..domain.absorbing import absorb
 from ..domain.context import Context
 from ..domain.decision import decide
 from ..domain.facts import PolicyLoaded
+from ..domain.humanize import counted, duration, size_text
 from ..domain.inventory import Image
 from ..domain.plan import Plan
 from ..domain.policy import Place, Policy, Watermarks
 from ..domain.protections import holding
 from ..domain.protections.protection import Verdict
 from ..domain.unmatched import all_unmatched, in_words
-from ..domain.words import counted, duration, size_text
 from ..policy import PolicyInvalid, load_policy
 from ..report import API_VERSION, Json, image_json, protection_json, to_text, unmatched_json
 from ..settings import Settings

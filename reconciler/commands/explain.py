@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from ..domain.decision import account as line_of
-from ..domain.decision import decide, score_of
+from ..domain.decision import decide, explanation_line, score_of
 from ..domain.decision import explain as verdicts_on
+from ..domain.humanize import size_text
 from ..domain.inventory import Image
 from ..domain.lookup import images_meant
 from ..domain.neutral import neutralised
 from ..domain.policy import Policy
 from ..domain.protections import BY_KIND
 from ..domain.protections.protection import Verdict
-from ..domain.ranking.account import Account
-from ..domain.words import size_text
+from ..domain.ranking.explanation import Explanation
 from ..report import explanation_json, to_text
 from ..settings import Settings
 from .survey import Survey, connect, look
@@ -30,11 +29,11 @@ async def explain(settings: Settings, query: str, output: str) -> int:
         return _not_one(found, query)
     image = found[0]
     protections = verdicts_on(image, survey.state, survey.policy or Policy(), survey.now)
-    verdict, account, line = _verdict(image, protections, survey)
+    verdict, explanation, line = _verdict(image, protections, survey)
     if output == "json":
-        print(to_text(explanation_json(query, image, verdict, protections, account, line)))
+        print(to_text(explanation_json(query, image, verdict, protections, explanation, line)))
     else:
-        _show(image, verdict, protections, line if output == "wide" else str(account))
+        _show(image, verdict, protections, line if output == "wide" else str(explanation))
         print()
         heading(conclusion(verdict, protections))
         if survey.remover is not None:
@@ -54,18 +53,18 @@ def _not_one(found: list[Image], query: str) -> int:
 
 def _verdict(
     image: Image, protections: tuple[Verdict, ...], survey: Survey
-) -> tuple[str, Account, str]:
-    """Kept, candidate or goes; the account of its score, and that with every factor in a line."""
+) -> tuple[str, Explanation, str]:
+    """Kept, candidate or goes; its score explained, and that with every factor in a line."""
     state, now = survey.state, survey.now
     if not any(protection.holds for protection in protections):
         for one in decide(state, survey.policy, now).candidates:
             if one.image.id == image.id:
                 verdict = "goes" if one.goes else "candidate"
-                account = Account(image, one.record, one.score, now)
-                return verdict, account, line_of(one, state, now)
+                explanation = Explanation(image, one.record, one.score, now)
+                return verdict, explanation, explanation_line(one, state, now)
     score = score_of(image, state, survey.policy or Policy(), now)
-    account = Account(image, state.record(image.key, now), score, now)
-    return "kept", account, account.line(goes=False)
+    explanation = Explanation(image, state.record(image.key, now), score, now)
+    return "kept", explanation, explanation.line(goes=False)
 
 
 def _show(image: Image, verdict: str, protections: tuple[Verdict, ...], told: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from ..domain.words import image_name, size_text
+from ..domain.humanize import image_name, size_text
 from ..report import document, entry_json, freed_text, timestamp, to_text
 from ..settings import Settings
 from ..store.database import refused

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..domain.context import Context
+from ..domain.humanize import ago, counted, size_text
 from ..domain.policy import Policy
 from ..domain.protections import holding
-from ..domain.words import ago, counted, size_text
 from ..report import Json, document, image_row_json, to_text
 from ..settings import Settings
 from .status import name_of

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..domain.decision import account, decide, why
+from ..domain.decision import decide, explanation_line, why
+from ..domain.humanize import counted, image_name, size_text
 from ..domain.marks import explained, warnings
 from ..domain.plan import Plan
 from ..domain.policy import Mode
 from ..domain.unmatched import all_unmatched, in_words
-from ..domain.words import counted, image_name, size_text
 from ..report import plan_json, to_text, unmatched_json, used_text
 from ..settings import Settings
 from .survey import Survey, aged, connect, look
@@ -64,7 +64,7 @@ def _candidates(made: Plan, survey: Survey, wide: bool) -> Table:
             image_name(one.image.names, one.image.id),
             size_text(one.image.size),
             one.cause.value if one.cause else "stays for now",
-            account(one, survey.state, survey.now) if wide else why(one, survey.now),
+            explanation_line(one, survey.state, survey.now) if wide else why(one, survey.now),
         )
         for one in made.candidates
     )

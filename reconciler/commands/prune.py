@@ -15,6 +15,7 @@ from ..aiokit import Mailbox, beside
 from ..cri.client import CriClient
 from ..domain.decision import decide
 from ..domain.facts import Fact, RemovalBegun, RemovalFinished, RemovalSpared, UsageSampled
+from ..domain.humanize import counted, image_name, size_text
 from ..domain.inventory import UsageSample
 from ..domain.neutral import neutralised
 from ..domain.plan import Command, Plan
@@ -24,7 +25,6 @@ from ..domain.runtime import RuntimeUnavailable
 from ..domain.space import Removed
 from ..domain.state import State
 from ..domain.watermark import Pressure
-from ..domain.words import counted, image_name, size_text
 from ..engine.dependencies import Dependencies
 from ..engine.reconcile import Reconciler
 from ..host.clock import SteadyClock, clocks_of_this_machine

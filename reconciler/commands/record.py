@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from ..domain.humanize import counted
 from ..domain.runtime import RuntimeFailure
-from ..domain.words import counted
 from ..replay.recorded import Node, document
 from ..settings import Settings
 from ..sources.usage_probe import measure

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..domain.humanize import size_text
 from ..domain.policy import Policy
-from ..domain.words import size_text
 from ..policy import PolicyInvalid
 from ..replay.budget import SHARES, disk_for, in_use, too_short
 from ..replay.daemon import AUTO, Marks

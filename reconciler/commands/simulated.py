@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..domain.words import size_text
+from ..domain.humanize import size_text
 from ..replay.budget import too_short
 from ..replay.daemon import Marks
 from ..replay.outcome import Outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ..domain.words import counted, image_name, size_text
+from ..domain.humanize import counted, image_name, size_text
 from ..report import Json, to_text, used_text
 from ..settings import Settings
 from .daemon import NoDaemon, ask_daemon

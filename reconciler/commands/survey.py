@@ -105,7 +105,7 @@ async def relist(client: ImageRuntime, state: State, clock: Callable[[], float])
     while waiting:
         await ask(client, state, clock)
         troubled = state.runtime.ask_trouble is not None
-        if state.graph.ambiguous:  # what was asked about is gone: only a new listing tells
+        if state.graph.needs_relist:  # what was asked about is gone: only a new listing tells
             known = state.runtime
             absorb(await observe(client, known.version, known.configured_pause), state)
         left = _questions(state)

@@ -11,8 +11,8 @@ import tty
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from ..domain.humanize import image_name, size_text
 from ..domain.neutral import neutralised
-from ..domain.words import image_name, size_text
 from ..report import Json, freed_text
 from ..settings import Settings
 from ..store.history import Entry, read

@@ -1,7 +1,7 @@
 """The runtime's lists: all images, containers and sandboxes, decoded and translated.
 
 Big nodes are listed over `Stream*` where the runtime has them (containerd 2.4, CRI-O 1.36), else in
-one message of up to 80 MiB, and translated in slices that yield.
+one message of up to 80 MiB, and translated in steps that yield.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from google.protobuf.message import DecodeError
 
-from ..aiokit import in_slices
+from ..aiokit import run_in_steps
 from ..domain.inventory import Container, Image, Sandbox
 from ..domain.runtime import RuntimeRefused
 from . import translate
@@ -20,7 +20,7 @@ from ._pb import runtime_pb2 as pb
 from .failures import told, unreadable
 from .rpc import Methods, asked
 
-SLICE = 400  # values translated before the loop gets its turn
+STEP = 400  # values translated before the loop gets its turn
 UNARY = {
     "Images": "ListImages",
     "Containers": "ListContainers",
@@ -59,7 +59,7 @@ class Lists:
                 return before
             return translate.image(message)
 
-        images = await self._sliced(methods, path, "Images", pb.Image, one)
+        images = await self._in_steps(methods, path, "Images", pb.Image, one)
         self._images = {image.id: image for image in images}
         return translate.united(images)
 
@@ -72,7 +72,7 @@ class Lists:
                 return before
             return translate.container(message)
 
-        containers = await self._sliced(methods, path, "Containers", pb.Container, one)
+        containers = await self._in_steps(methods, path, "Containers", pb.Container, one)
         self._containers = {container.id: container for container in containers}
         return containers
 
@@ -86,11 +86,11 @@ class Lists:
                 return translate.sandbox(message)
             return before if before.ready == ready else replace(before, ready=ready)
 
-        sandboxes = await self._sliced(methods, path, "PodSandboxes", pb.PodSandbox, one)
+        sandboxes = await self._in_steps(methods, path, "PodSandboxes", pb.PodSandbox, one)
         self._sandboxes = {sandbox.id: sandbox for sandbox in sandboxes}
         return sandboxes
 
-    async def _sliced(
+    async def _in_steps(
         self, methods: Methods, path: str, what: str, kind: Any, translated: Callable[[Any], T]
     ) -> tuple[T, ...]:
         """Decodes and translates one list, item by item, and gives way in between, above all to
@@ -105,11 +105,11 @@ class Lists:
                 except DecodeError as error:
                     raise unreadable(f"the list of {what}", path) from error
                 values.append(translated(message))
-                if count % SLICE == 0:
+                if count % STEP == 0:
                     yield
             return tuple(values)
 
-        return await in_slices(decoded(), self._heard)
+        return await run_in_steps(decoded(), self._heard)
 
     async def _listed(self, methods: Methods, path: str, what: str) -> Iterable[bytes]:
         """All items of one list, streamed where the runtime can."""

@@ -5,7 +5,7 @@
 - Absorbing a fact twice leaves what absorbing it once left.
 - A fact without a case here does not pass the type check.
 - Doubt waits for a listing: a stream that opened or broke, or an answer that denies what is
-  listed, makes the graph ambiguous; a listing that failed, and a right to remove that is new, make
+  listed, asks for a new listing; a listing that failed, and a right to remove that is new, make
   the last one no base for a removal.
 - While the runtime lists nothing, a question that fails says nothing of what it was about.
 - A pressure is carried on as long as the marks go by the same things; else it begins calm.
@@ -25,13 +25,13 @@ from .inventory import EventKind, UsageSample
 from .listed import absorbing, count_use, note_unplaced
 from .noting import note_template
 from .policy import Mode, Watermarks
-from .slices import finished
 from .state import State
+from .steps import run_to_completion
 from .watermark import Bounds, Pressure, measured, told_late
 
 
 def absorb(fact: facts.Fact, state: State) -> None:
-    """Changes the state by one fact. A listing takes long: `listed.absorbing` does it in slices."""
+    """Changes the state by one fact. A listing takes long: `listed.absorbing` does it in steps."""
     match fact:
         case facts.UsageSampled():
             _usage_sampled(fact, state)
@@ -40,13 +40,13 @@ def absorb(fact: facts.Fact, state: State) -> None:
         case facts.ContainerChanged():
             _container_changed(fact, state)
         case facts.EventsOpened():  # subscribed first, so list now: what was before is unknown
-            state.runtime.events, state.graph.ambiguous = None, True
+            state.runtime.events, state.graph.needs_relist = None, True
         case facts.EventsLost() | facts.EventsAbsent():
-            state.runtime.events, state.graph.ambiguous = fact.reason, True
+            state.runtime.events, state.graph.needs_relist = fact.reason, True
         case facts.Listed():
-            finished(absorbing(fact, state))
+            run_to_completion(absorbing(fact, state))
         case facts.ListingDue():
-            state.graph.ambiguous = True
+            state.graph.needs_relist = True
         case facts.ListingFailed():
             state.runtime.listing_stale, state.runtime.listing_trouble = True, fact.reason
             state.runtime.unanswered.forgive(fact.at)
@@ -143,7 +143,7 @@ def _ask_failed(fact: facts.AskFailed, state: State) -> None:
     if state.runtime.listing_trouble is None:  # else it is the runtime that is away
         state.runtime.unanswered.note(fact.subject_id, fact.at)
     if fact.denied:
-        state.graph.ambiguous = True
+        state.graph.needs_relist = True
     elif not state.runtime.unanswered.narrowed(fact.subject_id, fact.at):
         state.runtime.ask_trouble = f"{fact.subject_id[:13]}: {fact.reason}"
 
@@ -197,8 +197,8 @@ def _take_stock(state: State, sample: UsageSample) -> None:
     over = [
         removed
         for usage in sample.filesystems
-        if usage.mountpoint in state.disks.accounts
-        for removed in state.disks.accounts[usage.mountpoint].sampled(usage.taken, sample.at)
+        if usage.mountpoint in state.disks.delayed
+        for removed in state.disks.delayed[usage.mountpoint].sampled(usage.taken, sample.at)
     ]
     state.disks.shown = tuple(over)
     removing.weigh(state, over, sample.at)

@@ -21,7 +21,7 @@ from .system import LARGEST, is_kubernetes_own, is_sandbox_name, system_reposito
 
 class Context:
     """State, policy and time of one decision, and what all images of it share. One that is kept
-    while the state changes (a page built in slices) says of an image what was so then or is now,
+    while the state changes (a page built in steps) says of an image what was so then or is now,
     and never fails."""
 
     def __init__(self, state: State, policy: Policy, now: float) -> None:

@@ -11,7 +11,7 @@
 What holds whatever comes in:
 
 - Every image is in exactly one list of the plan: a candidate, or kept for a reason.
-- The state is only read, and must not change while it is gone through in slices.
+- The state is only read, and must not change while it is gone through in steps.
 - Where there is a hold, or no cause, nothing goes; the order is told all the same.
 - `objection` asks the same of one image, by what is known in the last moment before the call.
 
@@ -34,11 +34,11 @@ from .plan import Cause as Cause
 from .policy import Policy
 from .protections import BY_KIND, holding, verdicts
 from .protections.protection import Verdict
-from .ranking.account import Account
+from .ranking.explanation import Explanation
 from .ranking.keepscore import Appraiser, Score, removal_order
 from .shortage import Need, Reach, expected_bytes, greatest_bytes, missing, needs, pause
-from .slices import SLICE, Slices, finished
 from .state import State
+from .steps import STEP, Steps, run_to_completion
 
 
 def decide(
@@ -51,18 +51,18 @@ def decide(
 ) -> Plan:
     """The rules at the head of this file. `thorough` gives every protection of every kept image,
     for people; the loop needs only one."""
-    return finished(deciding(state, policy, now, command=command, thorough=thorough))
+    return run_to_completion(decide_steps(state, policy, now, command=command, thorough=thorough))
 
 
-def deciding(
+def decide_steps(
     state: State,
     policy: Policy | None,
     now: float,
     *,
     command: Command | None = None,
     thorough: bool = False,
-) -> Slices[Plan]:
-    """`decide` in slices, for a caller that has other things to do in between; the state must not
+) -> Steps[Plan]:
+    """`decide` in steps, for a caller that has other things to do in between; the state must not
     change before the end."""
     context = Context(state, policy or Policy(), now)
     free: list[Image] = []
@@ -73,7 +73,7 @@ def deciding(
             free.append(image)
         else:
             kept.append(Kept(image, tuple(holding(image, context)) if thorough else (first,)))
-        if number % SLICE == 0:
+        if number % STEP == 0:
             yield
     ranked = yield from _ranked(free, context, command)
     reach = Reach(greatest_bytes(_size(free), state), len(free)) if command is None else None
@@ -117,13 +117,13 @@ def objection(
 
 def why(candidate: Candidate, now: float) -> str:
     """What speaks for its place in the order, in a clause: the same wherever it is told."""
-    return str(Account(candidate.image, candidate.record, candidate.score, now))
+    return str(Explanation(candidate.image, candidate.record, candidate.score, now))
 
 
-def account(candidate: Candidate, state: State, now: float) -> str:
+def explanation_line(candidate: Candidate, state: State, now: float) -> str:
     """A candidate's place in the order, and every factor of its score, in one line."""
     over = sum(fs.bytes_over_low for fs in state.disks.filesystems.values())
-    return Account(candidate.image, candidate.record, candidate.score, now).line(
+    return Explanation(candidate.image, candidate.record, candidate.score, now).line(
         goes=candidate.goes,
         rank=candidate.rank,
         of=candidate.of,
@@ -148,7 +148,7 @@ def _appraiser(context: Context) -> Appraiser:
 Ranked = tuple[Image, ImageRecord, Score, Cause | None]
 
 
-def _ranked(free: list[Image], context: Context, command: Command | None) -> Slices[list[Ranked]]:
+def _ranked(free: list[Image], context: Context, command: Command | None) -> Steps[list[Ranked]]:
     """The candidates in the order in which they go, each with the cause it has whatever the
     marks say."""
     appraiser, policy = _appraiser(context), context.policy
@@ -160,7 +160,7 @@ def _ranked(free: list[Image], context: Context, command: Command | None) -> Sli
         due = _due(image, record, context) if dues else None
         order = (due is None, *removal_order(score, image, record))
         ranked.append((order, (image, record, score, due)))
-        if number % SLICE == 0:
+        if number % STEP == 0:
             yield
     ranked.sort(key=operator.itemgetter(0))
     return [one for _, one in ranked]

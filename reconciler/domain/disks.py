@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from .inventory import InvisibleFilesystem, UsageSample
 from .kubelet_lines import KubeletConfig, NodeFilesystem
 from .margin import SLOWEST, Overshoot
-from .space import Account, Removed
+from .space import DelayedSpace, Removed
 from .watermark import Bounds, FilesystemState, Pressure, pressed
 
 REST_FIRST = 60.0  # seconds of rest when removals free nothing, doubled by each one more
@@ -24,7 +24,7 @@ class Disks:
     nodefs: NodeFilesystem | None = None  # kubelet's own; None: not known
     overshoots: dict[str, Overshoot] = field(default_factory=dict)
     changed_overshoots: set[str] = field(default_factory=set)
-    accounts: dict[str, Account] = field(default_factory=dict)
+    delayed: dict[str, DelayedSpace] = field(default_factory=dict)
     shown: tuple[Removed, ...] = ()  # removals whose space the last fact told
     futile: int = 0  # removals in a row that freed nothing of what is short
     for_nothing: int = 0  # those of which that is certain: another filesystem gained, say
@@ -49,7 +49,7 @@ class Disks:
 
     def bytes_owed(self, mountpoint: str) -> int:
         """Bytes that removals freed on a filesystem and that do not show yet."""
-        return self.accounts[mountpoint].bytes_owed if mountpoint in self.accounts else 0
+        return self.delayed[mountpoint].bytes_owed if mountpoint in self.delayed else 0
 
     def overshoot(self, mountpoint: str) -> Overshoot:
         """How far usage of a filesystem ran past its high mark."""

@@ -52,7 +52,7 @@ Found = Iterator[tuple[str, Doubt]]
 
 
 def _of_unknown_image(state: State, now: float) -> Found:
-    for container_id in state.graph.untold:
+    for container_id in state.graph.unresolved:
         container = state.graph.containers[container_id]
         for image in state.graph.images.values():
             if could_mean(container, state.as_remembered(image)):

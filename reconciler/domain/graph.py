@@ -3,17 +3,17 @@
 The graph is edited in place by the one loop that owns it, so it needs no lock. What it keeps to:
 
 - An event costs O(containers of its pod), whatever the node's size; a listing what differs.
-- An event only ever adds doubt: an image that one named since the last listing is `touched`, one
-  that could not be applied whole makes the graph `ambiguous`. Both wait for the next listing.
-- Where an event takes a use away its image is touched too, so that it stays until a listing agrees;
+- An event only ever adds doubt: an image that one named since the last listing is `dirty`, one
+  that could not be applied whole sets `needs_relist`. Both wait for the next listing.
+- Where an event takes a use away its image is dirty too, so that it stays until a listing agrees;
   a container's state never goes back, and a pod that was ready stays so.
-- Every container is told, or in `untold` since when it is not; what no list tells and nobody has
-  asked for yet is in `unasked_containers` and `unasked_sandboxes`.
+- Every container's image is known, or it is in `unresolved` and since when; what no list tells and
+  nobody has asked for yet is in `unasked_containers` and `unasked_sandboxes`.
 - Names never tell who uses an image. They only add: what a container asked for by name is what it
   would be made from the next time, so that image is kept too (`asking_for`).
 - What never changes for one id and no list tells is carried over from listing to listing.
 
-Which image somebody runs on is `told_images.py`; what a doubt comes to, the decision's business.
+Which image somebody runs on is `resolving.py`; what a doubt comes to, the decision's business.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from .inventory import (
     Volume,
 )
 from .names import Asked
-from .slices import SLICE, Slices, finished
-from .told_images import ToldImages
+from .resolving import ImageResolver
+from .steps import STEP, Steps, run_to_completion
 from .uses import NOTHING, Uses
 
 
@@ -41,17 +41,17 @@ class ImageGraph:
     """Images by key (id without `sha256:`), and for each who uses it, known or not listed."""
 
     def __init__(self) -> None:
-        self._told = ToldImages()
+        self._told = ImageResolver()
         self.images: dict[str, Image] = self._told.listed
         self.containers: dict[str, Container] = {}
         self.sandboxes: dict[str, Sandbox] = {}
-        self.untold: dict[str, float] = {}  # container id -> since when its image can't be told
+        self.unresolved: dict[str, float] = {}  # container id -> since when its image can't be told
         self.unasked_containers: set[str] = set()  # volumes not known yet
         self.unasked_sandboxes: set[str] = set()  # pause image not known yet
         self.unnamed_sandboxes: set[str] = set()  # asked, and their status names none
         self.strangers: dict[str, Stranger] = {}
-        self.touched: set[str] = set()  # image keys that events named since the last listing
-        self.ambiguous = False  # an event since the last listing could not be applied whole
+        self.dirty: set[str] = set()  # image keys that events named since the last listing
+        self.needs_relist = False  # an event since the last listing could not be applied whole
         self.departed: dict[str, Sandbox] = {}  # by an event since the last listing, which may lie
         self._uses = Uses()
         self._asked = Asked()
@@ -111,10 +111,10 @@ class ImageGraph:
     def replace(self, listing: Listing) -> None:
         """Makes the graph what a listing says. What never changes for one id and no list tells
         (volumes, pause names) is carried over; doubts that older events raised are settled."""
-        finished(self.replacing(listing))
+        run_to_completion(self.replacing(listing))
 
-    def replacing(self, listing: Listing) -> Slices[None]:
-        """`replace` in slices."""
+    def replacing(self, listing: Listing) -> Steps[None]:
+        """`replace` in steps."""
         self._told.replace(listing.images)
         listed = {sandbox.id for sandbox in listing.sandboxes}
         for sandbox_id in self.sandboxes.keys() - listed:
@@ -122,23 +122,25 @@ class ImageGraph:
         yield
         for number, sandbox in enumerate(listing.sandboxes, 1):
             self.put_sandbox(sandbox)
-            if number % SLICE == 0:
+            if number % STEP == 0:
                 yield
         yield from self._replace_containers(listing)
         self._replace_strangers(listing.strangers)
-        self.touched.clear()
+        self.dirty.clear()
         self.departed.clear()
-        self.ambiguous = False
+        self.needs_relist = False
 
     def apply(self, event: ContainerEvent, at: float) -> None:
-        """Applies what an event carries; what it does not carry makes the graph ambiguous."""
+        """Applies what an event carries; what it does not carry needs a new listing."""
         if event.about_sandbox or event.subject_id in self.sandboxes:
             self._apply_to_sandbox(event)
         elif event.kind is EventKind.DELETED:
-            self.ambiguous |= event.subject_id in self.untold  # a listing may tell what it used
+            self.needs_relist |= (
+                event.subject_id in self.unresolved
+            )  # a listing may tell what it used
             self._remove_container(event.subject_id)
         elif all(container.id != event.subject_id for container in event.containers):
-            self.ambiguous = True  # CRI-O without the pod label; a container already gone again
+            self.needs_relist = True  # CRI-O without the pod label; a container already gone again
         for container in event.containers:
             if container.id != event.subject_id or event.kind is not EventKind.DELETED:
                 self._merge_container(container, at)
@@ -175,7 +177,7 @@ class ImageGraph:
 
     # --- one container, one sandbox ------------------------------------------------------------
 
-    def _replace_containers(self, listing: Listing) -> Slices[None]:
+    def _replace_containers(self, listing: Listing) -> Steps[None]:
         listed = {container.id for container in listing.containers}
         for container_id in self.containers.keys() - listed:
             self._remove_container(container_id)
@@ -183,10 +185,12 @@ class ImageGraph:
             known = self.containers.get(container.id)
             if known is None:
                 self._put_container(container, listing.began_at)
-            elif not container.adds_nothing_to(known) or known.volumes or known.id in self.untold:
+            elif (
+                not container.adds_nothing_to(known) or known.volumes or known.id in self.unresolved
+            ):
                 volumes = known.volumes if container.volumes is None else container.volumes
                 self._put_container(replace(container, volumes=volumes), listing.began_at)
-            if number % SLICE == 0:
+            if number % STEP == 0:
                 yield
 
     def _merge_container(self, container: Container, at: float) -> None:
@@ -198,9 +202,9 @@ class ImageGraph:
             state = max(known.state, container.state)
             container = replace(known, state=state, volumes=volumes)
         self._put_container(container, at)
-        if container.id in self.untold:
-            self.ambiguous = True
-        self.touched.update(self._uses.of(container.id))
+        if container.id in self.unresolved:
+            self.needs_relist = True
+        self.dirty.update(self._uses.of(container.id))
 
     def _put_container(self, container: Container, at: float) -> None:
         known = self.containers.get(container.id)
@@ -215,9 +219,9 @@ class ImageGraph:
             self.unasked_containers.discard(container.id)
         uses, told = self._told.with_volumes(container)
         if told:
-            self.untold.pop(container.id, None)
+            self.unresolved.pop(container.id, None)
         else:
-            self.untold.setdefault(container.id, at)
+            self.unresolved.setdefault(container.id, at)
         self._uses.set(container.id, uses)
 
     def _apply_to_sandbox(self, event: ContainerEvent) -> None:
@@ -233,17 +237,17 @@ class ImageGraph:
             ready = event.sandbox.ready or (known is not None and known.ready)
             self.put_sandbox(replace(event.sandbox, ready=ready))
         else:
-            self.ambiguous = True
+            self.needs_relist = True
 
     def _remove_container(self, container_id: str) -> None:
-        self.touched.update(self._uses.of(container_id))
+        self.dirty.update(self._uses.of(container_id))
         self._asked.forget(self.containers.pop(container_id, None))
-        self.untold.pop(container_id, None)
+        self.unresolved.pop(container_id, None)
         self.unasked_containers.discard(container_id)
         self._uses.set(container_id, NOTHING)
 
     def _remove_sandbox(self, sandbox_id: str) -> None:
-        self.touched.update(self._uses.of(sandbox_id))
+        self.dirty.update(self._uses.of(sandbox_id))
         self.sandboxes.pop(sandbox_id, None)
         self.unasked_sandboxes.discard(sandbox_id)
         self.unnamed_sandboxes.discard(sandbox_id)

@@ -19,11 +19,11 @@ import enum
 from dataclasses import dataclass
 
 from .context import pause_name
+from .humanize import and_more, counted, duration
 from .inventory import ContainerState
 from .policy import Policy
 from .state import State
 from .unanswered import NARROW_AFTER
-from .words import and_more, counted, duration
 
 BLANK_DOUBTED = 5.0  # seconds until lists without any container are believed
 
@@ -38,7 +38,7 @@ class HoldReason(enum.Enum):
     LISTING_DOUBTFUL = "listing-doubtful"
     ANOTHER_IMAGE_SERVICE = "another-image-service"
     RUNTIME_UNAVAILABLE = "runtime-unavailable"
-    CONTAINER_UNKNOWN = "container-unknown"
+    CONTAINER_UNRESOLVED = "container-unresolved"
     DETAILS_PENDING = "details-pending"
     FILESYSTEM_UNMEASURED = "filesystem-unmeasured"
     REMOVER_UNKNOWN = "remover-unknown"
@@ -72,7 +72,11 @@ def hold_on(state: State, policy: Policy | None, now: float) -> Hold | None:
         return Hold(HoldReason.ANOTHER_REMOVER, text)
     if state.runtime.listing_trouble is not None:
         return Hold(HoldReason.RUNTIME_UNAVAILABLE, state.runtime.listing_trouble)
-    if state.runtime.listing_stale or state.graph.ambiguous or state.removals.under_way is not None:
+    if (
+        state.runtime.listing_stale
+        or state.graph.needs_relist
+        or state.removals.under_way is not None
+    ):
         return Hold(HoldReason.LISTING_DUE, "no complete listing since the last change")
     return (
         _image_service_hold(state)
@@ -121,14 +125,14 @@ def _all_missing(state: State) -> int:
 
 
 def _container_hold(state: State, now: float) -> Hold | None:
-    for container_id, since in state.graph.untold.items():
+    for container_id, since in state.graph.unresolved.items():
         if now - since < NARROW_AFTER:
             container = state.graph.containers[container_id]
             text = f"container {container.name} ({container_id[:13]}) refers to "
             text += repr(container.image_ref or container.image)
             left = duration(NARROW_AFTER - (now - since))
             text += f", which no listed image answers to; narrows to its names in {left}"
-            return Hold(HoldReason.CONTAINER_UNKNOWN, text)
+            return Hold(HoldReason.CONTAINER_UNRESOLVED, text)
     return None
 
 

@@ -15,7 +15,7 @@ class ImageRecord:
     last_used: float | None = None  # when a user of it was last seen; None: never
     last_started: float | None = None  # when the newest container counted was created
     uses: int = 0  # containers made from it
-    counters: tuple[float, ...] = ()  # decayed counts of use (demand), as of `counted_at`
+    counters: tuple[float, ...] = ()  # decayed counts of use (use_rate.py), as of `counted_at`
     counted_at: float = 0.0
     # The last tags it was listed under, or else its digest names; after tags, by digest, the
     # repositories that it was listed under before those.
@@ -49,7 +49,7 @@ class RemovalRecord:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """The newest image of a stream of tags, or of a repository: when it was first seen."""
+    """The newest image of a series of tags, or of a repository: when it was first seen."""
 
     at: float
     key: str
@@ -92,7 +92,7 @@ class Remembered:
     images: dict[str, ImageRecord]
     ghosts: dict[str, Ghost]
     removals: dict[str, RemovalRecord]
-    arrivals: dict[str, Arrival]  # by stream or repository (streams.py)
+    arrivals: dict[str, Arrival]  # by series or repository (tag_series.py)
     running: dict[str, str]  # container id -> image key: in the log of starts, without an end
     templates: dict[str, TemplateRecord] = field(default_factory=dict)  # by name
     overshoots: dict[str, tuple[int, ...]] = field(

@@ -1,6 +1,6 @@
 """What a complete listing changes: images come and go, containers are counted, doubts end.
 
-- Until its last slice the state says that the listing is no base to remove anything on.
+- Until its last step the state says that the listing is no base to remove anything on.
 - Ages count from the end of a listing: a slow answer tells of its last moment as well.
 - A container is counted once, whoever tells of it first; the oldest are counted first.
 - What was in use before a listing, or is by it, counts as used until its end.
@@ -17,12 +17,12 @@ from __future__ import annotations
 from . import facts, removing
 from .inventory import Container, Listing
 from .noting import note_starts, note_template, note_templates
-from .slices import SLICE, Slices
 from .state import State
+from .steps import STEP, Steps
 
 
-def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
-    """Absorbs a listing in slices, for a caller that has other things to do in between. Until the
+def absorbing(fact: facts.Listed, state: State) -> Steps[None]:
+    """Absorbs a listing in steps, for a caller that has other things to do in between. Until the
     last one the state says that it is no base to remove anything on."""
     listing = fact.listing
     state.runtime.listing_stale = True
@@ -30,7 +30,7 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
     _notice_blank(state, listing)
     used = set(state.graph.used_keys())
     unplaced, state.runtime.unplaced = state.runtime.unplaced, {}
-    odd = [state.graph.containers[one] for one in state.graph.untold]
+    odd = [state.graph.containers[one] for one in state.graph.unresolved]
     note_starts(state, listing)
     yield from state.graph.replacing(listing)
     # A slow answer tells of its last moment as well as of its first: ages count from its end.
@@ -41,7 +41,7 @@ def absorbing(fact: facts.Listed, state: State) -> Slices[None]:
     fresh.sort(key=lambda container: container.created_at)
     for number, container in enumerate(fresh, 1):
         count_use(state, container, oldest)
-        if number % SLICE == 0:
+        if number % STEP == 0:
             yield
     yield from note_templates(state, listing)
     _settle_unanswered(state, listing)

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .humanize import duration
 from .kubelet_lines import KubeletConfig, Line, impossible, lowest, pulls_fail
 from .state import State
 from .watermark import FilesystemState
-from .words import duration
 
 
 def explained(fs: FilesystemState, state: State) -> str:

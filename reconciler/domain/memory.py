@@ -13,8 +13,8 @@ from dataclasses import replace
 from .inventory import Container, Image
 from .ledger import Arrival, Ghost, ImageRecord, LogLine, Remembered
 from .origin import names_before
-from .ranking.demand import rested, started
-from .ranking.streams import streams
+from .ranking.tag_series import tag_series
+from .ranking.use_rate import rested, started
 
 GHOSTS_KEPT = 5_000
 GHOSTS_KEPT_FOR = 14 * 86400.0  # seconds
@@ -73,7 +73,7 @@ class Memory:
 
     def arrive(self, image: Image, seen: float, *, newest: bool = True) -> None:
         """An image is on the node, first seen then. `newest`: it was not here before us, so it is
-        the newest of its streams."""
+        the newest of its series."""
         key = image.key
         ghost = self.ghosts.pop(key, None)
         if ghost is not None:
@@ -86,8 +86,8 @@ class Memory:
         if ghost is not None or not newest:
             return  # it came back, or was here before us: it is no new version of anything
         for name in image.tags or image.digests:
-            for stream, repository in streams((name,)):
-                self._newest(stream, Arrival(seen, key, name))
+            for series, repository in tag_series((name,)):
+                self._newest(series, Arrival(seen, key, name))
                 self._newest(repository, Arrival(seen, key, name))
 
     def _newest(self, of: str, arrival: Arrival) -> None:
@@ -124,7 +124,7 @@ class Memory:
                 del self.ghosts[key]
                 self.changed.add(key)
         records = [*self.images.values(), *(ghost.record for ghost in self.ghosts.values())]
-        asked = {of for record in records for pair in streams(record.names) for of in pair}
+        asked = {of for record in records for pair in tag_series(record.names) for of in pair}
         for of in self.arrivals.keys() - asked:
             del self.arrivals[of]
             self.changed_arrivals.add(of)

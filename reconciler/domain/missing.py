@@ -6,10 +6,10 @@ from __future__ import annotations
 import datetime as dt
 import shlex
 
+from .humanize import and_more
 from .inventory import Container, is_full_id
 from .removing import removed_by_us
 from .state import State
-from .words import and_more
 
 
 def missing_in_use(state: State) -> list[str]:

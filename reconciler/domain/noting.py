@@ -6,8 +6,8 @@ from __future__ import annotations
 from .inventory import Container, Listing, Sandbox
 from .ledger import Used
 from .names import name_key
-from .slices import SLICE, Slices
 from .state import State
+from .steps import STEP, Steps
 
 
 def note_starts(state: State, listing: Listing) -> None:
@@ -23,7 +23,7 @@ def note_starts(state: State, listing: Listing) -> None:
         state.pods.starts.made(container.sandbox_id, at)
 
 
-def note_templates(state: State, listing: Listing) -> Slices[None]:
+def note_templates(state: State, listing: Listing) -> Steps[None]:
     """Notes what the containers use of which not all is noted yet: lists may have lacked their
     sandbox or an image for a moment."""
     for sandbox in listing.sandboxes:
@@ -35,7 +35,7 @@ def note_templates(state: State, listing: Listing) -> Slices[None]:
     fresh.sort(key=lambda container: container.created_at)
     for number, container in enumerate(fresh, 1):
         note_template(state, container, listing.ended_at)
-        if number % SLICE == 0:
+        if number % STEP == 0:
             yield
 
 

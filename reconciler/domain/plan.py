@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .hold import Hold
+from .humanize import counted, size_text
 from .inventory import Image
 from .ledger import ImageRecord
 from .protections.protection import Verdict
 from .ranking.keepscore import Score
 from .watermark import Pressure
-from .words import counted, size_text
 
 
 class Cause(enum.Enum):

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .humanize import image_name
 from .inventory import Image
 from .ledger import ImageRecord
 from .watermark import FilesystemState
-from .words import image_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def finish(state: State, fact: RemovalFinished) -> None:
     state.removals.records[key] = replace(state.removals.records[key], answered_at=fact.at)
     state.removals.changed.add(key)
     removed = Removed(removal.image.id, removal.names, fact.at, removal.expected, removal.most)
-    over = note(state.disks.accounts, fact.gains, removed) if fact.gains else []
+    over = note(state.disks.delayed, fact.gains, removed) if fact.gains else []
     state.disks.shown = tuple(over)
     weigh(state, over, fact.at)
 

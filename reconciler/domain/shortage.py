@@ -18,11 +18,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .hold import Hold, HoldReason
+from .humanize import counted, duration
 from .kubelet_lines import inodes_fail, pulls_fail
-from .space import Account
+from .space import DelayedSpace
 from .state import State
 from .watermark import FilesystemState, Pressure
-from .words import counted, duration
 
 # What a removal frees, as a multiple of the listed size (docs/runtimes.md): containerd lists
 # compressed bytes and keeps both forms, about 1 + 2.7 on python:3.12; CRI-O lists unpacked ones.
@@ -67,8 +67,8 @@ def missing(found: Iterable[Need]) -> float:
 
 def _need(fs: FilesystemState, state: State, reach: Reach | None) -> Need:
     usage, bytes_wanted, inodes, waits = fs.usage, 0, False, False
-    account = state.disks.accounts.get(usage.mountpoint) or Account()
-    free_soon, each = account.counts_as, account.inodes_each
+    space = state.disks.delayed.get(usage.mountpoint) or DelayedSpace()
+    free_soon, each = space.counts_as, space.inodes_each
     if fs.by_bytes is Pressure.RECLAIMING:
         whole = usage.capacity
         lines = [fs.high - 1, *(line.kept_at for line in fs.lines), pulls_fail(whole).kept_at]
@@ -79,7 +79,7 @@ def _need(fs: FilesystemState, state: State, reach: Reach | None) -> Need:
         lines = [fs.inodes_high - 1, *(line.kept_at for line in fs.inode_lines)]
         lines.append(inodes_fail(usage.total_inodes).kept_at)
         inodes = usage.used_inodes > aim(usage.used_inodes, most, fs.inodes_low, lines)
-        if account.owed and not each:
+        if space.owed and not each:
             waits, inodes = inodes, False  # what was removed may free some yet
     still = max(0, bytes_wanted - free_soon)
     return Need(still, inodes, waits=waits or (bytes_wanted > 0 and not still))
@@ -110,7 +110,7 @@ def pause(state: State, found: list[Need], now: float, images: int, size: int) -
 
 
 def _pending(state: State, now: float) -> Hold:
-    owing = {name: one for name, one in state.disks.accounts.items() if one.owed}
+    owing = {name: one for name, one in state.disks.delayed.items() if one.owed}
     until = max((one.until for one in owing.values()), default=now)
     count = max((len(one.owed) for one in owing.values()), default=0)
     images = "the last removal" if count == 1 else f"the last {count} removals"

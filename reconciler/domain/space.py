@@ -72,7 +72,7 @@ class Removed:
 
 
 @dataclass(slots=True)
-class Account:
+class DelayedSpace:
     """One filesystem: its habit, and what it owes."""
 
     shows_after: float | None = None  # seconds, the longest seen; None: it has shown nothing yet
@@ -196,7 +196,9 @@ def notable(gain: int, expected: int) -> bool:
     return gain >= max(LEAST, expected // NOTABLE)
 
 
-def note(accounts: dict[str, Account], gains: Iterable[Gain], removed: Removed) -> list[Removed]:
+def note(
+    delayed: dict[str, DelayedSpace], gains: Iterable[Gain], removed: Removed
+) -> list[Removed]:
     """An image is gone, and the filesystems were measured again. Gives it back if nothing more is
     expected of it."""
     gains = tuple(gains)
@@ -204,16 +206,16 @@ def note(accounts: dict[str, Account], gains: Iterable[Gain], removed: Removed) 
     seen = bool(showing)
     removed.for_nothing = seen and not any(one.is_short for one in showing)
     for gain in gains:
-        account = accounts.setdefault(gain.mountpoint, Account())
-        account.inodes_each = max(account.inodes_each, gain.inodes)
+        space = delayed.setdefault(gain.mountpoint, DelayedSpace())
+        space.inodes_each = max(space.inodes_each, gain.inodes)
         removed.wanted = removed.wanted or gain.is_short
-        late = account.is_late(gain in showing) and not gain.at_once
+        late = space.is_late(gain in showing) and not gain.at_once
         # One that is not short may be in a moment, where the mark moves or others write.
-        holds = gain.short_of_bytes or account.shows_after is not None
-        if holds and late and (account.owed or not seen):
-            account.owe(removed, gain)
+        holds = gain.short_of_bytes or space.shows_after is not None
+        if holds and late and (space.owed or not seen):
+            space.owe(removed, gain)
         else:
-            account.show(gain, removed.expected)
+            space.show(gain, removed.expected)
             removed.count(gain.bytes)
         removed.helped = removed.helped or (not removed.for_nothing and _helps(gain))
     return [] if removed.owed_by else [removed]

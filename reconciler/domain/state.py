@@ -3,7 +3,7 @@
 It is edited in place by the one loop that owns it: an event must not cost more on a big node than
 on a small one (docs/architecture.md).
 
-- Only facts change it, by `absorbing.absorb` or a listing in slices; besides them the ledger, at
+- Only facts change it, by `absorbing.absorb` or a listing in steps; besides them the ledger, at
   the start (`remember`) and at a take-over (`inherit`), and who writes it (`take_changes`).
 - What is not known says so, and lets nothing go: no policy, no listing, a version that may have
   image volumes.

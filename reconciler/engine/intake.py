@@ -4,7 +4,7 @@ is due.
 - A fact is absorbed before it is told, and told once.
 - Facts are taken in the order in which they came: a measurement of our own is taken in after all
   that waits (`measured`), but for the glances beside a listing, which what waits is later than.
-- Many are absorbed in slices: a storm of events does not keep its own reader waiting.
+- Many are absorbed in steps: a storm of events does not keep its own reader waiting.
 
 Nothing is decided here.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from ..aiokit import in_slices
+from ..aiokit import run_in_steps
 from ..domain.absorbing import absorb
 from ..domain.facts import (
     EventsLost,
@@ -27,8 +27,8 @@ from ..domain.facts import (
     WallClockRead,
 )
 from ..domain.inventory import UsageSample
-from ..domain.slices import SLICE, Slices
 from ..domain.state import State
+from ..domain.steps import STEP, Steps
 from ..domain.watermark import Pressure
 from .dependencies import Dependencies
 from .schedule import Schedule
@@ -53,12 +53,12 @@ class Intake:
         self.take(self._deps.mailbox.drain())
 
     async def take_many(self, facts: Iterable[Fact]) -> None:
-        """Absorbs facts in slices: a storm leaves thousands at once."""
-        await self.in_slices(self._taking(facts))
+        """Absorbs facts in steps: a storm leaves thousands at once."""
+        await self.run_in_steps(self._taking(facts))
 
-    async def in_slices(self, steps: Slices[T]) -> T:
+    async def run_in_steps(self, steps: Steps[T]) -> T:
         """Long work, with turns for everything else; longer ones while facts come in."""
-        return await in_slices(steps, lambda: self._deps.mailbox.received)
+        return await run_in_steps(steps, lambda: self._deps.mailbox.received)
 
     async def glance(self) -> UsageSample:
         """Measures, and takes that in at once: the low mark may be reached for a moment, and the
@@ -79,10 +79,10 @@ class Intake:
             now = self._deps.clock()
             absorb(WallClockRead(now, self._deps.wall() - now), self._state)
 
-    def _taking(self, facts: Iterable[Fact]) -> Slices[None]:
+    def _taking(self, facts: Iterable[Fact]) -> Steps[None]:
         for number, fact in enumerate(facts, 1):
             self._take(fact)
-            if number % SLICE == 0:
+            if number % STEP == 0:
                 yield
 
     def _take(self, fact: Fact) -> None:

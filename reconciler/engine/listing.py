@@ -44,7 +44,7 @@ class Lister:
             self._schedule.listing_failed(self._deps.clock())
             self._intake.take([ListingFailed(self._deps.clock(), str(failure))])
             return False
-        await self._intake.in_slices(absorbing(listed, self._state))
+        await self._intake.run_in_steps(absorbing(listed, self._state))
         self._deps.journal.absorbed(listed, self._state, self._deps.clock())
         self._schedule.listed(listed.listing.began_at, self._deps.clock())
         if attempt is not None and sample is not None:

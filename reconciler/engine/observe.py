@@ -21,7 +21,7 @@ from .dependencies import Dependencies
 from .schedule import ASK_AGAIN, ASK_NARROWED, CALM_SPACING, Schedule
 
 AT_ONCE = 6  # questions in flight: with 16 of them events waited up to a second to be read
-SLICE = 256  # questions before the loop looks at its mailbox again
+STEP = 256  # questions before the loop looks at its mailbox again
 
 Arrived = Callable[[], int]  # how many events came so far (`aiokit.give_way`)
 
@@ -45,10 +45,10 @@ async def observe(
 async def ask(
     runtime: ImageRuntime, state: State, clock: Callable[[], float], arrived: Arrived = nobody
 ) -> bool:
-    """Asks for image volumes and pause images that hold all removal, a slice of them, straight into
+    """Asks for image volumes and pause images that hold all removal, a few of them, straight into
     the state; whether any are left. A question that fails stays open, and so does the hold on it,
     for as long as it does not narrow."""
-    await _ask_about(state.pending(clock())[:SLICE], runtime, state, clock, arrived)
+    await _ask_about(state.pending(clock())[:STEP], runtime, state, clock, arrived)
     return bool(state.pending(clock()))
 
 
@@ -70,7 +70,7 @@ class Questions:
         return now >= self._schedule.ask_not_before and bool(self._state.pending(now))
 
     async def ask(self) -> None:
-        """Asks for a slice of what holds all removal."""
+        """Asks for a few of what holds all removal."""
         deps, state = self._deps, self._state
         now = deps.clock()
         if now < self._schedule.ask_not_before:

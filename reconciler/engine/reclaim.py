@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from ..domain.decision import account, why
+from ..domain.decision import explanation_line, why
 from ..domain.facts import RemovalFinished, RemovalPlanned
 from ..domain.inventory import FilesystemUsage, UsageSample
 from ..domain.origin import names_to_pull
@@ -89,7 +89,7 @@ def removal_of(candidate: Candidate, state: State, now: float) -> Removal:
         expected=expected_bytes(image.size, state),
         most=greatest_bytes(image.size, state),
         why=why(candidate, now),
-        explanation=account(candidate, state, now),
+        explanation=explanation_line(candidate, state, now),
         record=record,
         listed_at=state.runtime.listed_at,
         filesystems=tuple(state.disks.filesystems.values()),

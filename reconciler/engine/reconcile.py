@@ -23,7 +23,7 @@ from collections.abc import Iterable
 
 import anyio
 
-from ..domain.decision import HoldReason, deciding, objection
+from ..domain.decision import HoldReason, decide_steps, objection
 from ..domain.facts import Fact, NothingGoes, RemovalBegun, RemovalSpared
 from ..domain.plan import Candidate, Command, Plan
 from ..domain.policy import Mode
@@ -97,7 +97,7 @@ class Reconciler:
             await self.save()
 
     def _space_arrives(self) -> bool:
-        return any(account.is_arriving for account in self.state.disks.accounts.values())
+        return any(space.is_arriving for space in self.state.disks.delayed.values())
 
     async def end(self) -> None:
         """The last thing: takes what still waits, lists once more if the runtime answers soon and
@@ -127,8 +127,8 @@ class Reconciler:
     async def _decide(self) -> Plan:
         self._intake.read_wall_clock()
         now = self.deps.clock()
-        steps = deciding(self.state, self.state.operator.policy, now, command=self._command)
-        plan = await self._intake.in_slices(steps)
+        steps = decide_steps(self.state, self.state.operator.policy, now, command=self._command)
+        plan = await self._intake.run_in_steps(steps)
         self.deps.journal.decided(plan, self.state, now)
         self._held = plan.hold.reason if plan.hold else None
         return plan
@@ -204,7 +204,7 @@ class Reconciler:
         for _ in range(8):
             await self._intake.take_many(self.deps.mailbox.drain())
             state, now = self.state, self.deps.clock()
-            stale = state.runtime.listing_stale or state.graph.ambiguous
+            stale = state.runtime.listing_stale or state.graph.needs_relist
             if stale or self._schedule.listing_is_old(now):
                 if not await self._list():
                     return False

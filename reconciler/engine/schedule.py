@@ -91,7 +91,7 @@ class Schedule:
         if never or (self.list_at is not None and now >= self.list_at):
             return True
         age = now - self.listed_at
-        return age >= _period(state) or (state.graph.ambiguous and age >= CALM_SPACING)
+        return age >= _period(state) or (state.graph.needs_relist and age >= CALM_SPACING)
 
     def claim_due(self, now: float) -> bool:
         return now - self.claimed_at >= CLAIM_EVERY

@@ -1,4 +1,4 @@
-"""The daemon's state as JSON documents. Big ones are built in slices, so that 5,000 images do not
+"""The daemon's state as JSON documents. Big ones are built in steps, so that 5,000 images do not
 hold up the loop; what changes in between is told as it is when its turn comes."""
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from ..domain.inventory import Image
 from ..domain.plan import Kept
 from ..domain.policy import Exclusion, Expendable, Importance, Policy, Required
 from ..domain.protections import holding
-from ..domain.slices import Slices
 from ..domain.state import State
+from ..domain.steps import Steps
 from ..domain.unmatched import AnyRule
 from ..report import (
     Json,
@@ -34,10 +34,10 @@ from .status import status as status
 from .stock import Listing
 from .view import View
 
-ROWS = 32  # images in a slice: a few milliseconds of work
+ROWS = 32  # images in a step: a few milliseconds of work
 
 
-def images(view: View) -> Slices[Listing]:
+def images(view: View) -> Steps[Listing]:
     """Every image with its verdict, its users and what keeps it, in the order of their ids."""
     state, now = view.state, view.clock()
     context = Context(state, state.operator.policy or Policy(), now)
@@ -53,7 +53,7 @@ def images(view: View) -> Slices[Listing]:
     )
 
 
-def encoded(rows: Iterable[Json]) -> Slices[list[bytes]]:
+def encoded(rows: Iterable[Json]) -> Steps[list[bytes]]:
     """Each as the bytes of its JSON."""
     made = []
     for number, row in enumerate(rows, 1):
@@ -89,7 +89,7 @@ def _users(one: Image, state: State) -> list[Json]:
     return users
 
 
-def plan(view: View) -> Slices[Listing]:
+def plan(view: View) -> Steps[Listing]:
     """The plan as `reconciler plan -o json` gives it."""
     state, now = view.state, view.clock()
     made = plan_now(view, now)

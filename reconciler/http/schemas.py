@@ -87,7 +87,7 @@ def schemas() -> Json:
                 sandboxes=WHOLE,
                 candidates=WHOLE,
                 kept=WHOLE,
-                untold=WHOLE,
+                unresolved=WHOLE,
             ),
             next=_list(ref("Candidate")),
             requiredMissing=_list(_object(pattern=STRING, place=STRING)),

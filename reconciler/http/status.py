@@ -115,7 +115,7 @@ def _counts(state: State, plan: Plan) -> Json:
         "sandboxes": len(state.graph.sandboxes),
         "candidates": len(plan.candidates),
         "kept": len(plan.kept),
-        "untold": len(state.graph.untold),
+        "unresolved": len(state.graph.unresolved),
     }
 
 

@@ -1,4 +1,4 @@
-"""Big answers: each is built once for all who ask, in slices that the reader of events goes before,
+"""Big answers: each is built once for all who ask, in steps that the reader of events goes before,
 and anew when it is old. It is kept as bytes, compressed once, and sent a piece at a time, so that
 sixty who read it slowly cost no more memory than one.
 """
@@ -17,8 +17,8 @@ import anyio.lowlevel
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..aiokit import in_slices
-from ..domain.slices import Slices
+from ..aiokit import run_in_steps
+from ..domain.steps import Steps
 from ..report import Json
 
 FRESH = 1.0  # seconds for which a document counts as new, at the least
@@ -73,7 +73,7 @@ class Listing:
             yield b"]"
         yield b"}"
 
-    def zipped(self) -> Slices[list[bytes]]:
+    def zipped(self) -> Steps[list[bytes]]:
         """The same, compressed by gzip; made once."""
         if not self._zipped:
             pack, found = zlib.compressobj(level=3, wbits=31), []
@@ -89,7 +89,7 @@ class Stock:
 
     def __init__(
         self,
-        build: Callable[[], Slices[Listing]],
+        build: Callable[[], Steps[Listing]],
         arrived: Callable[[], int],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -111,7 +111,7 @@ class Stock:
 
     async def _anew(self) -> Listing:
         began = self._monotonic()
-        made = await in_slices(self._build(), self._arrived)
+        made = await run_in_steps(self._build(), self._arrived)
         took = self._monotonic() - began
         self._old_at = began + took + max(FRESH, TIMES * took)
         return made
@@ -121,7 +121,7 @@ class Stock:
         headers = {"Vary": "Accept-Encoding"}
         if "gzip" not in accepted:
             return Pieces(listing.pieces(), listing.length(), headers)
-        packed = await in_slices(listing.zipped(), self._arrived)
+        packed = await run_in_steps(listing.zipped(), self._arrived)
         return Pieces(packed, sum(map(len, packed)), headers | {"Content-Encoding": "gzip"})
 
     def forget(self) -> None:

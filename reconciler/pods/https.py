@@ -17,7 +17,7 @@ from typing import Self
 import httpcore
 
 from .. import __version__
-from ..domain.words import size_text
+from ..domain.humanize import size_text
 from .source import PodsUnavailable
 
 CONNECT = 5.0  # seconds for each step of making a connection

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..domain.humanize import size_text
 from ..domain.policy import Place, Policy
-from ..domain.words import size_text
 from .draft import Draft
 from .nodes import Problem, Sheet
 from .parse import finish, read_into

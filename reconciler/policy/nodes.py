@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from ..domain.humanize import counted
 from ..domain.policy import Place
-from ..domain.words import counted
 
 DEEPEST = 32  # levels of nesting
 MOST = 50  # problems told of one file; the others are counted

@@ -10,11 +10,11 @@ from typing import Any
 
 import yaml
 
+from ..domain.humanize import duration
 from ..domain.legal import InvalidPattern
 from ..domain.pattern import Pattern, parse_pattern
 from ..domain.policy import Exclusion, Expendable, Importance, Place, Policy, Required, Tier
 from ..domain.ranking.importance import MOST_COMPARED, disagreements
-from ..domain.words import duration
 from .draft import Draft, parsed
 from .nodes import Problem, Sheet, mapping, sequence, text
 from .values import parse_duration

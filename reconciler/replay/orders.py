@@ -12,7 +12,7 @@ from typing import Protocol
 from ..domain.inventory import Container, ContainerState
 from ..domain.memory import SWEPT_EVERY, Memory
 from ..domain.ranking.keepscore import Appraiser, removal_order
-from ..domain.ranking.streams import streams
+from ..domain.ranking.tag_series import tag_series
 from .trace import HOUR, Trace
 
 MayGo = Callable[[int], bool]
@@ -96,7 +96,7 @@ class Keepscore:
         self._trace, self._memory = trace, Memory()
         self._keys = [image.key for image in trace.images]
         self._repositories = [
-            {repository for _, repository in streams(image.tags or image.digests)}
+            {repository for _, repository in tag_series(image.tags or image.digests)}
             for image in trace.images
         ]
         self._unused: defaultdict[str, set[int]] = defaultdict(set)  # by repository

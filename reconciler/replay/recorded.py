@@ -15,7 +15,7 @@ from typing import Any
 from ..domain.inventory import Image
 from ..domain.ledger import ImageRecord
 from ..domain.ranking.keepscore import UNPACKING
-from ..domain.ranking.streams import stream_of_tag
+from ..domain.ranking.tag_series import series_of_tag
 from ..domain.reference import InvalidReference, parse_reference
 from ..store.ledger_log import Log
 from .trace import Start, Trace
@@ -103,7 +103,7 @@ class _Mask:
         repository = "registry.invalid/" + self.of("repository", reference.repository)
         if reference.tag is None:
             return f"{repository}@{reference.digest and self._digest(reference.digest)}"
-        stream = self.of("stream", f"{reference.repository}:{stream_of_tag(reference.tag)}")
+        stream = self.of("stream", f"{reference.repository}:{series_of_tag(reference.tag)}")
         version = self.of("version", f"{reference.repository}:{reference.tag}")
         # x.y.z: the last number is what differs within a stream.
         return f"{repository}:{stream.replace('-', '')}.0.{version.rpartition('-')[2]}"

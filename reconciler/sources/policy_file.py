@@ -23,8 +23,8 @@ from watchfiles._rust_notify import WatchfilesRustInternalError
 from ..aiokit import Mailbox
 from ..domain.facts import Fact, PolicyLoaded, PolicyRejected
 from ..domain.policy import Policy
-from ..policy.aside import load_policy_aside
 from ..policy.files import PolicyInvalid, PolicyUnsettled, Text, absent, entries, read_text, whole
+from ..policy.in_subprocess import load_policy_in_subprocess
 from ..policy.nodes import Problem
 
 QUIET = 1000  # milliseconds after which the file is looked at though nothing was heard
@@ -183,7 +183,7 @@ class PolicySource:
         if again and today == self._day:
             return None
         try:
-            policy, warnings = await load_policy_aside(text, today)
+            policy, warnings = await load_policy_in_subprocess(text, today)
         except PolicyUnsettled:
             raise
         except PolicyInvalid as invalid:

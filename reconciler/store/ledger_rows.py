@@ -22,7 +22,7 @@ from ..domain.ledger import (
     TemplateRecord,
     Used,
 )
-from ..domain.ranking.demand import PACES
+from ..domain.ranking.use_rate import PACES
 from .database import Unreadable
 
 OLDEST = 25 * 365 * 86400.0  # seconds: no time in the file can be so long ago

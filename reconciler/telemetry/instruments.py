@@ -71,7 +71,7 @@ class Instruments:
         self.protected = self._gauge(
             "protected_images", "Images kept, by the first protection that holds.", "kind"
         )
-        self.untold = self._gauge("unresolved_containers", "Containers whose image is not told.")
+        self.unresolved = self._gauge("unresolved_containers", "Containers whose image is unknown.")
         self.lost_in_use = self._gauge(
             "missing_images_in_use", "Images that containers run on and that are not listed."
         )

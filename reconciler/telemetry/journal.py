@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from ..domain import facts
 from ..domain.decision import Hold, HoldReason
+from ..domain.humanize import duration, image_name
 from ..domain.plan import Plan
 from ..domain.policy import Mode, Policy
 from ..domain.removal import Removal
 from ..domain.state import State
 from ..domain.unmatched import unmatched_rules
 from ..domain.watermark import Pressure
-from ..domain.words import duration, image_name
 from .evidence import Evidence, shown_of
 from .filesystems import Filesystems, freed_of
 from .listings import LISTED, Listings

@@ -4,10 +4,10 @@ are not."""
 from __future__ import annotations
 
 from ..domain.facts import Listed
+from ..domain.humanize import and_more, image_name
 from ..domain.lookup import missing_required
 from ..domain.missing import missing_awaited, missing_in_use
 from ..domain.state import State
-from ..domain.words import and_more, image_name
 from .logs import get_logger
 from .metrics import Metrics
 from .notes import Notes

@@ -158,7 +158,7 @@ class Metrics(Instruments):
             self._one(self.holds, reason.value).set(
                 plan.hold is not None and plan.hold.reason is reason
             )
-        self.untold.set(len(state.graph.untold))
+        self.unresolved.set(len(state.graph.unresolved))
 
     def text(self, accept: str) -> tuple[bytes, str]:
         """The exposition and its content type: OpenMetrics if the scraper asks for it, else

@@ -143,7 +143,7 @@ def _document() -> dict[str, object]:
         "inodesUsedPercent": None,
         "pressure": "reclaiming",
     }
-    counts = ("images", "containers", "sandboxes", "candidates", "kept", "untold")
+    counts = ("images", "containers", "sandboxes", "candidates", "kept", "unresolved")
     return {
         "version": "0",
         "startedAt": "2027-01-15T08:00:00Z",

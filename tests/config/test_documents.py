@@ -107,8 +107,8 @@ def test_every_log_event_is_explained() -> None:
         for path in (ROOT / "reconciler").rglob("*.py")
         for found in re.findall(f"{call}|{trouble}", path.read_text())
     }
-    untold = sorted(event for event in events if f"`{event}`" not in architecture)
-    assert not untold, f"add to the table of log events in docs/architecture.md: {untold}"
+    undocumented = sorted(event for event in events if f"`{event}`" not in architecture)
+    assert not undocumented, f"add to docs/architecture.md, log events: {undocumented}"
 
 
 def test_every_command_and_flag_is_documented() -> None:
@@ -116,15 +116,17 @@ def test_every_command_and_flag_is_documented() -> None:
     commands = (ROOT / "docs/commands.md").read_text()
     parser = build_parser()
     (choices,) = [one.choices for one in parser._actions if isinstance(one.choices, dict)]
-    untold = [
+    undocumented = [
         f"{name} {flag}"
         for name, command in choices.items()
         for action in command._actions
         for flag in action.option_strings
         if flag not in {"-h", "--help"} and flag not in commands
     ]
-    untold += [name for name in choices if not re.search(rf"^## {name}\b", commands, re.MULTILINE)]
-    assert not untold, f"add to docs/commands.md: {untold}"
+    undocumented += [
+        name for name in choices if not re.search(rf"^## {name}\b", commands, re.MULTILINE)
+    ]
+    assert not undocumented, f"add to docs/commands.md: {undocumented}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

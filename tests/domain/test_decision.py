@@ -24,7 +24,7 @@ from reconciler.domain.ledger import RemovalRecord
 from reconciler.domain.plan import Cause, Command, Plan
 from reconciler.domain.policy import Policy
 from reconciler.domain.protections.protection import Kind
-from reconciler.domain.space import Account
+from reconciler.domain.space import DelayedSpace
 from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
 from tests.builders import (
@@ -377,7 +377,7 @@ def test_one_odd_container_holds_all_and_after_10_minutes_what_it_could_mean() -
     state = state_of([mine, other], [odd])
     plan = decide(state, state.operator.policy, T0 + 599)
     assert plan.hold is not None
-    assert plan.hold.reason is HoldReason.CONTAINER_UNKNOWN
+    assert plan.hold.reason is HoldReason.CONTAINER_UNRESOLVED
     plan = decide(state, state.operator.policy, T0 + 601)
     assert plan.hold is None
     assert plan.eviction is not None
@@ -441,7 +441,7 @@ def test_removals_that_free_nothing_come_to_rest() -> None:
     the space."""
     images = [image(f"a{n}:v1", BIG) for n in range(12)]
     state = state_of(images)
-    state.disks.accounts["/images"] = Account(shows_after=0.0, proven=True)
+    state.disks.delayed["/images"] = DelayedSpace(shows_after=0.0, proven=True)
     for number in range(10):
         left = images[number + 1 :]
         absorb(begun(LATER, images[number]), state)

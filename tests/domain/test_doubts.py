@@ -153,7 +153,7 @@ def test_a_mounted_tag_that_moved_before_we_first_looked_keeps_what_it_may_have_
     new = replace(image("new:v1", BIG), tags=APP.tags)
     mounts = replace(container("c", OTHER), volumes=(volume(APP.tags[0]),))
     state = state_of([old, new, OTHER], [mounts], version=CONTAINERD_2)
-    assert hold(state, T0 + 300) is HoldReason.CONTAINER_UNKNOWN
+    assert hold(state, T0 + 300) is HoldReason.CONTAINER_UNRESOLVED
     assert _kept(state, old, LATER) is Kind.UNCERTAIN
     assert _kept(state, new, LATER) is Kind.IN_USE
 
@@ -165,7 +165,7 @@ def test_an_imported_image_that_is_mounted_and_lost_the_name_it_was_mounted_by_s
     mounts = replace(container("c", OTHER), volumes=(volume("reg.example/moved:v1", "sha256:0"),))
     lax = policy(protect_unpullable=False)
     state = state_of([imported, APP, OTHER], [mounts], version=CONTAINERD_2, in_force=lax)
-    assert hold(state, T0 + 300) is HoldReason.CONTAINER_UNKNOWN
+    assert hold(state, T0 + 300) is HoldReason.CONTAINER_UNRESOLVED
     assert _kept(state, imported, LATER) is Kind.UNCERTAIN
     assert goes(state, LATER) == APP.names[0]
 

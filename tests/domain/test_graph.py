@@ -56,12 +56,12 @@ def test_a_tag_alone_tells_nothing() -> None:
     """A tag may have moved since the container was made: its image is untold."""
     graph = graph_of(container("c", APP.tags[0]))
     assert not graph.is_used(APP.key)
-    assert graph.untold
+    assert graph.unresolved
 
 
 def test_a_full_id_that_no_listing_holds_is_certain() -> None:
     """That image is gone; it raises no doubt about others."""
-    assert not graph_of(container("c", f"sha256:{digest('gone')}")).untold
+    assert not graph_of(container("c", f"sha256:{digest('gone')}")).unresolved
 
 
 def test_a_created_event_makes_a_use_at_once() -> None:
@@ -70,7 +70,7 @@ def test_a_created_event_makes_a_use_at_once() -> None:
     made = container("c", APP.digests[0])
     graph.apply(event(EventKind.CREATED, made, made), T0)
     assert graph.is_used(APP.key)
-    assert APP.key in graph.touched
+    assert APP.key in graph.dirty
 
 
 def test_a_deleted_event_leaves_the_image_in_doubt_until_the_next_listing() -> None:
@@ -79,16 +79,16 @@ def test_a_deleted_event_leaves_the_image_in_doubt_until_the_next_listing() -> N
     graph = graph_of(made)
     graph.apply(event(EventKind.DELETED, made), T0)
     assert not graph.is_used(APP.key)
-    assert APP.key in graph.touched
+    assert APP.key in graph.dirty
     graph.replace(Listing(T0, T0, (APP, OTHER), (), ()))
-    assert not graph.touched
+    assert not graph.dirty
 
 
 def test_an_event_without_statuses_is_not_enough() -> None:
     """CRI-O sends empty payloads for pods without labels: a listing must tell."""
     graph = graph_of()
     graph.apply(event(EventKind.CREATED, container("c", APP)), T0)
-    assert graph.ambiguous
+    assert graph.needs_relist
 
 
 def test_an_old_payload_does_not_replace_what_is_known_better() -> None:
@@ -137,7 +137,7 @@ def test_one_volume_told_does_not_tell_another() -> None:
     mounts = replace(container("c", OTHER), volumes=volumes)
     graph = graph_of(mounts)
     graph.replace(Listing(T0, T0, (APP, OTHER), (mounts,), ()))
-    assert mounts.id in graph.untold
+    assert mounts.id in graph.unresolved
 
 
 def test_a_sandbox_keeps_the_pause_image_that_its_name_meant() -> None:
@@ -217,7 +217,7 @@ def test_an_event_applied_twice_is_as_once(
         for _ in range(times):
             graph.apply(event(kind, subject, subject), T0)
     assert _picture(once) == _picture(twice)
-    assert once.touched == twice.touched
+    assert once.dirty == twice.dirty
 
 
 def test_a_sandbox_event_is_told_from_a_containers() -> None:

@@ -14,10 +14,10 @@ from reconciler.domain.inventory import Image
 from reconciler.domain.ledger import Arrival, ImageRecord
 from reconciler.domain.pattern import parse_pattern
 from reconciler.domain.policy import Importance, Place, Tier
-from reconciler.domain.ranking.account import Account
-from reconciler.domain.ranking.demand import HOUR, REST, settled, started, uses_per_hour
+from reconciler.domain.ranking.explanation import Explanation
 from reconciler.domain.ranking.keepscore import Appraiser, Score, removal_order
-from reconciler.domain.ranking.streams import stream_of_tag
+from reconciler.domain.ranking.tag_series import series_of_tag
+from reconciler.domain.ranking.use_rate import HOUR, REST, settled, started, uses_per_hour
 from tests.builders import DAY, T0, image
 
 RUN = 360.0  # seconds that a container of these stories lives
@@ -112,7 +112,7 @@ def test_a_newer_image_of_the_repository_alone_weighs_little() -> None:
 )
 def test_versions_of_one_thing_are_one_stream(tag: str, stream: str) -> None:
     """Hashes, dates and patch levels change from version to version; names do not."""
-    assert stream_of_tag(tag) == stream
+    assert series_of_tag(tag) == stream
 
 
 def test_a_long_running_image_leaves_as_just_used() -> None:
@@ -134,7 +134,7 @@ def test_the_line_names_every_factor_and_their_product_is_the_score() -> None:
     record = used(T0, T0 + 2 * HOUR)
     now = T0 + 2 * DAY
     score = scored(record, now, Tier.HIGH, NEWER)
-    line = Account(image("shop/cart:v41"), record, score, now).line(
+    line = Explanation(image("shop/cart:v41"), record, score, now).line(
         goes=True, rank=1, of=37, frees=310_000_000, missing=4_200_000_000
     )
     rate = re.search(r"used 2x, unused for \d+h\d*m? -> ([\d.e-]+) uses/h", line)

@@ -12,7 +12,7 @@ from reconciler.domain.decision import HoldReason, decide
 from reconciler.domain.inventory import FilesystemUsage, Image, UsageSample, image_key
 from reconciler.domain.plan import Command
 from reconciler.domain.shortage import expected_bytes, greatest_bytes
-from reconciler.domain.space import LONGEST, Account
+from reconciler.domain.space import LONGEST, DelayedSpace
 from reconciler.domain.state import State
 from reconciler.engine.reclaim import gains
 from tests.builders import GIB, MIB, T0, image, listed, marks, policy, removal, state_of
@@ -248,7 +248,7 @@ def test_what_others_freed_is_not_told_as_ours() -> None:
 def test_freed_bytes_are_never_fewer_than_none() -> None:
     """A pull wrote more than the removal freed."""
     told = story(images=Disk(used=90 * GIB, gives=-1.0, kind="ext4"))
-    told.state.disks.accounts["/images"] = Account(shows_after=0.0, brings=1.0)
+    told.state.disks.delayed["/images"] = DelayedSpace(shows_after=0.0, brings=1.0)
     told.measure()
     assert told.remove_one()
     (shown,) = told.state.disks.shown

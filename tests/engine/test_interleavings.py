@@ -250,7 +250,7 @@ async def test_a_container_told_by_a_tag_alone_holds_and_then_narrows() -> None:
     world = await full_world(*LINE, old, base=57 * GIB)
     world.runtime.run(replace(container("odd", LINE[0]), image_ref=LINE[0].tags[0]))
     await world.turns(60)
-    assert hold(world) is HoldReason.CONTAINER_UNKNOWN
+    assert hold(world) is HoldReason.CONTAINER_UNRESOLVED
     assert not world.runtime.removed
     await world.turns(62, 10)
     assert world.runtime.removed == NAMES[1:3]

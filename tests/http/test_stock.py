@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from reconciler.domain.slices import Slices
+from reconciler.domain.steps import Steps
 from reconciler.http.stock import FORGOTTEN, TIMES, Listing, Stock
 
 
@@ -15,7 +15,7 @@ class Shop:
         self.now, self.built, self.takes = 0.0, 0, takes
         self.stock = Stock(self.build, lambda: 0, lambda: self.now)
 
-    def build(self) -> Slices[Listing]:
+    def build(self) -> Steps[Listing]:
         self.built += 1
         yield
         self.now += self.takes

@@ -15,9 +15,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from reconciler import app
-from reconciler.aiokit import in_slices
+from reconciler.aiokit import run_in_steps
 from reconciler.assembly import Daemon
-from reconciler.domain.slices import Slices
+from reconciler.domain.steps import Steps
 from reconciler.http import documents
 from reconciler.http.stock import Listing
 from reconciler.http.view import View
@@ -49,9 +49,9 @@ class Face:
     async def plan(self) -> Json:
         return await self._whole(documents.plan(self.view))
 
-    async def _whole(self, steps: Slices[Listing]) -> Json:
+    async def _whole(self, steps: Steps[Listing]) -> Json:
         """As a client reads it, with everything going on between two slices."""
-        listing = await in_slices(steps, self.view.arrived)
+        listing = await run_in_steps(steps, self.view.arrived)
         return dict(json.loads(b"".join(listing.pieces())))
 
     async def everything(self) -> None:
@@ -115,7 +115,7 @@ def _view(daemon: Daemon) -> View:
 def is_settled(view: View) -> bool:
     """Whether the state is whole: no listing due or under way, no removal, no doubt."""
     state = view.state
-    stale = state.runtime.listing_stale or state.graph.ambiguous
+    stale = state.runtime.listing_stale or state.graph.needs_relist
     stale = stale or state.runtime.listing_trouble is not None
     return not stale and state.removals.under_way is None
 

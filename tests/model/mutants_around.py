@@ -15,7 +15,7 @@ from reconciler.domain.context import Context
 from reconciler.domain.facts import RemoverTold, Resumed
 from reconciler.domain.policy import Policy
 from reconciler.domain.protections import holding
-from reconciler.domain.slices import Slices
+from reconciler.domain.steps import Steps
 from reconciler.http import api, documents
 from reconciler.http.stock import Listing
 from reconciler.http.view import View
@@ -61,7 +61,7 @@ def removals_that_help_nobody_go_on(patch: Patch) -> None:
 
 def late_space_is_not_waited_for(patch: Patch) -> None:
     """As it was: what a disk does not show at once was not freed."""
-    patch.setattr(space.Account, "is_late", lambda *_: False)
+    patch.setattr(space.DelayedSpace, "is_late", lambda *_: False)
 
 
 def a_disk_that_lies_is_believed(patch: Patch) -> None:
@@ -144,7 +144,7 @@ def the_list_shows_no_reason_to_keep(patch: Patch) -> None:
 def the_face_reads_while_the_state_changes(patch: Patch) -> None:
     """No copy of what is gone through in slices."""
 
-    def images(view: View) -> Slices[Listing]:
+    def images(view: View) -> Steps[Listing]:
         state, now = view.state, view.clock()
         context = Context(state, state.operator.policy or Policy(), now)
         rows = yield from documents.encoded(

@@ -20,7 +20,7 @@ from reconciler.app import live
 from reconciler.assembly import assemble
 from reconciler.cri.client import open_client
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
-from reconciler.domain.space import Account
+from reconciler.domain.space import DelayedSpace
 from reconciler.fake_runtime._pb import workload_pb2 as pb
 from reconciler.fake_runtime.calls import Calls
 from reconciler.fake_runtime.habits import CONTAINERD_2, CRIO, Habits
@@ -149,8 +149,8 @@ async def test_no_promise_is_broken_in_real_time(
         daemon = assemble(settings, client, time.time, measure)
         # Others write all the time, so that no removal shows: that this disk tells at once it has
         # told before, or each would be waited for.
-        known = Account(shows_after=0.0, proven=True)
-        daemon.reconciler.state.disks.accounts["/images"] = known
+        known = DelayedSpace(shows_after=0.0, proven=True)
+        daemon.reconciler.state.disks.delayed["/images"] = known
         async with anyio.create_task_group() as group:
             group.start_soon(live, daemon)
             await _lively(node, book, oracle)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.policy import PolicyInvalid, PolicyUnsettled, absent, load_policy
-from reconciler.policy.aside import ASIDE, load_policy_aside
 from reconciler.policy.files import LARGEST, Text, parse_text, read_text
+from reconciler.policy.in_subprocess import LARGE, load_policy_in_subprocess
 from tests.policy.texts import HEAD
 
 RULE = "- images: [reg.example.com/t/app{}]\n"
@@ -203,8 +203,8 @@ def big(rules: int) -> Text:
 async def test_a_big_policy_does_not_stop_the_loop() -> None:
     """20,000 rules take a while, in another process; the event loop turns meanwhile."""
     text = big(20_000)
-    assert ASIDE < text.size <= LARGEST
-    parsing = asyncio.ensure_future(load_policy_aside(text))
+    assert LARGE < text.size <= LARGEST
+    parsing = asyncio.ensure_future(load_policy_in_subprocess(text))
     turns = 0
     while not parsing.done():
         turns += 1
@@ -222,18 +222,18 @@ async def test_a_big_policy_does_not_stop_the_loop() -> None:
 async def test_aside_or_not_the_answer_is_the_same() -> None:
     """A big policy's problems and places are those of a small one."""
     text = big(1000)
-    assert (await load_policy_aside(text))[0] == parse_text(text)[0]
+    assert (await load_policy_in_subprocess(text))[0] == parse_text(text)[0]
     bad = Text("p", (("p", text.files[0][1] + b"mode: x\n"),))
     with pytest.raises(PolicyInvalid) as here:
         parse_text(bad)
     with pytest.raises(PolicyInvalid) as aside:
-        await load_policy_aside(bad)
+        await load_policy_in_subprocess(bad)
     assert aside.value.problems == here.value.problems
 
 
 async def test_a_parse_that_is_cancelled_leaves_no_process_behind() -> None:
     """The daemon ends at once, and its child with it."""
-    parsing = asyncio.ensure_future(load_policy_aside(big(20_000)))
+    parsing = asyncio.ensure_future(load_policy_in_subprocess(big(20_000)))
     for _ in range(100_000):
         await asyncio.sleep(0)
         if children := _children():

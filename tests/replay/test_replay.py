@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.domain.ranking.keepscore import Appraiser, removal_order
-from reconciler.domain.ranking.streams import streams
+from reconciler.domain.ranking.tag_series import tag_series
 from reconciler.replay.budget import SHARES, disk_for
 from reconciler.replay.daemon import AUTO, Marks
 from reconciler.replay.orders import ORDERS, Keepscore, Lru, MayGo
@@ -206,8 +206,10 @@ def test_versions_of_a_made_up_app_are_one_stream_and_apps_that_share_a_reposito
 ):
     """The catalogue's tags say to the score what the catalogue means."""
     trace = workload("svc", 1)
-    found = {stream for image in trace.images for stream, _ in streams(image.tags)}
-    repositories = {repository for image in trace.images for _, repository in streams(image.tags)}
+    found = {series for image in trace.images for series, _ in tag_series(image.tags)}
+    repositories = {
+        repository for image in trace.images for _, repository in tag_series(image.tags)
+    }
     assert 80 <= len(found) < len(trace.images) / 2
     assert len(repositories) < 80
 

@@ -70,7 +70,7 @@ async def test_a_container_that_goes_while_it_is_asked_about_ends_no_command() -
     state = await looked(Node([going, staying], gone={going.id}))
     assert set(state.graph.containers) == {staying.id}
     assert not state.asks_volumes
-    assert not state.graph.ambiguous
+    assert not state.graph.needs_relist
 
 
 async def test_a_container_that_is_listed_and_never_found_holds_and_does_not_hang() -> None:

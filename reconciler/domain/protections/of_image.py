@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..context import Context, system_repositories
+from ..humanize import duration, size_text, unused_for
 from ..inventory import Image
 from ..origin import can_be_pulled
 from ..policy import Exclusion
 from ..system import LARGEST
-from ..words import duration, size_text, unused_for
 from .protection import Kind, Protection
 
 

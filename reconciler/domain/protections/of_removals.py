@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..context import Context
+from ..humanize import duration
 from ..inventory import Image
-from ..words import duration
 from .protection import Kind, Protection
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from ..context import Context, describe, pause_name, repositories_of
 from ..doubts import MOUNT, Doubt, repository_of
+from ..humanize import and_more
 from ..inventory import Image, Sandbox, is_full_id
-from ..words import and_more
 from .protection import Kind, Protection
 
 
@@ -102,7 +102,7 @@ SANDBOX = Protection(
 
 
 def _uncertain(image: Image, context: Context) -> str | None:
-    if image.key in context.graph.touched:
+    if image.key in context.graph.dirty:
         return "an event named it since the last listing"
     doubt = context.doubtful.get(image.key)
     if doubt is not None:

@@ -1,8 +1,8 @@
 """How much an image is worth keeping: `keep = W x S x R x Z`; the lowest goes first.
 
     W   the tier the operator gave it              importance.py
-    S   superseded by a newer version of itself?   streams.py
-    R   uses an hour, by five decayed counts       demand.py
+    S   superseded by a newer version of itself?   tag_series.py
+    R   uses an hour, by five decayed counts       use_rate.py
     Z   what a pull costs, for each byte of it: 1 + 75 MB / the bytes of a pull
 
 A pull costs about 1.5 s and then 50 MB a second, so that the fixed part is worth 75 MB: small
@@ -21,8 +21,8 @@ from typing import NamedTuple
 from ..inventory import Image
 from ..ledger import Arrival, ImageRecord
 from ..policy import Importance, Tier
-from .demand import uses_per_hour
-from .streams import standing, streams
+from .tag_series import standing, tag_series
+from .use_rate import uses_per_hour
 
 FIXED_COST = 75e6  # bytes that could be pulled in the time a pull takes before the first of them
 UNPACKING = 2.6  # unpacked bytes for each compressed one (docs/runtimes.md)
@@ -51,7 +51,7 @@ class Appraiser:
     def score(self, image: Image, record: ImageRecord, rule: Importance | None = None) -> Score:
         """One image's score."""
         tags = image.tags or tuple(name for name in record.names if "@" not in name)
-        found = standing(image.key, record, streams(tags or image.digests), self._arrivals)
+        found = standing(image.key, record, tag_series(tags or image.digests), self._arrivals)
         rate = uses_per_hour(record, self._now)
         pull = max(1.0, image.size * self._per_byte)
         bulk = 1.0 + FIXED_COST / pull

@@ -1,7 +1,7 @@
-"""Which tags follow each other: the versions of one thing are a stream.
+"""Which tags follow each other: the versions of one thing are a series.
 
-A stream is a repository and a tag with everything left out that changes from one version to the
-next. A version is superseded when a newer image of its stream was first seen after the version was
+A series is a repository and a tag with everything left out that changes from one version to the
+next. A version is superseded when a newer image of its series was first seen after the version was
 last started: nobody asked for it again although a newer one was there.
 
     v20260810-7619858115-master -> v#-#-master       1.26.3 -> 1.26.#       latest -> latest
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from ..ledger import Arrival, ImageRecord
 from ..reference import InvalidReference, parse_reference
 
-SUPERSEDED = 0.03  # by a newer image of its own stream
-OUTRUN = 0.6  # a newer image of its repository, in another stream
+SUPERSEDED = 0.03  # by a newer image of its own series
+OUTRUN = 0.6  # a newer image of its repository, in another series
 CURRENT = 1.0
 
 _HASH = re.compile(r"(?=[0-9a-f]*[0-9])[0-9a-f]{7,64}")
@@ -26,15 +26,15 @@ _LONG_NUMBER = re.compile(r"\d{3,}")
 _PATCH = re.compile(r"(\d+\.\d+)\.\d+")
 
 
-def stream_of_tag(tag: str) -> str:
+def series_of_tag(tag: str) -> str:
     """The tag with hashes, long numbers and the last number of x.y.z left out."""
     tag = _LONG_NUMBER.sub("#", _HASH.sub("#", tag))
     return _PATCH.sub(r"\1.#", tag)
 
 
 @functools.lru_cache(maxsize=16384)
-def streams(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """For each name, its stream and its repository; a name without a tag has no stream but its
+def tag_series(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """For each name, its series and its repository; a name without a tag has no series but its
     digest's own. What is no name is left out."""
     found: dict[tuple[str, str], None] = {}
     for name in names:
@@ -43,10 +43,10 @@ def streams(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         except InvalidReference:
             continue
         if reference.tag is None:
-            stream = f"{reference.repository}@{reference.digest}"
+            series = f"{reference.repository}@{reference.digest}"
         else:
-            stream = f"{reference.repository}:{stream_of_tag(reference.tag)}"
-        found[stream, reference.repository] = None
+            series = f"{reference.repository}:{series_of_tag(reference.tag)}"
+        found[series, reference.repository] = None
     return tuple(found)
 
 
@@ -70,8 +70,8 @@ def standing(
     """By the best of its names. What was never started is measured by when it was seen."""
     since = record.first_seen if record.last_started is None else record.last_started
     best: Standing | None = None
-    for stream, repository in names:
-        factor, newer = SUPERSEDED, arrivals.get(stream)
+    for series, repository in names:
+        factor, newer = SUPERSEDED, arrivals.get(series)
         if newer is None or newer.at <= since or newer.key == key:
             factor, newer = OUTRUN, arrivals.get(repository)
             if newer is None or newer.at <= since or newer.key == key:

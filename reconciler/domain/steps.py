@@ -1,4 +1,4 @@
-"""Long work in slices: a generator that stops now and then, so that whoever drives it may do
+"""Long work in steps: a generator that stops now and then, so that whoever drives it may do
 something else in between, and returns its result in the end."""
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from typing import TypeAlias, TypeVar, cast
 
 T = TypeVar("T")
 
-Slices: TypeAlias = Generator[None, None, T]
+Steps: TypeAlias = Generator[None, None, T]
 
-SLICE = 200  # images or containers in a slice: a few milliseconds of work
+STEP = 200  # images or containers in a step: a few milliseconds of work
 
 
-def finished(steps: Slices[T]) -> T:
+def run_to_completion(steps: Steps[T]) -> T:
     """Carries it out in one go."""
     while True:
         try:

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.domain.humanize import ago, how_often, size_text
 from reconciler.domain.ledger import Arrival, ImageRecord
 from reconciler.domain.pattern import parse_pattern
 from reconciler.domain.policy import Importance, Place, Tier
-from reconciler.domain.ranking.account import Account
-from reconciler.domain.ranking.demand import HOUR, started
+from reconciler.domain.ranking.explanation import Explanation
 from reconciler.domain.ranking.keepscore import Appraiser
-from reconciler.domain.words import ago, how_often, size_text
+from reconciler.domain.ranking.use_rate import HOUR, started
 from tests.builders import DAY, MIB, T0, image
 
 WEB = image("shop/web:v1.0.6", size=120 * MIB)
@@ -42,7 +42,7 @@ def clause(
     if tier is not None:
         rule = Importance(parse_pattern("reg.example/**"), Place("policy.yaml", 4, 5), tier)
     score = Appraiser(arrivals or {}, now, unpacked=False).score(WEB, record, rule)
-    return str(Account(WEB, record, score, now))
+    return str(Explanation(WEB, record, score, now))
 
 
 def test_use_supersession_and_size_are_one_clause() -> None:

@@ -2,7 +2,8 @@
 
 How a container's image is told is kubelet's own rule, which holds on every runtime we measured
 (docs/runtimes.md): `image_id` if there is one, else `image_ref`; a full id is the image,
-`repository@digest` is looked up by its digest among those listed; anything else is untold.
+`repository@digest` is looked up by its digest among those listed; by anything else it is
+unresolved.
 
 - A container's image is never told by a name: a tag may have moved since it was made.
 - A volume's or sandbox's is told by the digest or id; a name only adds what it meant when it was
@@ -30,7 +31,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class ToldImages:
+class ImageResolver:
     """The listed images, by key, and which of them a text of the runtime's means."""
 
     def __init__(self) -> None:

@@ -14,17 +14,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..humanize import ago, how_often, image_name, size_text, unused_for
 from ..inventory import Image
 from ..ledger import ImageRecord
 from ..origin import names_to_pull
-from ..words import ago, how_often, image_name, size_text, unused_for
-from .demand import uses_per_day
 from .keepscore import Score
-from .streams import SUPERSEDED
+from .tag_series import SUPERSEDED
+from .use_rate import uses_per_day
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class Explanation:
     """One image's score and what there is to say of it at one time."""
 
     image: Image
@@ -87,7 +87,7 @@ class Account:
     def _standing(self) -> str:
         newer, factor = self.score.newer, self.score.standing
         if newer is None:
-            return "newest of its stream x1"
+            return "newest of its series x1"
         how = "superseded by" if factor == SUPERSEDED else "its repository has a newer"
         return f"{how} {newer.name} (first seen {ago(self.now - newer.at)}) x{factor:g}"
 
