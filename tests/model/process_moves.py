@@ -123,9 +123,12 @@ def compare(world: World, face: Face) -> None:
         waiting = world.daemon is None or len(world.daemon.mailbox)
         if waiting or not is_settled(face.view) or oracle.knows.look is None or oracle.knows.failed:
             return
+        records = dict(face.view.state.memory.images)
         images, plan = await face.images(), await face.plan()
         if not is_settled(face.view) or oracle.removals > removals:
             return
+        if face.view.state.memory.images != records:
+            return  # a process that ended had written a ledger, which was taken over meanwhile
         for found in disagreements(face, oracle, images, plan):
             _blame(world, found)
 
