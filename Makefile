@@ -25,13 +25,23 @@ check: $(STAMP)  ## types and style
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: $(STAMP)   ## all tests that need no runtime; two processes a core, since many of them wait
+unit: $(STAMP)   ## all tests that need no runtime; two processes a core; COVERAGE=1 measures, and holds the floors
+	@rm -rf .cache/coverage
 	@# What is timed comes first wherever both want the processor: the others are nicer.
 	$(BIN)/python -m pytest -q -m timed $$(grep -rl --include='*.py' 'mark\.timed' tests) \
 	  > $(VENV)/timed.txt 2>&1 & timed=$$!; \
-	nice -n 19 $(BIN)/python -m pytest -q -m "not real and not timed" \
-	  -n $$((2 * $(CORES))) --dist worksteal; others=$$?; \
+	nice -n 19 $(BIN)/python $(if $(COVERAGE),-m coverage run) -m pytest -q $(if $(COVERAGE),--timeout 300) \
+	  -m "not real and not timed" -n $$((2 * $(CORES))) --dist worksteal; others=$$?; \
 	wait $$timed; ours=$$?; cat $(VENV)/timed.txt; exit $$((others + ours))
+	@$(if $(COVERAGE),$(BIN)/coverage combine -q && $(FLOORS))
+
+# What `make unit` has to reach, branches counted: each folder with its floor.
+floor   = $(BIN)/coverage report --include='$(1)/*' --fail-under=$(2)
+FLOORS := $(call floor,reconciler/domain,98) && $(call floor,reconciler/engine,98) && \
+          $(call floor,reconciler,92)
+
+pythons: $(STAMP) ## make unit on every Python, with the lowest and latest dependencies (ONLY="3.13 lowest")
+	$(BIN)/python .ci/pythons.py $(ONLY)
 
 real: $(STAMP)   ## the tests on real containerds (root on Debian; else skipped with one line)
 	$(BIN)/python -m pytest -q -rfE -m real -n 4 --dist loadfile

@@ -30,7 +30,8 @@ def compile_lock(name: str, *extra: str) -> Path:
     return out
 
 
-dev = compile_lock("dev.lock", "--extra", "dev", "--allow-unsafe", "--build-deps-for=wheel")
+extras = ("--extra=dev", "--extra=test", "--extra=wire")
+dev = compile_lock("dev.lock", *extras, "--allow-unsafe", "--build-deps-for=wheel")
 with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
     constraints.write("\n".join(re.findall(r"^\S+==[^ \\]+", dev.read_text(), re.MULTILINE)))
     constraints.flush()

@@ -110,6 +110,8 @@ def compose(data: bytes, sheet: Sheet) -> yaml.Node | None:
             return root
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if mark and not _is_plain_before(text[: mark.index], sheet):
+            return None
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         context = f" ({error.context})" if error.context else ""
         hint = f"; {QUOTE_IT}" if "alias" in context else ""
@@ -117,6 +119,15 @@ def compose(data: bytes, sheet: Sheet) -> yaml.Node | None:
     except yaml.YAMLError as error:
         sheet.at(1, 1, f"not valid YAML: {' '.join(str(error).split())}")
     return None
+
+
+def _is_plain_before(text: str, sheet: Sheet) -> bool:
+    """Looks at what stands before an error of syntax. libyaml reads up to 1024 characters ahead of
+    its events, and a newer one gives up at 1000 levels, before it has told of the 33rd."""
+    try:
+        return _is_plain(yaml.parse(text, Loader=Loader), sheet)
+    except yaml.YAMLError:
+        return True
 
 
 def _is_plain(events: Iterable[yaml.Event], sheet: Sheet) -> bool:
