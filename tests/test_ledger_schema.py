@@ -11,7 +11,6 @@ import pytest
 from reconciler.domain.ledger import (
     Arrival,
     Changes,
-    Ghost,
     ImageRecord,
     LogLine,
     Remembered,
@@ -90,12 +89,12 @@ def test_an_old_record_counts_as_one_use_when_it_was_used_last() -> None:
 
 
 def test_everything_that_is_saved_is_loaded_again(tmp_path: Path) -> None:
-    """Records, ghosts, removals, arrivals, what templates used, and which containers were seen to
-    start."""
+    """Records, also of images that are gone, removals, arrivals, what templates used, and which
+    containers were seen to start."""
     record = ImageRecord(
         T0, T0 + 9, T0 + 5, 7, (1.0, 2.0, 0.5, 0.1, 0.0), T0 + 5, ("app:v1",), 1 << 33
     )
-    ghost = Ghost(ImageRecord(T0), T0 + 20)
+    gone = ImageRecord(T0, gone_at=T0 + 20)
     arrival = Arrival(T0, "k", "app:v1")
     log = [LogLine(T0, "k"), LogLine(T0, "k", "c1"), LogLine(T0 + 1, "k", "c2")]
     log.append(LogLine(T0 + 2, "k", "c1", ended=True))
@@ -104,12 +103,12 @@ def test_everything_that_is_saved_is_loaded_again(tmp_path: Path) -> None:
         T0, T0 + 5, {"app": Used(T0 + 3, ("k", "app:v1")), "side": Used(T0, ("s",))}
     )
     templates = {"shop/pod-template-hash=1": web}
-    ledger.save(Changes({"k": record, "g": ghost}, {}, {"reg/app:v#": arrival}, log, {**templates}))
+    ledger.save(Changes({"k": record, "g": gone}, {}, {"reg/app:v#": arrival}, log, {**templates}))
     ledger.close()
     told_of = {"app": Used(T0 + 3, ("k", "app:v1")), "side": Used(T0, ("s",))}
     remembered = {"shop/pod-template-hash=1": TemplateRecord(T0, T0 + 5, told_of)}
     expected = Remembered(
-        {"k": record}, {"g": ghost}, {}, {"reg/app:v#": arrival}, {"c2": "k"}, remembered
+        {"k": record}, {"g": gone}, {}, {"reg/app:v#": arrival}, {"c2": "k"}, remembered
     )
     again = Ledger.open(tmp_path)
     assert again.load(T0 + 100) == expected
@@ -118,7 +117,7 @@ def test_everything_that_is_saved_is_loaded_again(tmp_path: Path) -> None:
     assert told == Log(
         ((T0, T0 + 2, "k"), (T0 + 1, None, "k")),
         ((T0, "k"),),
-        {"k": record, "g": ghost.record},
+        {"k": record, "g": gone},
         frozenset("k"),
     )
 
@@ -144,7 +143,7 @@ def filled(folder: Path, reading: Reading | None) -> Remembered:
     record = ImageRecord(T0, T0 + 9, T0 + 5, 7, (1.0, 2.0, 0.5, 0.1, 0.0), T0 + 5)
     told = Remembered(
         {"k": record, "bare": ImageRecord(T0)},
-        {"g": Ghost(ImageRecord(T0), T0 + 20)},
+        {"g": ImageRecord(T0, gone_at=T0 + 20)},
         {"r": RemovalRecord(T0, ("app:v1",), T0 + 1, T0 + 2)},
         {"reg/app:v#": Arrival(T0, "k", "app:v1")},
         {"c1": "k"},
@@ -152,7 +151,7 @@ def filled(folder: Path, reading: Reading | None) -> Remembered:
     )
     ledger = Ledger.open(folder, lambda: reading)
     log = [LogLine(T0, "k", "c1")]
-    images: dict[str, ImageRecord | Ghost | None] = {**told.images, **told.ghosts}
+    images: dict[str, ImageRecord | None] = {**told.images, **told.gone}
     ledger.save(Changes(images, {**told.removals}, {**told.arrivals}, log, {**told.templates}))
     ledger.close()
     return told
@@ -171,7 +170,7 @@ def test_a_clock_set_forward_by_a_day_moves_every_time_in_the_ledger_along(tmp_p
             ),
             "bare": ImageRecord(T0 + day),
         },
-        {"g": Ghost(ImageRecord(T0 + day), T0 + 20 + day)},
+        {"g": ImageRecord(T0 + day, gone_at=T0 + 20 + day)},
         {"r": RemovalRecord(T0 + day, ("app:v1",), T0 + 1 + day, T0 + 2 + day)},
         {"reg/app:v#": Arrival(T0 + day, "k", "app:v1")},
         {"c1": "k"},
@@ -229,7 +228,7 @@ def test_after_a_start_of_the_machine_everything_is_older_by_what_it_has_been_up
         ledger.close()
     assert at - told.images["bare"].first_seen == 60
     assert at - (told.images["k"].last_used or 0.0) == 51
-    assert at - told.ghosts["g"].gone_at == 40
+    assert at - (told.gone["g"].gone_at or 0.0) == 40
     assert at - told.removals["r"].begun_at == 60
 
 
@@ -273,10 +272,10 @@ def test_small_steps_of_the_clock_do_not_add_up_to_an_age(tmp_path: Path) -> Non
 
 
 def test_what_was_forgotten_is_gone(tmp_path: Path) -> None:
-    """A ghost that was forgotten, an arrival nobody can ask for."""
+    """An image long gone that was forgotten, an arrival nobody can ask for."""
     ledger = Ledger.open(tmp_path)
     arrival = Arrival(T0, "k", "app:v1")
-    ledger.save(Changes({"k": Ghost(ImageRecord(T0), T0)}, {}, {"s": arrival}, []))
+    ledger.save(Changes({"k": ImageRecord(T0, gone_at=T0)}, {}, {"s": arrival}, []))
     ledger.save(Changes({"k": None}, {}, {"s": None}, []))
     assert ledger.load(T0) == Remembered({}, {}, {}, {}, {})
     ledger.close()

@@ -7,27 +7,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from .ledger import Arrival, Ghost, ImageRecord, Remembered, RemovalRecord, TemplateRecord, Used
+from .ledger import Arrival, ImageRecord, Remembered, RemovalRecord, TemplateRecord, Used
 
 T = TypeVar("T")
 
 
 def joined(ours: Remembered, theirs: Remembered, now: float) -> Remembered:
     """Both in one. Which images are on the node is by ours, which is the newer listing; one that
-    only they know is a ghost until a listing has it, and then new."""
-    ghosts = _all(ours.ghosts, theirs.ghosts, _later_ghost)
+    only they know counts as gone until a listing has it, and then as new."""
+    gone = _all(ours.gone, theirs.gone, _later_record)
     for key, record in theirs.images.items():
-        known = ghosts.get(key, Ghost(record, now))
-        ghosts[key] = replace(known, record=_later_record(known.record, record))
+        gone[key] = _later_record(gone.get(key) or replace(record, gone_at=now), record)
     images = dict(ours.images)
-    for key in images.keys() & ghosts.keys():
-        images[key] = _later_record(images[key], ghosts.pop(key).record)
-        if key in theirs.ghosts:  # it was away, and nobody here noticed
-            first = max(images[key].first_seen, theirs.ghosts[key].gone_at)
-            images[key] = replace(images[key], first_seen=first)
+    for key in images.keys() & gone.keys():
+        both = replace(_later_record(images[key], gone.pop(key)), gone_at=None)
+        away = theirs.gone.get(key)
+        if away is not None:  # and nobody here noticed
+            both = replace(both, first_seen=max(both.first_seen, away.gone_at or 0.0))
+        images[key] = both
     return Remembered(
         images,
-        ghosts,
+        gone,
         _all(ours.removals, theirs.removals, _later_removal),
         _all(ours.arrivals, theirs.arrivals, _later_arrival),
         theirs.running | ours.running,
@@ -51,15 +51,12 @@ def _later_record(one: ImageRecord, other: ImageRecord) -> ImageRecord:
         uses=max(one.uses, other.uses),
         names=one.names or other.names,
         size=one.size or other.size,
+        gone_at=_later(one.gone_at, other.gone_at),
     )
 
 
 def _later(one: float | None, other: float | None) -> float | None:
     return max((at for at in (one, other) if at is not None), default=None)
-
-
-def _later_ghost(one: Ghost, other: Ghost) -> Ghost:
-    return Ghost(_later_record(one.record, other.record), max(one.gone_at, other.gone_at))
 
 
 def _later_removal(one: RemovalRecord, other: RemovalRecord) -> RemovalRecord:

@@ -21,19 +21,12 @@ class ImageRecord:
     # repositories that it was listed under before those.
     names: tuple[str, ...] = ()
     size: int = 0  # bytes, as listed last
+    gone_at: float | None = None  # from this node; its record is resumed should it be pulled again
 
     @property
     def unused_since(self) -> float:
         """When it was used last, or came here, if that was later."""
         return max(self.first_seen, self.last_used or 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Ghost:
-    """An image that is gone: its history is resumed should it be pulled again."""
-
-    record: ImageRecord
-    gone_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +83,7 @@ class Remembered:
     """Everything a ledger holds."""
 
     images: dict[str, ImageRecord]
-    ghosts: dict[str, Ghost]
+    gone: dict[str, ImageRecord]  # images that were here
     removals: dict[str, RemovalRecord]
     arrivals: dict[str, Arrival]  # by series or repository (tag_series.py)
     running: dict[str, str]  # container id -> image key: in the log of starts, without an end
@@ -104,7 +97,7 @@ class Remembered:
 class Changes:
     """What changed since the ledger was written last; None: to be forgotten."""
 
-    images: dict[str, ImageRecord | Ghost | None]
+    images: dict[str, ImageRecord | None]
     removals: dict[str, RemovalRecord | None]
     arrivals: dict[str, Arrival | None]
     log: list[LogLine]

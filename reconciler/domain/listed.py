@@ -89,7 +89,7 @@ def _note_arrivals(state: State) -> None:
     lacked. One that is remembered may have been here before that."""
     listed, memory = state.graph.images.keys(), state.memory
     if state.runtime.listed_at is not None:
-        fresh = listed - memory.images.keys() - memory.ghosts.keys()
+        fresh = listed - memory.images.keys() - memory.gone.keys()
         state.runtime.unanswered.arrived(fresh, state.runtime.listed_at)
     state.runtime.unanswered.keep(listed)
 

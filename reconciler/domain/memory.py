@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from .inventory import Container, Image
-from .ledger import Arrival, Ghost, ImageRecord, LogLine, Remembered
+from .ledger import Arrival, ImageRecord, LogLine, Remembered
 from .origin import names_before
 from .ranking.tag_series import tag_series
 from .ranking.use_rate import rested, started
 
-GHOSTS_KEPT = 5_000
-GHOSTS_KEPT_FOR = 14 * 86400.0  # seconds
+GONE_IMAGES_KEPT = 5_000
+GONE_IMAGES_KEPT_FOR = 14 * 86400.0  # seconds
 SWEPT_EVERY = 3600.0
 REPOSITORIES_KEPT = 16  # of each image, beside those it is listed under
 GONE_KEPT = 2_000  # ids of containers that are gone and were counted, against late events
@@ -28,7 +28,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.images: dict[str, ImageRecord] = {}
-        self.ghosts: dict[str, Ghost] = {}
+        self.gone: dict[str, ImageRecord] = {}  # images that were here
         self.arrivals: dict[str, Arrival] = {}
         self.running: dict[str, str] = {}  # container id -> image key: started, not seen to end
         self.log: list[LogLine] = []
@@ -44,7 +44,7 @@ class Memory:
 
     def remember(self, told: Remembered) -> None:
         """Takes over what the ledger holds, before anything is seen."""
-        self.images, self.ghosts = dict(told.images), dict(told.ghosts)
+        self.images, self.gone = dict(told.images), dict(told.gone)
         self.arrivals, self.running = dict(told.arrivals), dict(told.running)
 
     # --- images --------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ class Memory:
         """Takes in which images there are; gives the keys of those that were not there before.
         `first_made` tells when the oldest container of an image was made: the image was there by
         then, however late it is listed."""
-        begins = not self.images and not self.ghosts and not self._swept_at
+        begins = not self.images and not self.gone and not self._swept_at
         fresh = [key for key in listed if key not in self.images]
         for key in fresh:
             made = first_made(key)
@@ -75,15 +75,15 @@ class Memory:
         """An image is on the node, first seen then. `newest`: it was not here before us, so it is
         the newest of its series."""
         key = image.key
-        ghost = self.ghosts.pop(key, None)
-        if ghost is not None:
-            self.images[key] = replace(ghost.record, first_seen=seen)
+        before = self.gone.pop(key, None)
+        if before is not None:
+            self.images[key] = replace(before, first_seen=seen, gone_at=None)
             self._describe(key, image)
         else:
             names = image.tags or image.digests
             self.images[key] = ImageRecord(first_seen=seen, names=names, size=image.size)
         self.changed.add(key)
-        if ghost is not None or not newest:
+        if before is not None or not newest:
             return  # it came back, or was here before us: it is no new version of anything
         for name in image.tags or image.digests:
             for series, repository in tag_series((name,)):
@@ -97,8 +97,8 @@ class Memory:
             self.changed_arrivals.add(of)
 
     def leave(self, key: str, now: float) -> None:
-        """An image is gone from the node; it is remembered as a ghost."""
-        self.ghosts[key] = Ghost(self.images.pop(key), now)
+        """An image is gone from the node; its record is kept for a while."""
+        self.gone[key] = replace(self.images.pop(key), gone_at=now)
         self.changed.add(key)
 
     def _describe(self, key: str, image: Image) -> None:
@@ -115,15 +115,16 @@ class Memory:
             self.changed.add(key)
 
     def sweep(self, now: float) -> None:
-        """Forgets ghosts that are old or too many, and arrivals that no record can ask for."""
+        """Forgets images long gone or too many, and arrivals that no record can ask for."""
         self._swept_at = now
-        by_age = sorted(self.ghosts, key=lambda key: (self.ghosts[key].gone_at, key))
-        too_many = len(by_age) - GHOSTS_KEPT
+        gone_at = {key: record.gone_at or 0.0 for key, record in self.gone.items()}
+        by_age = sorted(self.gone, key=lambda key: (gone_at[key], key))
+        too_many = len(by_age) - GONE_IMAGES_KEPT
         for number, key in enumerate(by_age):
-            if number < too_many or now - self.ghosts[key].gone_at > GHOSTS_KEPT_FOR:
-                del self.ghosts[key]
+            if number < too_many or now - gone_at[key] > GONE_IMAGES_KEPT_FOR:
+                del self.gone[key]
                 self.changed.add(key)
-        records = [*self.images.values(), *(ghost.record for ghost in self.ghosts.values())]
+        records = [*self.images.values(), *self.gone.values()]
         asked = {of for record in records for pair in tag_series(record.names) for of in pair}
         for of in self.arrivals.keys() - asked:
             del self.arrivals[of]

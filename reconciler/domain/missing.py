@@ -67,8 +67,8 @@ def _place(container: Container, state: State) -> str:
 
 def _names(state: State, key: str) -> list[str]:
     """What the image was called: by a removal's note (digests too), or by its record."""
-    removal, ghost = state.removals.records.get(key), state.memory.ghosts.get(key)
-    return [*(removal.names if removal else ()), *(ghost.record.names if ghost else ())]
+    removal, gone = state.removals.records.get(key), state.memory.gone.get(key)
+    return [*(removal.names if removal else ()), *(gone.names if gone else ())]
 
 
 def _by_whom(state: State, key: str) -> str:
@@ -79,6 +79,6 @@ def _by_whom(state: State, key: str) -> str:
             f"this daemon removed it at {at}, before anything told it of that use: "
             f"`reconciler history --image {key[:13]}` says why"
         )
-    if key in state.memory.ghosts:
+    if key in state.memory.gone:
         return "this daemon did not remove it: kubelet, crictl or another cleaner on this node did"
     return "it was never listed while this daemon ran, so somebody else removed it"

@@ -119,7 +119,7 @@ class State:
         tells for sure, and all is to be written anew."""
         ours = Remembered(
             self.memory.images,
-            self.memory.ghosts,
+            self.memory.gone,
             self.removals.records,
             self.memory.arrivals,
             self.memory.running,
@@ -128,7 +128,7 @@ class State:
         )
         told = joined(ours, theirs, now)
         self.remember(told)
-        self.memory.changed |= told.images.keys() | told.ghosts.keys()
+        self.memory.changed |= told.images.keys() | told.gone.keys()
         self.memory.changed_arrivals |= told.arrivals.keys()
         self.removals.changed |= told.removals.keys()
         self.pods.templates.changed |= told.templates.keys()
@@ -211,7 +211,7 @@ class State:
         """What changed since the last call; None: to be forgotten."""
         memory = self.memory
         changes = Changes(
-            {key: memory.images.get(key) or memory.ghosts.get(key) for key in memory.changed},
+            {key: memory.images.get(key) or memory.gone.get(key) for key in memory.changed},
             self.removals.take_changes(),
             {of: memory.arrivals.get(of) for of in memory.changed_arrivals},
             memory.log,

@@ -35,9 +35,7 @@ def load_log(path: Path, now: float) -> Log | None:
         told = load(base, now)
         starts = base.execute("SELECT at, ended, key FROM starts ORDER BY at, container")
         pulls = base.execute("SELECT at, key FROM pulls ORDER BY at, key")
-        ghosts = {key: ghost.record for key, ghost in told.ghosts.items()}
-        images = told.images | ghosts
-        return Log(tuple(starts), tuple(pulls), images, frozenset(told.images))
+        return Log(tuple(starts), tuple(pulls), told.images | told.gone, frozenset(told.images))
     finally:
         base.close()
 

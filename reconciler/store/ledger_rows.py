@@ -15,7 +15,6 @@ from typing import Any, Generic, TypeVar
 
 from ..domain.ledger import (
     Arrival,
-    Ghost,
     ImageRecord,
     Remembered,
     RemovalRecord,
@@ -76,7 +75,7 @@ class Shelves:
     """All tables of records."""
 
     def __init__(self) -> None:
-        self.images = Shelf[ImageRecord | Ghost]("images", IMAGES, _image_row)
+        self.images = Shelf[ImageRecord]("images", IMAGES, _image_row)
         self.removals = Shelf[RemovalRecord]("removals", REMOVALS, _removal_row)
         self.arrivals = Shelf[Arrival](
             "arrivals", ARRIVALS, lambda one: (one.at, one.key, one.name)
@@ -92,7 +91,7 @@ class Shelves:
 
     def put(self, told: Remembered) -> None:
         """Holds what was read, as on disk."""
-        self.images.records = {**told.images, **told.ghosts}
+        self.images.records = told.images | told.gone
         self.removals.records = dict(told.removals)
         self.arrivals.records = dict(told.arrivals)
         self.templates.records = dict(told.templates)
@@ -118,13 +117,10 @@ def load(base: sqlite3.Connection, now: float) -> Remembered:
     """All records. Raises sqlite3.DatabaseError, Unreadable for values that cannot be."""
     try:
         images: dict[str, ImageRecord] = {}
-        ghosts: dict[str, Ghost] = {}
-        for key, *row, gone_at in _rows(base, "images", IMAGES):
+        gone: dict[str, ImageRecord] = {}
+        for key, *row in _rows(base, "images", IMAGES):
             record = _record(row, now)
-            if gone_at is None:
-                images[key] = record
-            else:
-                ghosts[key] = Ghost(record, _past(gone_at, now))
+            (images if record.gone_at is None else gone)[key] = record
         removals = {
             key: RemovalRecord(
                 _past(begun, now), _texts(names), _maybe(answered, now), _maybe(back, now)
@@ -148,15 +144,14 @@ def load(base: sqlite3.Connection, now: float) -> Remembered:
     except (TypeError, ValueError, AttributeError) as error:
         raise Unreadable(f"what it says cannot be: {error}") from error
     running = dict(base.execute("SELECT container, key FROM starts WHERE ended IS NULL"))
-    return Remembered(images, ghosts, removals, arrivals, running, templates, overshoots)
+    return Remembered(images, gone, removals, arrivals, running, templates, overshoots)
 
 
 def _rows(base: sqlite3.Connection, table: str, columns: str) -> sqlite3.Cursor:
     return base.execute(f"SELECT {columns} FROM {table}")
 
 
-def _image_row(one: ImageRecord | Ghost) -> tuple[object, ...]:
-    record, gone_at = (one.record, one.gone_at) if isinstance(one, Ghost) else (one, None)
+def _image_row(record: ImageRecord) -> tuple[object, ...]:
     return (
         record.first_seen,
         record.last_used,
@@ -166,7 +161,7 @@ def _image_row(one: ImageRecord | Ghost) -> tuple[object, ...]:
         record.counted_at,
         json.dumps(record.names),
         record.size,
-        gone_at,
+        record.gone_at,
     )
 
 
@@ -183,7 +178,7 @@ def _template_row(one: TemplateRecord) -> tuple[object, ...]:
 
 
 def _record(row: list[Any], now: float) -> ImageRecord:
-    first, used, started, uses, counters, counted, names, size = row
+    first, used, started, uses, counters, counted, names, size, gone = row
     return ImageRecord(
         first_seen=_past(first, now),
         last_used=_maybe(used, now),
@@ -193,6 +188,7 @@ def _record(row: list[Any], now: float) -> ImageRecord:
         counted_at=min(float(counted), now),
         names=_texts(names),
         size=int(size),
+        gone_at=_maybe(gone, now),
     )
 
 

@@ -68,5 +68,5 @@ class Listings:
 
 def _name(state: State, key: str) -> str:
     """What an image that is gone was called."""
-    ghost = state.memory.ghosts.get(key)
-    return image_name(ghost.record.names if ghost else (), f"sha256:{key}")
+    gone = state.memory.gone.get(key)
+    return image_name(gone.names if gone else (), f"sha256:{key}")

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from reconciler.domain.joining import joined
 from reconciler.domain.ledger import (
     Arrival,
-    Ghost,
     ImageRecord,
     Remembered,
     RemovalRecord,
@@ -23,7 +22,7 @@ OLD = ImageRecord(T0 - 9 * DAY, T0 - 8 * DAY, T0 - 8 * DAY, 3, names=("app:v1",)
 
 
 def of(**fields: object) -> Remembered:
-    tables = ("images", "ghosts", "removals", "arrivals", "running")
+    tables = ("images", "gone", "removals", "arrivals", "running")
     values: dict[str, object] = {table: {} for table in tables}
     return Remembered(**values | fields)  # type: ignore[arg-type] # by name
 
@@ -40,19 +39,19 @@ def test_a_use_that_only_one_of_them_saw_counts() -> None:
 
 def test_an_image_that_came_back_unnoticed_is_new() -> None:
     """Removed and pulled again between two listings of ours: they saw it gone."""
-    theirs = of(ghosts={"a": Ghost(OLD, T0 - 90)})
+    theirs = of(gone={"a": replace(OLD, gone_at=T0 - 90)})
     told = joined(of(images={"a": OLD}), theirs, T0)
     assert told.images["a"].first_seen == T0 - 90
-    assert not told.ghosts
+    assert not told.gone
 
 
 def test_an_image_that_only_they_know_is_new_when_a_listing_has_it() -> None:
     """It may be gone, or just be pulled: its history is kept, its age is not believed."""
     told = joined(of(), of(images={"a": OLD}), T0)
     assert not told.images
-    assert told.ghosts["a"] == Ghost(OLD, T0)
-    gone = joined(of(ghosts={"a": Ghost(OLD, T0 - 5)}), of(images={"a": OLD}), T0)
-    assert gone.ghosts["a"].gone_at == T0 - 5
+    assert told.gone["a"] == replace(OLD, gone_at=T0)
+    gone = joined(of(gone={"a": replace(OLD, gone_at=T0 - 5)}), of(images={"a": OLD}), T0)
+    assert gone.gone["a"].gone_at == T0 - 5
 
 
 def test_what_the_other_removed_last_is_what_is_remembered_of_it() -> None:
@@ -86,24 +85,25 @@ def test_the_newest_of_a_stream_is_the_newest_of_both() -> None:
 TIMES = st.floats(T0 - 30 * DAY, T0)
 RECORDS = st.builds(ImageRecord, TIMES, st.none() | TIMES, st.none() | TIMES, st.integers(0, 9))
 IMAGES = st.dictionaries(st.sampled_from("abcd"), RECORDS)
-GHOSTS = st.dictionaries(st.sampled_from("cdef"), st.builds(Ghost, RECORDS, TIMES))
+LEFT = st.builds(lambda record, at: replace(record, gone_at=at), RECORDS, TIMES)
+GONE = st.dictionaries(st.sampled_from("cdef"), LEFT)
 
 
 def _unused_since(record: ImageRecord) -> float:
     return max(record.first_seen, record.last_used or 0.0)
 
 
-@given(IMAGES, IMAGES, GHOSTS)
+@given(IMAGES, IMAGES, GONE)
 def test_nothing_is_older_than_either_says(
-    ours: dict[str, ImageRecord], theirs: dict[str, ImageRecord], ghosts: dict[str, Ghost]
+    ours: dict[str, ImageRecord], theirs: dict[str, ImageRecord], gone: dict[str, ImageRecord]
 ) -> None:
     """An image of ours stays one, whatever the two remember, and is as young as either says."""
-    ghosts = {key: ghost for key, ghost in ghosts.items() if key not in theirs}
-    told = joined(of(images=ours), of(images=theirs, ghosts=ghosts), T0)
+    gone = {key: record for key, record in gone.items() if key not in theirs}
+    told = joined(of(images=ours), of(images=theirs, gone=gone), T0)
     assert told.images.keys() == ours.keys()
-    assert told.images.keys().isdisjoint(told.ghosts)
+    assert told.images.keys().isdisjoint(told.gone)
     for key, record in told.images.items():
         words = [ours[key], *([theirs[key]] if key in theirs else [])]
         assert _unused_since(record) >= max(map(_unused_since, words))
-    again = joined(told, of(images=theirs, ghosts=ghosts), T0)
+    again = joined(told, of(images=theirs, gone=gone), T0)
     assert again == told

@@ -9,7 +9,7 @@ from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import score_of
 from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Image
 from reconciler.domain.ledger import ImageRecord, Remembered
-from reconciler.domain.memory import GHOSTS_KEPT_FOR
+from reconciler.domain.memory import GONE_IMAGES_KEPT_FOR
 from reconciler.domain.state import State
 from tests.builders import DAY, T0, container, image, listed, policy, sandbox
 
@@ -27,7 +27,7 @@ def restarted(state: State, at: float) -> State:
     again.remember(
         Remembered(
             memory.images,
-            memory.ghosts,
+            memory.gone,
             state.removals.records,
             memory.arrivals,
             dict(memory.running),
@@ -173,17 +173,17 @@ def test_an_old_version_pulled_again_is_not_the_newest() -> None:
     assert standing(state, new, T0 + 3 * DAY) == 1.0
 
 
-def test_ghosts_are_forgotten_in_the_end_and_with_them_their_streams() -> None:
+def test_images_long_gone_are_forgotten_and_their_series_with_them() -> None:
     """A CI node sees thousands of images a day: what is remembered of them has an end."""
     ci = image("ci/build:0a1b2c3d4e")
     state = State(began_at=T0)
     absorb(listed([], at=T0), state)
     absorb(listed([ci], at=T0 + 1), state)
     absorb(listed([], at=T0 + 2), state)
-    assert ci.key in state.memory.ghosts
+    assert ci.key in state.memory.gone
     assert state.memory.arrivals
-    absorb(listed([], at=T0 + 3 + GHOSTS_KEPT_FOR), state)
-    assert not state.memory.ghosts
+    absorb(listed([], at=T0 + 3 + GONE_IMAGES_KEPT_FOR), state)
+    assert not state.memory.gone
     assert not state.memory.arrivals
     assert state.take_changes().images[ci.key] is None
 

@@ -113,7 +113,7 @@ def remembering(*before: Image, now: Image = MOVED, in_force: Policy | None = No
         absorb(listed([one], at=T0 - 9 * DAY + number, version=RUNTIME), seen)
     memory = seen.memory
     state = state_of(in_force=in_force or policy(minimum_age=0.0), version=RUNTIME)
-    state.remember(Remembered(memory.images, memory.ghosts, {}, memory.arrivals, {}))
+    state.remember(Remembered(memory.images, memory.gone, {}, memory.arrivals, {}))
     absorb(listed([now], at=T0, version=RUNTIME), state)
     return state
 
