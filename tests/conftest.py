@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,14 @@ def own_log() -> Iterator[None]:
     """What one test did to the log's configuration ends with it."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def all_closed() -> Iterator[None]:
+    """What a module's tests left open is an error of its last one. A database goes with the garbage
+    only, and pytest-xdist does not hear of what comes at a process's end."""
+    yield
+    gc.collect()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
