@@ -15,19 +15,19 @@ $(STAMP): .ci/dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP)   ## the real daemon on a fake runtime with a lively simulated node
+demo: $(STAMP)   ## the real daemon on a fake runtime with a simulated node
 	$(BIN)/reconciler demo
 
-test: check unit real ## everything: types, style, unit tests, and real containerds where they can be had
+test: check unit real ## everything: types, style, unit tests, and real containerds where available
 
 check: $(STAMP)  ## types and style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: $(STAMP)   ## all tests that need no runtime; two processes a core; COVERAGE=1 measures, and holds the floors
+unit: $(STAMP)   ## all tests that need no runtime; two processes a core; COVERAGE=1 measures, checks the floors
 	@rm -rf .cache/coverage
-	@# What is timed comes first wherever both want the processor: the others are nicer.
+	@# Timed tests have priority on the processor: the others run with nice.
 	$(BIN)/python -m pytest -q -m timed $$(grep -rl --include='*.py' 'mark\.timed' tests) \
 	  > $(VENV)/timed.txt 2>&1 & timed=$$!; \
 	nice -n 19 $(BIN)/python $(if $(COVERAGE),-m coverage run) -m pytest -q $(if $(COVERAGE),--timeout 300) \
@@ -61,7 +61,7 @@ bench-eviction: $(STAMP) ## the figures of docs/eviction.md, into it (TRACES=DIR
 	$(BIN)/python -m tests.bench.eviction --write docs/eviction.md \
 	  $(if $(TRACES),--traces $(TRACES)) $(if $(SEEDS),--seeds $(SEEDS))
 
-soak: $(STAMP)   ## the daemon in virtual time under all that can happen, MINUTES=10, SEED=n (else a fresh one)
+soak: $(STAMP)   ## the daemon in virtual time under random moves, MINUTES=10, SEED=n (else a fresh one)
 	$(BIN)/python -m tests.model.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 fuzz: $(STAMP)   ## parsers and decoders on hostile bytes, MINUTES=10 for each of the three
@@ -85,5 +85,5 @@ picture: $(STAMP) ## docs/demo.svg, taken from the demo in the middle of a recla
 page-picture: $(STAMP) ## docs/page.png and docs/page-dark.png, taken by a real Chromium
 	$(BIN)/python docs/picture_page.py
 
-clean:           ## forget the virtual environment and caches
+clean:           ## remove the virtual environment and caches
 	rm -rf $(VENV) dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

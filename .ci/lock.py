@@ -1,4 +1,4 @@
-"""Writes the two lock files: .ci/dev.lock for work on the project, .ci/runtime.lock for what ships.
+"""Write the two lock files: .ci/dev.lock for work on the project, .ci/runtime.lock for what ships.
 
 The second is resolved under the first, so that what is tested is what is shipped.
 """

@@ -1,8 +1,8 @@
-"""Fills a folder with what the image is made of: this project's wheel and its locked dependencies.
+"""Fill a folder with what the image is made of: this project's wheel and its locked dependencies.
 
     python .ci/wheels.py dist/wheels
 
-Runs where the network is; the build of the image (Containerfile) then fetches nothing. The wheels
+This step needs the network; the build of the image (Containerfile) then fetches nothing. The wheels
 are for the Python of the image's base, whatever Python this is run with.
 """
 
@@ -24,7 +24,7 @@ def pip(*arguments: str | Path) -> None:
 
 
 def wheels(folder: Path) -> None:
-    """Builds from a copy, so that nothing an earlier build left behind gets in."""
+    """Build from a copy, so that nothing left over from an earlier build gets in."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as clean:
