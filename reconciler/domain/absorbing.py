@@ -50,21 +50,21 @@ def absorb(fact: facts.Fact, state: State) -> None:
         case facts.ListingFailed():
             state.runtime.listing_stale, state.runtime.listing_trouble = True, fact.reason
             state.runtime.unanswered.forgive(fact.at)
-        case facts.VolumesTold():
+        case facts.VolumesReported():
             _volumes_told(fact, state)
-        case facts.PauseTold():
+        case facts.PauseReported():
             _pause_told(fact, state)
         case facts.AskFailed():
             _ask_failed(fact, state)
-        case facts.PodsTold():
+        case facts.PodsReported():
             state.pods.awaited.tell_all(fact.source, fact.pods, fact.at)
-        case facts.PodTold():
+        case facts.PodReported():
             state.pods.awaited.tell(fact.pod)
         case facts.PodGone():
             state.pods.awaited.forget(fact.uid)
         case facts.PodsLost():
             state.pods.awaited.lose(fact.reason, fact.at)
-        case facts.RemoverTold():
+        case facts.RemoverReported():
             _remover_told(fact, state)
         case facts.RemovalPlanned():
             removing.plan(state, fact)
@@ -81,7 +81,7 @@ def absorb(fact: facts.Fact, state: State) -> None:
             _measure_anew(state)
         case facts.PolicyRejected():
             state.operator.problems = fact.problems
-        case facts.KubeletTold():
+        case facts.KubeletReported():
             state.disks.kubelet, state.disks.nodefs = fact.config, fact.nodefs
             _measure_anew(state)
         case facts.Paused():
@@ -119,7 +119,7 @@ def _container_changed(fact: facts.ContainerChanged, state: State) -> None:
     state.settle_starts(at)
 
 
-def _volumes_told(fact: facts.VolumesTold, state: State) -> None:
+def _volumes_told(fact: facts.VolumesReported, state: State) -> None:
     state.runtime.unanswered.forget(fact.container_id)
     state.graph.put_volumes(fact.container_id, fact.volumes, fact.at)
     container = state.graph.containers.get(fact.container_id)
@@ -127,7 +127,7 @@ def _volumes_told(fact: facts.VolumesTold, state: State) -> None:
         note_template(state, container, fact.at)
 
 
-def _pause_told(fact: facts.PauseTold, state: State) -> None:
+def _pause_told(fact: facts.PauseReported, state: State) -> None:
     sandbox = state.graph.sandboxes.get(fact.sandbox_id)
     if sandbox is None:
         return
@@ -148,7 +148,7 @@ def _ask_failed(fact: facts.AskFailed, state: State) -> None:
         state.runtime.ask_trouble = f"{fact.subject_id[:13]}: {fact.reason}"
 
 
-def _remover_told(fact: facts.RemoverTold, state: State) -> None:
+def _remover_told(fact: facts.RemoverReported, state: State) -> None:
     if fact.ours and not state.removes:
         state.runtime.listing_stale = True  # another may have removed until this moment
     state.remover = fact

@@ -166,7 +166,7 @@ class RemovalFinished:
 
 
 @dataclass(frozen=True, slots=True)
-class VolumesTold:
+class VolumesReported:
     """ContainerStatus told which images a container mounts."""
 
     at: float
@@ -175,7 +175,7 @@ class VolumesTold:
 
 
 @dataclass(frozen=True, slots=True)
-class PauseTold:
+class PauseReported:
     """PodSandboxStatus told the names of a sandbox's pause image, maybe none; None: it has none."""
 
     at: float
@@ -195,7 +195,7 @@ class AskFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class PodsTold:
+class PodsReported:
     """A source of pods told of all pods bound to this node; those it told of before and does not
     now are gone. `source` is its name: socket, kubelet or api; `where` who answers at which
     address, for people."""
@@ -207,7 +207,7 @@ class PodsTold:
 
 
 @dataclass(frozen=True, slots=True)
-class PodTold:
+class PodReported:
     """A source of pods told of one pod that is new, or has changed."""
 
     at: float
@@ -234,7 +234,7 @@ class PodsLost:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoverTold:
+class RemoverReported:
     """Whether this daemon is the one that may remove images of this runtime now (`ours`). `other`
     is who is, for people; `trouble`, why nobody can tell. Neither: it was not asked to be."""
 
@@ -267,7 +267,7 @@ class ReclaimAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class KubeletTold:
+class KubeletReported:
     """What governs kubelet's own removal of images here, told at the start and when it changed.
     `nodefs`: where its own directory lies; None: not to be seen. `troubles` are complete lines for
     people on what could not be read."""
@@ -302,17 +302,17 @@ Fact: TypeAlias = (
     | RemovalSpared
     | RemovalBegun
     | RemovalFinished
-    | VolumesTold
-    | PauseTold
+    | VolumesReported
+    | PauseReported
     | AskFailed
-    | PodsTold
-    | PodTold
+    | PodsReported
+    | PodReported
     | PodGone
     | PodsLost
-    | RemoverTold
+    | RemoverReported
     | Paused
     | Resumed
     | ReclaimAsked
-    | KubeletTold
+    | KubeletReported
     | NothingGoes
 )

@@ -95,7 +95,7 @@ class State:
     removals: Removals = field(default_factory=Removals)
     operator: Operator = field(default_factory=Operator)
     pods: PodsView = field(default_factory=PodsView)
-    remover: facts.RemoverTold | None = None  # None: nobody else could be one
+    remover: facts.RemoverReported | None = None  # None: nobody else could be one
 
     @property
     def ledger(self) -> dict[str, ImageRecord]:

@@ -13,7 +13,7 @@ from typing import Protocol
 import anyio
 
 from ..aiokit import Mailbox
-from ..domain.facts import Fact, RemoverTold
+from ..domain.facts import Fact, RemoverReported
 from ..domain.inventory import UsageSample
 from ..domain.plan import Plan
 from ..domain.runtime import ImageRuntime
@@ -48,6 +48,6 @@ class Dependencies:
     monotonic: Callable[[], float]  # seconds, for spans only
     # Takes the right to remove, makes sure of it, or, where it is not wanted, gives it back. None:
     # nobody else could have it.
-    claim: Callable[[bool], Awaitable[RemoverTold]] | None = None
+    claim: Callable[[bool], Awaitable[RemoverReported]] | None = None
     wall: Callable[[], float] | None = None  # the wall clock, which steps; None: `clock` is it
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep

@@ -14,7 +14,7 @@ import anyio
 
 from ..aiokit import give_way
 from ..domain.absorbing import absorb
-from ..domain.facts import AskFailed, Fact, Listed, PauseTold, VolumesTold
+from ..domain.facts import AskFailed, Fact, Listed, PauseReported, VolumesReported
 from ..domain.runtime import ImageRuntime, NoSuchObject, RuntimeFailure, RuntimeVersion
 from ..domain.state import State
 from .dependencies import Dependencies
@@ -103,10 +103,10 @@ async def _ask_about(
     arrived: Arrived,
 ) -> None:
     async def volumes(container_id: str) -> Fact:
-        return VolumesTold(clock(), container_id, await runtime.volumes_of(container_id))
+        return VolumesReported(clock(), container_id, await runtime.volumes_of(container_id))
 
     async def pause(sandbox_id: str) -> Fact:
-        return PauseTold(clock(), sandbox_id, await runtime.pause_of(sandbox_id))
+        return PauseReported(clock(), sandbox_id, await runtime.pause_of(sandbox_id))
 
     boxes = state.graph.unasked_sandboxes
     await _few_at_once(

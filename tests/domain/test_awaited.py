@@ -9,7 +9,7 @@ import pytest
 from reconciler.domain.absorbing import absorb
 from reconciler.domain.awaited import KEPT_FOR, WAITED_FOR, Awaited
 from reconciler.domain.decision import decide, objection
-from reconciler.domain.facts import PodGone, PodsLost, PodsTold, PodTold
+from reconciler.domain.facts import PodGone, PodReported, PodsLost, PodsReported
 from reconciler.domain.hold import HoldReason
 from reconciler.domain.inventory import Image
 from reconciler.domain.plan import Plan
@@ -46,7 +46,7 @@ def awaited_by(state: State, one: Image, now: float = NOW) -> str:
 
 
 def told(state: State, *pods: Pod, at: float = NOW) -> None:
-    absorb(PodsTold(at, "socket", pods), state)
+    absorb(PodsReported(at, "socket", pods), state)
 
 
 def test_what_a_pod_is_about_to_start_from_stays_and_the_sentence_says_for_whom() -> None:
@@ -85,7 +85,7 @@ def test_a_pod_told_a_moment_before_the_call_stops_it() -> None:
     """The source tells of a pod between the decision and the last look."""
     state = full()
     assert objection(APP, state, state.operator.policy, NOW) is None
-    absorb(PodTold(NOW, "api", pod("web", "reg.example/app:v1")), state)
+    absorb(PodReported(NOW, "api", pod("web", "reg.example/app:v1")), state)
     assert "shop/web" in (objection(APP, state, state.operator.policy, NOW) or "")
 
 
@@ -93,7 +93,7 @@ def test_pods_that_are_finished_or_gone_keep_nothing() -> None:
     """A job that is done does not hold space for ever."""
     state = full()
     told(state, pod("job", "reg.example/app:v1"), pod("web", "reg.example/other:v1"))
-    absorb(PodTold(NOW, "socket", pod("job", "reg.example/app:v1", finished=True)), state)
+    absorb(PodReported(NOW, "socket", pod("job", "reg.example/app:v1", finished=True)), state)
     assert free(state) == {"reg.example/app:v1"}
     absorb(PodGone(NOW, "socket", "uid web"), state)
     assert free(state) == {"reg.example/app:v1", "reg.example/other:v1"}
@@ -135,7 +135,7 @@ def test_told_twice_or_in_another_order_is_as_told_once() -> None:
     web, api = pod("web", "reg.example/app:v1"), pod("api", "reg.example/other:v1")
     told(one, web, api)
     told(two, api)
-    for fact in (PodTold(NOW, "socket", web), PodTold(NOW, "socket", web)):
+    for fact in (PodReported(NOW, "socket", web), PodReported(NOW, "socket", web)):
         absorb(fact, two)
     assert free(one) == free(two) == set()
 

@@ -81,7 +81,7 @@ def test_what_candidates_can_reach_is_worth_it_and_what_they_can_not_is_kept() -
     """An empty cache helps nobody, and so does a full one on a node that dies."""
     small = image("small:v1", 100 * MIB)  # frees 1.6 GiB at the very most
     state = state_of([small], in_force=policy(watermarks=marks(80, 70)))
-    absorb(facts.KubeletTold(LATER, KubeletConfig()), state)
+    absorb(facts.KubeletReported(LATER, KubeletConfig()), state)
     worth = {}
     for used in (81.0, 82.0, 84.5, 86.0, 87.0, 91.0, 93.0, 95.0, 99.0, 100.0):
         absorb(facts.UsageSampled(UsageSample(LATER + used, (disk(used),))), state)

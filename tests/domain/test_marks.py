@@ -42,7 +42,7 @@ def node(
     """A node whose kubelet was looked at; `taught`: bytes past the mark, in enough crossings."""
     state = state_of([image("a:v1", 5 * GIB)], in_force=policy(watermarks=watermarks), full=1)
     state.disks.overshoots["/images"] = Overshoot((taught,) * 16)
-    absorb(facts.KubeletTold(NOW, KubeletConfig("a test", gc, 0.0, thresholds)), state)
+    absorb(facts.KubeletReported(NOW, KubeletConfig("a test", gc, 0.0, thresholds)), state)
     return state
 
 
@@ -102,13 +102,13 @@ def test_the_high_mark_stands_just_under_the_lowest_of_kubelets_lines(
 def test_nodefs_counts_only_where_it_is_the_images_filesystem() -> None:
     """Its lines say nothing of a disk of the images' own."""
     state = node(line("nodefs.available<50%"))
-    told = facts.KubeletTold(
+    told = facts.KubeletReported(
         NOW, state.disks.kubelet or KubeletConfig(), NodeFilesystem(7, 30 * GIB)
     )
     absorb(told, state)
     assert percent(disk(state, 40, device=1).high) == 83.5
     assert percent(disk(state, 40, device=7).high) == 49.5
-    subvolume = facts.KubeletTold(NOW, told.config, NodeFilesystem(9, WHOLE))
+    subvolume = facts.KubeletReported(NOW, told.config, NodeFilesystem(9, WHOLE))
     absorb(subvolume, state)
     assert percent(disk(state, 40, device=1).high) == 49.5  # of one btrfs: another device
 
@@ -123,7 +123,7 @@ def test_nothing_goes_for_lines_nobody_has_looked_at_yet() -> None:
     """kubelet may be set to collect at 95: its defaults would throw images away at the start."""
     state = state_of([image("a:v1", GIB)], in_force=policy(watermarks=AUTO), full=85)
     assert decide(state, state.operator.policy, NOW).eviction is None
-    absorb(facts.KubeletTold(NOW, KubeletConfig()), state)
+    absorb(facts.KubeletReported(NOW, KubeletConfig()), state)
     assert decide(state, state.operator.policy, NOW).eviction is not None
 
 
@@ -290,7 +290,7 @@ def test_marks_below_all_lines_are_not_warned_of() -> None:
 def test_images_that_kubelet_removes_by_age_are_no_excluded_ones() -> None:
     """imageMaximumGCAge knows no exclusions."""
     state = node()
-    absorb(facts.KubeletTold(NOW, KubeletConfig("a test", 85, 3600.0, ())), state)
+    absorb(facts.KubeletReported(NOW, KubeletConfig("a test", 85, 3600.0, ())), state)
     disk(state, 50)
     assert warnings(state) == []
     kept = policy(watermarks=AUTO, exclusions=(exclusion("reg.example/a"),))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import decide
-from reconciler.domain.facts import ContainerChanged, PodTold, PolicyLoaded
+from reconciler.domain.facts import ContainerChanged, PodReported, PolicyLoaded
 from reconciler.domain.hold import HoldReason
 from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Sandbox, Template
 from reconciler.domain.pods import Pod
@@ -144,7 +144,7 @@ def test_a_pod_that_a_source_told_of_holds_nothing() -> None:
     state = calm()
     tell(state, replace(NEW, uid="one"), NOW)
     assert held(state, NOW)
-    absorb(PodTold(NOW, "socket", Pod("one", "default/web-1")), state)
+    absorb(PodReported(NOW, "socket", Pod("one", "default/web-1")), state)
     assert not held(state, NOW)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import decide
-from reconciler.domain.facts import ContainerChanged, VolumesTold
+from reconciler.domain.facts import ContainerChanged, VolumesReported
 from reconciler.domain.inventory import (
     Container,
     ContainerEvent,
@@ -151,7 +151,7 @@ def test_image_volumes_are_remembered_too() -> None:
     images = (MAIN, MODEL, OTHER)
     first = made("app", MAIN, FIRST, volumes=None)
     state = state_of(images, (first,), (FIRST,))
-    absorb(VolumesTold(T0, first.id, (volume(MODEL.id),)), state)
+    absorb(VolumesReported(T0, first.id, (volume(MODEL.id),)), state)
     for at in (T0 + 60, NOW):
         absorb(listed(images, (), (SECOND,), at=at), state)
     absorb(listed(images, (), (SECOND,), at=NOW + 60), state)
@@ -244,7 +244,7 @@ def test_the_same_container_told_again_in_part_takes_nothing_away() -> None:
     state = state_of(images, (first,), (FIRST,), version=CONTAINERD_2)
     absorb(listed(images, (first, twin), (FIRST, SECOND), at=T0 + 5, version=CONTAINERD_2), state)
     absorb(listed((MAIN, OTHER), (twin,), (SECOND,), at=T0 + 6, version=CONTAINERD_2), state)
-    absorb(VolumesTold(T0 + 6, twin.id, mounts), state)
+    absorb(VolumesReported(T0 + 6, twin.id, mounts), state)
     for at in (T0 + 60, NOW, NOW + 60):
         absorb(listed(images, (), (SECOND,), at=at, version=CONTAINERD_2), state)
     assert free(state) == {"reg.example/other:v1"}
@@ -289,7 +289,7 @@ def test_a_list_that_lacks_what_is_mounted_for_a_moment_costs_no_memory_of_it() 
     """It lacked the model's image when the runtime told what the container mounts."""
     images, first = (MAIN, MODEL, OTHER), made("app", MAIN, FIRST, volumes=None)
     state = state_of((MAIN, OTHER), (first,), (FIRST,))
-    absorb(VolumesTold(T0, first.id, (volume(MODEL.id),)), state)
+    absorb(VolumesReported(T0, first.id, (volume(MODEL.id),)), state)
     absorb(listed(images, (first,), (FIRST,), at=T0 + 30), state)
     for at in (T0 + 60, NOW, NOW + 60):
         absorb(listed(images, (), (SECOND,), at=at), state)

@@ -8,7 +8,7 @@ import structlog
 
 from reconciler.domain.absorbing import absorb
 from reconciler.domain.decision import HoldReason
-from reconciler.domain.facts import RemoverTold
+from reconciler.domain.facts import RemoverReported
 from reconciler.domain.ledger import Remembered, RemovalRecord
 from reconciler.domain.policy import Mode
 from reconciler.domain.runtime import RuntimeUnavailable
@@ -32,10 +32,10 @@ class Right:
         world.loop.deps.claim = self.renew
         self._save, world.loop.deps.save = world.loop.deps.save, self.save
 
-    async def renew(self, wanted: bool) -> RemoverTold:
+    async def renew(self, wanted: bool) -> RemoverReported:
         self.held = wanted and self.other is None and self.trouble is None
         other = self.other if wanted else None
-        return RemoverTold(self.world.clock(), self.held, other, self.trouble)
+        return RemoverReported(self.world.clock(), self.held, other, self.trouble)
 
     async def save(self, state: State) -> None:
         await self._save(state)
@@ -141,7 +141,7 @@ async def test_what_the_other_one_removed_is_looked_for_before_anything_goes() -
     world = await full_world()
     Right(world, OTHER)
     await world.turns(3)
-    ours = RemoverTold(world.clock(), ours=True)
+    ours = RemoverReported(world.clock(), ours=True)
     absorb(ours, world.state)
     assert hold(world) is HoldReason.LISTING_DUE
     await world.loop._list()

@@ -12,7 +12,7 @@ from reconciler.cri import client
 from reconciler.cri.rpc import Methods
 from reconciler.domain import decision, hold, margin, removing, shortage, space, watermark
 from reconciler.domain.context import Context
-from reconciler.domain.facts import RemoverTold, Resumed
+from reconciler.domain.facts import RemoverReported, Resumed
 from reconciler.domain.policy import Policy
 from reconciler.domain.protections import holding
 from reconciler.domain.steps import Steps
@@ -124,7 +124,7 @@ def the_lock_denies_nothing(patch: Patch) -> None:
     """Whoever else has it, this one removes too."""
     renew = Claim._renew
 
-    def ours(self: Claim, directories: tuple[str, ...], wanted: bool) -> RemoverTold:
+    def ours(self: Claim, directories: tuple[str, ...], wanted: bool) -> RemoverReported:
         return replace(renew(self, directories, wanted), ours=wanted, other=None)
 
     patch.setattr(Claim, "_renew", ours)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from reconciler.domain.facts import KubeletTold
+from reconciler.domain.facts import KubeletReported
 from reconciler.domain.kubelet_lines import KubeletConfig
 from tests.builders import GIB, image, marks, policy
 from tests.engine.test_reclaim import told
@@ -17,7 +17,7 @@ async def test_the_log_says_once_where_the_marks_are_and_who_acts_first() -> Non
     world.runtime.have(image("app:v1", GIB))
     with structlog.testing.capture_logs() as log:
         config = KubeletConfig("/etc/kubernetes/kubelet.yaml")
-        world.mailbox.put("kubelet", KubeletTold(world.clock(), config))
+        world.mailbox.put("kubelet", KubeletReported(world.clock(), config))
         await world.loop.turn(world.mailbox.drain())
         await world.turns(3)
     (read,) = told(log, "kubelet-configuration")
@@ -37,7 +37,7 @@ async def test_what_of_kubelets_configuration_can_not_be_read_is_told() -> None:
     with structlog.testing.capture_logs() as log:
         config = KubeletConfig("kubelet's defaults")
         lost = "/var/lib/kubelet/config.yaml: permission denied"
-        world.mailbox.put("kubelet", KubeletTold(world.clock(), config, troubles=(lost,)))
+        world.mailbox.put("kubelet", KubeletReported(world.clock(), config, troubles=(lost,)))
         await world.turns(2)
     (unread,) = told(log, "kubelet-configuration-unread")
     assert lost in str(unread)

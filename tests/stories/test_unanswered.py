@@ -163,7 +163,7 @@ async def test_a_pod_that_a_source_tells_of_narrows_it_to_what_its_spec_mounts(
     world.runtime.sandboxes[web.sandbox_id] = box("box", world, uid="u")
     needs = [Need("reg.example/web:v1", MAIN, "web")]
     needs += [Need("reg.example/app0:v0", VOLUME, "data")] if mounts else []
-    told = facts.PodsTold(world.clock(), "socket", (Pod("u", "shop/web", tuple(needs)),))
+    told = facts.PodsReported(world.clock(), "socket", (Pod("u", "shop/web", tuple(needs)),))
     world.mailbox.put("pods", told)
     refuses(world, "volumes_of", FAILS, {web.id})
     await world.turns(180, 5)
