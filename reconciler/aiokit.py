@@ -105,7 +105,7 @@ async def both(
     return cast("T", found["first"]), cast("U", found["second"])
 
 
-async def beside(
+async def run_alongside(
     task: Callable[[], Coroutine[Any, Any, None]], work: Callable[[], Awaitable[T]]
 ) -> T:
     """What `work` gives, with a task beside it that ends with it. The first that fails ends the

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from reconciler.domain import facts
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.pattern import parse_pattern
 from reconciler.domain.policy import Place, Required

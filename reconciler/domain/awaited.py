@@ -33,14 +33,14 @@ class Awaited:
         self._lost_at: float | None = None
         self._waited_until = waited_until
 
-    def tell_all(self, source: str, pods: tuple[Pod, ...], at: float) -> None:
+    def replace_all(self, source: str, pods: tuple[Pod, ...], at: float) -> None:
         """A complete list: who is not in it is gone."""
         self.pods = {pod.uid: pod for pod in pods}
         if self.source != source:
             self.source, self.since = source, at
         self.trouble = self._lost_at = None
 
-    def tell(self, pod: Pod) -> None:
+    def update(self, pod: Pod) -> None:
         """One pod, new or changed."""
         self.pods[pod.uid] = pod
 
@@ -67,7 +67,7 @@ class Awaited:
             return iter(())
         return (pod for pod in self.pods.values() if not pod.finished)
 
-    def tells_of(self, uid: str, now: float) -> bool:
+    def knows(self, uid: str, now: float) -> bool:
         """Whether all that a pod needs is known."""
         return bool(uid) and uid in self.pods and not self._expired(now)
 

@@ -7,13 +7,13 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from .doubts import Doubt, doubts_about, may_be_pause, repository_of
 from .exclusion import Exclusions
 from .inventory import Container, Image, Sandbox, Template, is_full_id
 from .ledger import ImageRecord
 from .pods import MAIN, Need, Pod
 from .policy import Expendable, Importance, Policy, Tier
-from .ranking.importance import Wishes, wishes_of
+from .possible_uses import PossibleUse, may_be_pause, possible_uses, repository_of
+from .ranking.importance import RankingRules, ranking_rules_of
 from .reference import InvalidReference, parse_reference
 from .state import State
 from .system import LARGEST, is_kubernetes_own, is_sandbox_name, system_repository
@@ -39,19 +39,19 @@ class Context:
         return exclusions_of(self.policy)
 
     @functools.cached_property
-    def wishes(self) -> Wishes:
-        return wishes_of(self.policy)
+    def ranking_rules(self) -> RankingRules:
+        return ranking_rules_of(self.policy)
 
     def tier_rule(self, image: Image) -> Importance | None:
         """The rule that gives an image its tier; None: normal. By names that it had before, high
         alone: they may be another image's by now."""
-        rule, told = self.wishes.tier_rule(image), self.state.as_remembered(image)
-        before = self.wishes.tier_rule(told) if told is not image else None
+        rule, told = self.ranking_rules.tier_rule(image), self.state.as_remembered(image)
+        before = self.ranking_rules.tier_rule(told) if told is not image else None
         return before if before is not None and before.tier is Tier.HIGH else rule
 
     def expendable_rule(self, image: Image) -> Expendable | None:
         """The rule by which an image may go early; None: there is none, or its tier is high."""
-        rule = self.wishes.expendable_rule(image)
+        rule = self.ranking_rules.expendable_rule(image)
         if rule is None or self.state.as_remembered(image) is image:
             return rule
         tier = self.tier_rule(image)
@@ -101,7 +101,7 @@ class Context:
         that is not complete: that pod's sandbox, and the container that used it."""
         graph, templates = self.graph, self.state.pods.templates
         pods: dict[Template, Sandbox] = {}
-        starts = [start.sandbox for start in self.state.pods.starts.underway(self.now)]
+        starts = [start.sandbox for start in self.state.pods.starts.current(self.now)]
         new = [one for one in starts if one.id not in graph.sandboxes]  # no listing told them yet
         for sandbox in (*graph.sandboxes.values(), *graph.departed.values(), *new):
             if sandbox.ready and sandbox.template is not None:
@@ -128,9 +128,9 @@ class Context:
         return {repository_of(name) for names in told for name in names if not is_full_id(name)}
 
     @functools.cached_property
-    def doubtful(self) -> dict[str, Doubt]:
+    def possible_uses(self) -> dict[str, PossibleUse]:
         """Keys of images that something of unknown image could use."""
-        return doubts_about(self.state, self.now)
+        return possible_uses(self.state, self.now)
 
 
 def current_of(versions: Mapping[str, ImageRecord]) -> set[str]:

@@ -41,8 +41,8 @@ class ImageGraph:
     """Images by key (id without `sha256:`), and for each who uses it, known or not listed."""
 
     def __init__(self) -> None:
-        self._told = ImageResolver()
-        self.images: dict[str, Image] = self._told.listed
+        self._resolver = ImageResolver()
+        self.images: dict[str, Image] = self._resolver.listed
         self.containers: dict[str, Container] = {}
         self.sandboxes: dict[str, Sandbox] = {}
         self.unresolved: dict[str, float] = {}  # container id -> since when its image can't be told
@@ -76,7 +76,7 @@ class ImageGraph:
 
     def asked_keys(self) -> set[str]:
         """Keys of all images that `asking_for` finds somebody for."""
-        return self._asked.keys(self._told.names, self.images)
+        return self._asked.keys(self._resolver.names, self.images)
 
     def used_keys(self) -> Iterator[str]:
         """Keys of all images in use, also of those that no listing holds any more."""
@@ -84,27 +84,27 @@ class ImageGraph:
 
     def keys_named(self, name: str) -> frozenset[str]:
         """Images that a name, digest name or id means now; maybe none, never a guess."""
-        return self._told.named(name)
+        return self._resolver.named(name)
 
     def is_new(self, sandbox_id: str) -> bool:
         """Whether a sandbox was not told before; a list may have lacked it for a moment."""
-        return sandbox_id not in self.sandboxes and not self._told.knows_sandbox(sandbox_id)
+        return sandbox_id not in self.sandboxes and not self._resolver.knows_sandbox(sandbox_id)
 
     def keys_meant(self, text: str, *, anywhere: bool) -> frozenset[str]:
         """Images that a pod's text may mean to the runtime now (`ListedNames.meant`)."""
-        return self._told.names.meant(text, self.images, anywhere=anywhere)
+        return self._resolver.names.meant(text, self.images, anywhere=anywhere)
 
     def images_of(self, container: Container) -> frozenset[str]:
         """Keys of the image a container was made from; none: it cannot be told."""
-        return self._told.of_container(container)
+        return self._resolver.of_container(container)
 
     def meant_by(self, container: Container) -> frozenset[str]:
         """Keys of all images that it and its volumes may be made from, by the names listed now."""
-        return self._told.meant_by(container)
+        return self._resolver.meant_by(container)
 
-    def tells(self, container: Container) -> bool:
+    def is_certain(self, container: Container) -> bool:
         """Whether all images of a container are certain by what is listed now."""
-        return self._told.tells(container)
+        return self._resolver.is_certain(container)
 
     # --- changes -------------------------------------------------------------------------------
 
@@ -115,7 +115,7 @@ class ImageGraph:
 
     def replacing(self, listing: Listing) -> Steps[None]:
         """`replace` in steps."""
-        self._told.replace(listing.images)
+        self._resolver.replace(listing.images)
         listed = {sandbox.id for sandbox in listing.sandboxes}
         for sandbox_id in self.sandboxes.keys() - listed:
             self._remove_sandbox(sandbox_id)
@@ -163,7 +163,7 @@ class ImageGraph:
         self.unasked_sandboxes.discard(sandbox.id)
         if not sandbox.pause and not sandbox.pauseless:
             self.unnamed_sandboxes.add(sandbox.id)
-        self._uses.set(sandbox.id, self._told.of_sandbox(sandbox))
+        self._uses.set(sandbox.id, self._resolver.of_sandbox(sandbox))
 
     def _replace_strangers(self, strangers: Iterable[Stranger]) -> None:
         """Their images are told by name alone. What it meant when one was first listed goes on to
@@ -217,7 +217,7 @@ class ImageGraph:
             self.unasked_containers.add(container.id)
         else:
             self.unasked_containers.discard(container.id)
-        uses, told = self._told.with_volumes(container)
+        uses, told = self._resolver.with_volumes(container)
         if told:
             self.unresolved.pop(container.id, None)
         else:
@@ -230,7 +230,7 @@ class ImageGraph:
             if departed is not None:
                 self.departed[departed.id] = departed
             self._remove_sandbox(event.subject_id)
-            self._told.forget_sandbox(event.subject_id)
+            self._resolver.forget_sandbox(event.subject_id)
         elif event.sandbox is not None:
             known = self.sandboxes.get(event.subject_id)
             # That a pod is complete is a listing's to tell: an event never takes a reason away.

@@ -4,7 +4,7 @@
   applies is told, with what would end it.
 - Nothing overrides a hold: no mark, no maximum age, and not the operator's own command.
 - A doubt about one container or sandbox holds everything for `NARROW_AFTER` seconds; then it
-  narrows to the images that it can concern (doubts.py), and never just ends.
+  narrows to the images that it can concern (possible_uses.py), and never just ends.
 - Where one of several filesystems cannot be measured the others go on; where none can, nothing.
 - A list without any container is believed once later ones say the same.
 - Only what waits for pods ends by itself: a source that is silent is waited for a moment

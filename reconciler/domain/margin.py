@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KEPT = 32  # crossings
-SPARE = 1.25
-A_LITTLE = 0.002  # of the capacity
-UNTAUGHT, TAUGHT = 0.03, 16  # of the capacity, until so many crossings
+SAFETY_FACTOR = 1.25
+EXTRA = 0.002  # of the capacity
+UNLEARNED, LEARNED_AFTER = 0.03, 16  # of the capacity, until so many crossings
 LEAST, MOST = 0.005, 0.1  # of the capacity
 BAND = 0.005  # of the capacity, from the high mark down to the low one
 INODES_MARGIN, INODES_BAND = 0.02, 0.01  # of all inodes: they go slowly, and nothing is learned
@@ -39,7 +39,7 @@ class Overshoot:
     _used: int = 0
     _at: float | None = None
 
-    def sampled(self, used: int, high: int, at: float, *, counts: bool = True) -> bool:
+    def take_sample(self, used: int, high: int, at: float, *, counts: bool = True) -> bool:
         """A new measurement; gives whether a crossing ended that taught something. One whose
         beginning was not seen teaches nothing (the daemon was started on a full disk, say), nor
         one while nothing is removed here (`counts`)."""
@@ -67,8 +67,8 @@ class Overshoot:
 
     def margin(self, capacity: int) -> int:
         """Bytes between the high mark and the line above it."""
-        learned = max(self.recent, default=0) * SPARE + capacity * A_LITTLE
-        careful = capacity * UNTAUGHT * max(0, TAUGHT - len(self.recent)) / TAUGHT
+        learned = max(self.recent, default=0) * SAFETY_FACTOR + capacity * EXTRA
+        careful = capacity * UNLEARNED * max(0, LEARNED_AFTER - len(self.recent)) / LEARNED_AFTER
         return int(min(max(learned, careful, capacity * LEAST), capacity * MOST))
 
     def look_again_in(self, high: int) -> float:

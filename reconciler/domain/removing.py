@@ -22,7 +22,7 @@ from .facts import RemovalBegun, RemovalFinished, RemovalPlanned, RemovalSpared
 from .inventory import image_key
 from .ledger import RemovalRecord
 from .removals import Refusal
-from .space import Removed, note
+from .space import Removed, record_gains
 from .state import State
 
 REFUSAL_FIRST = 300.0  # seconds a refused image is left alone, doubling up to REFUSAL_LAST
@@ -73,7 +73,7 @@ def finish(state: State, fact: RemovalFinished) -> None:
     state.removals.records[key] = replace(state.removals.records[key], answered_at=fact.at)
     state.removals.changed.add(key)
     removed = Removed(removal.image.id, removal.names, fact.at, removal.expected, removal.most)
-    over = note(state.disks.delayed, fact.gains, removed) if fact.gains else []
+    over = record_gains(state.disks.delayed, fact.gains, removed) if fact.gains else []
     state.disks.shown = tuple(over)
     weigh(state, over, fact.at)
 
@@ -83,18 +83,18 @@ def weigh(state: State, over: Iterable[Removed], now: float) -> None:
     helped nobody there is a rest, and after it one try, until one helps."""
     disks = state.disks
     for removed in over:
-        if not removed.wanted:
+        if not removed.was_short:
             continue
         if removed.helped:
             disks.forgive()
             continue
         disks.futile += 1
-        disks.for_nothing += removed.for_nothing
+        disks.certainly_futile += removed.certainly_futile
         tried = disks.rest > REST_FIRST
-        many = disks.futile >= FUTILE_REMOVALS or disks.for_nothing >= FUTILE_FOR_CERTAIN
+        many = disks.futile >= FUTILE_REMOVALS or disks.certainly_futile >= FUTILE_FOR_CERTAIN
         if tried or many:
             disks.rest_until = now + disks.rest
-            disks.futile, disks.for_nothing = 0, 0
+            disks.futile, disks.certainly_futile = 0, 0
             disks.rest = min(2 * disks.rest, REST_LAST)
 
 

@@ -78,7 +78,7 @@ class ImageResolver:
             keys, told = keys | mounted, told and certain
         return keys, told
 
-    def tells(self, container: Container) -> bool:
+    def is_certain(self, container: Container) -> bool:
         """Whether all images of a container are certain; also of one that is gone. Volumes that
         nobody told are not counted."""
         volumes = container.volumes or ()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from .context import exclusions_of
 from .lookup import missing_required
 from .policy import Exclusion, Expendable, Importance, Policy, Required
-from .ranking.importance import wishes_of
+from .ranking.importance import ranking_rules_of
 from .state import State
 
 AnyRule = Exclusion | Importance | Expendable | Required
@@ -16,12 +16,12 @@ def unmatched_rules(policy: Policy, state: State) -> tuple[AnyRule, ...]:
     """All but `requiredImages`, of which there is a report of its own; each pattern is a rule.
     What decisions found out of names is not found out anew. Rules that protect count for the
     repositories that are remembered of an image as well."""
-    images, wishes = state.graph.images.values(), wishes_of(policy)
+    images, ranking = state.graph.images.values(), ranking_rules_of(policy)
     remembered = [state.as_remembered(image) for image in images]
     return (
         *exclusions_of(policy).unmatched(remembered),
-        *wishes.importance.unmatched(images),
-        *wishes.expendable.unmatched(images),
+        *ranking.importance.unmatched(images),
+        *ranking.expendable.unmatched(images),
     )
 
 

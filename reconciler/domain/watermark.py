@@ -52,7 +52,7 @@ class Occasion(enum.Enum):
     """What makes the pressure move."""
 
     SAMPLED = "measured"
-    TOLD_LATE = "an older measurement, told late"
+    MEASURED_LATE = "an older measurement, reported late"
     ASKED = "the operator asks for space"
 
 
@@ -62,9 +62,9 @@ TRANSITIONS: dict[tuple[Occasion, Level], Pressure | None] = {
     (Occasion.SAMPLED, Level.BETWEEN): None,
     (Occasion.SAMPLED, Level.HIGH): Pressure.RECLAIMING,
     # What has gone since was not gone when it was taken.
-    (Occasion.TOLD_LATE, Level.LOW): Pressure.CALM,
-    (Occasion.TOLD_LATE, Level.BETWEEN): None,
-    (Occasion.TOLD_LATE, Level.HIGH): None,
+    (Occasion.MEASURED_LATE, Level.LOW): Pressure.CALM,
+    (Occasion.MEASURED_LATE, Level.BETWEEN): None,
+    (Occasion.MEASURED_LATE, Level.HIGH): None,
     (Occasion.ASKED, Level.LOW): None,
     (Occasion.ASKED, Level.BETWEEN): Pressure.RECLAIMING,
     (Occasion.ASKED, Level.HIGH): Pressure.RECLAIMING,
@@ -190,9 +190,9 @@ def _inode_marks(marks: Watermarks, inodes: int, lines: tuple[Line, ...]) -> tup
     return high, max(0, high - int(inodes * margin.INODES_BAND))
 
 
-def told_late(fs: FilesystemState, older: FilesystemUsage) -> FilesystemState:
+def measured_late(fs: FilesystemState, older: FilesystemUsage) -> FilesystemState:
     """What a measurement that is older than the last one makes of a filesystem."""
-    return _moved(fs, Occasion.TOLD_LATE, older)
+    return _moved(fs, Occasion.MEASURED_LATE, older)
 
 
 def pressed(fs: FilesystemState) -> FilesystemState:

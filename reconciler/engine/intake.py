@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from ..aiokit import run_in_steps
-from ..domain.absorbing import absorb
+from ..domain.absorb import absorb
 from ..domain.facts import (
     EventsLost,
     EventsOpened,

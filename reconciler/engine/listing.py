@@ -5,7 +5,7 @@
   beside that listing: by neither alone, and never by the runtime's answer.
 - What was measured while the removal went on is absorbed before what is measured now.
 
-What a listing changes in the state is `domain/listed.py`; how one is asked for, `observe.py`.
+What a listing changes in the state is `domain/absorb_listing.py`; how one is asked for, `observe.py`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from __future__ import annotations
 from functools import partial
 
 from ..aiokit import both
+from ..domain.absorb_listing import absorb_listing
 from ..domain.facts import Listed, ListingFailed
 from ..domain.inventory import UsageSample
-from ..domain.listed import absorbing
 from ..domain.runtime import RuntimeFailure
 from ..domain.state import State
 from .dependencies import Dependencies
@@ -44,7 +44,7 @@ class Lister:
             self._schedule.listing_failed(self._deps.clock())
             self._intake.take([ListingFailed(self._deps.clock(), str(failure))])
             return False
-        await self._intake.run_in_steps(absorbing(listed, self._state))
+        await self._intake.run_in_steps(absorb_listing(listed, self._state))
         self._deps.journal.absorbed(listed, self._state, self._deps.clock())
         self._schedule.listed(listed.listing.began_at, self._deps.clock())
         if attempt is not None and sample is not None:

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 
 from ..aiokit import give_way
-from ..domain.absorbing import absorb
+from ..domain.absorb import absorb
 from ..domain.facts import AskFailed, Fact, Listed, PauseReported, VolumesReported
 from ..domain.runtime import ImageRuntime, NoSuchObject, RuntimeFailure, RuntimeVersion
 from ..domain.state import State

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 import anyio
 
 from ..domain.decision import HoldReason, decide_steps, objection
-from ..domain.facts import Fact, NothingGoes, RemovalBegun, RemovalSpared
+from ..domain.facts import Fact, NothingRemovable, RemovalBegun, RemovalSpared
 from ..domain.plan import Candidate, Command, Plan
 from ..domain.policy import Mode
 from ..domain.state import State
@@ -149,7 +149,7 @@ class Reconciler:
         own, begun after the removal before it."""
         while True:
             if not await self._fresh():
-                self._intake.take([NothingGoes(self.deps.clock())])
+                self._intake.take([NothingRemovable(self.deps.clock())])
                 return
             plan = await self._decide()
             candidate = plan.eviction
@@ -171,7 +171,7 @@ class Reconciler:
         now = self.deps.clock()
         self._schedule.found_nothing(plan, now)
         if plan.hold is None or plan.hold.reason is not HoldReason.SPACE_PENDING:
-            self._intake.take([NothingGoes(now)])
+            self._intake.take([NothingRemovable(now)])
 
     async def _removes_here(self) -> bool:
         """Whether this is the one process that may remove, asked for now. With that right comes

@@ -99,4 +99,4 @@ def freed_of(removed: Removed | None) -> dict[str, object]:
     if removed is None:
         return {"freed_bytes": None}
     told: dict[str, object] = {"freed_bytes": removed.freed}
-    return told | ({"freed_about": True} if removed.about else {})
+    return told | ({"freed_about": True} if removed.approximate else {})

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.awaited import KEPT_FOR, WAITED_FOR, Awaited
 from reconciler.domain.decision import decide, objection
 from reconciler.domain.facts import PodGone, PodReported, PodsLost, PodsReported

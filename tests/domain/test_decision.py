@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.domain import facts
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import HoldReason, decide, explain, objection
 from reconciler.domain.inventory import (
     Container,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.domain import facts
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import HoldReason, decide
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
 from reconciler.domain.kubelet_lines import KubeletConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.domain import facts
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
 from reconciler.domain.kubelet_lines import (
@@ -201,7 +201,7 @@ def test_a_crossing_in_which_nothing_may_go_teaches_nothing_beyond_that() -> Non
     before = state.disks.overshoots["/images"].recent
     disk(state, 83)
     disk(state, 83.5, NOW + 1)
-    absorb(facts.NothingGoes(NOW + 1), state)
+    absorb(facts.NothingRemovable(NOW + 1), state)
     for step, used in enumerate((90.0, 97.0, 83.0)):
         disk(state, used, NOW + 2 + step)
     assert state.disks.overshoots["/images"].recent == before

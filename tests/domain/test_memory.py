@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.domain import facts
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import score_of
 from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Image
 from reconciler.domain.ledger import ImageRecord, Remembered

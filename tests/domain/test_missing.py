@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.facts import PodsReported
 from reconciler.domain.missing import missing_awaited, missing_in_use
 from reconciler.domain.state import State

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from reconciler.domain import facts
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import HoldReason, decide
 from reconciler.domain.inventory import FilesystemUsage, Image, UsageSample, image_key
 from reconciler.domain.plan import Command
@@ -242,17 +242,17 @@ def test_what_others_freed_is_not_told_as_ours() -> None:
     assert told.remove_one()
     (shown,) = told.state.disks.shown
     assert shown.freed == greatest_bytes(small.size, told.state)
-    assert shown.about
+    assert shown.approximate
 
 
 def test_freed_bytes_are_never_fewer_than_none() -> None:
     """A pull wrote more than the removal freed."""
     told = story(images=Disk(used=90 * GIB, gives=-1.0, kind="ext4"))
-    told.state.disks.delayed["/images"] = DelayedSpace(shows_after=0.0, brings=1.0)
+    told.state.disks.delayed["/images"] = DelayedSpace(shows_after=0.0, most_yield=1.0)
     told.measure()
     assert told.remove_one()
     (shown,) = told.state.disks.shown
-    assert (shown.freed, shown.about) == (0, True)
+    assert (shown.freed, shown.approximate) == (0, True)
 
 
 @pytest.mark.parametrize(("kind", "commits"), [("ext4", 0.0), ("xfs", 0.0), ("", 30.0)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import HoldReason, decide, explain
 from reconciler.domain.inventory import Image
 from reconciler.domain.protections.protection import Kind

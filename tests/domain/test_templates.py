@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.facts import ContainerChanged, VolumesReported
 from reconciler.domain.inventory import (

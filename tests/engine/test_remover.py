@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import structlog
 
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import HoldReason
 from reconciler.domain.facts import RemoverReported
 from reconciler.domain.ledger import Remembered, RemovalRecord

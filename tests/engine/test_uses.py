@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.aiokit import Mailbox
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.facts import ContainerChanged, Fact
 from reconciler.domain.inventory import ContainerEvent, EventKind
 from reconciler.domain.state import State

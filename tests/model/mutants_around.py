@@ -46,7 +46,7 @@ def inodes_once_short_stay_short(patch: Patch) -> None:
         return 0 if used <= low else aim(used, most, low, lines)
 
     patch.setattr(shortage, "aim", never_enough)
-    patch.setattr("reconciler.domain.absorbing.measured", never_calm)
+    patch.setattr("reconciler.domain.absorb.measured", never_calm)
 
 
 def auto_marks_lie_far_below_kubelets_lines(patch: Patch) -> None:

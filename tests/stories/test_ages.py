@@ -7,7 +7,7 @@ import time
 import pytest
 
 from reconciler.cri.client import CriClient
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.facts import ContainerChanged, Fact, Listed, PolicyLoaded
 from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Listing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide, explain
 from reconciler.domain.facts import RemovalBegun, RemovalFinished
 from reconciler.domain.inventory import Image, UsageSample

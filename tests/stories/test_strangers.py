@@ -15,7 +15,7 @@ import pytest
 from reconciler.cri._pb import containerd_pb2 as pb
 from reconciler.cri.rpc import open_channel
 from reconciler.cri.strangers import METHOD, REQUEST, Strangers
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.facts import Listed
 from reconciler.domain.inventory import Image, Listing, Stranger

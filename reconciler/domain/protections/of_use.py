@@ -4,9 +4,9 @@ here."""
 from __future__ import annotations
 
 from ..context import Context, describe, pause_name, repositories_of
-from ..doubts import MOUNT, Doubt, repository_of
 from ..humanize import and_more
 from ..inventory import Image, Sandbox, is_full_id
+from ..possible_uses import MOUNT, PossibleUse, repository_of
 from .protection import Kind, Protection
 
 
@@ -104,13 +104,13 @@ SANDBOX = Protection(
 def _uncertain(image: Image, context: Context) -> str | None:
     if image.key in context.graph.dirty:
         return "an event named it since the last listing"
-    doubt = context.doubtful.get(image.key)
+    doubt = context.possible_uses.get(image.key)
     if doubt is not None:
         return _told_of(doubt, context)
     return None if is_full_id(image.id) else "listed under an id that is none"
 
 
-def _told_of(doubt: Doubt, context: Context) -> str:
+def _told_of(doubt: PossibleUse, context: Context) -> str:
     subject = doubt.subject
     if isinstance(subject, Sandbox):
         one = f"sandbox {subject.name} ({subject.id[:13]})"

@@ -18,7 +18,7 @@ from ..policy import Expendable, Importance, Policy, Tier
 MOST_COMPARED = 20_000  # pairs of rules; beyond them disagreements are not looked for
 
 
-class Wishes:
+class RankingRules:
     """The rules of one policy on tiers and on what is expendable."""
 
     def __init__(self, policy: Policy) -> None:
@@ -46,9 +46,9 @@ class Wishes:
 
 
 @functools.lru_cache(maxsize=4)
-def wishes_of(policy: Policy) -> Wishes:
+def ranking_rules_of(policy: Policy) -> RankingRules:
     """The policy's wishes, indexed; built once for each policy."""
-    return Wishes(policy)
+    return RankingRules(policy)
 
 
 Rules = Importance | Expendable

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain import facts
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.context import Context
 from reconciler.domain.decision import HoldReason, decide
 from reconciler.domain.inventory import ContainerEvent, EventKind, Image, Sandbox
@@ -219,7 +219,7 @@ def test_a_sample_before_the_first_policy_does_not_count_against_its_marks() -> 
     assert decide(state, state.operator.policy, LATER).eviction is not None
 
 
-def test_a_measurement_told_late_ends_a_reclaim_and_begins_none() -> None:
+def test_a_measurement_reported_late_ends_a_reclaim_and_begins_none() -> None:
     """Two are under way at once, and the older comes last: that the low mark was reached is true
     whenever it was; that the disk was over the high one may be what a removal has mended since."""
     state = state_of([APP], full=90)

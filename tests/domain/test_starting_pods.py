@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.facts import ContainerChanged, PodReported, PolicyLoaded
 from reconciler.domain.hold import HoldReason
 from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Sandbox, Template
 from reconciler.domain.pods import Pod
-from reconciler.domain.starting import AFTER_FIRST, LONGEST_START, LONGEST_STRETCH
+from reconciler.domain.starting_pods import AFTER_FIRST, LONGEST_START, LONGEST_STRETCH
 from reconciler.domain.state import State
 from reconciler.domain.templates import SETTLED_AFTER
 from tests.builders import DAY, GIB, T0, container, image, listed, policy, sandbox, state_of, usage
