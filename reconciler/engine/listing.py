@@ -5,7 +5,7 @@
   beside that listing: by neither alone, and never by the runtime's answer.
 - What was measured while the removal went on is absorbed before what is measured now.
 
-What a listing changes in the state is `domain/absorb_listing.py`; how one is asked for, `observe.py`.
+`domain/absorb_listing.py` applies a listing to the state; `observe.py` asks the runtime for one.
 """
 
 from __future__ import annotations

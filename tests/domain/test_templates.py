@@ -22,7 +22,7 @@ from reconciler.domain.inventory import (
 from reconciler.domain.ledger import Used
 from reconciler.domain.state import State
 from reconciler.domain.templates import (
-    ALIKE_KEPT,
+    SIMILAR_KEPT,
     CONTAINERS_KEPT,
     TEMPLATES_KEPT,
     Templates,
@@ -197,7 +197,7 @@ def test_what_is_remembered_is_bounded() -> None:
     assert len(templates.records[WEB.name].used) == CONTAINERS_KEPT
     assert "c9" not in templates.records[WEB.name].used
     alike = Template("shop/run-*", exact=False)
-    for number in range(ALIKE_KEPT + 1):
+    for number in range(SIMILAR_KEPT + 1):
         templates.note(alike, f"c{number}", Used(T0 + number, ("k",)), T0 + DAY)
     assert sorted(templates.records[alike.name].used) == [f"c{n}" for n in range(1, 9)]
     templates.note(Template("new", True), "app", Used(T0, ("k",)), T0 + 90 * DAY)
