@@ -98,7 +98,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What similar pods are made from, known by a sandbox's labels or by its pod's name. Pods of one
+    """What similar pods are made from, by a sandbox's labels or its pod's name. Pods of one
     `exact` template ask for the same images; those of any other very likely do."""
 
     name: str  # "namespace/label=value", or "namespace/prefix-*"

@@ -1,5 +1,5 @@
-"""Find what people mean: which images a text of theirs matches (a name or a part of one, an id or the
-beginning of one), and who uses an image, by the names of pods and containers."""
+"""Find images by what people call them (a name or a part of one, an id or the beginning of one),
+and name the pods and containers that use an image."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def missing_required(policy: Policy, graph: ImageGraph) -> tuple[Required, ...]:
 
 
 def user_names(key: str, state: State) -> list[str]:
-    """Returns who uses an image: `namespace/pod container`, or `namespace/pod` for a pause image."""
+    """Names who uses an image: `namespace/pod container`, or `namespace/pod` for a pause image."""
     graph, names = state.graph, []
     for user in graph.users_of(key):
         container = graph.containers.get(user)

@@ -1,5 +1,5 @@
-"""Look images up by a listed name, or by the text that a container's creator asked for, which may be
-a name, an id or the beginning of an id (docs/runtimes.md)."""
+"""Look images up by a listed name, or by the text that a container's creator asked for: a name, an
+id or the beginning of an id (docs/runtimes.md)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ANY_HOST = "*"
 
 @functools.lru_cache(maxsize=8192)
 def asked_for(text: str, image_ref: str) -> tuple[str, ...]:
-    """Returns what a container's creator asked for, as its runtime understood it. CRI-O looks a name
+    """Returns what a container's creator asked for, as the runtime took it. CRI-O looks a name
     without a host up in search registries and aliases; if the container's `image_ref` is in a
     repository of that name, it was found there, else it may be under any host. An `image_ref` of
     `sha256:` (containerd) means that no other host was searched."""

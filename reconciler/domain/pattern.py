@@ -34,8 +34,8 @@ from .legal import (
 from .reference import (
     InvalidReference,
     Reference,
-    is_host,
     canonical_host,
+    is_host,
     parse_reference,
     split_tag,
 )
@@ -92,8 +92,8 @@ class Pattern:
 
     @property
     def is_narrow(self) -> bool:
-        """Whether it names a host and a part of a path literally, or an id and nothing else: it then
-        matches no more than its writer can have meant, whatever is on the node."""
+        """Whether it names a host and a part of a path literally, or an id and nothing else: then
+        it matches no more than its writer can have meant, whatever is on the node."""
         if not self.scopes:
             return True
         first, *path = split_tag(self.text.partition("@")[0])[0].split("/")
@@ -229,7 +229,7 @@ def _better(text: str) -> str | None:
 
 
 def could_both_match(one: Pattern, other: Pattern) -> bool:
-    """Whether some name could match both patterns. Ids overlap only if one is a prefix of the other:
+    """Whether some name could match both patterns. Ids overlap only if one begins with the other:
     the patterns do not show which names an id has."""
     first, second = one.id_prefix, other.id_prefix
     if first and second and (first.startswith(second) or second.startswith(first)):

@@ -88,8 +88,8 @@ class ImageRuntime(Protocol):
     async def version(self) -> RuntimeVersion: ...
 
     async def list_all(self) -> Listing:
-        """Lists images first, then containers and sandboxes. `volumes` and `pause` are None: no list
-        contains them; the graph remembers them, since they never change for one id."""
+        """Lists images first, then containers and sandboxes. `volumes` and `pause` are None: no
+        list contains them; the graph remembers them, since they never change for one id."""
         ...
 
     async def volumes_of(self, container_id: str) -> tuple[Volume, ...]:
@@ -102,8 +102,8 @@ class ImageRuntime(Protocol):
         ...
 
     async def configured_pause(self) -> str | None:
-        """Returns the pause image in the runtime's own configuration, if reported (containerd 1.x,
-        CRI-O)."""
+        """Returns the pause image of the runtime's own configuration, if it is reported
+        (containerd 1.x, CRI-O)."""
         ...
 
     async def image_mountpoints(self) -> tuple[str, ...]:

@@ -22,8 +22,8 @@ from reconciler.domain.inventory import (
 from reconciler.domain.ledger import Used
 from reconciler.domain.state import State
 from reconciler.domain.templates import (
-    SIMILAR_KEPT,
     CONTAINERS_KEPT,
+    SIMILAR_KEPT,
     TEMPLATES_KEPT,
     Templates,
     template_of,
