@@ -43,7 +43,7 @@ def test_a_filesystem_that_no_image_can_help_does_not_leave_the_other_one_full()
     assert hold_reason(state) is HoldReason.EXHAUSTED
 
 
-def test_nothing_goes_where_both_marks_are_one_and_usage_lies_on_it() -> None:
+def test_nothing_goes_where_both_marks_are_equal_and_usage_is_on_them() -> None:
     """`prune --to 60%` at 60 %: there is nothing to bring down."""
     state = state_of([APP], full=50, in_force=policy(watermarks=marks(60, 60)))
     absorb(usage(60, at=LATER), state)

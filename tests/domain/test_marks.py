@@ -102,13 +102,13 @@ def test_the_high_mark_stands_just_under_the_lowest_of_kubelets_lines(
 def test_nodefs_counts_only_where_it_is_the_images_filesystem() -> None:
     """Its lines say nothing of a disk of the images' own."""
     state = node(line("nodefs.available<50%"))
-    told = facts.KubeletReported(
+    known = facts.KubeletReported(
         NOW, state.disks.kubelet or KubeletConfig(), NodeFilesystem(7, 30 * GIB)
     )
-    absorb(told, state)
+    absorb(known, state)
     assert percent(disk(state, 40, device=1).high) == 83.5
     assert percent(disk(state, 40, device=7).high) == 49.5
-    subvolume = facts.KubeletReported(NOW, told.config, NodeFilesystem(9, WHOLE))
+    subvolume = facts.KubeletReported(NOW, known.config, NodeFilesystem(9, WHOLE))
     absorb(subvolume, state)
     assert percent(disk(state, 40, device=1).high) == 49.5  # of one btrfs: another device
 
@@ -135,7 +135,7 @@ def test_the_operators_word_on_kubelet_goes_before_what_is_found() -> None:
     assert percent(disk(state, 50).high) == 68.5
 
 
-def test_a_line_that_kubelet_can_not_get_away_from_is_told_and_left_out() -> None:
+def test_a_line_that_kubelet_can_not_get_away_from_is_reported_and_left_out() -> None:
     """100Gi free on a disk of 100 GiB: all images would go, and it would still act."""
     state = node(line(f"imagefs.available<{99 * GIB}"))
     assert percent(disk(state, 50).high) == 83.5
@@ -267,13 +267,13 @@ def test_marks_say_where_they_are_from() -> None:
         (line("imagefs.inodesFree<20%"), "imagefs.inodesFree<20% from 80.0% on"),
     ],
 )
-def test_a_mark_that_kubelet_acts_below_is_warned_of(threshold: Threshold, told: str) -> None:
+def test_a_mark_that_kubelet_acts_below_is_warned_of(threshold: Threshold, expected: str) -> None:
     """Soft, nodefs, inodes, absolute: kubelet emptied the node, and nothing had been said."""
     given = Watermarks(Mark(percent=80), Mark(percent=78), Mark(percent=85), Mark(percent=83))
     state = node(threshold, watermarks=given)
     disk(state, 50)
     (warning,) = warnings(state)
-    assert told in warning
+    assert expected in warning
     assert "kubelet acts first there" in warning
 
 

@@ -15,7 +15,7 @@ from reconciler.domain.runtime import RuntimeUnavailable
 from reconciler.domain.state import State
 from reconciler.http.health import missing
 from tests.builders import policy
-from tests.engine.test_reclaim import LINE, NAMES, full_world, hold, told
+from tests.engine.test_reclaim import LINE, NAMES, full_world, hold, logged
 from tests.engine.world import World
 
 OTHER = "another reconciler (pid 7: reconciler run)"
@@ -60,19 +60,19 @@ async def test_while_another_removes_this_one_says_so_and_takes_over_when_it_end
         assert hold(world) is HoldReason.ANOTHER_REMOVER
         assert missing(world.state) == []
         assert world.journal.metrics.registry.get_sample_value("reconciler_remover") == 0
-        assert [line["detail"] for line in told(log, "standing-by")] == [
+        assert [line["detail"] for line in logged(log, "standing-by")] == [
             f"{OTHER} removes images here"
         ]
-        assert OTHER in told(log, "hold")[0]["detail"]
+        assert OTHER in logged(log, "hold")[0]["detail"]
         right.other = None
         await world.turns(2)
     assert world.runtime.removed == NAMES[:2]
     assert world.journal.metrics.registry.get_sample_value("reconciler_remover") == 1
-    assert len(told(log, "took-over")) == 1
+    assert len(logged(log, "took-over")) == 1
 
 
 async def test_a_right_that_is_lost_in_mid_reclaim_ends_it() -> None:
-    """Another process was faster on a directory made anew: the loop goes back to standing by."""
+    """Another process was faster on a new directory: the loop goes back to standing by."""
     world = await full_world()
     right = Right(world)
     world.runtime.during["removed"] = lambda: setattr(right, "other", OTHER)
@@ -83,7 +83,7 @@ async def test_a_right_that_is_lost_in_mid_reclaim_ends_it() -> None:
     assert world.runtime.removed == NAMES[:1]
 
 
-async def test_where_nobody_can_tell_who_removes_nothing_goes() -> None:
+async def test_where_the_remover_is_unknown_nothing_goes() -> None:
     """A directory that can't be locked is no proof that nobody else has it."""
     world = await full_world()
     right = Right(world)
@@ -92,11 +92,11 @@ async def test_where_nobody_can_tell_who_removes_nothing_goes() -> None:
         await world.turns(30)
         assert world.runtime.removed == []
         assert hold(world) is HoldReason.REMOVER_UNKNOWN
-        assert told(log, "remover-unknown")[0]["detail"] == right.trouble
+        assert logged(log, "remover-unknown")[0]["detail"] == right.trouble
         right.trouble = None
         await world.turns(2)
     assert world.runtime.removed == NAMES[:2]
-    assert len(told(log, "remover-known")) == 1
+    assert len(logged(log, "remover-known")) == 1
 
 
 async def test_an_observer_keeps_nobody_from_removing() -> None:

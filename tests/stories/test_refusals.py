@@ -14,7 +14,7 @@ from tests.builders import DAY, GIB, T0, begun, finished, image, listed, policy,
 
 
 def gone(what: Image, really: bool, at: float) -> RemovalFinished:
-    """What became of a removal, as the loop tells it."""
+    """What became of a removal, as the loop reports it."""
     return finished(at, what, really)
 
 
