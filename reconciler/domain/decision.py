@@ -36,7 +36,7 @@ from .protections import BY_KIND, holding, verdicts
 from .protections.protection import Verdict
 from .ranking.explanation import Explanation
 from .ranking.keepscore import Appraiser, Score, removal_order
-from .shortage import Need, Reach, expected_bytes, greatest_bytes, missing, needs, pause
+from .shortage import Need, Reach, expected_bytes, greatest_bytes, missing, needs, shortage_hold
 from .state import State
 from .steps import STEP, Steps, run_to_completion
 
@@ -83,7 +83,7 @@ def decide_steps(
     hold = hold_on(state, policy, now)
     if hold is not None:
         candidates = tuple(candidate._replace(cause=None) for candidate in candidates)
-    elif nothing_by_marks := _paused(state, wanted, now, free, command):
+    elif nothing_by_marks := _marks_hold(state, wanted, now, free, command):
         candidates = tuple(_spared(candidate) for candidate in candidates)
         hold = None if any(candidate.goes for candidate in candidates) else nothing_by_marks
     over = sum(fs.bytes_over_low for fs in state.disks.filesystems.values())
@@ -202,14 +202,14 @@ def _ends_at(kept: Kept, context: Context) -> float | None:
     return BY_KIND[kept.protections[0].kind].ends_at(kept.image, context)
 
 
-def _paused(
+def _marks_hold(
     state: State, wanted: list[Need], now: float, free: list[Image], command: Command | None
 ) -> Hold | None:
     """Why nothing goes because of the marks now. The operator's own command goes on where they
     cannot be reached, and ignores them to remove all that is unused."""
     if not wanted or (command is not None and command.all_unused):
         return None
-    found = pause(state, wanted, now, len(free), _size(free))
+    found = shortage_hold(state, wanted, now, len(free), _size(free))
     return None if command and found and found.reason is HoldReason.EXHAUSTED else found
 
 

@@ -94,7 +94,9 @@ def aim(used: int, most: float | None, low: int, lines: list[int]) -> int:
     return next((line for line in (low, *above) if used - most <= line), (low, *above)[-1])
 
 
-def pause(state: State, found: list[Need], now: float, images: int, size: int) -> Hold | None:
+def shortage_hold(
+    state: State, found: list[Need], now: float, images: int, size: int
+) -> Hold | None:
     """Returns why nothing goes though there is pressure, if so: after removals that did not help,
     while freed space does not show yet, and if `images` candidates of `size` bytes as listed can
     reach no line."""

@@ -82,8 +82,8 @@ class DelayedSpace:
     most_owed: int = AT_FIRST
     assumed: int = 0  # bytes that all owed removals count as while no yield is known
     covers: int = 0  # bytes that they count as once as many are owed as may be
-    came: int = 0  # bytes of them that showed
-    came_at: float | None = None  # when some showed last
+    shown: int = 0  # bytes of them that showed
+    shown_at: float | None = None  # when some showed last
     shared: bool = False  # others wrote or freed in that time
     taken: int = 0  # bytes in use, by the last sample
     late_shares: int = 0  # late gains so far
@@ -108,10 +108,9 @@ class DelayedSpace:
         if not self.owed:
             return 0
         expected = sum(one.expected for one in self.owed)
-        likely = max(
-            int(expected * max(1.0, self.most_yield)), 0 if self.most_yield else self.assumed
-        )
-        return max(0, likely - self.came)
+        least = 0 if self.most_yield else self.assumed
+        likely = max(int(expected * max(1.0, self.most_yield)), least)
+        return max(0, likely - self.shown)
 
     @property
     def counts_as(self) -> int:
@@ -134,7 +133,7 @@ class DelayedSpace:
     @property
     def is_arriving(self) -> bool:
         """Whether owed space has begun to show, so that its sum is known in a moment."""
-        return bool(self.owed) and self.came_at is not None
+        return bool(self.owed) and self.shown_at is not None
 
     def add_owed(self, removed: Removed, gain: Gain) -> None:
         """Adds a removal whose space does not show yet."""
@@ -158,42 +157,42 @@ class DelayedSpace:
         step, self.taken = self.taken - taken, taken
         if not self.owed:
             return []
-        self.came += max(0, step)
+        self.shown += max(0, step)
         if notable(step, max(one.expected for one in self.owed)):
-            self.came_at = at
+            self.shown_at = at
         else:
             self.shared = self.shared or step != 0
-        came_at = self.came_at
-        if came_at is not None and at >= came_at + QUIET:
-            covered = [one for one in self.owed if one.at <= came_at - SAME_MOMENT]
-            return self._settle(covered or self.owed, came_at)
+        shown_at = self.shown_at
+        if shown_at is not None and at >= shown_at + QUIET:
+            covered = [one for one in self.owed if one.at <= shown_at - SAME_MOMENT]
+            return self._settle(covered or self.owed, shown_at)
         return self._settle([one for one in self.owed if at >= one.at + self.patience], None)
 
-    def _settle(self, over: list[Removed], came_at: float | None) -> list[Removed]:
+    def _settle(self, settled: list[Removed], shown_at: float | None) -> list[Removed]:
         """Shares what showed among removals by what was expected of each; returns those settled on
         every filesystem."""
-        if not over:
+        if not settled:
             return []
-        expected = sum(one.expected for one in over) or 1
-        if came_at is not None:
-            lateness = came_at - min(one.at for one in over)
+        expected = sum(one.expected for one in settled) or 1
+        if shown_at is not None:
+            lateness = shown_at - min(one.at for one in settled)
             self.shows_after = max(self.shows_after or 0.0, lateness)
-            self.most_yield = max(self.most_yield, self.came / expected)
+            self.most_yield = max(self.most_yield, self.shown / expected)
             self.late_shares += 1
             self.most_owed = min(2 * self.most_owed, AT_MOST)
         else:
             self.proven = self.shows_after is not None
             self.most_owed = AT_FIRST
-        for one in over:
-            one.count(self.came * one.expected // expected)
-            one.approximate = one.approximate or self.shared or len(over) > 1
-            one.helped = one.helped or came_at is not None
+        for one in settled:
+            one.count(self.shown * one.expected // expected)
+            one.approximate = one.approximate or self.shared or len(settled) > 1
+            one.helped = one.helped or shown_at is not None
             one.certainly_futile = not one.helped
             one.owed_by -= 1
-        self.owed = [one for one in self.owed if one not in over]
-        self.came, self.came_at, self.shared = 0, None, False
+        self.owed = [one for one in self.owed if one not in settled]
+        self.shown, self.shown_at, self.shared = 0, None, False
         self.assumed = self.assumed if self.owed else 0
-        return [one for one in over if not one.owed_by]
+        return [one for one in settled if not one.owed_by]
 
 
 def notable(gain: int, expected: int) -> bool:

@@ -62,7 +62,7 @@ class StartingPods:
 
     def settle(self, last_ends: float, now: float) -> None:
         """Forgets the pods whose time is over, and tracks the stretch in which pods hold removal
-        without a pause: `last_ends` is when the last of the pods that do so now is done."""
+        without a pause; `last_ends`: when the last of the pods that hold it now ends."""
         for sandbox_id in [one for one, start in self._starts.items() if now >= start.until]:
             del self._starts[sandbox_id]
         if last_ends <= now:
