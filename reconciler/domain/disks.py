@@ -25,9 +25,7 @@ class Disks:
     overshoots: dict[str, Overshoot] = field(default_factory=dict)
     changed_overshoots: set[str] = field(default_factory=set)
     delayed: dict[str, DelayedSpace] = field(default_factory=dict)
-    shown: tuple[
-        Removed, ...
-    ] = ()  # removals that the last fact settled: how much they freed is known
+    shown: tuple[Removed, ...] = ()  # settled by the last fact: what they freed is known
     futile: int = 0  # removals in a row that freed nothing of what is short
     certainly_futile: int = 0  # those of which that is certain, as when another filesystem gained
     rest_until: float = 0.0

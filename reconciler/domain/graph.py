@@ -52,9 +52,7 @@ class ImageGraph:
         self.strangers: dict[str, Stranger] = {}
         self.dirty: set[str] = set()  # image keys that events named since the last listing
         self.needs_relist = False  # an event since the last listing could not be applied whole
-        self.departed: dict[
-            str, Sandbox
-        ] = {}  # by an event since the last listing; it may be wrong
+        self.departed: dict[str, Sandbox] = {}  # by events since the last listing, maybe wrongly
         self._uses = Uses()
         self._asked = Asked()
 

@@ -19,10 +19,7 @@ EXTRA = 0.002  # of the capacity
 UNLEARNED, LEARNED_AFTER = 0.03, 16  # of the capacity; shrinks to 0 over so many crossings
 LEAST, MOST = 0.005, 0.1  # of the capacity
 BAND = 0.005  # of the capacity, from the high mark down to the low one
-INODES_MARGIN, INODES_BAND = (
-    0.02,
-    0.01,
-)  # of all inodes: they are used up slowly, so nothing is learned
+INODES_MARGIN, INODES_BAND = 0.02, 0.01  # of all inodes: used up slowly, so nothing is learned
 
 SLOWEST, FASTEST = 1.0, 0.1  # seconds between measurements of the disk
 LOOKS = 4  # measurements before the mark is reached, at the speed of the last seconds
@@ -36,7 +33,7 @@ class Overshoot:
 
     recent: tuple[int, ...] = ()
     farthest: int | None = None  # in the current crossing; None: there is none
-    taught: int | None = None  # in the crossing that just ended; None: it taught nothing
+    learned: int | None = None  # in the crossing that just ended; None: it taught nothing
     helpless: bool = False  # nothing more may be removed in it: a margin would not help
     filling: float = 0.0  # bytes a second, the fastest recently
     _used: int = 0
@@ -50,7 +47,7 @@ class Overshoot:
         seen, mark_moved = recent and self._used < high, recent and self._used >= high
         self._note_speed(used, at)
         if used >= high and self.farthest is None and not mark_moved:
-            self.taught = None  # a new crossing: usage rose, the mark did not move down
+            self.learned = None  # a new crossing: usage rose, the mark did not move down
         if not counts or (used >= high and self.farthest is None and not seen):
             self.farthest, self.helpless = None, False
         elif used >= high:
@@ -65,15 +62,15 @@ class Overshoot:
         reason alone: it teaches only if it ran farther than in all crossings before."""
         teaches = not self.helpless or farthest > max(self.recent, default=0)
         if teaches:
-            self.taught, self.recent = farthest, (*self.recent, farthest)[-KEPT:]
+            self.learned, self.recent = farthest, (*self.recent, farthest)[-KEPT:]
         self.farthest, self.helpless = None, False
         return teaches
 
     def margin(self, capacity: int) -> int:
         """Returns the bytes between the high mark and the line above it."""
-        learned = max(self.recent, default=0) * SAFETY_FACTOR + capacity * EXTRA
+        expected = max(self.recent, default=0) * SAFETY_FACTOR + capacity * EXTRA
         careful = capacity * UNLEARNED * max(0, LEARNED_AFTER - len(self.recent)) / LEARNED_AFTER
-        return int(min(max(learned, careful, capacity * LEAST), capacity * MOST))
+        return int(min(max(expected, careful, capacity * LEAST), capacity * MOST))
 
     def look_again_in(self, high: int) -> float:
         """Returns the seconds until the next measurement: few if the mark may be reached soon."""

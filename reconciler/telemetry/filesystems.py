@@ -72,7 +72,7 @@ class Filesystems:
             high_bytes=fs.high,
             low_bytes=fs.low,
             margin_bytes=fs.margin,
-            overshoot_bytes=None if crossed else state.disks.overshoot(mountpoint).taught,
+            overshoot_bytes=None if crossed else state.disks.overshoot(mountpoint).learned,
         )
 
     def marks(self, state: State) -> None:

@@ -152,7 +152,7 @@ def test_a_crossing_teaches_how_far_usage_runs_past_the_mark() -> None:
     after = disk(state, 83.2, NOW + 9)
     ran = int(85.3 * GIB) - before.high
     assert state.disks.overshoots["/images"].recent[-1] == ran
-    assert state.disks.overshoots["/images"].taught == ran
+    assert state.disks.overshoots["/images"].learned == ran
     assert after.margin == int(ran * 1.25 + WHOLE * 0.002)
     assert after.high < before.high
 
@@ -186,7 +186,7 @@ def test_a_daemon_that_is_started_on_a_full_disk_learns_nothing_of_that() -> Non
     disk(state, 95)
     disk(state, 70, NOW + 1)
     assert state.disks.overshoots["/images"].recent == before
-    assert state.disks.overshoots["/images"].taught is None  # not what the one before it taught
+    assert state.disks.overshoots["/images"].learned is None  # not what the one before it taught
     disk(state, 95, NOW + 60)  # a minute later: the process was stopped, or the machine asleep
     disk(state, 70, NOW + 61)
     assert state.disks.overshoots["/images"].recent == before
