@@ -259,7 +259,7 @@ def test_marks_say_where_they_are_from() -> None:
 
 
 @pytest.mark.parametrize(
-    ("threshold", "told"),
+    ("threshold", "expected"),
     [
         (line("imagefs.available<25%", SOFT), "evictionSoft imagefs.available<25% from 75.0% on"),
         (line("nodefs.available<25%"), "evictionHard nodefs.available<25% from 75.0% on"),

@@ -1,4 +1,4 @@
-"""An image that is missed is told by its name, with who needs it, who removed it and what to do."""
+"""A missing image is reported by its name, with who needs it, who removed it and what to do."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def test_prune_stops_where_the_daemon_does() -> None:
 
 
 def test_what_is_on_its_way_is_said_and_then_what_came() -> None:
-    """The hold names the disk; what came late is told of the image it came from."""
+    """The hold names the disk; what came late is credited to the image it came from."""
     node = story(images=Disk(used=81 * GIB, commits=30.0))
     node.now += 7
     node.run(3)

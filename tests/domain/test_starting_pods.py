@@ -157,7 +157,7 @@ def test_a_pod_without_containers_that_was_there_before_us_holds_nothing() -> No
 
 
 def test_a_pod_that_began_before_us_holds_nothing() -> None:
-    """`plan` a moment after a pod has begun is not told to wait for it."""
+    """`plan` a moment after a pod has begun does not wait for it."""
     box = replace(NEW, created_at=NOW - 3)
     app = replace(container("app", APP), sandbox_id=box.id, created_at=NOW - 2)
     fresh = replace(app, created_at=NOW - 0.5)

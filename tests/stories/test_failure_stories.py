@@ -1,6 +1,6 @@
 """Fifteen ways in which nodes lost the wrong image, or hurt, under other collectors, as their users
-told them. Each is set up here as it happened, on a disk over its high mark where the image of the
-story would be the first to go, and must not happen."""
+reported them. Each is set up here as it happened, on a disk over its high mark where the image of
+the story would be the first to go, and must not happen."""
 
 from __future__ import annotations
 
