@@ -1,5 +1,5 @@
-"""Async tools that know no image: the mailbox, long work in steps, backoff, and the supervision of
-a source."""
+"""Async tools that know nothing of images: the mailbox, long work in steps, backoff, supervision of
+tasks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between tries; the last one repeats
-LONGEST_TURN = 0.03  # seconds that long work leaves to others after each of its steps
-QUIET_TURNS = 6  # turns of the event loop without an event that end it sooner
+LONGEST_TURN = 0.03  # seconds that long work leaves to other tasks after each step
+QUIET_TURNS = 6  # turns of the event loop without an event that end that time sooner
 
 
 class Mailbox(Generic[T]):
     """Facts by key, for one reader. A newer fact of a key replaces the older and goes to the end.
 
-    `put` never waits, whoever calls it: a runtime's event stream must be drained whatever the
-    reader is busy with, or the runtime itself stops (docs/runtimes.md).
+    `put` never waits: a runtime's event stream must be drained even while the reader is busy, or
+    the runtime itself stops (docs/runtimes.md).
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Mailbox(Generic[T]):
         self._arrived.set()
 
     def drain(self) -> list[T]:
-        """Takes what has arrived, in order of arrival; maybe nothing."""
+        """Takes what has arrived, in order of arrival; possibly nothing."""
         facts = list(self._facts.values())
         self._facts.clear()
         self._arrived.clear()
@@ -58,11 +58,11 @@ class Mailbox(Generic[T]):
 
 
 async def give_way(began: float, arrived: Callable[[], int]) -> None:
-    """Between two steps of long work, one of which `began` then (`anyio.current_time`): lets
-    whatever waits have its turn, and goes on doing so while events come in, for three times as long
-    as was worked, up to a limit: a runtime must not wait for its reader (docs/runtimes.md).
-    `arrived` counts the events. Reading one takes a few turns of the event loop, so a turn that
-    brings none does not say that none waits."""
+    """Lets waiting tasks run between two steps of long work, of which the last `began` then
+    (`anyio.current_time`). Goes on while events come in, for up to three times as long as the step
+    took, within a limit: a runtime must not wait for its reader (docs/runtimes.md). `arrived`
+    counts the events. Reading one takes a few turns of the event loop, so a turn without one does
+    not mean that none waits."""
     now = anyio.current_time()
     end = now + min(3 * (now - began), LONGEST_TURN)
     count, quiet = arrived(), 0
@@ -75,8 +75,7 @@ async def give_way(began: float, arrived: Callable[[], int]) -> None:
 
 
 async def run_in_steps(steps: Generator[None, None, T], arrived: Callable[[], int]) -> T:
-    """Carries out work that stops at the end of each step, and gives way there; gives what it
-    returned."""
+    """Runs work in steps, giving way after each; returns its result."""
     while True:
         began = anyio.current_time()
         try:
@@ -89,8 +88,8 @@ async def run_in_steps(steps: Generator[None, None, T], arrived: Callable[[], in
 async def both(
     first: Callable[[], Awaitable[T]], second: Callable[[], Awaitable[U]]
 ) -> tuple[T, U]:
-    """What two calls made at once give. The first that fails ends the other, and its failure is
-    raised as it is."""
+    """Returns the results of two calls made concurrently. If one fails, the other is cancelled and
+    the failure is raised as it is."""
     found: dict[str, object] = {}
 
     async def kept(name: str, call: Callable[[], Awaitable[object]]) -> None:
@@ -105,11 +104,11 @@ async def both(
     return cast("T", found["first"]), cast("U", found["second"])
 
 
-async def beside(
+async def run_alongside(
     task: Callable[[], Coroutine[Any, Any, None]], work: Callable[[], Awaitable[T]]
 ) -> T:
-    """What `work` gives, with a task beside it that ends with it. The first that fails ends the
-    other, and its failure is raised as it is."""
+    """Returns the result of `work`, with `task` running in the background until then. If one fails,
+    the other is cancelled and the failure is raised as it is."""
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(task)
@@ -122,7 +121,7 @@ async def beside(
 
 def backoff_delays(delays: Sequence[float] = DELAYS) -> Iterator[float]:
     """0.1, 0.2, 0.5, ... 30, 30, ... seconds, each up to a fifth longer or shorter, so that a
-    thousand nodes do not knock at the same moment."""
+    thousand nodes do not call at the same moment."""
     step = 0
     while True:
         yield delays[min(step, len(delays) - 1)] * random.uniform(0.8, 1.2)
@@ -130,10 +129,10 @@ def backoff_delays(delays: Sequence[float] = DELAYS) -> Iterator[float]:
 
 
 class TaskEnded(Exception):
-    """A task that should run as long as the process came to its end: the process must end too."""
+    """A task that should run as long as the process has ended: the process must end too."""
 
 
 async def run_forever(name: str, task: Callable[[], Awaitable[None]]) -> None:
-    """Runs a task that must not end; its unexpected end is as loud as its failure."""
+    """Runs a task that must not end; raises TaskEnded if it does."""
     await task()
     raise TaskEnded(f"{name} ended, though it should run for ever")

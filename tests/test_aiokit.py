@@ -16,9 +16,9 @@ from reconciler.aiokit import (
     Mailbox,
     TaskEnded,
     backoff_delays,
-    beside,
     both,
     give_way,
+    run_alongside,
     run_forever,
 )
 from tests.model.clockwork import VirtualLoop
@@ -209,11 +209,11 @@ async def test_what_fails_is_raised_as_it_is_and_what_ran_beside_it_ends() -> No
         raise ValueError("this one")
 
     with pytest.raises(ValueError, match="this one"):
-        await beside(runs, fails)
+        await run_alongside(runs, fails)
     assert ended
 
     async def works() -> int:
         await anyio.lowlevel.checkpoint()
         return 7
 
-    assert await beside(runs, works) == 7
+    assert await run_alongside(runs, works) == 7

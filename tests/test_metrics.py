@@ -12,7 +12,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from reconciler.domain import facts
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.pattern import parse_pattern
 from reconciler.domain.policy import Place, Required
@@ -136,7 +136,7 @@ def test_who_tells_of_pods_is_metered_and_a_loss_is_counted() -> None:
     told.hear(facts.PodsLost(NOW, "no socket"))
     assert told.value("pod_source_losses_total") == 0
     waits = pod("web", "reg.example/gone:v1", policy="Never")
-    told.hear(facts.PodsTold(NOW, "socket", (waits, pod("job", finished=True)), "a socket"))
+    told.hear(facts.PodsReported(NOW, "socket", (waits, pod("job", finished=True)), "a socket"))
     assert told.value("pod_source", source="socket") == 1
     assert told.value("pod_source", source="api") == 0
     assert told.value("pods") == 1
@@ -153,9 +153,10 @@ def test_a_source_of_pods_in_the_log(capsys: pytest.CaptureFixture[str]) -> None
     for after in (0, 60, 7200):
         told.hear(facts.PodsLost(NOW + after, "no socket"), at=NOW + after)
     for after in (0, 1):
-        told.hear(facts.PodsTold(NOW + after, "socket", (), "a socket"))
+        told.hear(facts.PodsReported(NOW + after, "socket", (), "a socket"))
     told.hear(
-        facts.PodsLost(NOW + 2, "it went away"), facts.PodsTold(NOW + 3, "socket", (), "a socket")
+        facts.PodsLost(NOW + 2, "it went away"),
+        facts.PodsReported(NOW + 3, "socket", (), "a socket"),
     )
     found = re.findall(r"(pods-[a-z-]+)", capsys.readouterr().out)
     assert found == ["pods-untold", "pods-told", "pods-lost", "pods-told-again"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.app import sources
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import Hold, HoldReason
 from reconciler.domain.facts import (
     Fact,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.telemetry.recent import LINES, POINTS, SPACING, Recent
 from tests.builders import T0, state_of, usage
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 
 from ..aiokit import Mailbox
-from ..domain.facts import Fact, PodGone, PodsTold, PodTold
+from ..domain.facts import Fact, PodGone, PodReported, PodsReported
 from ..domain.inventory import EventKind
 from ..domain.pods import MAIN, Need, Pod
 from ..fake_runtime.node import Node
@@ -27,12 +27,12 @@ class Kubelet:
             for box in self._node.sandboxes.values()
             if box.id in images
         )
-        told = PodsTold(time.time(), "socket", pods, "the simulated node's kubelet")
+        told = PodsReported(time.time(), "socket", pods, "the simulated node's kubelet")
         self._mailbox.put(("pods", "all"), told)
 
     def bound(self, uid: str, name: str, image: str) -> None:
         """A pod is bound to the node; its one container will be made from an image."""
-        told = PodTold(time.time(), "socket", _pod(uid, name, image))
+        told = PodReported(time.time(), "socket", _pod(uid, name, image))
         self._mailbox.put(("pod", uid), told)
 
     def _heard(self, kind: EventKind, subject: str, sandbox: str, now: float) -> None:

@@ -6,7 +6,7 @@ import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
-from ..domain.absorbing import absorb
+from ..domain.absorb import absorb
 from ..domain.context import Context
 from ..domain.decision import decide
 from ..domain.facts import PolicyLoaded

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ..aiokit import Mailbox, beside
+from ..aiokit import Mailbox, run_alongside
 from ..cri.client import CriClient
 from ..domain.decision import decide
 from ..domain.facts import Fact, RemovalBegun, RemovalFinished, RemovalSpared, UsageSampled
@@ -98,7 +98,11 @@ class Told:
             return
         self.removed += 1
         shown = shown_of(fact, state)
-        freed = f"freed {freed_text(shown.freed, shown.about)}" if shown else "its space is to show"
+        freed = (
+            f"freed {freed_text(shown.freed, shown.approximate)}"
+            if shown
+            else "its space is to show"
+        )
         self.freed += shown.freed if shown else 0
         print(f"removed {name} ({fact.removal.image.id}), {freed}")
 
@@ -107,7 +111,7 @@ class Told:
             progress.clear()
             self.evidence.shown(one)
             self.freed += one.freed
-            freed = freed_text(one.freed, one.about)
+            freed = freed_text(one.freed, one.approximate)
             print(
                 f"{neutralised(image_name(one.names, one.image_id))} freed {freed}, told "
                 f"{at - one.at:.0f} s after its removal"
@@ -138,7 +142,7 @@ async def prune(settings: Settings, wish: Wish) -> int:
                 # Pods go on to be bound while it removes.
                 pods = PodWatch(Place.of(settings), deps.mailbox, deps.clock, lambda: True)
                 loop = Reconciler(deps, survey.state, Command(wish.all_unused))
-                await beside(pods.run, loop.prune)
+                await run_alongside(pods.run, loop.prune)
             finally:
                 progress.clear()
                 ledger.close()

@@ -10,7 +10,7 @@ from functools import partial
 import anyio
 
 from ..cri.client import CriClient, open_client
-from ..domain.absorbing import absorb
+from ..domain.absorb import absorb
 from ..domain.facts import PolicyLoaded, PolicyRejected, UsageSampled
 from ..domain.hold import blank_doubted
 from ..domain.policy import Policy

@@ -1,5 +1,5 @@
-"""What all images of one decision share: state, policy and time, with what is worth computing once.
-The rules that look at it are in `protections`."""
+"""What all images of one decision share: state, policy and time, and values computed once for all.
+The rules that use it are in `protections`."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from .doubts import Doubt, doubts_about, may_be_pause, repository_of
 from .exclusion import Exclusions
 from .inventory import Container, Image, Sandbox, Template, is_full_id
 from .ledger import ImageRecord
 from .pods import MAIN, Need, Pod
 from .policy import Expendable, Importance, Policy, Tier
-from .ranking.importance import Wishes, wishes_of
+from .possible_uses import PossibleUse, may_be_pause, possible_uses, repository_of
+from .ranking.importance import RankingRules, ranking_rules_of
 from .reference import InvalidReference, parse_reference
 from .state import State
 from .system import LARGEST, is_kubernetes_own, is_sandbox_name, system_repository
 
 
 class Context:
-    """State, policy and time of one decision, and what all images of it share. One that is kept
-    while the state changes (a page built in steps) says of an image what was so then or is now,
-    and never fails."""
+    """State, policy and time of one decision, and values that all its images share. If it is kept
+    while the state changes (a page built in steps), its answers are true of then or of now, and it
+    never fails."""
 
     def __init__(self, state: State, policy: Policy, now: float) -> None:
         self.state, self.policy, self.now = state, policy, now
@@ -31,7 +31,7 @@ class Context:
         self.applying: tuple[Any, ...] = ()  # protections that can find anything here
 
     def record(self, key: str) -> ImageRecord:
-        """An image's record; one we know nothing of counts as seen just now."""
+        """Returns an image's record; an unknown image counts as seen just now."""
         return self._records.get(key) or ImageRecord(first_seen=self.now)
 
     @functools.cached_property
@@ -39,19 +39,19 @@ class Context:
         return exclusions_of(self.policy)
 
     @functools.cached_property
-    def wishes(self) -> Wishes:
-        return wishes_of(self.policy)
+    def ranking_rules(self) -> RankingRules:
+        return ranking_rules_of(self.policy)
 
     def tier_rule(self, image: Image) -> Importance | None:
-        """The rule that gives an image its tier; None: normal. By names that it had before, high
-        alone: they may be another image's by now."""
-        rule, told = self.wishes.tier_rule(image), self.state.as_remembered(image)
-        before = self.wishes.tier_rule(told) if told is not image else None
+        """The rule that gives an image its tier; None: normal. Names that it had before can only
+        raise it to high: they may be another image's by now."""
+        rule, remembered = self.ranking_rules.tier_rule(image), self.state.as_remembered(image)
+        before = self.ranking_rules.tier_rule(remembered) if remembered is not image else None
         return before if before is not None and before.tier is Tier.HIGH else rule
 
     def expendable_rule(self, image: Image) -> Expendable | None:
-        """The rule by which an image may go early; None: there is none, or its tier is high."""
-        rule = self.wishes.expendable_rule(image)
+        """The rule by which an image may be removed early; None: no rule, or its tier is high."""
+        rule = self.ranking_rules.expendable_rule(image)
         if rule is None or self.state.as_remembered(image) is image:
             return rule
         tier = self.tier_rule(image)
@@ -73,7 +73,7 @@ class Context:
 
     @functools.cached_property
     def awaited(self) -> dict[str, tuple[Pod, Need]]:
-        """Keys of the images that pods told by a source need, and the first pod that does."""
+        """Keys of the images that pods reported by a source need, each with the first such pod."""
         found: dict[str, tuple[Pod, Need]] = {}
         for pod, need in self.state.pods.awaited.needs(self.now):
             for key in self.state.images_meant(need.image):
@@ -81,13 +81,13 @@ class Context:
         return found
 
     def has_begun(self, pod: Pod) -> bool:
-        """Whether a container is there for each of a pod's main ones: its start is over."""
+        """Whether all main containers of a pod exist, so that its start is over."""
         mains = {need.name for need in pod.needs if need.kind == MAIN}
         return bool(mains) and mains <= self._made.get(pod.uid, set())
 
     @functools.cached_property
     def _made(self) -> dict[str, set[str]]:
-        """By a pod's uid, the names of its containers that are there."""
+        """By a pod's uid, the names of its containers that exist."""
         pods = {box.id: box.uid for box in self.graph.sandboxes.values() if box.uid}
         found: dict[str, set[str]] = {}
         for container in self.graph.containers.values():
@@ -97,12 +97,12 @@ class Context:
 
     @functools.cached_property
     def used_by_twins(self) -> dict[str, tuple[Sandbox, str]]:
-        """Keys of the images that pods of a template used here before, of which a pod is there
-        that is not complete: that pod's sandbox, and the container that used it."""
+        """Keys of the images that pods of a template used here before, if a pod of the template
+        exists that is not complete: that pod's sandbox, and the container that used the image."""
         graph, templates = self.graph, self.state.pods.templates
         pods: dict[Template, Sandbox] = {}
-        starts = [start.sandbox for start in self.state.pods.starts.underway(self.now)]
-        new = [one for one in starts if one.id not in graph.sandboxes]  # no listing told them yet
+        starts = [start.sandbox for start in self.state.pods.starts.current(self.now)]
+        new = [one for one in starts if one.id not in graph.sandboxes]  # not in a listing yet
         for sandbox in (*graph.sandboxes.values(), *graph.departed.values(), *new):
             if sandbox.ready and sandbox.template is not None:
                 pods.setdefault(sandbox.template, sandbox)
@@ -116,28 +116,29 @@ class Context:
 
     @functools.cached_property
     def configured_pause(self) -> frozenset[str]:
-        """Keys of the images that the runtime's own configuration means."""
+        """Keys of the images that the runtime's own configuration means as pause image."""
         configured = self.state.runtime.configured_pause
         return self.graph.keys_named(configured) if configured else frozenset()
 
     @functools.cached_property
     def pause_repositories(self) -> set[str]:
-        """Where the pause images of the running sandboxes came from. A sandbox tells its image's
-        name alone; a tag that moved before we first asked names another image by now."""
-        told = {box.pause for box in self.graph.sandboxes.values() if box.pause}
-        return {repository_of(name) for names in told for name in names if not is_full_id(name)}
+        """Repositories of the pause images of the running sandboxes. A sandbox's status gives only
+        a name; if the tag moved before we first asked, it names another image by now."""
+        reported = {box.pause for box in self.graph.sandboxes.values() if box.pause}
+        return {repository_of(name) for names in reported for name in names if not is_full_id(name)}
 
     @functools.cached_property
-    def doubtful(self) -> dict[str, Doubt]:
-        """Keys of images that something of unknown image could use."""
-        return doubts_about(self.state, self.now)
+    def possible_uses(self) -> dict[str, PossibleUse]:
+        """Keys of images that a container or sandbox may use whose images are unknown."""
+        return possible_uses(self.state, self.now)
 
 
 def current_of(versions: Mapping[str, ImageRecord]) -> set[str]:
-    """The keys of the current version among all of one image: what a container was made from last,
-    and whatever was used no less late. All that were used, where none made a container: they were
-    mounted, or used by name alone, which may mean another image by now. A name must take no
-    protection away. Where none was used, the last seen. Equals are all current."""
+    """Returns the keys of the current version among all versions of one image: the one that a
+    container was made from last, and any used at least as late. If no container was made from any,
+    all that were used: they were mounted, or used by name alone, which may mean another image by
+    now, and a name must take no protection away. If none was used, the last seen. Ties are all
+    current."""
     used = {key: one.last_used for key, one in versions.items() if one.last_used is not None}
     if not used:
         latest = max(one.first_seen for one in versions.values())
@@ -161,8 +162,8 @@ def repositories_of(names: tuple[str, ...]) -> frozenset[str]:
 
 
 def pause_name(image: Image, names: tuple[str, ...], state: State) -> str | None:
-    """The one of its names by which an image is known as a sandbox image; None: there is none, or
-    by its size and use it is somebody's program that is called so."""
+    """Returns the name by which an image is known as a sandbox image; None: there is none, or its
+    size and use show that it is an ordinary program of that name."""
     name, own = _pause_name(names)
     if name is None or own:
         return name
@@ -171,8 +172,8 @@ def pause_name(image: Image, names: tuple[str, ...], state: State) -> str | None
 
 @functools.lru_cache(maxsize=8192)
 def _pause_name(names: tuple[str, ...]) -> tuple[str | None, bool]:
-    """The first name that sandbox images are known by, and whether it is Kubernetes' own: such a
-    one comes before others."""
+    """The first name that sandbox images are known by, and whether it is Kubernetes' own; such a
+    name comes before others."""
     found: str | None = None
     for name in names:
         try:
@@ -188,7 +189,7 @@ def _pause_name(names: tuple[str, ...]) -> tuple[str | None, bool]:
 
 @functools.lru_cache(maxsize=8192)
 def system_repositories(names: tuple[str, ...], large: bool = False) -> tuple[str, ...]:
-    """The Kubernetes system repositories that an image's names are of; `large`: it is larger than
+    """The Kubernetes system repositories among an image's names; `large`: the image is larger than
     `LARGEST`."""
     found: dict[str, None] = {}
     for name in names:

@@ -2,21 +2,21 @@
 
 1. A hold stops everything (the ladder in `hold.py`): any unknown is a reason not to remove.
 2. An image with any protection is kept (`protections`).
-3. What is left are candidates, in the order of `ranking.keepscore.removal_order`; what goes
-   whatever the marks say comes before all others.
+3. The others are candidates, in the order of `ranking.keepscore.removal_order`; those that are due
+   whatever the marks say come first.
 4. A candidate goes for a cause: an `expendable` rule; it was unused for longer than the maximum;
    a filesystem is above its mark and not yet back at the low one; the operator's own command.
-5. A plan evicts at most one image. Then everything is asked and decided anew.
+5. A plan evicts at most one image. Then everything is listed and decided again.
 
-What holds whatever comes in:
+Invariants:
 
 - Every image is in exactly one list of the plan: a candidate, or kept for a reason.
-- The state is only read, and must not change while it is gone through in steps.
-- Where there is a hold, or no cause, nothing goes; the order is told all the same.
-- `objection` asks the same of one image, by what is known in the last moment before the call.
+- The state is only read, and must not change while a decision is made in steps.
+- With a hold, or without a cause, nothing goes; the plan still shows the order.
+- `objection` checks the same for one image, by what is known in the last moment before the call.
 
-How much is missing, and when nothing goes though a filesystem is above its mark, is `shortage.py`:
-what was removed does not show yet, it helped nobody, or it could not.
+`shortage.py` says how much must be freed, and when nothing goes though a filesystem is above its
+mark: freed space does not show yet, removals did not help, or they could not.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .protections import BY_KIND, holding, verdicts
 from .protections.protection import Verdict
 from .ranking.explanation import Explanation
 from .ranking.keepscore import Appraiser, Score, removal_order
-from .shortage import Need, Reach, expected_bytes, greatest_bytes, missing, needs, pause
+from .shortage import Need, Reach, expected_bytes, greatest_bytes, missing, needs, shortage_hold
 from .state import State
 from .steps import STEP, Steps, run_to_completion
 
@@ -49,8 +49,8 @@ def decide(
     command: Command | None = None,
     thorough: bool = False,
 ) -> Plan:
-    """The rules at the head of this file. `thorough` gives every protection of every kept image,
-    for people; the loop needs only one."""
+    """Returns a plan by the rules at the head of this file. `thorough` lists every protection of
+    every kept image, for people; the loop needs only one."""
     return run_to_completion(decide_steps(state, policy, now, command=command, thorough=thorough))
 
 
@@ -83,9 +83,9 @@ def decide_steps(
     hold = hold_on(state, policy, now)
     if hold is not None:
         candidates = tuple(candidate._replace(cause=None) for candidate in candidates)
-    elif paused := _paused(state, wanted, now, free, command):
+    elif nothing_by_marks := _marks_hold(state, wanted, now, free, command):
         candidates = tuple(_spared(candidate) for candidate in candidates)
-        hold = None if any(candidate.goes for candidate in candidates) else paused
+        hold = None if any(candidate.goes for candidate in candidates) else nothing_by_marks
     over = sum(fs.bytes_over_low for fs in state.disks.filesystems.values())
     ends = [hold.until if hold else None, *(_ends_at(one, context) for one in kept)]
     again = min((end for end in ends if end is not None), default=None)
@@ -93,14 +93,14 @@ def decide_steps(
 
 
 def explain(image: Image, state: State, policy: Policy, now: float) -> tuple[Verdict, ...]:
-    """Every protection's verdict on one image."""
+    """Returns every protection's verdict on one image."""
     return verdicts(image, Context(state, policy, now))
 
 
 def objection(
     image: Image, state: State, policy: Policy | None, now: float, command: Command | None = None
 ) -> str | None:
-    """Why one image may not be removed after all: the last look, right before the call is sent."""
+    """Returns why one image may not be removed after all: the last look, right before the call."""
     hold = hold_on(state, policy, now)
     if hold is not None or policy is None:
         return hold.detail if hold else "no policy"
@@ -116,7 +116,7 @@ def objection(
 
 
 def why(candidate: Candidate, now: float) -> str:
-    """What speaks for its place in the order, in a clause: the same wherever it is told."""
+    """Explains a candidate's place in the order, in a clause, the same wherever it is shown."""
     return str(Explanation(candidate.image, candidate.record, candidate.score, now))
 
 
@@ -133,7 +133,7 @@ def explanation_line(candidate: Candidate, state: State, now: float) -> str:
 
 
 def score_of(image: Image, state: State, policy: Policy, now: float) -> Score:
-    """One image's score, also of one that is kept."""
+    """Returns one image's score, also that of a kept one."""
     context = Context(state, policy, now)
     record = state.record(image.key, now)
     return _appraiser(context).score(image, record, context.tier_rule(image))
@@ -149,8 +149,8 @@ Ranked = tuple[Image, ImageRecord, Score, Cause | None]
 
 
 def _ranked(free: list[Image], context: Context, command: Command | None) -> Steps[list[Ranked]]:
-    """The candidates in the order in which they go, each with the cause it has whatever the
-    marks say."""
+    """The candidates in the order in which they would go, each with the cause that it has whatever
+    the marks say."""
     appraiser, policy = _appraiser(context), context.policy
     dues = command is None and bool(policy.expendable or policy.maximum_unused_age)
     ranked = []
@@ -167,7 +167,7 @@ def _ranked(free: list[Image], context: Context, command: Command | None) -> Ste
 
 
 def _due(image: Image, record: ImageRecord, context: Context) -> Cause | None:
-    """Why an image goes though there is room."""
+    """Why an image goes though no filesystem is short."""
     rule, longest = context.expendable_rule(image), context.policy.maximum_unused_age
     if rule is None and not longest:
         return None
@@ -180,8 +180,8 @@ def _due(image: Image, record: ImageRecord, context: Context) -> Cause | None:
 def _with_causes(
     ranked: list[Ranked], context: Context, command: Command | None, left: float
 ) -> tuple[Candidate, ...]:
-    """Which candidates would go until `left` bytes are free, by an estimate: removal is measured
-    after each, so the estimate decides only what is shown, never what is done."""
+    """The candidates, with a cause for those that would go until `left` bytes are free, by an
+    estimate: usage is measured after each removal, so the estimate affects only what is shown."""
     candidates = []
     for rank, (image, record, score, due) in enumerate(ranked, 1):
         cause = _cause(due, left > 0, command)
@@ -198,18 +198,18 @@ def _cause(due: Cause | None, short: bool, command: Command | None) -> Cause | N
 
 
 def _ends_at(kept: Kept, context: Context) -> float | None:
-    """When the protection found ends by itself, where time alone ends it soon."""
+    """When the protection found ends by itself, if time alone ends it soon."""
     return BY_KIND[kept.protections[0].kind].ends_at(kept.image, context)
 
 
-def _paused(
+def _marks_hold(
     state: State, wanted: list[Need], now: float, free: list[Image], command: Command | None
 ) -> Hold | None:
-    """Why nothing goes by the marks now. The operator's own command goes on where they cannot be
-    reached, and asks for none to remove all that is unused."""
+    """Why nothing goes because of the marks now. The operator's own command goes on where they
+    cannot be reached, and ignores them to remove all that is unused."""
     if not wanted or (command is not None and command.all_unused):
         return None
-    found = pause(state, wanted, now, len(free), _size(free))
+    found = shortage_hold(state, wanted, now, len(free), _size(free))
     return None if command and found and found.reason is HoldReason.EXHAUSTED else found
 
 
@@ -218,6 +218,6 @@ def _size(images: list[Image]) -> int:
 
 
 def _spared(candidate: Candidate) -> Candidate:
-    """The candidate without the marks as a cause: other causes stand."""
+    """Returns a candidate without the marks as a cause; other causes stay."""
     by_marks = candidate.cause in (Cause.WATERMARK, Cause.COMMAND)
     return candidate._replace(cause=None) if by_marks else candidate

@@ -1,4 +1,4 @@
-"""The image filesystems: what was measured, where the marks are, what removals gave back."""
+"""The image filesystems: what was measured, where the marks are, how much removals freed."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ REST_FIRST = 60.0  # seconds of rest when removals free nothing, doubled by each
 
 @dataclass(slots=True)
 class Disks:
-    """All image filesystems. By mountpoint, where it is by anything."""
+    """All image filesystems; dicts and sets are by mountpoint."""
 
     sample: UsageSample | None = None
     filesystems: dict[str, FilesystemState] = field(default_factory=dict)
-    bounds: Bounds | None = None  # what the filesystems' marks go by
+    bounds: Bounds | None = None  # what the filesystems' marks are derived from
     kubelet: KubeletConfig | None = None  # None: not looked for yet
     nodefs: NodeFilesystem | None = None  # kubelet's own; None: not known
     overshoots: dict[str, Overshoot] = field(default_factory=dict)
     changed_overshoots: set[str] = field(default_factory=set)
     delayed: dict[str, DelayedSpace] = field(default_factory=dict)
-    shown: tuple[Removed, ...] = ()  # removals whose space the last fact told
+    shown: tuple[Removed, ...] = ()  # settled by the last fact: what they freed is known
     futile: int = 0  # removals in a row that freed nothing of what is short
-    for_nothing: int = 0  # those of which that is certain: another filesystem gained, say
+    certainly_futile: int = 0  # those of which that is certain, as when another filesystem gained
     rest_until: float = 0.0
     rest: float = REST_FIRST
 
     @property
     def pressure(self) -> Pressure:
-        """Reclaiming while any filesystem is."""
+        """Reclaiming while any filesystem is reclaiming."""
         pressures = (fs.pressure for fs in self.filesystems.values())
         return Pressure.RECLAIMING if Pressure.RECLAIMING in pressures else Pressure.CALM
 
@@ -44,7 +44,7 @@ class Disks:
 
     @property
     def bytes_shown(self) -> int:
-        """Bytes that removals freed, as the last fact told."""
+        """Bytes that the removals settled by the last fact freed."""
         return sum(removed.freed for removed in self.shown)
 
     def bytes_owed(self, mountpoint: str) -> int:
@@ -67,6 +67,6 @@ class Disks:
         self.forgive()
 
     def forgive(self) -> None:
-        """What was removed for nothing does not count any more."""
-        self.futile = self.for_nothing = 0
+        """Resets the count of futile removals and the rest after them."""
+        self.futile = self.certainly_futile = 0
         self.rest, self.rest_until = REST_FIRST, 0.0

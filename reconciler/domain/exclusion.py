@@ -1,13 +1,13 @@
-"""The operator's rules on images, found fast: thousands of rules must not slow a decision.
+"""Find the operator's rules on an image fast: thousands of rules must not slow a decision.
 
-- The index only spares work: a rule that it finds is matched by its own pattern, and it finds every
+- The index only saves work: a rule that it finds is matched by its own pattern, and it finds every
   rule that could match, as a slow search would.
-- Rules answer in the order of the files; of several in force the first is told.
-- What matches an image is remembered by its id and names, for the life of one policy; what depends
-  on the date is asked anew each time.
-- A listed name that is no name is matched by nothing, and keeps no other from matching.
+- Rules are in the order of the files; of several in force the first is reported.
+- The rules that match an image are cached by its id and names, for the life of one policy; whether
+  a date has passed is checked each time.
+- A listed name that is not valid is matched by nothing, and does not keep others from matching.
 
-What a pattern means is `pattern.py`, what follows from a rule `protections` and `ranking`.
+`pattern.py` says what a pattern matches, `protections` and `ranking` what follows from a rule.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from .pattern import Pattern
 from .policy import Exclusion
 from .reference import InvalidReference, parse_reference
 
-REMEMBERED = 8192  # images whose matches are kept; then all are forgotten
+CACHED = 8192  # images whose matches are cached; then the cache is cleared
 
 
 class Rule(Protocol):
-    """Anything the operator says of the images that a pattern matches."""
+    """Any rule of the operator on the images that a pattern matches."""
 
     @property
     def pattern(self) -> Pattern: ...
@@ -62,20 +62,20 @@ class RuleIndex(Generic[R]):
                 yield self._any_host if "*" in host else self._by_host[host]
 
     def matching(self, image: Image) -> tuple[tuple[R, str], ...]:
-        """All rules that match an image, in the order of the file, each with the name (or id)
-        that it matches."""
+        """Returns all rules that match an image, in the order of the file, each with the name (or
+        id) that it matches."""
         if not self._rules:
             return ()
         names = (image.id, image.names)
         found = self._found.get(names)
         if found is None:
-            if len(self._found) >= REMEMBERED:
+            if len(self._found) >= CACHED:
                 self._found.clear()
             found = self._found[names] = tuple(self._search(image))
         return found
 
     def unmatched(self, images: Iterable[Image]) -> Iterator[R]:
-        """The rules that match none of these images, in the order of the file."""
+        """Yields the rules that match none of these images, in the order of the file."""
         matched = {id(rule) for image in images for rule, _ in self.matching(image)}
         return (rule for rule in self._rules if id(rule) not in matched)
 
@@ -102,7 +102,7 @@ class RuleIndex(Generic[R]):
 
 
 def _with_ancestors(repository: str) -> Iterator[str]:
-    """A repository, and what it is below of, up to the host."""
+    """Yields a repository and its ancestors, up to the host."""
     while repository:
         yield repository
         repository = repository.rpartition("/")[0]
@@ -112,8 +112,8 @@ class Exclusions(RuleIndex[Exclusion]):
     """The exclusions of one policy."""
 
     def protecting(self, image: Image, wall: float) -> tuple[Exclusion, str] | None:
-        """The first rule in force, in the order of the file, that matches an image, and the name
-        (or id) that it matches. `wall`: what the wall clock says."""
+        """Returns the first rule in force, in the order of the file, that matches an image, and the
+        name (or id) that it matches. `wall`: the time of the wall clock."""
         found = self.matching(image)
         if not found:
             return None

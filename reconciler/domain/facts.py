@@ -1,5 +1,5 @@
-"""What was observed, in the past tense, as frozen values. Sources put facts into the mailbox; the
-one loop absorbs them into its state. A fact never says what to do about it."""
+"""Facts: what was observed, named in the past tense, as frozen values. Sources put them into the
+mailbox; the one loop absorbs them into its state. A fact never says what to do about it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ContainerChanged:
 @dataclass(frozen=True, slots=True)
 class EventsOpened:
     """A subscription was made. The runtime does not acknowledge one (docs/runtimes.md), so this
-    says only that the call is under way: list now, and once more soon."""
+    says only that the call is in progress: list now, and once more soon."""
 
     at: float
 
@@ -41,7 +41,8 @@ class EventsLost:
 
 @dataclass(frozen=True, slots=True)
 class EventsAbsent:
-    """The runtime has no events, has them switched off, or the operator has: live on listings."""
+    """The runtime has no events, or the runtime or the operator has switched them off: rely on
+    listings."""
 
     at: float
     reason: str
@@ -49,14 +50,14 @@ class EventsAbsent:
 
 @dataclass(frozen=True, slots=True)
 class ListingDue:
-    """Time to list again, whatever the events said."""
+    """It is time to list again, whatever the events said."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A complete listing came in. `configured_pause` is from the runtime's own status."""
+    """A complete listing arrived. `configured_pause` is from the runtime's own status."""
 
     listing: Listing
     version: RuntimeVersion
@@ -65,7 +66,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class ListingFailed:
-    """A listing failed as a whole: nothing is known anew, nothing may be removed."""
+    """A listing failed as a whole: nothing new is known, and nothing may be removed."""
 
     at: float
     reason: str
@@ -73,8 +74,8 @@ class ListingFailed:
 
 @dataclass(frozen=True, slots=True)
 class WallClockRead:
-    """By how many seconds the wall clock is ahead of the clock that ages and facts count by, which
-    never steps; less than 0: behind. Not 0 once somebody has set it since the start."""
+    """How many seconds the wall clock is ahead of the clock used for ages and facts, which never
+    steps; negative: behind. Not 0 once somebody has set the wall clock since the start."""
 
     at: float
     ahead: float
@@ -108,9 +109,9 @@ class PolicyRejected:
 
 @dataclass(frozen=True, slots=True)
 class RemovalPlanned:
-    """An image is to be removed, if the last look finds nothing against it. Remembered before that,
-    on disk too, so that a daemon killed during the call knows what it may have begun. `names` are
-    those that bring the image back."""
+    """An image is to be removed if the last look finds nothing against it. Recorded before that
+    look, also on disk, so that a daemon killed during the call knows what it may have begun.
+    `names` are those by which the image can be pulled again."""
 
     at: float
     image_id: str
@@ -119,7 +120,7 @@ class RemovalPlanned:
 
 @dataclass(frozen=True, slots=True)
 class RemovalSpared:
-    """The last look found a reason against it: it was not sent."""
+    """The last look found a reason against the removal, so it was not sent."""
 
     at: float
     image_id: str
@@ -136,7 +137,7 @@ class RemovalBegun:
 
 @dataclass(frozen=True, slots=True)
 class RemovalFinished:
-    """A removal was answered and a later listing told the truth: neither an OK nor an error
+    """A removal was answered, and a later listing showed the result: neither an OK nor an error
     proves anything (docs/runtimes.md). `error` is the runtime's text, None for OK."""
 
     at: float
@@ -144,13 +145,13 @@ class RemovalFinished:
     gone: bool
     error: str | None
     took: float  # seconds, the call alone
-    gains: tuple[Gain, ...] = ()  # of each filesystem; empty: not measured
-    lost: bool = False  # the runtime went away before it answered: it refused nothing
-    left: tuple[str, ...] | None = None  # names it kept where it lost others; None: it lost none
+    gains: tuple[Gain, ...] = ()  # one for each filesystem; empty: not measured
+    lost: bool = False  # the runtime went away before it answered, so it refused nothing
+    left: tuple[str, ...] | None = None  # names left after it lost others; None: it lost none
 
     @property
     def outcome(self) -> str:
-        """What became of the image, in a word: `untagged`, where names went and it stayed."""
+        """What became of the image, in one word; `untagged`: it lost names and is still listed."""
         if self.gone:
             return "removed"
         return "refused" if self.left is None else "untagged"
@@ -166,8 +167,8 @@ class RemovalFinished:
 
 
 @dataclass(frozen=True, slots=True)
-class VolumesTold:
-    """ContainerStatus told which images a container mounts."""
+class VolumesReported:
+    """ContainerStatus reported which images a container mounts."""
 
     at: float
     container_id: str
@@ -175,8 +176,9 @@ class VolumesTold:
 
 
 @dataclass(frozen=True, slots=True)
-class PauseTold:
-    """PodSandboxStatus told the names of a sandbox's pause image, maybe none; None: it has none."""
+class PauseReported:
+    """PodSandboxStatus reported the names of a sandbox's pause image, possibly none at all; None:
+    the sandbox has no pause image."""
 
     at: float
     sandbox_id: str
@@ -185,8 +187,9 @@ class PauseTold:
 
 @dataclass(frozen=True, slots=True)
 class AskFailed:
-    """The runtime would not tell a container's volumes or a sandbox's pause image. `denied`: it
-    says that there is no such thing, though it is listed: gone by now, or a list will show it."""
+    """The runtime did not report a container's volumes or a sandbox's pause image. `denied`: it
+    says that there is no such object, though it is listed: it is gone by now, or the next list
+    will show it."""
 
     at: float
     subject_id: str
@@ -195,9 +198,9 @@ class AskFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class PodsTold:
-    """A source of pods told of all pods bound to this node; those it told of before and does not
-    now are gone. `source` is its name: socket, kubelet or api; `where` who answers at which
+class PodsReported:
+    """A pod source reported all pods bound to this node; pods that it reported before and not now
+    are gone. `source` is its name: socket, kubelet or api; `where` says who answers at which
     address, for people."""
 
     at: float
@@ -207,8 +210,8 @@ class PodsTold:
 
 
 @dataclass(frozen=True, slots=True)
-class PodTold:
-    """A source of pods told of one pod that is new, or has changed."""
+class PodReported:
+    """A pod source reported one pod that is new or has changed."""
 
     at: float
     source: str
@@ -217,7 +220,7 @@ class PodTold:
 
 @dataclass(frozen=True, slots=True)
 class PodGone:
-    """A source of pods told that one is gone from this node."""
+    """A pod source reported that a pod is gone from this node."""
 
     at: float
     source: str
@@ -226,17 +229,18 @@ class PodGone:
 
 @dataclass(frozen=True, slots=True)
 class PodsLost:
-    """No source of pods tells of pods now, and why; what was told is kept for a while. Its silence
-    never means that there are no pods."""
+    """No pod source reports pods now, and why; what was reported is kept for a while. Silence of a
+    source never means that there are no pods."""
 
     at: float
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class RemoverTold:
-    """Whether this daemon is the one that may remove images of this runtime now (`ours`). `other`
-    is who is, for people; `trouble`, why nobody can tell. Neither: it was not asked to be."""
+class RemoverReported:
+    """Whether this daemon is the remover of this runtime's images now (`ours`). `other` names the
+    process that is, for people; `trouble` says why that is unknown. Neither: this daemon did not
+    ask to be the remover."""
 
     at: float
     ours: bool = False
@@ -246,7 +250,7 @@ class RemoverTold:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """The operator told this daemon to remove nothing until told otherwise, or restarted."""
+    """The operator paused this daemon: it removes nothing until it is resumed or restarted."""
 
     at: float
 
@@ -261,16 +265,16 @@ class Resumed:
 @dataclass(frozen=True, slots=True)
 class ReclaimAsked:
     """The operator wants space back now: reclaim to the low mark without waiting for the high
-    one. No protection gives way, and the mode still governs."""
+    one. Every protection still applies, and so does the mode."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
-class KubeletTold:
-    """What governs kubelet's own removal of images here, told at the start and when it changed.
-    `nodefs`: where its own directory lies; None: not to be seen. `troubles` are complete lines for
-    people on what could not be read."""
+class KubeletReported:
+    """The configuration of kubelet's own image removal here, reported at the start and on change.
+    `nodefs`: the filesystem of its own directory; None: not visible from here. `troubles` are
+    complete lines for people on what could not be read."""
 
     at: float
     config: KubeletConfig
@@ -279,9 +283,9 @@ class KubeletTold:
 
 
 @dataclass(frozen=True, slots=True)
-class NothingGoes:
-    """Nothing may be removed now, though a filesystem is short: no image is left that may go, or
-    something holds all removal. Where the mark stands makes no difference to that."""
+class NothingRemovable:
+    """Nothing may be removed now, though a filesystem is short: no candidate is left, or there is a
+    hold. A different high mark would not change that."""
 
     at: float
 
@@ -302,17 +306,17 @@ Fact: TypeAlias = (
     | RemovalSpared
     | RemovalBegun
     | RemovalFinished
-    | VolumesTold
-    | PauseTold
+    | VolumesReported
+    | PauseReported
     | AskFailed
-    | PodsTold
-    | PodTold
+    | PodsReported
+    | PodReported
     | PodGone
     | PodsLost
-    | RemoverTold
+    | RemoverReported
     | Paused
     | Resumed
     | ReclaimAsked
-    | KubeletTold
-    | NothingGoes
+    | KubeletReported
+    | NothingRemovable
 )

@@ -1,16 +1,17 @@
-"""Texts in which `*` is any run of characters, also none; everything else is itself."""
+"""Match texts against globs in which `*` is any run of characters, also none, and nothing else is
+special."""
 
 from __future__ import annotations
 
 
 def fits(pattern: str, text: str) -> bool:
-    """Whether a text is what a pattern says."""
+    """Whether a text matches a pattern."""
     return follows(tuple(pattern.split("*")), text)
 
 
 def follows(parts: tuple[str, ...], text: str) -> bool:
-    """The same for what stands between a pattern's stars: split once, it is faster. Leftmost fits
-    suffice, so no step is ever taken back and the cost is linear."""
+    """Whether a text matches the parts between a pattern's stars, which are split once for speed.
+    Leftmost matches suffice, so there is no backtracking and the cost is linear."""
     first, last = parts[0], parts[-1]
     if len(parts) == 1:
         return first == text
@@ -28,7 +29,7 @@ def follows(parts: tuple[str, ...], text: str) -> bool:
 
 
 def meet(one: str, other: str) -> bool:
-    """Whether some text fits both patterns."""
+    """Whether some text matches both patterns."""
     if "*" not in one:
         return fits(other, one)
     if "*" not in other:
@@ -36,5 +37,5 @@ def meet(one: str, other: str) -> bool:
     head, tail = one.partition("*")[0], one.rpartition("*")[2]
     start, end = other.partition("*")[0], other.rpartition("*")[2]
     heads = head.startswith(start) or start.startswith(head)
-    # With a `*` in both, what stands between can always be given to the other's `*`.
+    # With a `*` in both, each one's middle can always match the other's `*`.
     return heads and (tail.endswith(end) or end.endswith(tail))

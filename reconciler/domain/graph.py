@@ -1,19 +1,19 @@
 """Who uses which image: images, their names, containers, sandboxes, image volumes.
 
-The graph is edited in place by the one loop that owns it, so it needs no lock. What it keeps to:
+The graph is edited in place by the one loop that owns it, so it needs no lock. Its invariants:
 
 - An event costs O(containers of its pod), whatever the node's size; a listing what differs.
-- An event only ever adds doubt: an image that one named since the last listing is `dirty`, one
+- An event only ever adds doubt: an image that one named since the last listing is `dirty`, an event
   that could not be applied whole sets `needs_relist`. Both wait for the next listing.
-- Where an event takes a use away its image is dirty too, so that it stays until a listing agrees;
-  a container's state never goes back, and a pod that was ready stays so.
-- Every container's image is known, or it is in `unresolved` and since when; what no list tells and
-  nobody has asked for yet is in `unasked_containers` and `unasked_sandboxes`.
-- Names never tell who uses an image. They only add: what a container asked for by name is what it
-  would be made from the next time, so that image is kept too (`asking_for`).
-- What never changes for one id and no list tells is carried over from listing to listing.
+- Where an event ends a use, the image is dirty too, so that it stays until a listing agrees; a
+  container's state never goes back, and a pod that was ready stays ready.
+- Every container's image is known, or the container is in `unresolved` with the time; details that
+  no list contains and nobody has asked for yet are in `unasked_containers` and `unasked_sandboxes`.
+- Names never determine who uses an image. They only add: what a container asked for by name is
+  what it would be made from next time, so that image is kept too (`asking_for`).
+- What never changes for one id and no list contains is carried over from listing to listing.
 
-Which image somebody runs on is `resolving.py`; what a doubt comes to, the decision's business.
+`resolving.py` finds which image a container runs on; `decision.py` acts on doubts.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ class ImageGraph:
     """Images by key (id without `sha256:`), and for each who uses it, known or not listed."""
 
     def __init__(self) -> None:
-        self._told = ImageResolver()
-        self.images: dict[str, Image] = self._told.listed
+        self._resolver = ImageResolver()
+        self.images: dict[str, Image] = self._resolver.listed
         self.containers: dict[str, Container] = {}
         self.sandboxes: dict[str, Sandbox] = {}
-        self.unresolved: dict[str, float] = {}  # container id -> since when its image can't be told
+        self.unresolved: dict[str, float] = {}  # container id -> since when its image is unknown
         self.unasked_containers: set[str] = set()  # volumes not known yet
         self.unasked_sandboxes: set[str] = set()  # pause image not known yet
         self.unnamed_sandboxes: set[str] = set()  # asked, and their status names none
         self.strangers: dict[str, Stranger] = {}
         self.dirty: set[str] = set()  # image keys that events named since the last listing
         self.needs_relist = False  # an event since the last listing could not be applied whole
-        self.departed: dict[str, Sandbox] = {}  # by an event since the last listing, which may lie
+        self.departed: dict[str, Sandbox] = {}  # by events since the last listing, maybe wrongly
         self._uses = Uses()
         self._asked = Asked()
 
@@ -71,51 +71,51 @@ class ImageGraph:
 
     def asking_for(self, image: Image) -> frozenset[str]:
         """Ids of the containers whose creators asked for an image by a name it has now, or by its
-        id or the beginning of it: made anew they would be made from it, whatever they run on."""
+        id or the beginning of it: made again they would be made from it, whatever they run on."""
         return self._asked.by(image)
 
     def asked_keys(self) -> set[str]:
-        """Keys of all images that `asking_for` finds somebody for."""
-        return self._asked.keys(self._told.names, self.images)
+        """Keys of all images for which `asking_for` finds a container."""
+        return self._asked.keys(self._resolver.names, self.images)
 
     def used_keys(self) -> Iterator[str]:
-        """Keys of all images in use, also of those that no listing holds any more."""
+        """Keys of all images in use, also of those that are not listed any more."""
         return self._uses.keys()
 
     def keys_named(self, name: str) -> frozenset[str]:
-        """Images that a name, digest name or id means now; maybe none, never a guess."""
-        return self._told.named(name)
+        """Images that a name, digest name or id means now; possibly none, never a guess."""
+        return self._resolver.named(name)
 
     def is_new(self, sandbox_id: str) -> bool:
-        """Whether a sandbox was not told before; a list may have lacked it for a moment."""
-        return sandbox_id not in self.sandboxes and not self._told.knows_sandbox(sandbox_id)
+        """Whether a sandbox was never reported before; a list may have lacked it for a moment."""
+        return sandbox_id not in self.sandboxes and not self._resolver.knows_sandbox(sandbox_id)
 
     def keys_meant(self, text: str, *, anywhere: bool) -> frozenset[str]:
         """Images that a pod's text may mean to the runtime now (`ListedNames.meant`)."""
-        return self._told.names.meant(text, self.images, anywhere=anywhere)
+        return self._resolver.names.meant(text, self.images, anywhere=anywhere)
 
     def images_of(self, container: Container) -> frozenset[str]:
-        """Keys of the image a container was made from; none: it cannot be told."""
-        return self._told.of_container(container)
+        """Keys of the image a container was made from; empty: unknown."""
+        return self._resolver.of_container(container)
 
     def meant_by(self, container: Container) -> frozenset[str]:
-        """Keys of all images that it and its volumes may be made from, by the names listed now."""
-        return self._told.meant_by(container)
+        """Keys of all images that a container and its volumes may use, by the names listed now."""
+        return self._resolver.meant_by(container)
 
-    def tells(self, container: Container) -> bool:
+    def is_certain(self, container: Container) -> bool:
         """Whether all images of a container are certain by what is listed now."""
-        return self._told.tells(container)
+        return self._resolver.is_certain(container)
 
     # --- changes -------------------------------------------------------------------------------
 
     def replace(self, listing: Listing) -> None:
-        """Makes the graph what a listing says. What never changes for one id and no list tells
-        (volumes, pause names) is carried over; doubts that older events raised are settled."""
+        """Makes the graph match a listing. What never changes for one id and no list contains
+        (volumes, pause names) is carried over; doubts raised by older events are settled."""
         run_to_completion(self.replacing(listing))
 
     def replacing(self, listing: Listing) -> Steps[None]:
         """`replace` in steps."""
-        self._told.replace(listing.images)
+        self._resolver.replace(listing.images)
         listed = {sandbox.id for sandbox in listing.sandboxes}
         for sandbox_id in self.sandboxes.keys() - listed:
             self._remove_sandbox(sandbox_id)
@@ -135,24 +135,24 @@ class ImageGraph:
         if event.about_sandbox or event.subject_id in self.sandboxes:
             self._apply_to_sandbox(event)
         elif event.kind is EventKind.DELETED:
-            self.needs_relist |= (
-                event.subject_id in self.unresolved
-            )  # a listing may tell what it used
+            self.needs_relist |= event.subject_id in self.unresolved  # a list may show its use
             self._remove_container(event.subject_id)
         elif all(container.id != event.subject_id for container in event.containers):
-            self.needs_relist = True  # CRI-O without the pod label; a container already gone again
+            self.needs_relist = (
+                True  # CRI-O without the pod label, or a container that is already gone again
+            )
         for container in event.containers:
             if container.id != event.subject_id or event.kind is not EventKind.DELETED:
                 self._merge_container(container, at)
 
     def put_volumes(self, container_id: str, volumes: tuple[Volume, ...], at: float) -> None:
-        """What ContainerStatus told of one container's mounts."""
+        """Records the mounts that ContainerStatus reported for one container."""
         container = self.containers.get(container_id)
         if container is not None:
             self._put_container(replace(container, volumes=volumes), at)
 
     def put_sandbox(self, sandbox: Sandbox) -> None:
-        """A sandbox as listed, as an event told it, or with its pause names just asked for."""
+        """Adds or updates a sandbox: from a list, an event, or with pause names just asked for."""
         known = self.sandboxes.get(sandbox.id)
         if known is not None and sandbox.pause is None:
             sandbox = known if known.ready == sandbox.ready else replace(known, ready=sandbox.ready)
@@ -163,11 +163,11 @@ class ImageGraph:
         self.unasked_sandboxes.discard(sandbox.id)
         if not sandbox.pause and not sandbox.pauseless:
             self.unnamed_sandboxes.add(sandbox.id)
-        self._uses.set(sandbox.id, self._told.of_sandbox(sandbox))
+        self._uses.set(sandbox.id, self._resolver.of_sandbox(sandbox))
 
     def _replace_strangers(self, strangers: Iterable[Stranger]) -> None:
-        """Their images are told by name alone. What it meant when one was first listed goes on to
-        count for it: the tag may move."""
+        """The image of a stranger is known by name alone. What the name meant when it was first
+        listed continues to count: the tag may move."""
         listed = {one.id: one for one in strangers}
         for stranger_id in self.strangers.keys() - listed.keys():
             self._uses.set(stranger_id, NOTHING)
@@ -194,8 +194,8 @@ class ImageGraph:
                 yield
 
     def _merge_container(self, container: Container, at: float) -> None:
-        """Takes an event's word for state and volumes. For a container known already, its image
-        fields stay: a list gives the id where events give a name (docs/runtimes.md)."""
+        """Takes state and volumes from an event. The image fields of a container that is already
+        known stay: a list gives the id where events give a name (docs/runtimes.md)."""
         known = self.containers.get(container.id)
         if known is not None and self.images_of(known):
             volumes = container.volumes if container.volumes is not None else known.volumes
@@ -217,8 +217,8 @@ class ImageGraph:
             self.unasked_containers.add(container.id)
         else:
             self.unasked_containers.discard(container.id)
-        uses, told = self._told.with_volumes(container)
-        if told:
+        uses, certain = self._resolver.with_volumes(container)
+        if certain:
             self.unresolved.pop(container.id, None)
         else:
             self.unresolved.setdefault(container.id, at)
@@ -230,10 +230,10 @@ class ImageGraph:
             if departed is not None:
                 self.departed[departed.id] = departed
             self._remove_sandbox(event.subject_id)
-            self._told.forget_sandbox(event.subject_id)
+            self._resolver.forget_sandbox(event.subject_id)
         elif event.sandbox is not None:
             known = self.sandboxes.get(event.subject_id)
-            # That a pod is complete is a listing's to tell: an event never takes a reason away.
+            # Only a listing can say that a pod is complete: an event never takes a reason away.
             ready = event.sandbox.ready or (known is not None and known.ready)
             self.put_sandbox(replace(event.sandbox, ready=ready))
         else:

@@ -1,14 +1,15 @@
-"""The doubts that stop all removal: any unknown is a reason not to remove.
+"""The doubts that hold all removal: anything unknown is a reason not to remove.
 
-- The ladder is asked for every plan, and once more right before every call; the first doubt that
-  applies is told, with what would end it.
+- They are checked in order for every plan, and once more right before every call; the first that
+  applies is reported, with what would end it.
 - Nothing overrides a hold: no mark, no maximum age, and not the operator's own command.
-- A doubt about one container or sandbox holds everything for `NARROW_AFTER` seconds; then it
-  narrows to the images that it can concern (doubts.py), and never just ends.
-- Where one of several filesystems cannot be measured the others go on; where none can, nothing.
+- A doubt about one container or sandbox holds all removal for `NARROW_AFTER` seconds; then it
+  narrows to the images that it can concern (possible_uses.py), and never just ends.
+- If one of several filesystems cannot be measured, removal goes on for the others; if none can,
+  nothing is removed.
 - A list without any container is believed once later ones say the same.
-- Only what waits for pods ends by itself: a source that is silent is waited for a moment
-  (awaited.py), and pods that are starting take turns with removal (starting.py).
+- Only holds that wait for pods end by themselves: removal waits a moment for a silent pod source
+  (awaited.py), and starting pods take turns with removal (starting_pods.py).
 
 Reasons to leave the cache alone though a disk is too full are `shortage.py`.
 """
@@ -60,7 +61,7 @@ class Hold:
 
 
 def hold_on(state: State, policy: Policy | None, now: float) -> Hold | None:
-    """The ladder of doubts; the first that applies is told."""
+    """Returns the first doubt that applies."""
     if policy is None:
         problem = and_more(list(state.operator.problems[:1]), list(state.operator.problems))
         return Hold(HoldReason.POLICY_UNKNOWN, f"no valid policy yet: {problem or 'not read'}")
@@ -91,8 +92,8 @@ def hold_on(state: State, policy: Policy | None, now: float) -> Hold | None:
 
 
 def _image_service_hold(state: State) -> Hold | None:
-    """Images are listed at a socket of their own, and it seems to be another runtime's: of what
-    its containers use nothing would be known here."""
+    """Images are listed at a separate socket that seems to be another runtime's, so that nothing
+    would be known here of what its containers use."""
     runtime = state.runtime.version
     images = runtime.images if runtime else None
     if runtime is None or images is None:
@@ -112,7 +113,7 @@ def _image_service_hold(state: State) -> Hold | None:
 
 
 def _all_missing(state: State) -> int:
-    """How many containers run, if not one of their images is listed; else 0."""
+    """How many containers are running, if none of their images is listed; else 0."""
     count = 0
     for container in state.graph.containers.values():
         keys = state.graph.images_of(container)
@@ -163,43 +164,43 @@ def _filesystem_hold(state: State) -> Hold | None:
 
 
 def blank_doubted(state: State) -> float:
-    """By how many seconds a listing must be later than the last one for lists without any
-    container to be believed; 0: nothing is doubted."""
+    """How many seconds later than the last one a listing must be for lists without any container
+    to be believed; 0: nothing is doubted."""
     if state.runtime.blank_since is None or state.runtime.listed_at is None:
         return 0.0
     return max(0.0, state.runtime.blank_since + BLANK_DOUBTED - state.runtime.listed_at)
 
 
 def _remover_hold(state: State) -> Hold | None:
-    """There may be another remover, and nobody can tell."""
+    """It is unknown whether there is another remover."""
     if state.remover is None or state.remover.trouble is None:
         return None
     return Hold(HoldReason.REMOVER_UNKNOWN, state.remover.trouble)
 
 
 def _blank_hold(state: State) -> Hold | None:
-    """A sweep of all users at once: the end of every pod, or a runtime that forgot them."""
+    """All users vanished at once: every pod ended, or the runtime lost them."""
     if not blank_doubted(state):
         return None
     boxes = counted(len(state.graph.sandboxes), "sandbox", "sandboxes")
-    text = f"not one container is listed, beside {boxes}; "
+    text = f"not one container is listed, next to {boxes}; "
     return Hold(HoldReason.LISTING_DOUBTFUL, text + "believed once later listings say the same")
 
 
 def _pods_hold(state: State, now: float) -> Hold | None:
-    """A source of pods that has told nothing yet is waited for, a moment; and a pod that is about
-    to make its first containers, of what nobody knows, goes first."""
+    """Waits a moment for a pod source that has reported nothing yet; and for a pod that is about
+    to make its first containers from images that are unknown."""
     waits = state.pods.awaited.waits(now)
     if waits:
-        text = f"the source of pods has told nothing yet; removal waits {duration(waits)} more"
+        text = f"the source of pods has reported nothing yet; removal waits {duration(waits)} more"
         return Hold(HoldReason.PODS_UNKNOWN, text, now + waits)
     starts = state.unknown_starts(now) if state.pods.starts.may_hold(now) else []
     if not starts:
         return None
     starts.sort(key=lambda start: start.until, reverse=True)
     names = [start.sandbox.name for start in starts]
-    several = "pods {} are starting, and nothing tells which images they need"
-    one = "pod {} is starting, and nothing tells which images it needs"
+    several = "pods {} are starting, and it is unknown which images they need"
+    one = "pod {} is starting, and it is unknown which images it needs"
     text = (one if len(names) == 1 else several).format(and_more(names[:1], names))
     until = starts[0].until
     text += f"; {duration(until - now)} more at the most"
@@ -207,16 +208,16 @@ def _pods_hold(state: State, now: float) -> Hold | None:
 
 
 def _sandbox_hold(state: State, now: float) -> Hold | None:
-    """Sandboxes run on an image, and none of the ways to know one names it: not even a pin."""
+    """Sandboxes run on an image, and nothing identifies it, not even a pin."""
     boxes = [box for box in state.graph.sandboxes.values() if not box.pauseless]
-    told = state.runtime.configured_pause or any(box.pause for box in boxes)
+    named = state.runtime.configured_pause or any(box.pause for box in boxes)
     asked = [state.runtime.unanswered.since.get(box.id, now) for box in boxes]
-    if not boxes or told or now - min(asked) >= NARROW_AFTER:
+    if not boxes or named or now - min(asked) >= NARROW_AFTER:
         return None
     images = state.graph.images.values()
     if any(image.pinned or pause_name(image, image.names, state) for image in images):
         return None
     left = duration(NARROW_AFTER - (now - min(asked)))
-    text = "sandboxes run, but no runtime answer, pin or name tells their pause image; "
+    text = "sandboxes run, but no runtime answer, pin or name identifies their pause image; "
     text += f"narrows to the images that may be one in {left}"
     return Hold(HoldReason.SANDBOX_IMAGE_UNKNOWN, text)

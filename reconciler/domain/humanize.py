@@ -1,4 +1,4 @@
-"""Small words for people."""
+"""Format values for people."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Sequence
 
 
 def and_more(some: list[str], of: list[str]) -> str:
-    """The first few, and how many more there are."""
-    rest = len(of) - len(some)
-    return ", ".join(some) + (f" and {rest} more" if rest else "")
+    """Returns the first few, and how many more there are."""
+    more = len(of) - len(some)
+    return ", ".join(some) + (f" and {more} more" if more else "")
 
 
 def counted(number: int, one: str, several: str = "") -> str:
-    """How many of something: 1 image, 3 images; `several` where it does not end with an s."""
+    """Returns a count with its noun: 1 image, 3 images; `several`: a plural that is irregular."""
     return f"{number} {one if number == 1 else several or one + 's'}"
 
 
 def image_name(names: Sequence[str], image_id: str) -> str:
-    """What to call an image: by its first name, or by as much of its id as tells it apart."""
+    """Returns an image's first name, or enough of its id to distinguish it."""
     return names[0] if names else image_id[:19]
 
 
@@ -42,12 +42,12 @@ def ago(seconds: float) -> str:
 
 
 def unused_for(seconds: float, *, used: bool = True) -> str:
-    """For how long nothing has used an image, or, where nothing ever did, since it came."""
+    """How long an image has been unused, or, if it was never used, on this node."""
     return f"{'unused' if used else 'on this node'} for {duration(seconds)}"
 
 
 def how_often(a_day: float) -> str:
-    """So many times a day, for people: 5x an hour, 3x a day, once a week."""
+    """A number of uses a day for people: 5x an hour, 3x a day, once a week."""
     for times, span in ((a_day / 24, "an hour"), (a_day, "a day"), (a_day * 7, "a week")):
         if times >= 0.95:
             return f"once {span}" if times < 1.5 else f"{times:.0f}x {span}"

@@ -1,6 +1,6 @@
 """What a runtime has, as plain values: images, containers, sandboxes, events, one listing of all.
 
-These are translated from CRI messages by `reconciler.cri.translate` and from nothing else. Ids are
+`reconciler.cri.translate` makes them from CRI messages, and nothing else does. Ids are
 kept as the runtime lists them, because only that form may be sent back (CRI-O does not understand
 `sha256:<hex>`, our measurement in docs/runtimes.md); `image_key` is the form to compare by.
 """
@@ -28,8 +28,8 @@ def is_full_id(text: str) -> bool:
 
 @functools.lru_cache(maxsize=16384)
 def keys_of_id(text: str) -> frozenset[str] | None:
-    """The key of a full id as a set; None: it is none. Asked for every container several times, so
-    made once for each image."""
+    """Returns the key of a full id as a set; None: not a full id. Cached, since every container
+    needs it several times."""
     return frozenset((image_key(text),)) if is_full_id(text) else None
 
 
@@ -43,7 +43,7 @@ class Image:
     digests: tuple[str, ...] = ()  # "repository@sha256:..."
     size: int = 0
     pinned: bool = False
-    # Asked for many times in every decision, so made once.
+    # Read many times in every decision, so computed once.
     key: str = field(init=False, repr=False, compare=False)
     names: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
@@ -73,7 +73,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container in any state, as ListContainers, ContainerStatus or an event tells it."""
+    """One container in any state, as ListContainers, ContainerStatus or an event reports it."""
 
     id: str
     sandbox_id: str
@@ -83,10 +83,10 @@ class Container:
     image_id: str  # empty before containerd 2.3 and CRI-O 1.30
     state: ContainerState
     created_at: float
-    volumes: tuple[Volume, ...] | None = None  # None: not asked yet (no list tells them)
+    volumes: tuple[Volume, ...] | None = None  # None: not asked yet (no list contains them)
 
     def adds_nothing_to(self, known: Container) -> bool:
-        """Whether it says nothing new of the same one as `known`: all else never changes."""
+        """Whether it says nothing new about the container `known`: all else never changes."""
         return (
             known.state == self.state
             and known.image == self.image
@@ -98,8 +98,8 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What pods are made alike from, told by a sandbox's labels or by its pod's name. Pods of one
-    `exact` template ask for the same images; of any other they very likely do."""
+    """What similar pods are made from, by a sandbox's labels or its pod's name. Pods of one
+    `exact` template ask for the same images; those of any other very likely do."""
 
     name: str  # "namespace/label=value", or "namespace/prefix-*"
     exact: bool
@@ -107,14 +107,14 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """One pod sandbox; `pause` are the names its own status gives for its pause image, maybe none;
-    `pauseless`: that status says that it runs on no image at all."""
+    """One pod sandbox; `pause` are the names its own status gives for its pause image, possibly
+    none; `pauseless`: that status says that it runs on no image at all."""
 
     id: str
     name: str  # namespace/pod; for people
     created_at: float
     pause: tuple[str, ...] | None = None  # None: not asked yet
-    uid: str = ""  # its pod's; empty: not told
+    uid: str = ""  # its pod's; empty: not reported
     ready: bool = True  # kubelet stops the sandbox of a pod that is complete
     template: Template | None = None
     pauseless: bool = False
@@ -122,7 +122,7 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """A container that CRI does not list: `nerdctl` or `ctr` made it beside those of Kubernetes."""
+    """A container that CRI does not list: `nerdctl` or `ctr` made it, not Kubernetes."""
 
     id: str
     image: str  # the name it was made from
@@ -130,7 +130,7 @@ class Stranger:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Everything the runtime had, asked for anew between `began_at` and `ended_at`.
+    """Everything the runtime had, listed between `began_at` and `ended_at`.
 
     Images were listed before containers and sandboxes, so that a container created in between is
     seen as a user of an image that is not a candidate yet.
@@ -166,7 +166,7 @@ class ContainerEvent:
 
     @property
     def about_sandbox(self) -> bool:
-        """Whether the subject is the sandbox itself: nothing else in the message tells it."""
+        """Whether the subject is the sandbox itself: nothing else in the message says so."""
         return self.sandbox is not None and self.sandbox.id == self.subject_id
 
 
@@ -176,7 +176,7 @@ class FilesystemUsage:
 
     Used means (f_blocks - f_bavail) * f_frsize, so that what only root may use counts as used, as
     kubelet counts it (cadvisor, fs/fs.go). `df` leaves that `reserved` part out of the whole, so
-    that it tells less. `total_inodes` is 0 where the filesystem has no fixed number of them.
+    that it shows less. `total_inodes` is 0 where the filesystem has no fixed number of them.
     """
 
     mountpoint: str
@@ -186,17 +186,17 @@ class FilesystemUsage:
     total_inodes: int = 0
     used_inodes: int = 0
     reserved: int = 0  # bytes, counted as used
-    kind: str = ""  # ext4, xfs, ...; nothing where it cannot be told
+    kind: str = ""  # ext4, xfs, ...; empty: unknown
 
     @property
     def taken(self) -> int:
-        """Bytes that hold something. What is removed on a full disk goes to root's reserve first,
-        which `used` does not show."""
+        """Bytes that hold data. Space freed on a full disk goes to root's reserve first, which
+        `used` does not show."""
         return self.used - self.reserved
 
     @property
     def df_percent(self) -> float:
-        """What `df` tells."""
+        """The usage that `df` shows."""
         whole = self.capacity - self.reserved
         return 100 * self.taken / whole if whole > 0 else 0.0
 

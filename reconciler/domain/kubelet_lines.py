@@ -1,6 +1,6 @@
-"""The lines at which kubelet acts by itself on a filesystem of images, as kubelet rounds them.
+"""The lines at which kubelet itself acts on an image filesystem, as kubelet rounds them.
 
-kubelet counts as we do: in use is whatever an ordinary user can't have. Its image GC acts when
+kubelet counts as we do: whatever an ordinary user cannot allocate is in use. Its image GC acts when
 `100 - int(available * 100 / capacity)` reaches imageGCHighThresholdPercent, so as soon as usage is
 above one percent less (kubernetes pkg/kubelet/images/image_gc_manager.go, every 5 min). Its
 eviction manager acts when less is available than a threshold; a share is one of a float32
@@ -21,15 +21,15 @@ SIGNALS = (IMAGEFS, NODEFS, IMAGEFS_INODES, NODEFS_INODES)
 DEFAULTS = "kubelet's defaults"
 GC_OFF = 100  # imageGCHighThresholdPercent at which kubelet collects no images
 PULLS_FAIL = 0.95  # of the capacity, or
-ROOM_FOR_A_PULL = 2 << 30  # bytes less than it, if that is more
+ROOM_FOR_A_PULL = 2 << 30  # bytes less than the capacity, if that is more
 INODES_FAIL = 0.95  # of all inodes
-LOWEST = 0.1  # of the capacity: kubelet acts for ever on a line that lies lower
+LOWEST = 0.1  # of the capacity: on a lower line kubelet acts for ever
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """One of kubelet's eviction thresholds on a filesystem: it acts when less than this is free.
-    A share of the filesystem (0 < percent < 100), or bytes or inodes."""
+    """One of kubelet's eviction thresholds on a filesystem: kubelet acts when less than this is
+    free, a share of the filesystem (0 < percent < 100) or a number of bytes or inodes."""
 
     setting: str  # evictionHard or evictionSoft
     signal: str
@@ -37,7 +37,7 @@ class Threshold:
     amount: int | None = None
 
     def free(self, whole: int) -> int:
-        """Bytes or inodes that must be free, of so many."""
+        """Returns the bytes or inodes of `whole` that must be free."""
         if self.percent is None:
             return self.amount or 0
         return int(whole * _float32(_float32(self.percent) / 100))
@@ -57,8 +57,8 @@ AS_SHIPPED = (
 
 @dataclass(frozen=True, slots=True)
 class KubeletConfig:
-    """What of kubelet's configuration governs images (KubeletConfiguration v1beta1), and where it
-    is from, for people. As it is: what kubelet does where it is told nothing."""
+    """The part of kubelet's configuration that governs images (KubeletConfiguration v1beta1), and
+    where it is from, for people. The field defaults are kubelet's own."""
 
     source: str = field(default=DEFAULTS, compare=False)
     image_gc_high: int = 85  # imageGCHighThresholdPercent
@@ -75,7 +75,7 @@ NO_LINES = KubeletConfig("", GC_OFF, thresholds=())
 
 @dataclass(frozen=True, slots=True)
 class NodeFilesystem:
-    """The filesystem of kubelet's own directory, which nodefs means; it may be the images' too."""
+    """The filesystem of kubelet's own directory (nodefs); it may hold the images too."""
 
     device: int
     capacity: int  # bytes
@@ -83,10 +83,10 @@ class NodeFilesystem:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Somebody acts, or pulls fail, from so many bytes or inodes in use on."""
+    """A usage in bytes or inodes from which kubelet acts, or pulls fail."""
 
     crossed_at: int
-    setting: str  # for people: what says so
+    setting: str  # where it is from, for people
 
     @property
     def kept_at(self) -> int:
@@ -94,9 +94,9 @@ class Line:
         return self.crossed_at - 1
 
 
-@lru_cache(maxsize=64)  # looked at ten times a second, and the same each time
+@lru_cache(maxsize=64)  # called ten times a second with the same arguments
 def byte_lines(config: KubeletConfig, capacity: int, *, is_nodefs: bool) -> tuple[Line, ...]:
-    """kubelet's lines in bytes in use, lowest first."""
+    """Returns kubelet's lines in bytes in use, lowest first."""
     lines = _crossed_by(config, (IMAGEFS, NODEFS) if is_nodefs else (IMAGEFS,), capacity)
     if config.image_gc_high < GC_OFF:
         crossed_at = capacity * (config.image_gc_high - 1) // 100 + 1
@@ -106,19 +106,19 @@ def byte_lines(config: KubeletConfig, capacity: int, *, is_nodefs: bool) -> tupl
 
 @lru_cache(maxsize=64)
 def inode_lines(config: KubeletConfig, inodes: int, *, is_nodefs: bool) -> tuple[Line, ...]:
-    """kubelet's lines in inodes in use, lowest first; none where their number is not fixed."""
+    """Returns kubelet's lines in inodes in use, lowest first; none if their number is not fixed."""
     signals = (IMAGEFS_INODES, NODEFS_INODES) if is_nodefs else (IMAGEFS_INODES,)
     return _sorted(_crossed_by(config, signals, inodes)) if inodes else ()
 
 
 def lowest(lines: Iterable[Line], whole: int, last: Line) -> Line:
-    """The line to stay under: kubelet's lowest, or the one where pulls fail. One so low that
-    kubelet acts whatever is removed is left out."""
+    """Returns the line to stay under: kubelet's lowest, or `last`, where pulls fail. A line so low
+    that kubelet acts whatever is removed is left out."""
     return min((*_possible(lines, whole), last), key=lambda line: line.crossed_at)
 
 
 def impossible(lines: Iterable[Line], whole: int) -> tuple[Line, ...]:
-    """Lines on which kubelet acts for ever."""
+    """Returns the lines on which kubelet acts for ever, whatever is removed."""
     return tuple(line for line in lines if line.crossed_at < LOWEST * whole)
 
 

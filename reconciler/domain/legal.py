@@ -1,7 +1,7 @@
-"""What no image's name can have, so that a pattern with it would silently match nothing.
+"""Reject patterns that no image name can match, which would silently protect nothing.
 
-The grammar is that of distribution/reference (`regexp.go`, `normalize.go`), which containerd and
-CRI-O read names by. Each check knows where in the operator's text its part begins.
+The grammar is that of distribution/reference (`regexp.go`, `normalize.go`), by which containerd and
+CRI-O parse names. Each check knows where in the operator's text its part begins.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-LONGEST = 1024  # characters of a pattern; a name with tag and digest has not half of that
+LONGEST = 1024  # characters of a pattern; a name with tag and digest has less than half of that
 LONGEST_PATH = 255
 LONGEST_TAG = 128
 LAST_PORT = 65535
@@ -30,7 +30,7 @@ _FEWEST = 12  # digits of an id or digest that stand for it
 
 
 class InvalidPattern(ValueError):
-    """A text that can be no pattern; `offset` is where in it the fault is, from 0."""
+    """A text that cannot be a pattern; `offset` is the position of the fault in it, from 0."""
 
     def __init__(self, text: str, offset: int = 0) -> None:
         super().__init__(text)
@@ -38,7 +38,7 @@ class InvalidPattern(ValueError):
 
 
 def check_text(text: str) -> None:
-    """What is wrong with the text as a whole. Raises InvalidPattern, as all of these do."""
+    """Checks the text as a whole. Raises InvalidPattern, as all checks here do."""
     if not text:
         raise InvalidPattern("expected an image pattern, found an empty text")
     if len(text) > LONGEST:
@@ -47,21 +47,21 @@ def check_text(text: str) -> None:
         raise InvalidPattern(f"an image's name has no scheme, found {text.partition('/')[0]}//")
     if text.startswith("!"):
         raise InvalidPattern("there is no negation: a rule means what one of its patterns matches")
-    if odd := _SPACE.search(text):
-        raise InvalidPattern(f"a name has no {odd[0]!r}", odd.start())
-    if odd := _EXPRESSION.search(text):
+    if bad := _SPACE.search(text):
+        raise InvalidPattern(f"a name has no {bad[0]!r}", bad.start())
+    if bad := _EXPRESSION.search(text):
         found = (
-            f"{odd[0]!r} belongs to a regular expression: here '*' alone is any run of characters"
+            f"{bad[0]!r} belongs to a regular expression: here '*' alone is any run of characters"
         )
-        raise InvalidPattern(found, odd.start())
+        raise InvalidPattern(found, bad.start())
     address = _ADDRESS.match(text)
-    if odd := _NO_WILDCARD.search(text, address.end() if address else 0):
-        found = f"{odd[0]!r} is no wildcard here: '*' is any run of characters"
-        raise InvalidPattern(f"{found}; for this or that write two patterns", odd.start())
+    if bad := _NO_WILDCARD.search(text, address.end() if address else 0):
+        found = f"{bad[0]!r} is no wildcard here: '*' is any run of characters"
+        raise InvalidPattern(f"{found}; for this or that write two patterns", bad.start())
 
 
 def check_id(text: str) -> None:
-    """`sha256:` and the beginning of an id or digest."""
+    """Checks `sha256:` and the beginning of an id or digest."""
     algorithm, _, digits = text.partition(":")
     if algorithm != "sha256":
         expected = f"expected *@{algorithm}: and {_DIGITS[algorithm]} digits"
@@ -72,7 +72,7 @@ def check_id(text: str) -> None:
 
 
 def check_digest(digest: str, at: int) -> None:
-    """What stands after the `@`."""
+    """Checks what follows the `@`."""
     if "*" in digest:
         alone = "a repository without tag and digest means all its digests"
         raise InvalidPattern(f"a digest has no wildcard: {alone}", at)
@@ -84,11 +84,11 @@ def check_digest(digest: str, at: int) -> None:
 
 
 def check_tag(tag: str, at: int) -> None:
-    """What stands after the `:`."""
+    """Checks what follows the `:`."""
     if not tag:
         raise InvalidPattern("expected a tag after ':', found nothing", at - 1)
-    if odd := _IN_TAG.search(tag):
-        raise InvalidPattern(f"a tag has no {odd[0]!r}", at + odd.start())
+    if bad := _IN_TAG.search(tag):
+        raise InvalidPattern(f"a tag has no {bad[0]!r}", at + bad.start())
     if tag[0] in ".-":
         raise InvalidPattern(f"a tag does not begin with {tag[0]!r}{_regex(tag)}", at)
     if len(tag.replace("*", "")) > LONGEST_TAG:
@@ -96,41 +96,41 @@ def check_tag(tag: str, at: int) -> None:
 
 
 def check_path(path: str, at: int) -> None:
-    """The repository without its host, or all of a pattern that begins with `*`."""
-    if odd := _IN_PATH.search(path):
-        raise InvalidPattern(_no_path(odd[0]), at + odd.start())
+    """Checks the repository without its host, or all of a pattern that begins with `*`."""
+    if bad := _IN_PATH.search(path):
+        raise InvalidPattern(_no_path(bad[0]), at + bad.start())
     if "" in (parts := path.split("/")):
         slash = at + len("/".join(parts[: parts.index("")])) - (at > 0 and not parts[0])
         raise InvalidPattern("expected a name, found an empty part of a path", slash)
-    if odd := _EDGE_OF_A_PART.search(path):
-        found = f"a part of a path begins and ends with a letter or digit, not with {odd[0]!r}"
-        raise InvalidPattern(found + _regex(path[odd.start() :]), at + odd.start())
-    if odd := _SEPARATORS.search(path):
-        found = f"no name has {odd[0]!r}: between letters and digits are one '.', one or two '_'"
-        raise InvalidPattern(f"{found}, or any number of '-'", at + odd.start())
+    if bad := _EDGE_OF_A_PART.search(path):
+        found = f"a part of a path begins and ends with a letter or digit, not with {bad[0]!r}"
+        raise InvalidPattern(found + _regex(path[bad.start() :]), at + bad.start())
+    if bad := _SEPARATORS.search(path):
+        found = f"no name has {bad[0]!r}: between letters and digits are one '.', one or two '_'"
+        raise InvalidPattern(f"{found}, or any number of '-'", at + bad.start())
     if len(path.replace("*", "")) > LONGEST_PATH:
         raise InvalidPattern(f"a path has {LONGEST_PATH} characters at most", at)
 
 
-def _no_path(odd: str) -> str:
-    if odd == ":":
+def _no_path(bad: str) -> str:
+    if bad == ":":
         return "a ':' stands before the tag, at the end, or before the port of a host"
-    if odd.isupper():
-        return f"a path has no upper case, found {odd!r}"
-    return f"a path has no {odd!r}"
+    if bad.isupper():
+        return f"a path has no upper case, found {bad!r}"
+    return f"a path has no {bad!r}"
 
 
 def check_host(host: str, port: str | None) -> None:
-    """A host, which stands first; in lower case."""
+    """Checks a host, the first part, in lower case."""
     if host.startswith("["):
         _check_address(host)
-    elif odd := re.search("[^a-z0-9._*-]" if "*" in host else _IN_HOST, host):
-        brackets = "; an IPv6 address stands in brackets" if odd[0] == ":" else ""
-        what = "a path" if odd[0].isupper() else "a host"  # of a host the case does not matter
-        raise InvalidPattern(f"{what} has no {odd[0]!r}{brackets}", odd.start())
-    elif odd := _EDGE_IN_A_HOST.search(host):
-        found = f"a part of a host begins and ends with a letter or digit, not with {odd[0]!r}"
-        raise InvalidPattern(found + _regex(host[odd.start() :]), odd.start())
+    elif bad := re.search("[^a-z0-9._*-]" if "*" in host else _IN_HOST, host):
+        brackets = "; an IPv6 address stands in brackets" if bad[0] == ":" else ""
+        what = "a path" if bad[0].isupper() else "a host"  # the case of a host does not matter
+        raise InvalidPattern(f"{what} has no {bad[0]!r}{brackets}", bad.start())
+    elif bad := _EDGE_IN_A_HOST.search(host):
+        found = f"a part of a host begins and ends with a letter or digit, not with {bad[0]!r}"
+        raise InvalidPattern(found + _regex(host[bad.start() :]), bad.start())
     if port is not None and not could_be_port(port):
         raise InvalidPattern(
             f"expected a port from 1 to {LAST_PORT}, found {port!r}; a tag stands at the end",
@@ -139,7 +139,7 @@ def check_host(host: str, port: str | None) -> None:
 
 
 def could_be_port(text: str) -> bool:
-    """Whether a text is the number of a port, or can be one in the place of its `*`."""
+    """Whether a text is a port number, or can be one for some value of its `*`."""
     if "*" in text:
         return re.fullmatch(r"[0-9*]+", text) is not None and len(text.replace("*", "")) <= 5
     return re.fullmatch(r"[0-9]{1,6}", text) is not None and 0 < int(text) <= LAST_PORT
@@ -154,6 +154,6 @@ def _check_address(host: str) -> None:
         raise InvalidPattern(f"expected an IPv6 address in brackets, found {host}") from None
 
 
-def _regex(rest: str) -> str:
-    known = rest.startswith((".*", ".+"))
+def _regex(tail: str) -> str:
+    known = tail.startswith((".*", ".+"))
     return ": '.*' belongs to a regular expression, here '*' alone is any run" if known else ""

@@ -1,5 +1,5 @@
-"""What people call things: which images a text of theirs means (a name or a part of one, an id or
-the beginning of one), and who uses an image, by the names of pods and containers."""
+"""Find images by what people call them (a name or a part of one, an id or the beginning of one),
+and name the pods and containers that use an image."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .state import State
 
 
 def images_meant(graph: ImageGraph, query: str) -> list[Image]:
-    """The images that a name, tag, digest, id or id prefix (3 digits or more) can mean. A name
-    without a tag means `latest` if there is one, else every version here; the registry and the
-    head of the path may be left out."""
+    """Returns the images that a name, tag, digest, id or id prefix (3 digits or more) can mean. A
+    name without a tag means `latest` if there is one, else every version here; the registry and
+    the beginning of the path may be left out."""
     keys = graph.keys_named(query)
     if not keys:
-        keys = frozenset(key for key, image in graph.images.items() if _answers(image, query))
+        keys = frozenset(key for key, image in graph.images.items() if _matches(image, query))
     return [graph.images[key] for key in sorted(keys) if key in graph.images]
 
 
-def _answers(image: Image, query: str) -> bool:
+def _matches(image: Image, query: str) -> bool:
     plain = query.removeprefix("sha256:")
     if len(plain) >= 3 and image.key.startswith(plain):
         return True
@@ -41,7 +41,7 @@ def _answers(image: Image, query: str) -> bool:
 
 
 def missing_required(policy: Policy, graph: ImageGraph) -> tuple[Required, ...]:
-    """The patterns of `requiredImages` that match nothing here; only reported."""
+    """Returns the patterns of `requiredImages` that match nothing here; only reported."""
     images = graph.images.values()
     return tuple(
         required
@@ -51,7 +51,7 @@ def missing_required(policy: Policy, graph: ImageGraph) -> tuple[Required, ...]:
 
 
 def user_names(key: str, state: State) -> list[str]:
-    """Who uses an image: `namespace/pod container`, and `namespace/pod` for its pause image."""
+    """Names who uses an image: `namespace/pod container`, or `namespace/pod` for a pause image."""
     graph, names = state.graph, []
     for user in graph.users_of(key):
         container = graph.containers.get(user)

@@ -1,5 +1,5 @@
-"""What is told of the marks: in one sentence where each is from, and what is wrong with them beside
-kubelet's lines."""
+"""Explain the marks for people: where each is from, in one sentence, and where kubelet acts
+first."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ def explained(fs: FilesystemState, state: State) -> str:
     kubelet's defaults) less 0.6% (...)`."""
     whole = fs.usage.capacity
     if fs.margin is None:
-        return f"given by the policy; {_beside(fs)}"
+        return f"given by the policy; {_lowest_line(fs)}"
     line = lowest(fs.lines, whole, pulls_fail(whole))
     known = _kubelet(state)
     source = "" if known is None or line not in fs.lines else f", of {known.source}"
     return (
         f"auto: {percent(line.kept_at, whole)} ({line.setting}{source}) less a margin of "
-        f"{percent(fs.margin, whole)} ({_taught(fs, state)})"
+        f"{percent(fs.margin, whole)} ({_learned(fs, state)})"
     )
 
 
 def warnings(state: State) -> list[str]:
-    """What the operator should know of marks that stand where kubelet acts first."""
-    return list(dict.fromkeys((*_lines(state), *_ages(state))))
+    """Returns warnings for the operator about marks at which kubelet acts first."""
+    return list(dict.fromkeys((*_line_warnings(state), *_age_warnings(state))))
 
 
 def percent(count: int, whole: int) -> str:
     return f"{100 * count / whole:.1f}%" if whole else "0.0%"
 
 
-def _beside(fs: FilesystemState) -> str:
+def _lowest_line(fs: FilesystemState) -> str:
     if not fs.lines:
         return "kubelet has no line here"
     line = fs.lines[0]
     return f"kubelet acts above {percent(line.kept_at, fs.usage.capacity)} ({line.setting})"
 
 
-def _taught(fs: FilesystemState, state: State) -> str:
+def _learned(fs: FilesystemState, state: State) -> str:
     recent = state.disks.overshoot(fs.usage.mountpoint).recent
     if not recent:
         return "usage has not crossed a high mark here yet"
@@ -52,11 +52,11 @@ def _taught(fs: FilesystemState, state: State) -> str:
 
 
 def _kubelet(state: State) -> KubeletConfig | None:
-    """What governs kubelet here, as far as the marks go by it."""
+    """The kubelet configuration that the marks are derived from."""
     return state.disks.bounds.kubelet if state.disks.bounds else None
 
 
-def _lines(state: State) -> Iterator[str]:
+def _line_warnings(state: State) -> Iterator[str]:
     kubelet = _kubelet(state)
     source = kubelet.source if kubelet else ""
     for fs in state.disks.filesystems.values():
@@ -87,7 +87,7 @@ def _first(
         )
 
 
-def _ages(state: State) -> Iterator[str]:
+def _age_warnings(state: State) -> Iterator[str]:
     policy, known = state.operator.policy, _kubelet(state)
     if policy is not None and known is not None and known.maximum_image_age and policy.exclusions:
         age = duration(known.maximum_image_age)

@@ -14,7 +14,7 @@ from .inventory import Container, Image
 from .ledger import Arrival, ImageRecord, LogLine, Remembered
 from .origin import names_before
 from .ranking.tag_series import tag_series
-from .ranking.use_rate import rested, started
+from .ranking.use_rate import started, was_idle
 
 GONE_IMAGES_KEPT = 5_000
 GONE_IMAGES_KEPT_FOR = 14 * 86400.0  # seconds
@@ -166,7 +166,7 @@ class Memory:
     def rested(self, key: str, at: float) -> bool:
         """Whether a container made then could open a new use of an image."""
         record = self.images.get(key)
-        return record is not None and rested(record, at)
+        return record is not None and was_idle(record, at)
 
     def uncounted(self, container_id: str) -> bool:
         return container_id not in self._counted and container_id not in self._gone

@@ -1,5 +1,5 @@
-"""Looking images up by what they are called: by a listed name, or by the text a container's creator
-asked for, which may be a name, an id or the beginning of an id (docs/runtimes.md)."""
+"""Look images up by a listed name, or by the text that a container's creator asked for: a name, an
+id or the beginning of an id (docs/runtimes.md)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from .inventory import Container, Image, image_key, is_full_id
 from .reference import InvalidReference, names_host, parse_reference
 
-_ID_PREFIX = re.compile(r"[0-9a-f]{3,63}")  # so short a text finds an image on both runtimes
+_ID_PREFIX = re.compile(r"[0-9a-f]{3,63}")  # both runtimes find an image by so short a text
 
 
 @functools.lru_cache(maxsize=16384)
 def name_key(name: str) -> str:
-    """The form of a name to look up by; with a digest the tag says nothing more."""
+    """Returns the form of a name used for lookups; with a digest the tag has no effect."""
     try:
         reference = parse_reference(name)
     except InvalidReference:
@@ -27,7 +27,7 @@ def name_key(name: str) -> str:
 
 @functools.lru_cache(maxsize=16384)
 def meanings(text: str) -> tuple[str, ...]:
-    """What a creator's text may have meant: an id, a name, the beginning of an id."""
+    """Returns what a creator's text may have meant: an id, a name, the beginning of an id."""
     if is_full_id(text):
         return (image_key(text),)
     prefix = image_key(text)
@@ -36,8 +36,8 @@ def meanings(text: str) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=8192)
 def short_name(text: str) -> str | None:
-    """A name that was written without a host, to look up under any (CRI-O's search registries);
-    None: it has one, or is no name."""
+    """Returns a name that was written without a host, to look up under any (CRI-O's search
+    registries); None: it has a host, or is not a name."""
     try:
         reference = parse_reference(text)
     except InvalidReference:
@@ -55,9 +55,10 @@ ANY_HOST = "*"
 
 @functools.lru_cache(maxsize=8192)
 def asked_for(text: str, image_ref: str) -> tuple[str, ...]:
-    """What a container's creator asked for, as its runtime took it. CRI-O looks a name without a
-    host up in search registries and aliases; where its `image_ref` is in a repository of that name,
-    that is where it was found. Else it may be any host's. containerd's `sha256:` leaves none."""
+    """Returns what a container's creator asked for, as the runtime took it. CRI-O looks a name
+    without a host up in search registries and aliases; if the container's `image_ref` is in a
+    repository of that name, it was found there, else it may be under any host. An `image_ref` of
+    `sha256:` (containerd) means that no other host was searched."""
     short = None if is_full_id(text) else short_name(text)
     if short is None or image_ref.startswith("sha256:"):
         return meanings(text)
@@ -85,7 +86,7 @@ def _keys_of(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Asked:
-    """Which containers asked for an image by which text; a container costs O(1)."""
+    """Which containers asked for an image by which text; adding a container costs O(1)."""
 
     def __init__(self) -> None:
         self._containers: dict[str, set[str]] = {}  # name key, image key or prefix -> ids
@@ -93,7 +94,7 @@ class Asked:
         self._anywhere: set[str] = set()  # names that any host may have
 
     def note(self, container: Container) -> None:
-        """Remembers what a container's creator asked for."""
+        """Records what a container's creator asked for."""
         for text in asked_for(container.image, container.image_ref):
             found = self._containers.get(text)
             if found is not None:
@@ -106,7 +107,7 @@ class Asked:
                 self._anywhere.add(text)
 
     def forget(self, container: Container | None) -> None:
-        """The container is gone, or turned out to have asked for something else."""
+        """Removes a container that is gone, or that asked for something else."""
         if container is None:
             return
         for text in asked_for(container.image, container.image_ref):
@@ -118,8 +119,8 @@ class Asked:
                 self._anywhere.discard(text)
 
     def keys(self, named: ListedNames, images: Collection[str]) -> set[str]:
-        """Keys of all images that somebody asked for, those that `by` finds somebody for; `named`
-        are the keys of images by `name_key`."""
+        """Returns the keys of all images that a container asked for, that is for which `by` finds
+        one; `named` are the listed images by name."""
         found = {text for text in self._containers if text in images}
         for text in self._containers:
             found.update(named.get(text, ()))
@@ -130,7 +131,7 @@ class Asked:
         return found
 
     def by(self, image: Image) -> frozenset[str]:
-        """Ids of the containers that asked for something which means this image now."""
+        """Returns the ids of the containers that asked for something that means this image now."""
         containers, texts = self._containers, _keys_of(image.names)
         nobody = image.key not in containers and containers.keys().isdisjoint(texts)
         if nobody and not self._prefixes and not self._anywhere:
@@ -148,11 +149,13 @@ class Asked:
 
 
 class ListedNames:
-    """The images that are listed, by everything that they are found by; an image costs O(names)."""
+    """The listed images by everything that they can be found by; an image costs O(names)."""
 
     def __init__(self) -> None:
         self._keys: dict[str, set[str]] = {}  # name key or "@digest" -> image keys
-        self._endings: dict[str, set[str]] | None = None  # by the last part of a path, if asked for
+        self._endings: dict[str, set[str]] | None = (
+            None  # by the last part of a path, built when needed
+        )
 
     def put(self, image: Image) -> None:
         self._endings = None
@@ -168,21 +171,21 @@ class ListedNames:
                 self._keys.pop(text, None)
 
     def get(self, key: str, otherwise: Iterable[str] = ()) -> Iterable[str]:
-        """Image keys by a `name_key`."""
+        """Returns image keys by a `name_key`."""
         return self._keys.get(key, otherwise)
 
     def of_name(self, name: str) -> frozenset[str]:
-        """Image keys by a name or digest name as it is written."""
+        """Returns image keys by a name or digest name as it is written."""
         return frozenset(self._keys.get(name_key(name), ()))
 
     def of_digest(self, digest: str) -> frozenset[str]:
-        """Image keys by a manifest's digest, whatever repository they are listed under."""
+        """Returns image keys by a manifest's digest, whatever repository they are listed under."""
         return frozenset(self._keys.get(f"@{digest}", ()))
 
     def meant(self, text: str, images: Mapping[str, Image], *, anywhere: bool) -> frozenset[str]:
-        """Keys of the images that a name, digest name, id or the beginning of one may mean to the
-        runtime now. `anywhere`: it looks a name without a host up under other hosts than
-        docker.io."""
+        """Returns the keys of the images that a name, digest name, id or the beginning of one may
+        mean to the runtime now. `anywhere`: it looks a name without a host up under other hosts
+        than docker.io."""
         found = set(self.of_digest(text.partition("@")[2]))
         for meaning in meanings(text):
             if meaning in images:
@@ -197,8 +200,8 @@ class ListedNames:
         return frozenset(found)
 
     def under_any_host(self, short: str) -> Iterator[str]:
-        """Image keys by a name without its host. Few runtimes are asked so: what that takes is made
-        when it is."""
+        """Yields image keys by a name without its host. Few runtimes need this, so its index is
+        built on first use."""
         if self._endings is None:
             self._endings = {}
             for name in self._keys:
@@ -209,6 +212,6 @@ class ListedNames:
 
 
 def _found_by(image: Image) -> Iterator[str]:
-    """All that an image is found by: its names, and its manifests' digests alone."""
+    """Yields all that an image can be found by: its names, and its manifests' digests alone."""
     yield from map(name_key, image.names)
     yield from (f"@{name.partition('@')[2]}" for name in image.digests)

@@ -1,5 +1,5 @@
-"""Names come from strangers, and may hold what trips a terminal or a log: one place makes that
-visible, whatever is shown."""
+"""Make untrusted text safe to show: names may contain control characters that upset a terminal or a
+log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HOSTILE = re.compile(
 
 
 def neutralised(text: str) -> str:
-    """The text with everything a terminal or a log could trip over shown as an escape, cut to a
-    length that can be read."""
+    """Returns the text with every character that could upset a terminal or a log shown as an
+    escape, cut to a readable length."""
     cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} characters)"
     return _HOSTILE.sub(lambda found: found[0].encode("unicode_escape").decode(), cut)

@@ -1,15 +1,15 @@
-"""Where an image came from, as far as its digest names tell: by which of them it can be pulled.
+"""Where an image came from, judging by its digest names: by which of them it can be pulled.
 
-A digest name ought to mean that a registry has the image. Some are known not to:
+A digest name should mean that a registry has the image. Some are known not to:
 
     import-2026-11-28@sha256:..    `ctr images import --digests` (containerd, cmd/ctr)
     overlayfs@sha256:..            `nerdctl load` (nerdctl, pkg/imgutil/load): the snapshotter
     localhost/built@sha256:..      built by podman or buildah; a registry on localhost has a port
     <none>@<none>                  no name at all (older runtimes, cri-dockerd)
 
-CRI-O makes digest names up for each list, one for each repository of a tag, whatever made the
-image, and when the tags are gone one of its first name, cut at the first `:`. Of a registry with a
-port that leaves the host alone, which is the name of nothing (docs/runtimes.md).
+CRI-O makes up digest names for each list, one for each repository of a tag, however the image was
+made, and when the tags are gone one from its first name, cut at the first `:`. If the registry has
+a port, only the host is left, which names nothing (docs/runtimes.md).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MADE_ON_IMPORT = re.compile(
 
 @functools.lru_cache(maxsize=16384)
 def is_pullable(name: str) -> bool:
-    """Whether a registry may have what a digest name means; False: none has, by the name alone."""
+    """Whether a registry may have what a digest name means; False: by the name alone, none has."""
     try:
         reference = parse_reference(name)
     except InvalidReference:
@@ -47,8 +47,8 @@ def is_pullable(name: str) -> bool:
 
 @functools.lru_cache(maxsize=8192)
 def can_be_pulled(digests: tuple[str, ...], remembered: tuple[str, ...]) -> bool:
-    """Whether any digest name that an image is listed under can bring it back; by what it was
-    called before (`remembered`, from the ledger) where CRI-O has cut them."""
+    """Whether an image can be pulled again by any digest name that it is listed under, or by its
+    earlier names (`remembered`, from the ledger) where CRI-O has cut them."""
     cut = _cut_names(digests, remembered)
     if any(is_pullable(name) for name in digests if name not in cut):
         return True
@@ -58,8 +58,8 @@ def can_be_pulled(digests: tuple[str, ...], remembered: tuple[str, ...]) -> bool
 
 @functools.lru_cache(maxsize=8192)
 def names_before(listed: tuple[str, ...], remembered: tuple[str, ...]) -> tuple[str, ...]:
-    """Digest names in the repositories that an image was listed under before and is not now;
-    `remembered`: its names as the ledger has them."""
+    """Returns digest names in the repositories that an image was listed under before and is not
+    now; `remembered`: its names in the ledger."""
     now = set(map(_repository, listed))
     before = dict.fromkeys(map(_repository, remembered))
     digests = dict.fromkeys(name.partition("@")[2] for name in listed)
@@ -73,15 +73,15 @@ def names_before(listed: tuple[str, ...], remembered: tuple[str, ...]) -> tuple[
 
 
 def names_to_pull(image: Image, remembered: tuple[str, ...]) -> tuple[str, ...]:
-    """What an image is called, for those who want it back: without names that mean nothing, and
-    with what it was called before where CRI-O has cut its names."""
+    """Returns the names by which an image can be pulled again: without names that mean nothing, and
+    with its earlier names where CRI-O has cut them."""
     cut = _cut_names(image.digests, remembered)
     whole = (name for name in image.digests if is_pullable(name) and name not in cut)
     return (*image.tags, *whole, *(names_before(image.names, remembered) if cut else ()))
 
 
 def _cut_names(digests: tuple[str, ...], remembered: tuple[str, ...]) -> tuple[str, ...]:
-    """Digest names that are what CRI-O leaves of one whose registry has a port."""
+    """Digest names that CRI-O has cut at the port of their registry."""
     return tuple(name for name in digests if _is_cut(name, remembered))
 
 
@@ -96,7 +96,7 @@ def _is_cut(name: str, remembered: tuple[str, ...]) -> bool:
 
 @functools.lru_cache(maxsize=16384)
 def _repository(name: str) -> str | None:
-    """A name's whole repository; None: it is no name, or a host alone."""
+    """A name's complete repository; None: it is not a name, or a host alone."""
     if _is_cut(name, ()):
         return None
     try:

@@ -1,15 +1,16 @@
-"""The patterns of rules: which names of images they mean.
+"""The patterns of rules: which image names they match.
 
-In a pattern `*` is any run of characters, also none and also across `/`; `**` is the same. One that
-begins with `*`, or has one before its first `/`, stands for the whole name, host included; any
-other is completed as a name is (reference.py). Without a tag it means every tag and digest of the
-repository and of everything below it; a host alone means all that is below the host. With a tag it
-means tags of that repository alone, and `:*` what is listed by digest as well. With a digest it
-means that digest, and a tag beside it says nothing more. `sha256:` and 12 to 64 hex digits mean the
-beginning of an image's id or of a manifest's digest; 12 to 64 digits alone that, and a name.
+In a pattern `*` is any run of characters, also none and also across `/`; `**` is the same. A
+pattern that begins with `*`, or has one before its first `/`, stands for the whole name, host
+included; any other is completed as a name is (reference.py). Without a tag it means every tag and
+digest of the repository and of everything below it; a host alone means all that is below the host.
+With a tag it means tags of that repository alone, and `:*` what is listed by digest as well. With a
+digest it means that digest, and a tag next to it has no effect. `sha256:` and 12 to 64 hex digits
+mean the beginning of an image's id or of a manifest's digest; 12 to 64 digits alone mean that too,
+or a name.
 
-- Where a text can be read in two ways it means both.
-- What can match no legal name is refused (legal.py), with what to write instead, if that is known.
+- A text that can be read in two ways means both.
+- A pattern that can match no legal name is refused (legal.py), with a suggestion if there is one.
 - Patterns are anchored, and matching is linear in the length of the name.
 """
 
@@ -30,21 +31,28 @@ from .legal import (
     check_text,
     could_be_port,
 )
-from .reference import InvalidReference, Reference, is_host, own_host, parse_reference, split_tag
+from .reference import (
+    InvalidReference,
+    Reference,
+    canonical_host,
+    is_host,
+    parse_reference,
+    split_tag,
+)
 
 _ID = re.compile(r"[0-9a-f]{12,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One way to read a pattern: which repositories, and what of them. `below`: also every
-    repository further down."""
+    """One way to read a pattern: which repositories, and which tag or digest of them. `below`: also
+    every repository below."""
 
-    repository: str  # whole, host first, with `*`
+    repository: str  # complete, host first, with `*`
     below: bool = False
     tag: str | None = None  # None: any, or none
     digest: str | None = None  # None: any, or none
-    # What stands between the stars; thousands of rules meet thousands of names, so made once.
+    # The parts between the stars; split once, since thousands of rules meet thousands of names.
     parts: tuple[str, ...] = field(init=False, repr=False, compare=False)
     parts_below: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
@@ -67,7 +75,7 @@ class Scope:
 
     @property
     def globs(self) -> tuple[str, ...]:
-        """All the repositories that it means."""
+        """All repository globs that it means."""
         return (self.repository, *([f"{self.repository}/*"] if self.below else ()))
 
 
@@ -84,12 +92,12 @@ class Pattern:
 
     @property
     def is_narrow(self) -> bool:
-        """Whether it names a host and a part of a path literally, or an id and nothing else: what
-        it means is then no more than its writer can have had in mind, whatever is on the node."""
+        """Whether it names a host and a part of a path literally, or an id and nothing else: then
+        it matches no more than its writer can have meant, whatever is on the node."""
         if not self.scopes:
             return True
-        first, *rest = split_tag(self.text.partition("@")[0])[0].split("/")
-        return is_host(first) and "*" not in first and any("*" not in part for part in rest)
+        first, *path = split_tag(self.text.partition("@")[0])[0].split("/")
+        return is_host(first) and "*" not in first and any("*" not in part for part in path)
 
     def matches_name(self, name: Reference) -> bool:
         """Whether it matches one parsed name."""
@@ -103,8 +111,8 @@ class Pattern:
         return self.id_prefix is not None and key.startswith(self.id_prefix)
 
     def match(self, image: Image) -> str | None:
-        """The name, or else the id, of an image that it matches. A listed name that is no name
-        is matched by nothing."""
+        """Returns the name, or else the id, of an image that it matches. A listed name that is not
+        valid is matched by nothing."""
         for name in image.names:
             try:
                 if self.matches_name(parse_reference(name)):
@@ -115,8 +123,8 @@ class Pattern:
 
 
 def parse_pattern(text: str) -> Pattern:
-    """Raises InvalidPattern, with the place of the fault and, where it is known, what to write
-    instead."""
+    """Parses a pattern. Raises InvalidPattern, with the place of the fault and, where it is known,
+    what to write instead."""
     try:
         return _parsed(text)
     except InvalidPattern as fault:
@@ -156,24 +164,24 @@ def _scope(repository: str, tag: str | None, digest: str | None) -> Scope:
 
 
 def _repositories(path: str) -> list[str]:
-    """What the part before the tag can mean, completed."""
-    first, *rest = path.split("/")
-    if not rest:
+    """Returns the completed repositories that the part before the tag can mean."""
+    first, *segments = path.split("/")
+    if not segments:
         return _alone(first)
     if not is_host(first) and "*" not in first:
         check_path(path, 0)
         return [f"docker.io/{path}"]
-    below = "/".join(rest)
-    known = own_host(first) if is_host(first) else first
+    below = "/".join(segments)
+    known = canonical_host(first) if is_host(first) else first
     check_host(*_split_port(known))
     check_path(below, len(first) + 1)
-    if known != "docker.io" or len(rest) > 1:
+    if known != "docker.io" or len(segments) > 1:
         return [f"{known}/{below}"]
     return [f"docker.io/library/{below}", *([f"docker.io/{below}"] if "*" in below else [])]
 
 
 def _alone(part: str) -> list[str]:
-    """A pattern of one part, as a name; it may be a host besides."""
+    """A pattern of one part, read as a name; it may also be a host."""
     if part.startswith("["):
         return []
     check_path(part.lower() if is_host(part) else part, 0)
@@ -181,7 +189,7 @@ def _alone(part: str) -> list[str]:
 
 
 def _hosts(path: str, tag: str | None) -> list[str]:
-    """A pattern of one part, as a host and its port."""
+    """A pattern of one part, read as a host with its port."""
     if "/" in path or (tag is not None and not re.fullmatch("[0-9*]+", tag)):
         return []
     if path.startswith("*"):
@@ -189,8 +197,8 @@ def _hosts(path: str, tag: str | None) -> list[str]:
     if not is_host(path.partition("*")[0]):
         return []
     if tag is not None and path.lower() != "localhost" and re.fullmatch("0|[0-9]{6,}", tag):
-        return []  # a date or the like, and no port by mistake
-    host = own_host(path) if tag is None else f"{path.lower()}:{tag}"
+        return []  # a date or the like, not a mistaken port
+    host = canonical_host(path) if tag is None else f"{path.lower()}:{tag}"
     check_host(*_split_port(host))
     return [host]
 
@@ -201,7 +209,7 @@ def _split_port(host: str) -> tuple[str, str | None]:
 
 
 def _better(text: str) -> str | None:
-    """What the writer of a refused pattern may have meant; None: nobody can tell."""
+    """Returns what the writer of a refused pattern may have meant; None: unknown."""
     better = re.sub(r"^[a-z-]+://", "", text.strip())
     if re.search(r"[\^$\\]|(^|[/:])\.[*+]", better):
         better = re.sub(r"\.[*+]", "*", better.replace("\\", "").strip("^$"))
@@ -221,8 +229,8 @@ def _better(text: str) -> str | None:
 
 
 def could_both_match(one: Pattern, other: Pattern) -> bool:
-    """Whether some name could match both patterns. Ids overlap only where one begins the other:
-    which names an id has cannot be told from the patterns."""
+    """Whether some name could match both patterns. Ids overlap only if one begins with the other:
+    the patterns do not show which names an id has."""
     first, second = one.id_prefix, other.id_prefix
     if first and second and (first.startswith(second) or second.startswith(first)):
         return True

@@ -1,6 +1,6 @@
-"""What a decision comes to: candidates in their order, what is kept and why, and what holds.
+"""The result of a decision: candidates in their order, what is kept and why, and the hold if any.
 
-Values alone; how they are found is `decision.py`.
+Values only; `decision.py` computes them.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The answer: every image is in exactly one of the two lists."""
+    """The result: every image is in exactly one of the two lists."""
 
     hold: Hold | None
     candidates: tuple[Candidate, ...]
     kept: tuple[Kept, ...]
     pressure: Pressure
     bytes_over_low: int
-    look_again_at: float | None = None  # when the first protection or hold that ends by itself does
+    look_again_at: float | None = None  # when the first protection or hold ends by itself
 
     @property
     def eviction(self) -> Candidate | None:

@@ -1,7 +1,7 @@
-"""Pods that are bound to this node, as somebody beside the runtime tells of them: which images they
-need, before the runtime has made anything of them.
+"""Pods that are bound to this node, as a pod source reports them: which images they need, before
+the runtime has made anything for them.
 
-Who can tell is in docs/runtimes.md: kubelet's Pods API, kubelet's `/pods`, the API server.
+docs/runtimes.md lists the sources: kubelet's Pods API, kubelet's `/pods`, the API server.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Need:
     image: str  # as the pod's spec has it
     kind: str  # MAIN, INIT, EPHEMERAL or VOLUME
     name: str  # of the container or volume
-    pull_policy: str = ""  # "Always", "IfNotPresent", "Never"; empty: not told
+    pull_policy: str = ""  # "Always", "IfNotPresent", "Never"; empty: not reported
 
     @property
     def by(self) -> str:
@@ -28,14 +28,14 @@ class Need:
 
     @property
     def never_pulled(self) -> bool:
-        """Whether kubelet starts it only from an image that is here."""
+        """Whether kubelet uses only an image that is already here."""
         return self.pull_policy == "Never"
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """One pod bound to this node. `finished` (phase Succeeded or Failed): nothing is made for it
-    any more."""
+    """One pod bound to this node. `finished` (phase Succeeded or Failed): no more containers are
+    made for it."""
 
     uid: str
     name: str  # namespace/name

@@ -1,4 +1,4 @@
-"""The operator's policy as values. The text they are parsed from is `reconciler.policy`'s business.
+"""The operator's policy as values; `reconciler.policy` parses them from text.
 
 Every default here is the one that docs and `config/policy.yaml` show.
 """
@@ -14,7 +14,7 @@ from .pattern import Pattern
 
 
 class Mode(enum.Enum):
-    """Governs `run` only: observe decides and reports, enforce removes."""
+    """The mode of `run`, and of no other command: observe decides and reports, enforce removes."""
 
     OBSERVE = "observe"
     ENFORCE = "enforce"
@@ -28,7 +28,7 @@ class Mark:
     bytes: int | None = None
 
     def of(self, capacity: int) -> int:
-        """The mark in bytes (or inodes) in use, on a filesystem of that capacity."""
+        """Returns the mark in bytes (or inodes) in use, on a filesystem of that capacity."""
         if self.bytes is not None:
             return self.bytes
         assert self.percent is not None
@@ -40,9 +40,9 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Watermarks:
-    """Start at or above `high`, stop at or below `low`; the inode marks are percent marks. None is
-    auto: just under the lowest of kubelet's lines, and a narrow band below that (watermark.py).
-    `from_low`: start where it stops."""
+    """Removal starts at or above `high` and stops at or below `low`; the inode marks are percent
+    marks. None is auto: just under the lowest of kubelet's lines, and a narrow band below that
+    (watermark.py). `from_low`: it starts where it stops."""
 
     high: Mark | None = None
     low: Mark | None = None
@@ -53,7 +53,7 @@ class Watermarks:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in which file a rule stands, counted from 1."""
+    """The position of a rule in a file, counted from 1."""
 
     file: str
     line: int
@@ -73,12 +73,12 @@ class Exclusion:
     until: dt.date | None = None  # protects through that UTC day
 
     def in_force(self, wall: float) -> bool:
-        """At a time of the wall clock: a date is what the calendar says, however that was set."""
+        """Whether it is in force at a time of the wall clock, by which dates count."""
         return self.until is None or dt.datetime.fromtimestamp(wall, dt.UTC).date() <= self.until
 
 
 class Tier(enum.Enum):
-    """What the operator thinks an image is worth beside its use: a factor of its score."""
+    """How important the operator says an image is, whatever its use: a factor of its score."""
 
     HIGH = "high"
     NORMAL = "normal"
@@ -105,8 +105,8 @@ class Importance:
 
 @dataclass(frozen=True, slots=True)
 class Expendable:
-    """One pattern of an `expendable` rule: what it matches goes, whatever the marks say, once it
-    was unused for that long."""
+    """One pattern of an `expendable` rule: matching images are removed, whatever the marks say,
+    once they were unused for that long."""
 
     pattern: Pattern
     place: Place
@@ -128,7 +128,7 @@ class Policy:
 
     mode: Mode = Mode.OBSERVE
     watermarks: Watermarks = Watermarks()
-    kubelet: KubeletConfig | None = None  # the operator's word on it; None: look for it
+    kubelet: KubeletConfig | None = None  # as given by the operator; None: look for it
     minimum_age: float = 120.0
     maximum_unused_age: float = 0.0  # 0: off
     minimum_size: int = 1 << 20  # bytes; 0: off

@@ -5,10 +5,10 @@
 - The first part is a host if another follows and it is `localhost` or has a `.` or `:`; else
   `docker.io/` is put before it, and `library/` too where there is only one part.
 - Hosts are case-insensitive, and Docker Hub has several: here it has one.
-- A name without a tag has none: what that means is the asker's to say (`names.name_key`).
-- What can be no name raises InvalidReference, and means nothing anywhere.
+- A name without a tag has none: the caller decides what that means (`names.name_key`).
+- A text that cannot be a name raises InvalidReference, and means nothing anywhere.
 
-The patterns of rules are completed in the same way (pattern.py).
+Patterns of rules are completed in the same way (pattern.py).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _DOCKER_HUB = frozenset(
 
 
 class InvalidReference(ValueError):
-    """A text that can be no image's name."""
+    """A text that cannot be the name of an image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A name: `repository` is whole, host first."""
+    """A name; `repository` is complete, host first."""
 
     repository: str
     tag: str | None = None
@@ -39,7 +39,7 @@ class Reference:
 
 @functools.lru_cache(maxsize=16384)
 def parse_reference(text: str) -> Reference:
-    """Raises InvalidReference."""
+    """Parses and normalises a name. Raises InvalidReference."""
     if not text or _FORBIDDEN.search(text):
         raise InvalidReference(f"not an image name: {text!r}")
     name, at, digest = text.partition("@")
@@ -53,19 +53,19 @@ def parse_reference(text: str) -> Reference:
 
 
 def split_tag(name: str) -> tuple[str, str | None]:
-    """The repository, and the tag if there is one: a port is none."""
+    """Returns the repository, and the tag if there is one; a port is not a tag."""
     path, colon, tag = name.rpartition(":")
     return (path, tag) if colon and "/" not in tag and "]" not in tag else (name, None)
 
 
 def _with_host(segments: list[str]) -> list[str]:
-    first, *rest = segments
-    if not rest or not is_host(first):
-        first, rest = "docker.io", segments
-    host = own_host(first)
-    if host == "docker.io" and len(rest) == 1:
-        rest = ["library", *rest]
-    return [host, *rest]
+    first, *path = segments
+    if not path or not is_host(first):
+        first, path = "docker.io", segments
+    host = canonical_host(first)
+    if host == "docker.io" and len(path) == 1:
+        path = ["library", *path]
+    return [host, *path]
 
 
 def names_host(text: str) -> bool:
@@ -78,7 +78,7 @@ def is_host(part: str) -> bool:
     return part.lower() == "localhost" or "." in part or ":" in part or part.startswith("[")
 
 
-def own_host(part: str) -> str:
-    """A host by the one name it is known by here."""
+def canonical_host(part: str) -> str:
+    """Returns a host under the one name used for it here."""
     host = part.lower()
     return "docker.io" if host in _DOCKER_HUB else host

@@ -1,4 +1,4 @@
-"""The removals that are remembered, and the one that is under way."""
+"""The removals that are remembered, and the one in progress."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .removal import Removal
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The runtime would not remove an image, or said OK and did not."""
+    """The runtime refused to remove an image, or answered OK and did not remove it."""
 
     until: float
     count: int
@@ -21,21 +21,21 @@ class Refusal:
 
 @dataclass(slots=True)
 class Removals:
-    """By image key, where it is by anything."""
+    """Removals and refusals; dicts and sets are by image key."""
 
     records: dict[str, RemovalRecord] = field(default_factory=dict)
     refusals: dict[str, Refusal] = field(default_factory=dict)
     planned: RemovalPlanned | None = None  # before the last look
     under_way: Removal | None = None  # sent, and not yet confirmed by a listing
-    changed: set[str] = field(default_factory=set)  # since the ledger was written last
-    inherited: set[str] = field(default_factory=set)  # those that others began, not answered
-    gone_by_others: tuple[str, ...] = ()  # between the last two listings
-    came_back: tuple[str, ...] = ()  # those that we removed and that the last listing has again
-    # Those that went by another's doing though we had asked for their removal before.
+    changed: set[str] = field(default_factory=set)  # since the ledger was last written
+    inherited: set[str] = field(default_factory=set)  # begun by another process, not answered
+    gone_by_others: tuple[str, ...] = ()  # removed by others between the last two listings
+    came_back: tuple[str, ...] = ()  # removed by us, and listed again in the last listing
+    # Removed by others, though we had requested their removal before.
     not_ours: set[str] = field(default_factory=set)
 
     def take_changes(self) -> dict[str, RemovalRecord | None]:
-        """What is to be written to the ledger; None: to be forgotten."""
+        """Returns what is to be written to the ledger; None: to be deleted."""
         changes = {key: self._as_written(key) for key in self.changed}
         self.changed.clear()
         return changes

@@ -1,7 +1,7 @@
-"""What we ask of a container runtime, and the ways it can fail us.
+"""What the reconciler asks of a container runtime, and how that can fail.
 
 `reconciler.cri.client.CriClient` is the one implementation; the fake runtime speaks the same
-protocol from the other end of a socket. The type of a failure says what to do next.
+protocol as a server. The type of a failure says what to do next.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ class RuntimeFailure(Exception):
 
 
 class RuntimeUnavailable(RuntimeFailure):
-    """It did not answer, or not in time: back off, look again. A write may have happened."""
+    """It did not answer, or not in time: back off and list again. A write may have happened."""
 
 
 class RuntimeTooLate(RuntimeUnavailable):
-    """Its deadline passed: whatever was asked may still be under way."""
+    """The deadline passed: the call may still be in progress."""
 
 
 class RuntimeRefused(RuntimeFailure):
-    """It answered with an error (`code` is gRPC's name for it): this call will not do now."""
+    """It answered with an error (`code` is gRPC's name for it): this call does not work now."""
 
     def __init__(self, text: str, code: str = "UNKNOWN") -> None:
         super().__init__(text)
@@ -34,7 +34,7 @@ class RuntimeRefused(RuntimeFailure):
 
 
 class EventsUnsupported(RuntimeFailure):
-    """It has no container events, or has them switched off: live on periodic listings."""
+    """It has no container events, or has them switched off: rely on periodic listings."""
 
 
 class NoSuchObject(RuntimeFailure):
@@ -43,8 +43,8 @@ class NoSuchObject(RuntimeFailure):
 
 @dataclass(frozen=True, slots=True)
 class ImageService:
-    """Who lists images at a socket of their own. `name` and `version` are empty where it does not
-    tell: a service that serves images alone (a remote snapshotter's) knows no Version."""
+    """The service that lists images at a separate socket. `name` and `version` are empty if it does
+    not report them: a service for images alone (a remote snapshotter's) has no Version call."""
 
     socket: str
     name: str = ""
@@ -53,9 +53,9 @@ class ImageService:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeVersion:
-    """Who answers. `numbers` are the leading digits of the version: distributions append to it,
-    so it is no valid semver (containerd "1.7.24~ds1"). `images`: who lists the images, where that
-    is another socket."""
+    """The runtime that answers. `numbers` are the leading numbers of the version: distributions
+    append to it, so it is not valid semver (containerd "1.7.24~ds1"). `images`: the service that
+    lists the images, if that is another socket."""
 
     name: str  # "containerd", "cri-o"
     version: str
@@ -64,15 +64,15 @@ class RuntimeVersion:
 
     @property
     def has_image_volumes(self) -> bool:
-        """Whether a container can mount an image at all: containerd from 2.1, CRI-O from 1.31; a
-        runtime we do not know might. Where not, ContainerStatus need not be asked."""
+        """Whether a container can mount an image at all: containerd from 2.1, CRI-O from 1.31; an
+        unknown runtime might. If not, ContainerStatus need not be called."""
         first = {"containerd": (2, 1), "cri-o": (1, 31)}.get(self.name)
         return first is None or not self.numbers or self.numbers >= first
 
     @property
     def searches_registries(self) -> bool:
         """Whether a name without a host may mean an image of another host than docker.io (CRI-O,
-        by its search registries and aliases); a runtime we do not know might."""
+        by its search registries and aliases); an unknown runtime might."""
         return self.name != "containerd"
 
     @property
@@ -83,30 +83,31 @@ class RuntimeVersion:
 
 class ImageRuntime(Protocol):
     """A container runtime, as far as the reconciler needs one. Every call has its own deadline and
-    raises `RuntimeUnavailable` or `RuntimeRefused`; none is to be wrapped in a cancel scope."""
+    raises `RuntimeUnavailable` or `RuntimeRefused`; none may be wrapped in a cancel scope."""
 
     async def version(self) -> RuntimeVersion: ...
 
     async def list_all(self) -> Listing:
-        """Images first, then containers and sandboxes. `volumes` and `pause` are None: no list
-        tells them; the graph remembers them, since they never change for one id."""
+        """Lists images first, then containers and sandboxes. `volumes` and `pause` are None: no
+        list contains them; the graph remembers them, since they never change for one id."""
         ...
 
     async def volumes_of(self, container_id: str) -> tuple[Volume, ...]:
-        """The images a container mounts. Raises NoSuchObject."""
+        """Returns the images a container mounts. Raises NoSuchObject."""
         ...
 
     async def pause_of(self, sandbox_id: str) -> tuple[str, ...] | None:
-        """The names a sandbox's status gives for its pause image, maybe none; None: it says that
-        the sandbox has no image. Raises NoSuchObject."""
+        """Returns the names a sandbox's status gives for its pause image, possibly none; None: it
+        says that the sandbox has no image. Raises NoSuchObject."""
         ...
 
     async def configured_pause(self) -> str | None:
-        """The pause image in the runtime's own configuration (containerd 1.x, CRI-O), if told."""
+        """Returns the pause image of the runtime's own configuration, if it is reported
+        (containerd 1.x, CRI-O)."""
         ...
 
     async def image_mountpoints(self) -> tuple[str, ...]:
-        """The directories of the image filesystems that ImageFsInfo names."""
+        """Returns the directories of the image filesystems that ImageFsInfo names."""
         ...
 
     async def remove_image(self, image_id: str) -> None:
@@ -115,5 +116,5 @@ class ImageRuntime(Protocol):
         ...
 
     def container_events(self) -> AsyncIterator[ContainerEvent]:
-        """Subscribes and yields until the stream ends. A clean end returns."""
+        """Subscribes, and yields events until the stream ends. A clean end returns."""
         ...

@@ -1,15 +1,15 @@
 """How much must be freed now, and when to leave the cache alone though a disk is too full.
 
-Removal aims at the low mark. Where all candidates together cannot bring a filesystem there, it
-aims at the next line above that they can reach: the high mark, the lines at which kubelet acts, and
-the one at which pulls begin to fail. Where they reach none, and above the last one
-as long as it is crossed, what may go is worth its room; else an empty cache would help nobody.
+Removal aims at the low mark. If all candidates together cannot bring a filesystem there, it aims
+at the next line above that they can reach: the high mark, the lines at which kubelet acts, and the
+one at which pulls begin to fail. If they reach none of them, images are still removed while the
+last line is crossed, because any room helps there; otherwise an empty cache would be of no use.
 
-- Each filesystem is weighed by itself; one that cannot be helped keeps nobody from helping another.
-- Bytes that are owed count as free (space.py): nothing goes for what is only to show yet.
-- What all candidates could free is taken at the very most, so that none is called useless wrongly.
-- A rest comes first: after removals that helped nobody nothing goes, whatever is missing.
-- The estimates say how far to go, and what is shown; never which image is safe to remove.
+- Each filesystem is judged by itself; one that cannot be helped does not prevent helping another.
+- Bytes that are owed count as free (space.py): nothing goes for space that only does not show yet.
+- What all candidates could free is estimated high, so that none is wrongly called useless.
+- A rest comes first: after removals that did not help nothing goes, whatever is missing.
+- The estimates decide how far to go and what is shown, never which image is safe to remove.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ GREATEST_YIELD = {"containerd": 16.0}
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What all candidates together could give back at the very most."""
+    """The most that all candidates together could free."""
 
     bytes: float
     images: int
@@ -40,27 +40,27 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one filesystem that is short wants now. `waits`: what it wants is owed already."""
+    """What must be freed on one filesystem that is short. `waits`: all of it is owed already."""
 
     bytes: int
     inodes: bool
     waits: bool
 
     @property
-    def is_there(self) -> bool:
+    def is_open(self) -> bool:
         return self.bytes > 0 or self.inodes
 
 
 def needs(state: State, reach: Reach | None = None) -> list[Need]:
-    """Of each filesystem that is short. Without a `reach` the low mark is wanted, whatever it
-    takes."""
+    """Returns the need of each filesystem that is short. Without a `reach` the aim is the low mark,
+    whatever it takes."""
     short = (fs for fs in state.disks.filesystems.values() if fs.pressure is Pressure.RECLAIMING)
     return [_need(fs, state, reach) for fs in short]
 
 
 def missing(found: Iterable[Need]) -> float:
-    """Bytes to free, over all filesystems. Short of inodes alone: one, since no image tells its
-    inodes, so that exactly the next candidate is said to go."""
+    """Returns the bytes to free on all filesystems. If only inodes are short: 1, as the inodes of
+    an image are unknown, so that exactly the next candidate goes by the plan."""
     found = list(found)
     return sum(need.bytes for need in found) or (1.0 if any(one.inodes for one in found) else 0.0)
 
@@ -80,36 +80,38 @@ def _need(fs: FilesystemState, state: State, reach: Reach | None) -> Need:
         lines.append(inodes_fail(usage.total_inodes).kept_at)
         inodes = usage.used_inodes > aim(usage.used_inodes, most, fs.inodes_low, lines)
         if space.owed and not each:
-            waits, inodes = inodes, False  # what was removed may free some yet
+            waits, inodes = inodes, False  # earlier removals may still free some
     still = max(0, bytes_wanted - free_soon)
     return Need(still, inodes, waits=waits or (bytes_wanted > 0 and not still))
 
 
 def aim(used: int, most: float | None, low: int, lines: list[int]) -> int:
-    """The lowest line that can be reached by freeing `most` (None: not known); where it is above
-    what is used, nothing is worth its removal. Beyond the last line any room is."""
+    """Returns the lowest line that can be reached by freeing `most` (None: unknown). If it is above
+    what is used, no removal is worth it; beyond the last line any removal is."""
     above = sorted(line for line in lines if line > low)
     if most is None:
         return low
     return next((line for line in (low, *above) if used - most <= line), (low, *above)[-1])
 
 
-def pause(state: State, found: list[Need], now: float, images: int, size: int) -> Hold | None:
-    """Why nothing goes though there is pressure, if so: after removals that helped nobody, while
-    what was removed is still to show, and where `images` candidates of `size` bytes as listed can
+def shortage_hold(
+    state: State, found: list[Need], now: float, images: int, size: int
+) -> Hold | None:
+    """Returns why nothing goes though there is pressure, if so: after removals that did not help,
+    while freed space does not show yet, and if `images` candidates of `size` bytes as listed can
     reach no line."""
     if now < state.disks.rest_until:
         left = duration(state.disks.rest_until - now)
         text = f"the last removals freed nothing of what is short {_where(state)}: others hold it; "
         return Hold(HoldReason.RESTING, f"{text}next try in {left}", state.disks.rest_until)
-    if images and any(need.is_there for need in found):
-        return None  # one that they can't help does not keep them from helping another
+    if images and any(need.is_open for need in found):
+        return None  # candidates may help one filesystem where they cannot help another
     if any(need.waits for need in found):
-        return _pending(state, now)
+        return _space_pending(state, now)
     return Hold(HoldReason.EXHAUSTED, _exhausted(state, images, size))
 
 
-def _pending(state: State, now: float) -> Hold:
+def _space_pending(state: State, now: float) -> Hold:
     owing = {name: one for name, one in state.disks.delayed.items() if one.owed}
     until = max((one.until for one in owing.values()), default=now)
     count = max((len(one.owed) for one in owing.values()), default=0)
@@ -146,12 +148,12 @@ def _situation(fs: FilesystemState) -> str:
 
 
 def greatest_bytes(size: int, state: State) -> int:
-    """What removing images of so many bytes as listed may free at the very most."""
+    """Returns the most that removing images of `size` bytes as listed can free."""
     return int(size * _yield(state, GREATEST_YIELD))
 
 
 def expected_bytes(size: int, state: State) -> int:
-    """What removing them may free, by a rough factor: layers that others share stay."""
+    """Returns what removing them may free, by a rough factor: layers shared with others stay."""
     return int(size * _yield(state, EXPECTED_YIELD))
 
 

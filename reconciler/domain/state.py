@@ -3,16 +3,16 @@
 It is edited in place by the one loop that owns it: an event must not cost more on a big node than
 on a small one (docs/architecture.md).
 
-- Only facts change it, by `absorbing.absorb` or a listing in steps; besides them the ledger, at
-  the start (`remember`) and at a take-over (`inherit`), and who writes it (`take_changes`).
-- What is not known says so, and lets nothing go: no policy, no listing, a version that may have
-  image volumes.
-- Of two memories of one image, whatever keeps it for longer counts.
+- Only facts change it, through `absorb` or, in steps, `absorb_listing`; apart from them the ledger,
+  at the start (`remember`) and at a take-over (`inherit`), and its writer (`take_changes`).
+- What is not known is marked as unknown, and prevents removal: no policy, no listing, a version
+  that may have image volumes.
+- Where two records of one image differ, the one that keeps it longer counts.
 - Names that an image had before are a reason to keep it, never one against it.
-- All times are of one clock that never steps; only `wall` makes dates of them.
+- All times are of one clock that never steps; only `wall` turns them into dates.
 
-How a fact changes it is `absorbing.py`, what a listing does `listed.py`, what a removal leaves
-`removing.py`. What follows from it is the decision's (decision.py), which only reads.
+`absorb.py` applies a fact, `absorb_listing.py` a listing, `removing.py` the result of a removal.
+`decision.py` derives what to do from the state, and only reads it.
 """
 
 from __future__ import annotations
@@ -32,44 +32,46 @@ from .origin import names_before
 from .policy import Policy
 from .removals import Removals
 from .runtime import RuntimeVersion
-from .starting import Start, Starts
+from .starting_pods import StartingPod, StartingPods
 from .templates import Templates
 from .unanswered import Unanswered
 
 
 @dataclass(slots=True)
 class RuntimeView:
-    """The runtime, as it told of itself, and how far it can be believed."""
+    """What the runtime reports of itself, and how far its lists can be believed."""
 
     version: RuntimeVersion | None = None
     configured_pause: str | None = None
     listed_at: float | None = None  # when the last complete listing began
-    listing_stale: bool = True  # nothing may be removed on it: none yet, or one was since
+    listing_stale: bool = (
+        True  # nothing may be removed on the last one: none yet, or a removal since
+    )
     listing_trouble: str | None = None
-    blank_since: float | None = None  # when the lists began to lack all that used an image
-    ask_trouble: str | None = None  # why something no listing tells is still not known
+    blank_since: float | None = None  # since when the lists lack all users of images
+    ask_trouble: str | None = None  # why something that no listing contains is still unknown
     unanswered: Unanswered = field(default_factory=Unanswered)
     events: str | None = None  # None: a stream is open; else why there is none
-    # Containers that events told before a listing told their images; they may be gone by then, but
-    # they used them.
+    # Containers known from events whose images were in no listing yet; they may be gone before the
+    # next one, but they used them.
     unplaced: dict[str, tuple[Container, float]] = field(default_factory=dict)
 
     def listed(self, began_at: float) -> None:
-        """A listing that began then is complete: it may be decided on."""
+        """A listing that began then is complete: decisions may be based on it."""
         self.listed_at, self.listing_stale = began_at, False
         self.listing_trouble = self.ask_trouble = None
 
 
 @dataclass(slots=True)
 class Operator:
-    """What the operator wants. `policy` is the last good one; None: none was ever good."""
+    """What the operator wants. `policy` is the last valid one; None: there was none yet."""
 
     policy: Policy | None = None
-    problems: tuple[str, ...] = ()  # of the policy on disk
-    paused_at: float | None = None  # the operator's own pause, since when
+    problems: tuple[str, ...] = ()  # of the policy file on disk
+    paused_at: float | None = None  # since when the operator has paused removal
 
     def pause(self, at: float) -> None:
-        """Nothing is removed from then on; a pause goes on that has begun already."""
+        """Nothing is removed from then on; an earlier pause keeps its beginning."""
         self.paused_at = at if self.paused_at is None else self.paused_at
 
 
@@ -78,7 +80,7 @@ class PodsView:
     """The pods that are about to start."""
 
     templates: Templates = field(default_factory=Templates)
-    starts: Starts = field(default_factory=Starts)
+    starts: StartingPods = field(default_factory=StartingPods)
     awaited: Awaited = field(default_factory=Awaited)
 
 
@@ -86,7 +88,7 @@ class PodsView:
 class State:
     """What the loop knows."""
 
-    began_at: float  # when this state came to be; containers older than it may be counted already
+    began_at: float  # when this state was created; older containers may be counted already
     wall_ahead: float = 0.0  # seconds that the wall clock is ahead of ours (facts.WallClockRead)
     graph: ImageGraph = field(default_factory=ImageGraph)
     memory: Memory = field(default_factory=Memory)
@@ -95,7 +97,7 @@ class State:
     removals: Removals = field(default_factory=Removals)
     operator: Operator = field(default_factory=Operator)
     pods: PodsView = field(default_factory=PodsView)
-    remover: facts.RemoverTold | None = None  # None: nobody else could be one
+    remover: facts.RemoverReported | None = None  # None: there can be no other
 
     @property
     def ledger(self) -> dict[str, ImageRecord]:
@@ -106,17 +108,17 @@ class State:
     def ledger(self, records: dict[str, ImageRecord]) -> None:
         self.memory.images = records
 
-    def remember(self, told: Remembered) -> None:
-        """Takes over what the ledger holds, before anything is absorbed."""
-        self.memory.remember(told)
-        self.removals.records = dict(told.removals)
-        self.pods.templates.remember(told.templates)
-        self.disks.overshoots |= {of: Overshoot(recent) for of, recent in told.overshoots.items()}
+    def remember(self, saved: Remembered) -> None:
+        """Loads what the ledger holds, before anything is absorbed."""
+        self.memory.remember(saved)
+        self.removals.records = dict(saved.removals)
+        self.pods.templates.remember(saved.templates)
+        self.disks.overshoots |= {of: Overshoot(recent) for of, recent in saved.overshoots.items()}
 
     def inherit(self, theirs: Remembered, now: float) -> None:
-        """Takes over the ledger that another process wrote until now: of what it says and what is
-        known here, whatever keeps an image for longer. What that one removed, no listing of ours
-        tells for sure, and all is to be written anew."""
+        """Takes over the ledger that another process wrote until now: of its records and those of
+        this process, whatever keeps an image for longer. No listing made here shows for certain
+        what the other process removed, and everything must be written again."""
         ours = Remembered(
             self.memory.images,
             self.memory.gone,
@@ -126,30 +128,30 @@ class State:
             self.pods.templates.records,
             {of: one.recent for of, one in self.disks.overshoots.items()},
         )
-        told = joined(ours, theirs, now)
-        self.remember(told)
-        self.memory.changed |= told.images.keys() | told.gone.keys()
-        self.memory.changed_arrivals |= told.arrivals.keys()
-        self.removals.changed |= told.removals.keys()
-        self.pods.templates.changed |= told.templates.keys()
-        self.disks.changed_overshoots |= told.overshoots.keys()
+        merged = joined(ours, theirs, now)
+        self.remember(merged)
+        self.memory.changed |= merged.images.keys() | merged.gone.keys()
+        self.memory.changed_arrivals |= merged.arrivals.keys()
+        self.removals.changed |= merged.removals.keys()
+        self.pods.templates.changed |= merged.templates.keys()
+        self.disks.changed_overshoots |= merged.overshoots.keys()
         self.removals.inherited = {
-            key for key in theirs.removals if told.removals[key].answered_at is None
+            key for key in theirs.removals if merged.removals[key].answered_at is None
         }
         self.runtime.listing_stale = True
 
     @property
     def removes(self) -> bool:
-        """Whether this daemon is the one remover, as far as was told."""
+        """Whether this daemon is the remover, by the last report."""
         return self.remover is not None and self.remover.ours
 
     @property
     def stands_by(self) -> bool:
-        """Whether another process is the remover, until it ends."""
+        """Whether another process is the remover, so that this one stands by until it ends."""
         return self.remover is not None and self.remover.other is not None
 
     def wall(self, now: float) -> float:
-        """What the wall clock says: dates are by it, and times that are told to others."""
+        """Returns the wall clock's time, which counts for dates and for times given to others."""
         return now + self.wall_ahead
 
     @property
@@ -159,21 +161,21 @@ class State:
 
     @property
     def unasked(self) -> set[str]:
-        """Containers and sandboxes of which something that no list tells is not known."""
+        """Containers and sandboxes with an unknown detail that no list contains."""
         return self.asks_volumes | self.graph.unasked_sandboxes
 
     def pending(self, now: float) -> list[str]:
-        """Those of them that hold all removal."""
+        """The unasked ones that hold all removal."""
         return sorted(one for one in self.unasked if not self.runtime.unanswered.narrowed(one, now))
 
     def narrowed(self, now: float) -> list[str]:
-        """Those whose doubt has narrowed; the one that was asked about longest ago comes first."""
+        """The unasked ones whose doubt has narrowed, the least recently asked about first."""
         unasked, unanswered = self.unasked, self.runtime.unanswered
         return [one for one in unanswered.since if one in unasked and unanswered.narrowed(one, now)]
 
     @property
     def has_image_volumes(self) -> bool:
-        """Whether a container may mount an image; a runtime not known yet might."""
+        """Whether a container may mount an image; True while the runtime is unknown."""
         return self.runtime.version is None or self.runtime.version.has_image_volumes
 
     def images_meant(self, text: str) -> frozenset[str]:
@@ -182,33 +184,33 @@ class State:
         return self.graph.keys_meant(text, anywhere=anywhere)
 
     def as_remembered(self, image: Image) -> Image:
-        """An image with digest names also in the repositories that it was listed under before: on
-        CRI-O they end with a tag that moves (docs/runtimes.md). Never a reason against an image:
-        its old names may be another one's by now."""
+        """Returns an image with digest names also in the repositories that it was listed under
+        before: on CRI-O those are lost when a tag moves (docs/runtimes.md). Never a reason against
+        an image: its old names may be another image's by now."""
         record = self.memory.images.get(image.key)
         if record is None or record.names == image.tags:
             return image
         before = names_before(image.names, record.names)
         return replace(image, digests=image.digests + before) if before else image
 
-    def unknown_starts(self, now: float) -> list[Start]:
-        """Pods that are starting, and nothing tells what they need: no source of pods, and no pod
-        of their template that ran here before."""
+    def unknown_starts(self, now: float) -> list[StartingPod]:
+        """Starting pods whose needs are unknown: no pod source reports them, and no pod of their
+        template ran here before."""
         return [
             start
-            for start in self.pods.starts.underway(now)
+            for start in self.pods.starts.current(now)
             if self.graph.sandboxes.get(start.sandbox.id, start.sandbox).ready
-            and not self.pods.awaited.tells_of(start.sandbox.uid, now)
+            and not self.pods.awaited.knows(start.sandbox.uid, now)
             and not self.pods.templates.settled(start.sandbox.template, now)
         ]
 
     def settle_starts(self, now: float) -> None:
-        """Keeps account of how long pods that are starting hold removal without a pause."""
+        """Tracks how long starting pods hold removal without a pause."""
         ends = [start.until for start in self.unknown_starts(now)]
         self.pods.starts.settle(max(ends, default=now), now)
 
     def take_changes(self) -> Changes:
-        """What changed since the last call; None: to be forgotten."""
+        """Returns what changed since the last call; None: to be deleted."""
         memory = self.memory
         changes = Changes(
             {key: memory.images.get(key) or memory.gone.get(key) for key in memory.changed},
@@ -224,5 +226,5 @@ class State:
         return changes
 
     def record(self, key: str, now: float) -> ImageRecord:
-        """An image's record; one we know nothing of counts as seen just now."""
+        """Returns an image's record; an unknown image counts as seen just now."""
         return self.memory.record(key, now)

@@ -1,5 +1,5 @@
-"""Long work in steps: a generator that stops now and then, so that whoever drives it may do
-something else in between, and returns its result in the end."""
+"""Long work in steps: a generator that yields after each, so that its caller may do something else
+in between, and that returns its result at the end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STEP = 200  # images or containers in a step: a few milliseconds of work
 
 
 def run_to_completion(steps: Steps[T]) -> T:
-    """Carries it out in one go."""
+    """Runs all steps at once and returns the result."""
     while True:
         try:
             next(steps)

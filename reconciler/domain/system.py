@@ -1,18 +1,18 @@
 """Kubernetes' own images, by name, wherever they are mirrored.
 
 Two tiers. Sandbox (pause) images are always kept: no list of containers shows them, and without one
-no pod can start. The others are kept in their current version only: a list that kept every version
-would fill the disk with one upgrade after the other (KEP-4210's own motivation).
+no pod can start. The others are kept in their current version only: keeping every version would
+fill the disk with one upgrade after the other (KEP-4210's own motivation).
 
-A name under any registry is anybody's to give, so size and use bound what it means: `LARGEST`, and
-of a pause image also whether containers were made from it (context.py).
+Anybody can give an image such a name under some registry, so size and use limit what it means:
+`LARGEST`, and for a pause image also whether containers were made from it (context.py).
 
 Names were gathered from the sources of kubeadm, kubespray, KubeOne, k3s, RKE2, k0s, Talos and
 AgentBaker (AKS), from node listings of EKS and GKE, from a metrics vendor's pause filter, and from
 Huawei CCE's documentation (`cce-pause`). kubeadm's `imageRepository` puts etcd and coredns right
 below the mirror (cmd/kubeadm/app/images), RKE2's and k3s' `system-default-registry` and k0s'
 `spec.images.repository` put another host before the whole name.
-`library/*` images (nginx, haproxy as node proxies) are left out: they are anybody's.
+`library/*` images (nginx, haproxy as node proxies) are left out: anybody uses them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import re
 
 from .reference import Reference
 
-# Bytes as listed: what is larger is somebody's program or data.
+# Bytes as listed: a larger image is somebody's program or data.
 LARGEST = 8 << 30
 _OWN = ("registry.k8s.io/", "k8s.gcr.io/")  # nobody else can put an image there
 
@@ -32,7 +32,7 @@ _PAUSE = re.compile(
     r"|pause-win\w*|(mirrored|kubelet|cce)-pause|amazon-ecs-pause|origin-pod|pod-infrastructure"
 )
 
-# repository suffixes, anchored at a path boundary: any registry, any mirror prefix.
+# Repository suffixes, anchored at a path boundary: any registry, any mirror prefix.
 _ANYWHERE = frozenset(
     """
     kube-apiserver kube-controller-manager kube-scheduler kube-proxy kube-proxy-amd64
@@ -93,8 +93,8 @@ _BELOW = (
     "mcr.microsoft.com/oss/v2/kubernetes-csi/",
     "public.ecr.aws/csi-components/",
 )
-# Last segments that are theirs in a mirror, that is anywhere but on Docker Hub, where they are
-# anybody's: kubeadm's, and what Rancher's begin with.
+# Last segments that mean system images in a mirror, that is anywhere but on Docker Hub, where
+# anybody may use them: kubeadm's, and the prefixes of Rancher's.
 _MIRRORED = re.compile(r"etcd|coredns|(mirrored|hardened|klipper|rke2)-.+")
 
 
@@ -112,7 +112,7 @@ def is_kubernetes_own(name: Reference) -> bool:
 def _is_system(repository: str, large: bool) -> bool:
     if repository in _EXACT or repository.startswith(_BELOW):
         return True
-    parts = repository.split("/")[1:]  # the host is any
+    parts = repository.split("/")[1:]  # under any host
     if large and not repository.startswith(_OWN):
         return False
     if parts[-2:-1] == ["k0sproject"]:
@@ -123,7 +123,7 @@ def _is_system(repository: str, large: bool) -> bool:
 
 
 def system_repository(name: Reference, *, large: bool = False) -> str | None:
-    """The repository whose current version is to be kept; None: no Kubernetes system image.
-    `large`: the image is larger than any that goes by such a name under any registry (`LARGEST`).
+    """Returns the repository whose current version is to be kept; None: not a Kubernetes system
+    image. `large`: the image is larger than a system image under any registry can be (`LARGEST`).
     """
     return name.repository if _is_system(name.repository, large) else None

@@ -1,8 +1,8 @@
-"""Who uses what, found from both sides: users by image, and images by user.
+"""Who uses what, indexed both ways: users by image, and images by user.
 
-Users are containers, sandboxes and strangers by id, images are keys, also of images that no listing
-holds. Both sides always tell the same, nobody is kept who uses nothing, and no image that nobody
-uses. A change costs as much as it changes.
+Users are containers, sandboxes and strangers by id; images are keys, also of images that are not
+listed. Both indexes always agree, and hold no user without an image and no image without a user.
+The cost of a change is the number of edges that change.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ class Uses:
         self._images: dict[str, frozenset[str]] = {}  # id -> image keys
 
     def of(self, user_id: str) -> frozenset[str]:
-        """Keys of the images that somebody uses."""
+        """Returns the keys of the images that a user uses."""
         return self._images.get(user_id, NOTHING)
 
     def users(self, key: str) -> frozenset[str]:
-        """Ids of those who use an image."""
+        """Returns the ids of an image's users."""
         return frozenset(self._users.get(key, ()))
 
     def any_of(self, key: str) -> bool:
-        """Whether anybody uses an image."""
+        """Whether an image has any user."""
         return key in self._users
 
     def keys(self) -> Iterator[str]:
-        """Keys of all images that somebody uses."""
+        """Yields the keys of all images that have a user."""
         return iter(self._users)
 
     def set(self, user_id: str, keys: frozenset[str]) -> None:
-        """What somebody uses from now on, and nothing else."""
+        """Sets the images that a user uses, replacing those before."""
         before = self._images.get(user_id, NOTHING)
         if keys == before:
             return

@@ -1,17 +1,17 @@
-"""When a filesystem is too full, when it is not any more, and how many bytes lie between.
+"""When a filesystem is too full, when it no longer is, and how many bytes lie between.
 
 A mark is what the policy says, or `auto`: just under the lowest line at which kubelet acts, by the
-margin that the node has taught (margin.py); the low one a narrow band below.
+margin learned on the node (margin.py); the low mark is a narrow band below.
 
 - The pressure moves by the table `TRANSITIONS` alone, which docs/architecture.md draws.
-- At or under the low mark it is calm, whatever it was, also where both marks are one (`prune`).
+- At or under the low mark it is calm, whatever it was, also where both marks are equal (`prune`).
 - Between the marks it stays what it was: a reclaim ends at the low mark, and only a crossing of
   the high one, or the operator, begins one.
-- A measurement that is told late ends a reclaim, and never begins one.
+- A measurement that arrives late ends a reclaim, and never begins one.
 - Bytes and inodes each have a pressure of their own; a filesystem reclaims while either does. One
   without a fixed number of inodes is never short of them.
 
-What is done about it is the decision's business (decision.py, shortage.py).
+What is done about it is decided in decision.py and shortage.py.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Pressure(enum.Enum):
 
 
 class Level(enum.Enum):
-    """Where usage is, by the marks. The low one counts first, where both are one."""
+    """Where usage stands between the marks. The low one counts first where both are equal."""
 
     LOW = "at or under the low mark"
     BETWEEN = "between the marks"
@@ -52,7 +52,7 @@ class Occasion(enum.Enum):
     """What makes the pressure move."""
 
     SAMPLED = "measured"
-    TOLD_LATE = "an older measurement, told late"
+    MEASURED_LATE = "an older measurement, reported late"
     ASKED = "the operator asks for space"
 
 
@@ -61,10 +61,10 @@ TRANSITIONS: dict[tuple[Occasion, Level], Pressure | None] = {
     (Occasion.SAMPLED, Level.LOW): Pressure.CALM,
     (Occasion.SAMPLED, Level.BETWEEN): None,
     (Occasion.SAMPLED, Level.HIGH): Pressure.RECLAIMING,
-    # What has gone since was not gone when it was taken.
-    (Occasion.TOLD_LATE, Level.LOW): Pressure.CALM,
-    (Occasion.TOLD_LATE, Level.BETWEEN): None,
-    (Occasion.TOLD_LATE, Level.HIGH): None,
+    # It was taken before the latest removals.
+    (Occasion.MEASURED_LATE, Level.LOW): Pressure.CALM,
+    (Occasion.MEASURED_LATE, Level.BETWEEN): None,
+    (Occasion.MEASURED_LATE, Level.HIGH): None,
     (Occasion.ASKED, Level.LOW): None,
     (Occasion.ASKED, Level.BETWEEN): Pressure.RECLAIMING,
     (Occasion.ASKED, Level.HIGH): Pressure.RECLAIMING,
@@ -72,19 +72,19 @@ TRANSITIONS: dict[tuple[Occasion, Level], Pressure | None] = {
 
 
 def level(used: int, high: int, low: int) -> Level:
-    """Where so much usage is, in bytes or inodes."""
+    """Returns the level of a usage, in bytes or inodes."""
     if used <= low:
         return Level.LOW
     return Level.HIGH if used >= high else Level.BETWEEN
 
 
 def moved(pressure: Pressure, occasion: Occasion, at: Level) -> Pressure:
-    """What the table makes of a pressure."""
+    """Returns the next pressure by the table."""
     return TRANSITIONS[occasion, at] or pressure
 
 
 def next_pressure(pressure: Pressure, used: int, high: int, low: int) -> Pressure:
-    """What a sample makes of a pressure."""
+    """Returns the next pressure after a sample."""
     return moved(pressure, Occasion.SAMPLED, level(used, high, low))
 
 
@@ -101,7 +101,7 @@ class FilesystemState:
     by_inodes: Pressure = Pressure.CALM
     lines: tuple[Line, ...] = ()  # kubelet's, in bytes in use, lowest first
     inode_lines: tuple[Line, ...] = ()
-    margin: int | None = None  # bytes that the high mark lies under the lowest line; None: given
+    margin: int | None = None  # bytes from the high mark up to the lowest line; None: not auto
 
     @property
     def pressure(self) -> Pressure:
@@ -126,16 +126,17 @@ class FilesystemState:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What marks of filesystems go by: the policy's word, kubelet's lines (None: not looked for
-    yet, so that nothing is done for their sake), and which filesystem is kubelet's own (None: not
-    known, and each may be)."""
+    """What the filesystems' marks are derived from: the policy, kubelet's lines (None: not looked
+    for yet, so that they have no effect), and which filesystem is kubelet's own (None: unknown, so
+    that each may be)."""
 
     marks: Watermarks
     kubelet: KubeletConfig | None = None
     nodefs: NodeFilesystem | None = None
 
     def is_nodefs(self, usage: FilesystemUsage) -> bool:
-        """Subvolumes of one filesystem differ by their device, and have one capacity."""
+        """Whether it is kubelet's own. Subvolumes of one filesystem have different devices and
+        the same capacity."""
         known = self.nodefs
         return known is None or usage.device == known.device or usage.capacity == known.capacity
 
@@ -146,7 +147,7 @@ def measured(
     learned: margin.Overshoot,
     before: FilesystemState | None = None,
 ) -> FilesystemState:
-    """What a new sample makes of a filesystem, given what it was."""
+    """Returns a filesystem's state after a new sample, given the state before."""
     marks, is_nodefs = bounds.marks, bounds.is_nodefs(usage)
     kubelet = bounds.kubelet or NO_LINES
     lines = byte_lines(kubelet, usage.capacity, is_nodefs=is_nodefs)
@@ -168,7 +169,7 @@ def measured(
 def _byte_marks(
     marks: Watermarks, capacity: int, lines: tuple[Line, ...], learned: margin.Overshoot
 ) -> tuple[int, int, int | None]:
-    """The high mark, the low one, and the margin under the lowest line if the high one is auto."""
+    """The high mark, the low mark, and the margin under the lowest line if the high one is auto."""
     kept = None
     if marks.high is not None:
         high = marks.high.of(capacity)
@@ -190,14 +191,14 @@ def _inode_marks(marks: Watermarks, inodes: int, lines: tuple[Line, ...]) -> tup
     return high, max(0, high - int(inodes * margin.INODES_BAND))
 
 
-def told_late(fs: FilesystemState, older: FilesystemUsage) -> FilesystemState:
-    """What a measurement that is older than the last one makes of a filesystem."""
-    return _moved(fs, Occasion.TOLD_LATE, older)
+def measured_late(fs: FilesystemState, older: FilesystemUsage) -> FilesystemState:
+    """Returns a filesystem's state after a measurement that is older than the last one."""
+    return _moved(fs, Occasion.MEASURED_LATE, older)
 
 
 def pressed(fs: FilesystemState) -> FilesystemState:
-    """A filesystem from which the operator wants space back, down to the low mark, although it
-    has not reached the high one."""
+    """Returns a filesystem's state after the operator asked for space, down to the low mark,
+    although the high one was not reached."""
     return _moved(fs, Occasion.ASKED, fs.usage)
 
 

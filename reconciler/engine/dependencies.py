@@ -1,7 +1,7 @@
-"""What the loop works with and whom it tells, handed in from outside: the runtime, the mailbox, the
-policy's files, a measurement, the ledger, the journal, the clocks.
+"""What the loop works with: the runtime, the mailbox, the policy's files, a measurement, the
+ledger, the journal, the clocks.
 
-The loop knows none of them by name: `app` hands in the real ones, the demo and the tests their own.
+The loop imports none of them: `app` passes in the real ones, the demo and the tests their own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 import anyio
 
 from ..aiokit import Mailbox
-from ..domain.facts import Fact, RemoverTold
+from ..domain.facts import Fact, RemoverReported
 from ..domain.inventory import UsageSample
 from ..domain.plan import Plan
 from ..domain.runtime import ImageRuntime
@@ -21,14 +21,14 @@ from ..domain.state import State
 
 
 class Journal(Protocol):
-    """Who is told: the log and the metrics. Nothing it does changes what is decided."""
+    """Records what becomes of facts in log and metrics. It never affects what is decided."""
 
     def absorbed(self, fact: Fact, state: State, at: float) -> None: ...
     def decided(self, plan: Plan, state: State, at: float) -> None: ...
 
 
 class Policies(Protocol):
-    """The operator's files, looked at on demand; what is new is in the mailbox when it returns
+    """The operator's files, read on demand; when `refresh` returns, what is new is in the mailbox
     (`sources.policy_file`)."""
 
     async def refresh(self) -> None: ...
@@ -36,7 +36,7 @@ class Policies(Protocol):
 
 @dataclass(slots=True)
 class Dependencies:
-    """What the loop works with, handed in by `app`."""
+    """What the loop works with, passed in by `app`."""
 
     runtime: ImageRuntime
     mailbox: Mailbox[Fact]
@@ -46,8 +46,10 @@ class Dependencies:
     journal: Journal
     clock: Callable[[], float]  # seconds since 1970, never stepping back
     monotonic: Callable[[], float]  # seconds, for spans only
-    # Takes the right to remove, makes sure of it, or, where it is not wanted, gives it back. None:
-    # nobody else could have it.
-    claim: Callable[[bool], Awaitable[RemoverTold]] | None = None
-    wall: Callable[[], float] | None = None  # the wall clock, which steps; None: `clock` is it
+    # Takes or confirms the right to remove, or, called with False, gives it back. None: no other
+    # process can have it.
+    claim: Callable[[bool], Awaitable[RemoverReported]] | None = None
+    wall: Callable[[], float] | None = (
+        None  # the wall clock, which may step; None: the same as `clock`
+    )
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep

@@ -1,9 +1,8 @@
-"""How facts come into the loop: each is absorbed, told to the journal, and moves the times of what
-is due.
+"""Take facts into the loop: each is absorbed, passed to the journal, and updates the schedule.
 
-- A fact is absorbed before it is told, and told once.
+- A fact is absorbed before it is passed to the journal, and passed once.
 - Facts are taken in the order in which they came: a measurement of our own is taken in after all
-  that waits (`measured`), but for the glances beside a listing, which what waits is later than.
+  that wait (`measured`), except for quick ones during a listing, which are earlier than those.
 - Many are absorbed in steps: a storm of events does not keep its own reader waiting.
 
 Nothing is decided here.
@@ -15,7 +14,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from ..aiokit import run_in_steps
-from ..domain.absorbing import absorb
+from ..domain.absorb import absorb
 from ..domain.facts import (
     EventsLost,
     EventsOpened,
@@ -37,8 +36,8 @@ T = TypeVar("T")
 
 
 class Intake:
-    """The one way by which the loop changes its state, but for listings and answers, which are
-    absorbed where they are asked for."""
+    """The only way in which the loop changes its state, except for listings and answers, which are
+    absorbed where they are requested."""
 
     def __init__(self, deps: Dependencies, state: State, schedule: Schedule) -> None:
         self._deps, self._state, self._schedule = deps, state, schedule
@@ -57,24 +56,26 @@ class Intake:
         await self.run_in_steps(self._taking(facts))
 
     async def run_in_steps(self, steps: Steps[T]) -> T:
-        """Long work, with turns for everything else; longer ones while facts come in."""
+        """Runs long work, with turns for other tasks in between, longer ones while facts come
+        in."""
         return await run_in_steps(steps, lambda: self._deps.mailbox.received)
 
-    async def glance(self) -> UsageSample:
-        """Measures, and takes that in at once: the low mark may be reached for a moment, and the
-        listing beside it may fail. What waits in the mailbox waits on: it is later than that
-        listing's beginning."""
+    async def measure_now(self) -> UsageSample:
+        """Measures during a listing and takes the sample in at once: the low mark may be reached
+        for a moment only, and the listing may fail. The facts in the mailbox stay there: they are
+        later than the beginning of that listing."""
         sample = await self._deps.sample()
         self.take([UsageSampled(sample)])
         return sample
 
     def measured(self, sample: UsageSample) -> None:
-        """Takes in a measurement of our own, after those that came before it and wait: one of them
-        may have been at the low mark."""
+        """Takes in a measurement of our own, after the facts that came before it: one of them may
+        be a measurement at the low mark."""
         self.take([*self._deps.mailbox.drain(), UsageSampled(sample)])
 
     def read_wall_clock(self) -> None:
-        """Right before whatever goes by a date: somebody may just have set it."""
+        """Reads the wall clock, right before anything that depends on a date: it may just have been
+        set."""
         if self._deps.wall is not None:
             now = self._deps.clock()
             absorb(WallClockRead(now, self._deps.wall() - now), self._state)
@@ -97,7 +98,7 @@ class Intake:
         if state.removes and not removed:
             schedule.took_over(clock())
         crossed = before is Pressure.CALM and state.disks.pressure is Pressure.RECLAIMING
-        told = isinstance(fact, PolicyLoaded | ReclaimAsked | Resumed)
+        by_operator = isinstance(fact, PolicyLoaded | ReclaimAsked | Resumed)
         shows = isinstance(fact, UsageSampled) and bool(state.disks.shown)
-        if crossed or told or shows:
+        if crossed or by_operator or shows:
             schedule.look_at_once()

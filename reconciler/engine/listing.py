@@ -1,11 +1,11 @@
-"""One listing in the loop: made, absorbed, and what it says of the removal before it.
+"""Make and absorb a listing for the loop, and find the result of the removal before it.
 
 - A listing is complete, or there is none: a failure is a fact too, and backs off.
-- What became of a removal is told by the first listing after it, together with a measurement made
-  beside that listing: by neither alone, and never by the runtime's answer.
-- What was measured while the removal went on is absorbed before what is measured now.
+- The result of a removal is known from the first listing after it and a measurement made during
+  that listing: from neither alone, and never from the runtime's answer.
+- What was measured during the removal is absorbed before what is measured now.
 
-What a listing changes in the state is `domain/listed.py`; how one is asked for, `observe.py`.
+`domain/absorb_listing.py` applies a listing to the state; `observe.py` asks the runtime for one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from __future__ import annotations
 from functools import partial
 
 from ..aiokit import both
+from ..domain.absorb_listing import absorb_listing
 from ..domain.facts import Listed, ListingFailed
 from ..domain.inventory import UsageSample
-from ..domain.listed import absorbing
 from ..domain.runtime import RuntimeFailure
 from ..domain.state import State
 from .dependencies import Dependencies
@@ -24,27 +24,27 @@ from .observe import observe
 from .reclaim import Attempt, is_less
 from .schedule import Schedule
 
-GLANCES = (0.002, 0.01, 0.05)  # seconds between the first measurements after a removal
+PAUSES = (0.002, 0.01, 0.05)  # seconds between the first measurements after a removal
 
 
 class Lister:
-    """Lists anew, whenever the loop says so."""
+    """Lists again whenever the loop says so."""
 
     def __init__(
         self, deps: Dependencies, state: State, schedule: Schedule, intake: Intake
     ) -> None:
         self._deps, self._state, self._schedule, self._intake = deps, state, schedule, intake
 
-    async def list_anew(self, attempt: Attempt | None) -> bool:
-        """Whether a listing came in. `attempt`: a removal that was sent since the last one; what
-        became of it is absorbed too."""
+    async def list_again(self, attempt: Attempt | None) -> bool:
+        """Returns whether a listing was made. `attempt`: a removal that was sent since the last
+        one; its result is absorbed too."""
         try:
             listed, sample = await self._look(attempt)
         except RuntimeFailure as failure:
             self._schedule.listing_failed(self._deps.clock())
             self._intake.take([ListingFailed(self._deps.clock(), str(failure))])
             return False
-        await self._intake.run_in_steps(absorbing(listed, self._state))
+        await self._intake.run_in_steps(absorb_listing(listed, self._state))
         self._deps.journal.absorbed(listed, self._state, self._deps.clock())
         self._schedule.listed(listed.listing.began_at, self._deps.clock())
         if attempt is not None and sample is not None:
@@ -53,7 +53,7 @@ class Lister:
 
     async def _look(self, attempt: Attempt | None) -> tuple[Listed, UsageSample | None]:
         runtime = self._state.runtime
-        # Without a stream that breaks, nothing tells that another version answers by now.
+        # Without a stream that would break, nothing shows that another version answers by now.
         asking = self._schedule.version_due or runtime.events is not None
         version = None if asking else runtime.version
         look = partial(observe, self._deps.runtime, version, runtime.configured_pause)
@@ -63,18 +63,18 @@ class Lister:
         return await both(look, partial(self._measure_after, attempt))
 
     async def _measure_after(self, attempt: Attempt) -> UsageSample:
-        """What a removal freed is free by now; XFS shows it at the second look, or a part of it
-        at the first, btrfs later than anybody should wait for here."""
-        sample = await self._intake.glance()
-        for pause in GLANCES:
+        """Measures until what a removal freed shows: XFS shows it in the second measurement, or a
+        part of it in the first, btrfs later than is worth waiting for here."""
+        sample = await self._intake.measure_now()
+        for pause in PAUSES:
             await self._deps.sleep(pause)
-            before, sample = sample, await self._intake.glance()
+            before, sample = sample, await self._intake.measure_now()
             if attempt.shows_in(sample) and not is_less(sample, before):
                 break
         return sample
 
     def _confirm(self, attempt: Attempt, sample: UsageSample) -> None:
-        """Now that a listing tells: what became of the image we asked to be removed."""
+        """Absorbs the result of a removal, after the listing that shows it."""
         self._intake.measured(sample)
         finished = attempt.finished(self._state, sample, self._deps.clock())
         self._schedule.removed(attempt.took, self._deps.clock())

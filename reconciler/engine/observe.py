@@ -1,7 +1,7 @@
-"""Asking the runtime anew: one complete listing, and what no listing tells.
+"""Ask the runtime for a complete listing, and for the details that no listing contains.
 
 Images are listed before containers (in `ImageRuntime.list_all`), so that a container made between
-the two calls is seen as a user of an image that is no candidate yet; the other order misses it.
+the two calls is seen as a user of an image that is not a candidate yet; the other order misses it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import anyio
 
 from ..aiokit import give_way
-from ..domain.absorbing import absorb
-from ..domain.facts import AskFailed, Fact, Listed, PauseTold, VolumesTold
+from ..domain.absorb import absorb
+from ..domain.facts import AskFailed, Fact, Listed, PauseReported, VolumesReported
 from ..domain.runtime import ImageRuntime, NoSuchObject, RuntimeFailure, RuntimeVersion
 from ..domain.state import State
 from .dependencies import Dependencies
@@ -26,16 +26,16 @@ STEP = 256  # questions before the loop looks at its mailbox again
 Arrived = Callable[[], int]  # how many events came so far (`aiokit.give_way`)
 
 
-def nobody() -> int:
-    """For commands that read no events."""
+def no_events() -> int:
+    """Counts no events, for commands that read none."""
     return 0
 
 
 async def observe(
     runtime: ImageRuntime, version: RuntimeVersion | None, pause: str | None = None
 ) -> Listed:
-    """Lists everything. Who answers and what it is configured with is asked where not given.
-    Raises RuntimeUnavailable or RuntimeRefused: a listing is complete, or there is none."""
+    """Lists everything. The runtime's version and pause image are asked for if not given. Raises
+    RuntimeUnavailable or RuntimeRefused: a listing is complete, or there is none."""
     if version is None:
         version = await runtime.version()
         pause = await runtime.configured_pause()
@@ -43,34 +43,34 @@ async def observe(
 
 
 async def ask(
-    runtime: ImageRuntime, state: State, clock: Callable[[], float], arrived: Arrived = nobody
+    runtime: ImageRuntime, state: State, clock: Callable[[], float], arrived: Arrived = no_events
 ) -> bool:
-    """Asks for image volumes and pause images that hold all removal, a few of them, straight into
-    the state; whether any are left. A question that fails stays open, and so does the hold on it,
-    for as long as it does not narrow."""
+    """Asks for some of the image volumes and pause images that hold all removal and absorbs the
+    answers; returns whether any are left. A question that fails stays open, and so does its hold,
+    until it narrows."""
     await _ask_about(state.pending(clock())[:STEP], runtime, state, clock, arrived)
     return bool(state.pending(clock()))
 
 
 async def ask_again(
-    runtime: ImageRuntime, state: State, clock: Callable[[], float], arrived: Arrived = nobody
+    runtime: ImageRuntime, state: State, clock: Callable[[], float], arrived: Arrived = no_events
 ) -> None:
-    """Asks a few of those questions once more whose doubt has narrowed."""
+    """Asks a few of the questions again whose doubt has narrowed."""
     await _ask_about(state.narrowed(clock())[:AT_ONCE], runtime, state, clock, arrived)
 
 
 class Questions:
-    """What no listing tells, asked for by the loop: not sooner after a failure than a while."""
+    """The loop's questions on what no listing contains, with a pause after a failure."""
 
     def __init__(self, deps: Dependencies, state: State, schedule: Schedule) -> None:
         self._deps, self._state, self._schedule = deps, state, schedule
 
     def open(self, now: float) -> bool:
-        """Whether something holds removal that may be asked for now."""
+        """Whether a question holds removal and may be asked now."""
         return now >= self._schedule.ask_not_before and bool(self._state.pending(now))
 
     async def ask(self) -> None:
-        """Asks for a few of what holds all removal."""
+        """Asks some of the questions that hold all removal."""
         deps, state = self._deps, self._state
         now = deps.clock()
         if now < self._schedule.ask_not_before:
@@ -81,11 +81,11 @@ class Questions:
         if state.runtime.ask_trouble is not None:
             self._schedule.ask_not_before = now + ASK_AGAIN
         elif len(state.pending(now)) >= before > 0:
-            # All are gone meanwhile, says the runtime: a listing settles it, asking does not.
+            # By now all are gone, says the runtime: a listing settles that, asking does not.
             self._schedule.ask_not_before = now + CALM_SPACING
 
     async def ask_again(self) -> None:
-        """What nothing waits for any more."""
+        """Asks some of the questions that no longer hold removal."""
         deps, now = self._deps, self._deps.clock()
         if self._state.narrowed(now) and now >= self._schedule.ask_again_not_before:
             await ask_again(deps.runtime, self._state, deps.clock, self._arrived)
@@ -103,14 +103,17 @@ async def _ask_about(
     arrived: Arrived,
 ) -> None:
     async def volumes(container_id: str) -> Fact:
-        return VolumesTold(clock(), container_id, await runtime.volumes_of(container_id))
+        return VolumesReported(clock(), container_id, await runtime.volumes_of(container_id))
 
     async def pause(sandbox_id: str) -> Fact:
-        return PauseTold(clock(), sandbox_id, await runtime.pause_of(sandbox_id))
+        return PauseReported(clock(), sandbox_id, await runtime.pause_of(sandbox_id))
 
     boxes = state.graph.unasked_sandboxes
     await _few_at_once(
-        [partial(_tell, state, pause if one in boxes else volumes, one, clock) for one in subjects],
+        [
+            partial(_ask_one, state, pause if one in boxes else volumes, one, clock)
+            for one in subjects
+        ],
         arrived,
     )
 
@@ -118,7 +121,7 @@ async def _ask_about(
 async def _few_at_once(
     questions: Sequence[Callable[[], Coroutine[Any, Any, None]]], arrived: Arrived
 ) -> None:
-    """Asks, and gives way to the reader of events after each few."""
+    """Asks a few questions at a time, and gives way to the reader of events after each batch."""
     for first in range(0, len(questions), AT_ONCE):
         began = anyio.current_time()
         async with anyio.create_task_group() as group:
@@ -127,7 +130,7 @@ async def _few_at_once(
         await give_way(began, arrived)
 
 
-async def _tell(
+async def _ask_one(
     state: State,
     question: Callable[[str], Awaitable[Fact]],
     subject: str,

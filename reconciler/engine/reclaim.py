@@ -1,16 +1,16 @@
-"""Carries out one eviction; the only module that has an image removed.
+"""Carry out one eviction; the only module that sends RemoveImage.
 
 - The call is never cancelled in flight: a RemoveImage cut short can leave records on containerd
   that hold their bytes and that nothing lists by name (containerd/containerd#13875), so shutdown
   waits for it and its deadline is minutes.
 - It is sent by the full id, never by a name.
-- Neither an OK nor an error says what became of it: an `Attempt` waits for a listing.
+- Neither an OK nor an error shows the result: an `Attempt` waits for a listing.
 - A runtime that went away before it answered refused nothing; one that is only late may still be
-  at it, and is not asked again soon.
-- What was gained is told only where every filesystem was measured before and after.
+  removing the image, and is not asked again soon.
+- Gains are reported only if every filesystem was measured before and after.
 
-Whether it may be sent is asked in `reconcile.py`, in the last step before the call; what it leaves
-behind is `domain/removing.py`.
+`reconcile.py` checks whether it may be sent, in the last step before the call;
+`domain/removing.py` records the result.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ..domain.watermark import FilesystemState, Pressure
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A removal that was sent, until a listing tells what became of it."""
+    """A removal that was sent, until a listing shows its result."""
 
     removal: Removal
     error: str | None
@@ -43,15 +43,16 @@ class Attempt:
     took: float  # seconds
 
     def shows_in(self, after: UsageSample) -> bool:
-        """Whether a measurement shows all that a first one can: of what is short, there is more
-        on some filesystem, or nothing is short."""
+        """Whether a measurement shows all that a first one can: some filesystem gained bytes or
+        inodes, or none is short."""
         removal = self.removal
         found = gains(removal.filesystems, after)
         seen = any(notable(gain.bytes, removal.expected) or gain.inodes > 0 for gain in found)
         return seen or not any(gain.is_short for gain in found)
 
     def finished(self, state: State, after: UsageSample, at: float) -> RemovalFinished:
-        """What became of it, by a listing absorbed since and by the filesystems' word."""
+        """Returns the result, by a listing absorbed since and by a measurement of the
+        filesystems."""
         return RemovalFinished(
             at=at,
             removal=self.removal,
@@ -64,8 +65,8 @@ class Attempt:
         )
 
     def _left(self, state: State) -> tuple[str, ...] | None:
-        """The names that the image has where it lost others to nobody; None: it lost none, or is
-        gone."""
+        """The names left on the image if it lost others that no image has now; None: it lost none,
+        or is gone."""
         image = state.graph.images.get(self.removal.image.key)
         if image is None:
             return None
@@ -74,13 +75,13 @@ class Attempt:
 
 
 def planned(candidate: Candidate, now: float) -> RemovalPlanned:
-    """The fact to remember, on disk too, before the last look."""
+    """Returns the fact to record, also on disk, before the last look."""
     image = candidate.image
     return RemovalPlanned(now, image.id, names_to_pull(image, candidate.record.names))
 
 
 def removal_of(candidate: Candidate, state: State, now: float) -> Removal:
-    """A candidate's removal, with all that is known right before the call."""
+    """Returns a candidate's removal, with all that is known right before the call."""
     image, record = candidate.image, candidate.record
     return Removal(
         image=image,
@@ -104,7 +105,7 @@ async def send(runtime: ImageRuntime, removal: Removal, monotonic: Callable[[], 
             await runtime.remove_image(removal.image.id)
         except RuntimeFailure as failure:
             error = str(failure)
-            # One that is only late may still be at it: to ask again soon would make two of them.
+            # A runtime that is only late may still be removing: asking again soon would run two.
             lost = isinstance(failure, RuntimeUnavailable) and not isinstance(
                 failure, RuntimeTooLate
             )
@@ -112,7 +113,7 @@ async def send(runtime: ImageRuntime, removal: Removal, monotonic: Callable[[], 
 
 
 def gains(before: Iterable[FilesystemState], after: UsageSample) -> tuple[Gain, ...]:
-    """What each filesystem gained; none where one was not measured both times."""
+    """Returns what each filesystem gained; nothing if one was not measured both times."""
     usages = {usage.mountpoint: usage for usage in after.filesystems}
     if any(fs.usage.mountpoint not in usages for fs in before):
         return ()
@@ -120,7 +121,7 @@ def gains(before: Iterable[FilesystemState], after: UsageSample) -> tuple[Gain, 
 
 
 def is_less(after: UsageSample, before: UsageSample) -> bool:
-    """Whether less is in use of some filesystem than a moment before: more may be to come."""
+    """Whether some filesystem's usage fell since a moment before: it may fall further."""
     taken = {usage.mountpoint: usage.taken for usage in before.filesystems}
     return any(usage.taken < taken.get(usage.mountpoint, 0) for usage in after.filesystems)
 

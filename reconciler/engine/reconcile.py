@@ -2,19 +2,19 @@
 
 It owns the state and is the only one that edits it. Events make it quick, listings make it right:
 while calm a listing is made on a period, after a reconnect, and at most once a second after events
-that could not be applied whole. What it keeps to, whatever comes in:
+that could not be applied whole. Its invariants:
 
-- No image goes but on a listing that was begun after the removal before it and after every event
-  that raised doubt. One that has grown old, and an old measurement, are made anew.
-- Every removal is decided anew, by `decide`; one candidate of a plan goes, the others wait.
+- An image is removed only on a listing that was begun after the previous removal and after every
+  event that raised doubt. An old listing or measurement is made again first.
+- Every removal is decided separately, by `decide`; one candidate of a plan goes, the others wait.
 - Between the last look (`objection`) and the call nothing is awaited. Right before it the policy's
   files are read again, so that an exclusion saved in mid-reclaim protects the very next image.
-- That a removal begins is on disk before it is sent, and what became of it is a listing's to say.
-- At most one removal is under way, and only while this process has the right to remove.
-- Nothing is forgotten at the end: what waits is absorbed, and the ledger written.
+- That a removal begins is on disk before it is sent, and only a listing shows its result.
+- At most one removal is in progress, and only while this process is the remover.
+- Nothing is lost at the end: waiting facts are absorbed, and the ledger is written.
 
-When things are due is `schedule.py`, how facts come in `intake.py`, a listing `listing.py`, what no
-listing tells `observe.py`, the call itself `reclaim.py`. Which image, and why, is the domain's.
+`schedule.py` says when things are due, `intake.py` takes facts, `listing.py` makes listings,
+`observe.py` asks the runtime, `reclaim.py` sends the call; the domain decides which image and why.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Iterable
 import anyio
 
 from ..domain.decision import HoldReason, decide_steps, objection
-from ..domain.facts import Fact, NothingGoes, RemovalBegun, RemovalSpared
+from ..domain.facts import Fact, NothingRemovable, RemovalBegun, RemovalSpared
 from ..domain.plan import Candidate, Command, Plan
 from ..domain.policy import Mode
 from ..domain.state import State
@@ -34,20 +34,20 @@ from .intake import Intake
 from .listing import Lister
 from .observe import Questions
 from .reclaim import Attempt, planned, removal_of, send
-from .schedule import CALM_SPACING, LAST_WORD, Schedule
+from .schedule import CALM_SPACING, LAST_LISTING, Schedule
 
-# What the operator's command waits for.
-SOON_OVER = {
+# Holds that end soon, for which the operator's command waits.
+SHORT_HOLDS = {
     HoldReason.LISTING_DOUBTFUL,
     HoldReason.PODS_UNKNOWN,
     HoldReason.POD_STARTING,
     HoldReason.SPACE_PENDING,
 }
-LOOKS = 3  # listings before a removal, where each is old by the time the policy was looked at
+LOOKS = 3  # listings before a removal, if each is old by the time the policy is read
 
 
 class Reconciler:
-    """The loop. The mutable state is `state` and the few times below; nobody else edits them."""
+    """The loop. Its mutable state is `state` and the fields below; nothing else edits them."""
 
     def __init__(self, deps: Dependencies, state: State, command: Command | None = None) -> None:
         self.deps, self.state, self._command = deps, state, command
@@ -56,10 +56,10 @@ class Reconciler:
         self._lister = Lister(deps, state, self._schedule, self._intake)
         self._questions = Questions(deps, state, self._schedule)
         self._attempt: Attempt | None = None
-        self._held: HoldReason | None = None  # by the last decision
+        self._held: HoldReason | None = None  # the hold of the last decision
 
     async def run(self) -> None:
-        """Turns until cancelled; a removal in flight is waited for."""
+        """Runs until cancelled; waits for a removal in flight."""
         while True:
             patience = self._schedule.patience(self.state, self.deps.clock())
             await self.turn(await self.deps.mailbox.take(patience))
@@ -86,11 +86,11 @@ class Reconciler:
 
     async def prune(self) -> None:
         """One pass for the operator's own command: removes until nothing more goes. Waits for what
-        a few seconds will tell: the disk's rest, the doubts that end so soon, and how much there
-        is of space that just began to show."""
+        ends within seconds: the pause of a busy disk, short holds, and freed space that has just
+        begun to show."""
         try:
             await self._reclaim()
-            while self._held in SOON_OVER or self._space_arrives():
+            while self._held in SHORT_HOLDS or self._space_arrives():
                 self._intake.take(await self.deps.mailbox.take(CALM_SPACING))
                 await self._reclaim()
         finally:
@@ -100,12 +100,12 @@ class Reconciler:
         return any(space.is_arriving for space in self.state.disks.delayed.values())
 
     async def end(self) -> None:
-        """The last thing: takes what still waits, lists once more if the runtime answers soon and
-        something waits for it (what became of a removal, whose image a use was), and writes the
-        ledger. A use that is forgotten here would make its image look old after the start."""
+        """Ends the loop: takes the facts that still wait, lists once more if something needs it
+        (the result of a removal, the image of a use) and the runtime answers soon, and writes the
+        ledger. A use that is lost here would make its image look old after the next start."""
         self._intake.take_waiting()
         if self._attempt is not None or self.state.runtime.unplaced:
-            with anyio.move_on_after(LAST_WORD):
+            with anyio.move_on_after(LAST_LISTING):
                 await self._list()
         await self.save()
 
@@ -117,11 +117,11 @@ class Reconciler:
     # --- listing and deciding ------------------------------------------------------------------
 
     async def _list(self) -> bool:
-        """Lists anew, which also tells what became of a removal; whether a listing came in."""
-        if await self._lister.list_anew(self._attempt):
+        """Lists again, which also shows the result of a removal; returns whether that worked."""
+        if await self._lister.list_again(self._attempt):
             self._attempt = None
             return True
-        await self._decide()  # for those who are told: that all removal is held, and why
+        await self._decide()  # for the journal: all removal is held, and why
         return False
 
     async def _decide(self) -> Plan:
@@ -141,37 +141,37 @@ class Reconciler:
             return False
         if state.disks.pressure is Pressure.RECLAIMING:
             return True
-        policy = state.operator.policy  # some of its rules remove though there is room
+        policy = state.operator.policy  # some of its rules remove though nothing is short
         return policy is not None and bool(policy.maximum_unused_age or policy.expendable)
 
     async def _reclaim(self) -> None:
-        """Removes one image after the other until nothing more goes; each on a listing of its
-        own, begun after the removal before it."""
+        """Removes one image after the other until nothing more goes; each on its own listing, begun
+        after the previous removal."""
         while True:
             if not await self._fresh():
-                self._intake.take([NothingGoes(self.deps.clock())])
+                self._intake.take([NothingRemovable(self.deps.clock())])
                 return
             plan = await self._decide()
             candidate = plan.eviction
             if candidate is None or not self._enforcing():
-                self._nothing_goes(plan)
+                self._look_later(plan)
                 return
             self._schedule.look_at_once()
             if not await self._removes_here():
-                self._nothing_goes(await self._decide())
+                self._look_later(await self._decide())
                 return
             if self.state.runtime.listing_stale or not await self._evict(candidate):
                 continue
-            if not await self._list() or not await self._rested():
+            if not await self._list() or not await self._disk_ready():
                 return
 
-    def _nothing_goes(self, plan: Plan) -> None:
-        """Looks again later. Unless what was removed is only to show yet, whatever usage does until
-        then says nothing of how fast removal is."""
+    def _look_later(self, plan: Plan) -> None:
+        """Looks again later. Except while freed space does not show yet, how usage moves until then
+        says nothing about the speed of removal."""
         now = self.deps.clock()
         self._schedule.found_nothing(plan, now)
         if plan.hold is None or plan.hold.reason is not HoldReason.SPACE_PENDING:
-            self._intake.take([NothingGoes(now)])
+            self._intake.take([NothingRemovable(now)])
 
     async def _removes_here(self) -> bool:
         """Whether this is the one process that may remove, asked for now. With that right comes
@@ -185,10 +185,10 @@ class Reconciler:
             await self.save()
         return self.state.removes
 
-    async def _rested(self) -> bool:
+    async def _disk_ready(self) -> bool:
         """Whether the disk has had its rest after a slow removal: the daemon comes back to it, the
         operator's command waits."""
-        while (left := self._schedule.disk_rests_until - self.deps.clock()) > 0:
+        while (left := self._schedule.disk_busy_until - self.deps.clock()) > 0:
             if self._command is None:
                 return False
             self._intake.take(await self.deps.mailbox.take(left))
@@ -199,8 +199,8 @@ class Reconciler:
         return policy is not None and (asked or policy.mode is Mode.ENFORCE)
 
     async def _fresh(self) -> bool:
-        """Sees to a listing that may be decided on, and to answers for what no listing tells.
-        False: not now (the runtime fails, or events raise doubt faster than listings settle it)."""
+        """Makes sure of a listing that may be decided on, and of answers to open questions. False:
+        not now (the runtime fails, or events raise doubt faster than listings settle it)."""
         for _ in range(8):
             await self._intake.take_many(self.deps.mailbox.drain())
             state, now = self.state, self.deps.clock()
@@ -216,11 +216,11 @@ class Reconciler:
                 return True
         self._schedule.retry_at = self.deps.clock() + CALM_SPACING
         self._intake.take_waiting()
-        await self._decide()  # for those who are told: what holds all removal now
+        await self._decide()  # for the journal: what holds all removal now
         return False
 
     async def _evict(self, candidate: Candidate) -> bool:
-        """Has one image removed; False if a last look found a reason against it."""
+        """Removes one image; returns False if the last look found a reason against it."""
         deps, state = self.deps, self.state
         self._intake.take([planned(candidate, deps.clock())])
         await deps.save(state)  # on disk before the call: we may be killed during it
@@ -230,7 +230,7 @@ class Reconciler:
             if not self._schedule.listing_is_old(deps.clock()) or not await self._list():
                 break
             await deps.policies.refresh()  # last of all: what is saved now protects this image
-        self._intake.take_waiting()  # the rest; from here on nothing is awaited
+        self._intake.take_waiting()  # from here on nothing is awaited
         self._intake.read_wall_clock()
         policy = state.operator.policy
         against = objection(candidate.image, state, policy, deps.clock(), self._command)

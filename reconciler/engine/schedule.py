@@ -1,5 +1,5 @@
-"""When the loop lists, asks, and looks again for something to remove. Times only: what is done then
-is `reconcile`'s business. All are the clock's seconds, handed in."""
+"""When the loop lists, asks, and looks again for something to remove. Times only: `reconcile` acts
+on them. All are seconds of the clock, passed in."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from ..domain.state import State
 
 PERIOD = 30.0  # seconds between listings while events come in
 PERIOD_BLIND = 5.0  # and while there are none
-CALM_SPACING = 1.0  # seconds between listings that events ask for, while calm
-SOON = 2.0  # seconds after a subscription, which no runtime acknowledges, to list once more
-FRESH = 0.1  # seconds that a listing may be decided on, or as long as it took if that is longer
+CALM_SPACING = 1.0  # seconds between listings requested by events, while calm
+SOON = 2.0  # seconds to another listing after a subscription, which no runtime acknowledges
+FRESH = 0.1  # seconds that a listing may be decided on, or as long as it took if longer
 SAMPLE_FRESH = 2.0  # seconds that a measurement may be decided on
-ASK_AGAIN = 5.0  # seconds after the runtime would not tell a detail
+ASK_AGAIN = 5.0  # seconds to the next question after one without an answer
 ASK_NARROWED = 60.0  # seconds between a few such questions whose doubt has narrowed
-CLAIM_EVERY = 1.0  # seconds between looks at who removes here
+CLAIM_EVERY = 1.0  # seconds between checks of who is the remover
 SAVE_EVERY = 5.0  # seconds between writes of the ledger
-SAVE_LINES = 1000  # lines of its log that do not wait so long
-SLOW = 1.0  # seconds: after a removal that took longer, the disk gets as long a rest
-LONGEST_REST = 30.0
-LAST_WORD = 5.0  # seconds that the end waits for a listing after a removal
+SAVE_LINES = 1000  # lines of its log after which it is written sooner
+SLOW = 1.0  # seconds: after a removal that took longer, the disk gets as long a pause
+LONGEST_PAUSE = 30.0
+LAST_LISTING = 5.0  # seconds that the end waits for a listing after a removal
 
 
 @dataclass(slots=True)
 class Schedule:
-    """The loop's times, kept by what happens."""
+    """The loop's times, updated by what happens."""
 
     saved_at: float
-    claimed_at: float = 0.0  # when it was looked who removes here
+    claimed_at: float = 0.0  # when it was last checked who is the remover
     listed_at: float = 0.0  # when the last listing was absorbed
     fresh_for: float = FRESH
     list_not_before: float = 0.0
-    list_at: float | None = None  # once more, soon after a subscription
-    version_due: bool = True  # another version may answer by now than the one that is known
+    list_at: float | None = None  # one more listing, soon after a subscription
+    version_due: bool = True  # another version than the known one may answer by now
     ask_not_before: float = 0.0
     ask_again_not_before: float = 0.0
     retry_at: float = 0.0  # under pressure with nothing to remove: when to look again
     retry_delay: float = CALM_SPACING
-    disk_rests_until: float = 0.0
+    disk_busy_until: float = 0.0
     delays: Iterator[float] = field(default_factory=backoff_delays)
 
     # --- what happened -------------------------------------------------------------------------
@@ -51,7 +51,7 @@ class Schedule:
         self.list_at = now + SOON
 
     def took_over(self, now: float) -> None:
-        """This is the remover from now on; what the one before it did, a listing tells."""
+        """This is the remover from now on; a listing shows what the previous one did."""
         self.list_at = now
         self.look_at_once()
 
@@ -62,24 +62,25 @@ class Schedule:
             self.list_at = None
 
     def listing_failed(self, now: float) -> None:
-        """Backs off, further each time."""
+        """Backs off, longer each time."""
         self.list_not_before, self.version_due = now + next(self.delays), True
 
     def removed(self, took: float, now: float) -> None:
-        """A removal was answered after `took` seconds: a slow one says that the disk is busy."""
+        """A removal was answered after `took` seconds: a slow one means that the disk is busy."""
         if took >= SLOW:
-            self.disk_rests_until = now + min(took, LONGEST_REST)
+            self.disk_busy_until = now + min(took, LONGEST_PAUSE)
 
     def found_nothing(self, plan: Plan, now: float) -> None:
         """Under pressure with nothing to remove: looks again later and later, at the latest when
         a protection that ends by itself does."""
         self.retry_at = now + self.retry_delay
-        self.retry_delay = min(2 * self.retry_delay, LONGEST_REST)
+        self.retry_delay = min(2 * self.retry_delay, LONGEST_PAUSE)
         if plan.look_again_at is not None:
             self.retry_at = min(self.retry_at, max(plan.look_again_at, now + CALM_SPACING))
 
     def look_at_once(self) -> None:
-        """Something changed that may let an image go: a crossing, a policy, the operator's word."""
+        """Something changed that may let an image go: a crossing, a policy, the operator's
+        request."""
         self.retry_at, self.retry_delay = 0.0, CALM_SPACING
 
     # --- what is due ---------------------------------------------------------------------------
@@ -100,15 +101,15 @@ class Schedule:
         return now - self.saved_at >= SAVE_EVERY or len(state.memory.log) >= SAVE_LINES
 
     def listing_is_old(self, now: float) -> bool:
-        """Too old to remove anything on it."""
+        """Whether the last listing is too old to remove anything on it."""
         return now - self.listed_at > self.fresh_for
 
     def sample_is_old(self, state: State, now: float) -> bool:
-        """The probe may hang, or the process have been stopped for minutes."""
+        """Whether to measure again: the probe may hang, or the process was stopped for minutes."""
         return state.disks.sample is None or now - state.disks.sample.at > SAMPLE_FRESH
 
     def may_look(self, now: float) -> bool:
-        return now >= max(self.retry_at, self.disk_rests_until, self.list_not_before)
+        return now >= max(self.retry_at, self.disk_busy_until, self.list_not_before)
 
     def patience(self, state: State, now: float) -> float:
         """Seconds until there is something to do, if no fact comes in."""

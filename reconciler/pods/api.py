@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import anyio
 
 from ..aiokit import backoff_delays
-from ..domain.facts import PodGone, PodsTold, PodTold
+from ..domain.facts import PodGone, PodReported, PodsReported
 from ..domain.pods import Pod
 from . import translate
 from ._pb import pods_pb2 as pb
@@ -88,7 +88,7 @@ class ApiSource:
         it was, as kubelet does, without a list; that nobody takes it up is what counts as lost."""
         async with Https(self._server) as https:
             asked = self._clock()
-            put(PodsTold(asked, self.name, await self._listed(https)))
+            put(PodsReported(asked, self.name, await self._listed(https)))
             delays = backoff_delays()
             while True:
                 began, pause, heard = self._clock(), 0.0, self._heard
@@ -148,7 +148,7 @@ class ApiSource:
         if kind == "DELETED":
             put(PodGone(self._clock(), self.name, pod.uid))
         elif kind in {"ADDED", "MODIFIED"}:
-            put(PodTold(self._clock(), self.name, pod))
+            put(PodReported(self._clock(), self.name, pod))
 
     def _target(self, **more: str) -> str:
         only = {"fieldSelector": f"spec.nodeName={self._node}", "resourceVersion": self._version}

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from ..aiokit import Mailbox
-from ..domain.facts import Fact, KubeletTold
+from ..domain.facts import Fact, KubeletReported
 from ..host import kubelet
 from ..settings import SERVICE_ACCOUNT, Settings, may_be_there
 from .source import PodsUnavailable, Sleep
@@ -33,7 +33,7 @@ _REFUSALS = {
 
 async def look(
     settings: Settings, clock: Callable[[], float], account: Path = SERVICE_ACCOUNT
-) -> KubeletTold:
+) -> KubeletReported:
     """What kubelet's configuration says now: its own answer, else its files, else its defaults."""
     places = kubelet.Places(settings.kubelet_config, settings.kubelet_config_dir)
     node = await anyio.to_thread.run_sync(kubelet.nodefs)
@@ -44,13 +44,13 @@ async def look(
             with anyio.fail_after(PATIENCE):
                 found = await _asked(place, place.kubelet)
             config, wrong = kubelet.config_of(found, f"kubelet's {PATH}")
-            return KubeletTold(clock(), config, node, wrong)
+            return KubeletReported(clock(), config, node, wrong)
         except PodsUnavailable as error:
             troubles = (str(error),)
         except TimeoutError:
             troubles = (f"kubelet does not answer {PATH} in {PATIENCE:g} s",)
     config, wrong = await anyio.to_thread.run_sync(kubelet.read, places)
-    return KubeletTold(clock(), config, node, (*troubles, *wrong))
+    return KubeletReported(clock(), config, node, (*troubles, *wrong))
 
 
 async def _asked(place: Place, address: tuple[str, int]) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class KubeletWatch:
     ) -> None:
         self._settings, self._mailbox = settings, mailbox
         self._clock, self._sleep = clock, sleep
-        self._told: KubeletTold | None = None
+        self._told: KubeletReported | None = None
 
     async def once(self) -> None:
         """One look."""
@@ -93,7 +93,7 @@ class KubeletWatch:
         before = self._told
         if before is None or not _is_same(found, before):
             self._told = found
-            self._mailbox.put(("kubelet", "KubeletTold"), found)
+            self._mailbox.put(("kubelet", "KubeletReported"), found)
 
     async def run(self) -> None:
         """Looks for ever."""
@@ -102,6 +102,6 @@ class KubeletWatch:
             await self._sleep(EVERY)
 
 
-def _is_same(found: KubeletTold, before: KubeletTold) -> bool:
+def _is_same(found: KubeletReported, before: KubeletReported) -> bool:
     same_source = found.config.source == before.config.source
     return same_source and replace(found, at=before.at) == before

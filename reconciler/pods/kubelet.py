@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from ..domain.facts import PodsTold
+from ..domain.facts import PodsReported
 from ..domain.pods import Pod
 from . import translate
 from .https import Https, Server
@@ -73,7 +73,7 @@ class KubeletSource:
         async with Https(self._server) as https:
             while True:
                 asked = self._clock()
-                put(PodsTold(asked, self.name, await self._listed(https)))
+                put(PodsReported(asked, self.name, await self._listed(https)))
                 for _ in range(CALM_TICKS):
                     await self._sleep(TICK)
                     if self._hurry():

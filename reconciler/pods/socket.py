@@ -21,7 +21,7 @@ import anyio.lowlevel
 import grpc
 import grpc.aio
 
-from ..domain.facts import PodGone, PodsTold, PodTold
+from ..domain.facts import PodGone, PodReported, PodsReported
 from ..domain.pods import Pod
 from . import translate
 from ._pb import pods_pb2 as pb
@@ -161,7 +161,7 @@ class Reading:
         if event.type == pb.INITIAL_SYNC_COMPLETE:
             if not self.synced:
                 self.synced = True
-                self._put(PodsTold(self._clock(), "socket", tuple(self._first.values())))
+                self._put(PodsReported(self._clock(), "socket", tuple(self._first.values())))
                 self._first, self._gone = {}, set()
             return
         message = translate.decoded(event.pod)
@@ -182,7 +182,7 @@ class Reading:
 
     def _tell(self, pod: Pod) -> None:
         if self.synced:
-            self._put(PodTold(self._clock(), "socket", pod))
+            self._put(PodReported(self._clock(), "socket", pod))
         elif pod.uid not in self._gone:
             before = self._first.get(pod.uid)
             self._first[pod.uid] = translate.union(before, pod) if before else pod

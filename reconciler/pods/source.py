@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from ..domain.facts import PodGone, PodsTold, PodTold
+from ..domain.facts import PodGone, PodReported, PodsReported
 from ..domain.pods import Pod
 
-Put = Callable[[PodsTold | PodTold | PodGone], None]  # never waits
+Put = Callable[[PodsReported | PodReported | PodGone], None]  # never waits
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -32,6 +32,6 @@ class Source(Protocol):
         ...
 
     async def watch(self, put: Put) -> None:
-        """Puts a PodsTold, then what changes, for as long as the source tells. Never returns;
+        """Puts a PodsReported, then what changes, for as long as the source tells. Never returns;
         raises PodsUnavailable."""
         ...

@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 
 from ..aiokit import DELAYS, Mailbox, backoff_delays
-from ..domain.facts import Fact, PodGone, PodsLost, PodsTold, PodTold
+from ..domain.facts import Fact, PodGone, PodReported, PodsLost, PodsReported
 from ..settings import SERVICE_ACCOUNT, Settings, may_be_there
 from .source import PodsUnavailable, Put, Sleep, Source
 
@@ -188,8 +188,8 @@ class Stay:
     def putting(self, source: Source) -> Put:
         """Takes the source's facts to the mailbox."""
 
-        def put(fact: PodsTold | PodTold | PodGone) -> None:
-            if isinstance(fact, PodsTold):
+        def put(fact: PodsReported | PodReported | PodGone) -> None:
+            if isinstance(fact, PodsReported):
                 self.told = True
                 fact = replace(fact, where=source.where)
             self._mailbox.put(_key(fact), fact)
@@ -197,11 +197,11 @@ class Stay:
         return put
 
 
-def _key(fact: PodsTold | PodTold | PodGone) -> Hashable:
+def _key(fact: PodsReported | PodReported | PodGone) -> Hashable:
     match fact:
-        case PodsTold():
+        case PodsReported():
             return ("pods", "all")
-        case PodTold():
+        case PodReported():
             return ("pod", fact.pod.uid)
         case PodGone():
             return ("pod", fact.uid)
@@ -209,7 +209,7 @@ def _key(fact: PodsTold | PodTold | PodGone) -> Hashable:
 
 async def look(
     place: Place, clock: Callable[[], float], timeout: float = GLANCE
-) -> PodsTold | PodsLost:
+) -> PodsReported | PodsLost:
     """The pods of this node, asked for once, for a command that runs once: by the same ladder, in
     so many seconds altogether. Raises nothing."""
     reasons, end = Reasons(), anyio.current_time() + timeout
@@ -220,7 +220,7 @@ async def look(
         share = (end - anyio.current_time()) / (len(ladder) - rank)
         try:
             asked = clock()
-            return PodsTold(asked, name, await place.source(name, clock).ask(max(share, 0.1)))
+            return PodsReported(asked, name, await place.source(name, clock).ask(max(share, 0.1)))
         except PodsUnavailable as error:
             reasons.add(name, str(error))
         except Exception as error:  # a command goes on without

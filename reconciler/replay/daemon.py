@@ -115,7 +115,7 @@ class Daemon:
     def _sample(self, at: float) -> None:
         used = int(self._disk.used)
         self._pressure = next_pressure(self._pressure, used, self.high, self._low)
-        if self._overshoot.sampled(used, self.high, at):
+        if self._overshoot.take_sample(used, self.high, at):
             self._set_marks()
 
     def released(self, at: float) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol
 import anyio
 import anyio.to_thread
 
-from ..domain.facts import RemoverTold
+from ..domain.facts import RemoverReported
 
 PATIENCE = 5.0  # seconds that the directories have to answer
 HANGS = "does not answer, so nobody can tell who removes images here; its disk may hang"
@@ -43,7 +43,7 @@ class Claim:
         self._patience = patience
         self._hangs = False
 
-    async def renew(self, wanted: bool) -> RemoverTold:
+    async def renew(self, wanted: bool) -> RemoverReported:
         """Takes the right if it is wanted and free, makes sure that it is still ours, or gives it
         back. It is nobody's as long as the runtime names no directory."""
         directories = self._directories()
@@ -52,19 +52,19 @@ class Claim:
                 return await anyio.to_thread.run_sync(
                     self._renew, directories, wanted, abandon_on_cancel=True
                 )
-        return RemoverTold(self._clock(), trouble=f"{', '.join(directories)}: {HANGS}")
+        return RemoverReported(self._clock(), trouble=f"{', '.join(directories)}: {HANGS}")
 
-    def _renew(self, directories: tuple[str, ...], wanted: bool) -> RemoverTold:
+    def _renew(self, directories: tuple[str, ...], wanted: bool) -> RemoverReported:
         self._hangs = True
         try:
             if not wanted or not directories:
                 self._lock.release()
-                return RemoverTold(self._clock())
+                return RemoverReported(self._clock())
             other = self._lock.take(directories)
-            return RemoverTold(self._clock(), ours=other is None, other=other)
+            return RemoverReported(self._clock(), ours=other is None, other=other)
         except OSError as error:
             text = f"{error.filename or ', '.join(directories)} can't be locked ({error.strerror}),"
             text += " so nobody can tell whether another reconciler removes images here"
-            return RemoverTold(self._clock(), trouble=text)
+            return RemoverReported(self._clock(), trouble=text)
         finally:
             self._hangs = False

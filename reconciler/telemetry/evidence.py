@@ -89,7 +89,7 @@ class Evidence:
             used_after=after.usage.used if after else 0,
             high=before.high if before else 0,
             low=before.low if before else 0,
-            about=shown.about if shown else False,
+            about=shown.approximate if shown else False,
             account=removal.explanation,
         )
         self._entries.append(entry)
@@ -103,7 +103,7 @@ class Evidence:
         entry = self._unshown.pop(removed.image_id, None)
         if entry is None:
             return ""
-        self._entries.append(replace(entry, freed=removed.freed, about=removed.about))
+        self._entries.append(replace(entry, freed=removed.freed, about=removed.approximate))
         return entry.mountpoint
 
 

@@ -72,7 +72,7 @@ class Filesystems:
             high_bytes=fs.high,
             low_bytes=fs.low,
             margin_bytes=fs.margin,
-            overshoot_bytes=None if crossed else state.disks.overshoot(mountpoint).taught,
+            overshoot_bytes=None if crossed else state.disks.overshoot(mountpoint).learned,
         )
 
     def marks(self, state: State) -> None:
@@ -99,4 +99,4 @@ def freed_of(removed: Removed | None) -> dict[str, object]:
     if removed is None:
         return {"freed_bytes": None}
     told: dict[str, object] = {"freed_bytes": removed.freed}
-    return told | ({"freed_about": True} if removed.about else {})
+    return told | ({"freed_about": True} if removed.approximate else {})

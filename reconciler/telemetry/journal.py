@@ -70,19 +70,19 @@ class LogAndMetrics:
                 self._log.info("spared", image=fact.image_id, why=fact.why)
             case facts.RemovalFinished():
                 self._removed(fact, state)
-            case facts.PodsTold():
+            case facts.PodsReported():
                 self._pods_told(fact)
             case facts.PodsLost():
                 self._pods_lost(fact)
-            case facts.RemoverTold():
+            case facts.RemoverReported():
                 self._remover(fact)
-            case facts.KubeletTold():
+            case facts.KubeletReported():
                 self._kubelet(fact)
                 self._filesystems.marks(state)
             case facts.Paused() | facts.Resumed() | facts.ReclaimAsked():
                 self._log.warning(TOLD[type(fact)], by="the operator, over HTTP")
 
-    def _kubelet(self, fact: facts.KubeletTold) -> None:
+    def _kubelet(self, fact: facts.KubeletReported) -> None:
         config = fact.config
         self._log.info(
             "kubelet-configuration",
@@ -93,7 +93,7 @@ class LogAndMetrics:
         for trouble in fact.troubles:
             self._troubles.tell("kubelet-configuration-unread", trouble, fact.at)
 
-    def _pods_told(self, fact: facts.PodsTold) -> None:
+    def _pods_told(self, fact: facts.PodsReported) -> None:
         again = self._troubles.over("pods-lost")
         if fact.where != self._pods_from:
             self._pods_from = fact.where
@@ -108,7 +108,7 @@ class LogAndMetrics:
         elif self._troubles.due("pods-untold", fact.reason, 0.0) is not None:
             self._log.info("pods-untold", detail=fact.reason)
 
-    def _remover(self, fact: facts.RemoverTold) -> None:
+    def _remover(self, fact: facts.RemoverReported) -> None:
         """Standing by is no trouble: it is said once of each remover."""
         if fact.trouble is not None:
             self._troubles.tell("remover-unknown", fact.trouble, fact.at)

@@ -81,13 +81,13 @@ class Metrics(Instruments):
             case facts.RemovalFinished():
                 self._removed(fact)
                 self.freed.inc(state.disks.bytes_shown)
-            case facts.PodsTold() | facts.PodTold() | facts.PodGone():
+            case facts.PodsReported() | facts.PodReported() | facts.PodGone():
                 self.told_of_pods = True
                 self._pods(state, fact.at)
             case facts.PodsLost():
                 self.pods_lost.inc(self.told_of_pods)
                 self._pods(state, fact.at)
-            case facts.RemoverTold():
+            case facts.RemoverReported():
                 self.remover.set(fact.ours)
             case facts.Paused() | facts.Resumed():
                 self.paused.set(state.operator.paused_at is not None)

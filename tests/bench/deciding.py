@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
 from tests.builders import DAY, T0, container, image, listed, state_of, usage
 

@@ -9,7 +9,7 @@ import structlog
 from reconciler.aiokit import Mailbox
 from reconciler.cri import translate
 from reconciler.cri._pb import runtime_pb2 as pb
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.facts import ContainerChanged, Fact, Listed
 from reconciler.domain.inventory import Listing
 from reconciler.domain.state import State

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from reconciler.commands.demo_lines import Gone, Seen, bar, staying
 from reconciler.commands.demo_screen import picture
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.facts import UsageSampled
 from reconciler.domain.inventory import FilesystemUsage, UsageSample

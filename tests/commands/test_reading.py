@@ -18,7 +18,7 @@ from reconciler.cli import calls
 from reconciler.commands import survey
 from reconciler.commands.status import filesystem_line
 from reconciler.cri.client import open_client
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.facts import UsageSampled
 from reconciler.domain.hold import BLANK_DOUBTED

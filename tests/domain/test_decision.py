@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.domain import facts
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import HoldReason, decide, explain, objection
 from reconciler.domain.inventory import (
     Container,
@@ -125,13 +125,13 @@ def test_a_sandbox_image_stays_by_each_way_to_know_it() -> None:
     named = Image(
         f"sha256:{digest('p')}", ("mirror.corp/x/pause:3.9",), ("a@sha256:" + "1" * 64,), BIG
     )
-    odd = image("holder:1", BIG)
-    by_status = state_of([odd], sandboxes=[sandbox(pause=odd.tags)])
-    by_config = state_of([odd])
-    by_config.runtime.configured_pause = odd.tags[0]
+    holder = image("holder:1", BIG)
+    by_status = state_of([holder], sandboxes=[sandbox(pause=holder.tags)])
+    by_config = state_of([holder])
+    by_config.runtime.configured_pause = holder.tags[0]
     assert kind_that_keeps(state_of([named]), named) is Kind.SANDBOX
-    assert kind_that_keeps(by_status, odd) is Kind.SANDBOX
-    assert kind_that_keeps(by_config, odd) is Kind.SANDBOX
+    assert kind_that_keeps(by_status, holder) is Kind.SANDBOX
+    assert kind_that_keeps(by_config, holder) is Kind.SANDBOX
 
 
 def test_only_the_current_version_of_a_system_image_stays() -> None:
@@ -220,13 +220,13 @@ def test_inodes_back_at_their_low_mark_are_short_no_more() -> None:
     """Once short is not short for ever: at the low mark removal ends, and does not begin again
     until the high one is reached."""
     state = state_of([image("app:v1", BIG)], full=50)
-    told = []
+    reclaiming = []
     for number, used in enumerate((84, 85, 84, 83, 84, 85)):
         sample = usage(50, T0 + number).sample
         disk = replace(sample.filesystems[0], total_inodes=100, used_inodes=used)
         absorb(facts.UsageSampled(replace(sample, filesystems=(disk,))), state)
-        told.append(state.disks.pressure is Pressure.RECLAIMING)
-    assert told == [False, True, True, False, False, True]
+        reclaiming.append(state.disks.pressure is Pressure.RECLAIMING)
+    assert reclaiming == [False, True, True, False, False, True]
 
 
 def test_excluded_images_stay_by_any_of_their_names() -> None:
@@ -324,7 +324,7 @@ def _attempt(
     error: str | None = None,
     lost: bool = False,
 ) -> None:
-    """A removal that was sent, and what a listing told of it."""
+    """A removal that was sent, and what a listing showed of it."""
     absorb(begun(now, one), state)
     absorb(listed([] if gone else [one], at=now), state)
     absorb(replace(finished(now, one, gone, error), lost=lost), state)
@@ -370,11 +370,11 @@ def test_doubt_since_the_last_listing_holds(doubt: facts.Fact) -> None:
     assert decide(state, state.operator.policy, LATER).eviction is not None
 
 
-def test_one_odd_container_holds_all_and_after_10_minutes_what_it_could_mean() -> None:
-    """S6: a container whose image cannot be told holds everything, then its own names only."""
+def test_one_unresolved_container_holds_all_and_after_10_minutes_what_it_could_mean() -> None:
+    """S6: a container whose image is unknown holds everything, then its own names only."""
     mine, other = image("mine:v1", BIG), image("other:v1", BIG)
-    odd = container("odd", "reg.example/mine:v0")
-    state = state_of([mine, other], [odd])
+    unresolved = container("odd", "reg.example/mine:v0")
+    state = state_of([mine, other], [unresolved])
     plan = decide(state, state.operator.policy, T0 + 599)
     assert plan.hold is not None
     assert plan.hold.reason is HoldReason.CONTAINER_UNRESOLVED
@@ -400,7 +400,7 @@ def test_a_filesystem_out_of_sight_holds() -> None:
     assert decide(state, state.operator.policy, LATER).eviction is not None
 
 
-def test_details_no_list_tells_must_be_known_first() -> None:
+def test_details_no_list_contains_must_be_known_first() -> None:
     """A sandbox not asked for its pause image yet holds all removal."""
     state = state_of([image("a:v1", BIG)], sandboxes=[sandbox(pause=None)])
     plan = decide(state, state.operator.policy, LATER)
@@ -408,8 +408,8 @@ def test_details_no_list_tells_must_be_known_first() -> None:
     assert plan.hold.reason is HoldReason.DETAILS_PENDING
 
 
-def test_sandboxes_whose_image_nothing_tells_hold_and_later_what_may_be_it() -> None:
-    """Pods run, but no status, pin or name tells on what: any image might be it, and after 10
+def test_sandboxes_whose_image_is_unknown_hold_and_later_what_may_be_it() -> None:
+    """Pods run, but no status, pin or name says on what: any image might be it, and after 10
     minutes any that a pause image could be. A big one from which containers were made is none."""
     never_ran, small, ran = image("a:v1", BIG), image("b:v1", 5 * MIB), image("c:v1", BIG)
     used = [container(one.names[0], one, "gone") for one in (small, ran)]
@@ -427,7 +427,7 @@ def test_sandboxes_whose_image_nothing_tells_hold_and_later_what_may_be_it() -> 
 
 
 def test_what_can_not_reach_the_low_mark_is_not_thrown_away_for_nothing() -> None:
-    """The disk is full of other things: the cache stays, and the numbers are told."""
+    """The disk is full of other things: the cache stays, and the numbers are shown."""
     state = state_of([image("a:v1", 2 * MIB)], full=95)
     plan = decide(state, state.operator.policy, LATER)
     assert plan.eviction is None
@@ -437,7 +437,7 @@ def test_what_can_not_reach_the_low_mark_is_not_thrown_away_for_nothing() -> Non
 
 
 def test_removals_that_free_nothing_come_to_rest() -> None:
-    """Ten images gone and not a byte freed, on a disk that tells at once: something else holds
+    """Ten images gone and not a byte freed, on a disk that shows it at once: something else holds
     the space."""
     images = [image(f"a{n}:v1", BIG) for n in range(12)]
     state = state_of(images)

@@ -105,6 +105,6 @@ def test_an_app_that_sounds_like_pause_is_no_sandbox_image(name: str) -> None:
         ("team/proxy:1", False),
     ],
 )
-def test_system_images_are_told_from_others(name: str, system: bool) -> None:
+def test_system_images_are_distinguished_from_others(name: str, system: bool) -> None:
     """kubeadm's images under a mirror count; `library/*` and look-alikes do not."""
     assert (system_repository(parse_reference(name)) is not None) is system

@@ -48,14 +48,14 @@ def clause(
 def test_use_supersession_and_size_are_one_clause() -> None:
     """No factor, no unit that must be looked up."""
     superseded = {"reg.example/shop/web:v1.0.#": STREAM}
-    told = clause(used(8 * HOUR, 30), 2 * HOUR, arrivals=superseded)
-    assert told == "used 3x a day, last 2 h ago; superseded by web:v1.0.7; 120 MiB"
+    text = clause(used(8 * HOUR, 30), 2 * HOUR, arrivals=superseded)
+    assert text == "used 3x a day, last 2 h ago; superseded by web:v1.0.7; 120 MiB"
 
 
 def test_a_newer_image_of_another_stream_is_not_called_a_successor() -> None:
     """It weighs little, and may be another app's."""
-    told = clause(used(DAY, 9), HOUR, arrivals={"reg.example/shop/web": STREAM})
-    assert told == "used once a day, last 1 h ago; newer in its repository: web:v1.0.7; 120 MiB"
+    text = clause(used(DAY, 9), HOUR, arrivals={"reg.example/shop/web": STREAM})
+    assert text == "used once a day, last 1 h ago; newer in its repository: web:v1.0.7; 120 MiB"
 
 
 def test_what_was_never_used_here_says_since_when_it_is_here() -> None:
@@ -64,15 +64,15 @@ def test_what_was_never_used_here_says_since_when_it_is_here() -> None:
 
 
 @pytest.mark.parametrize("tier", [*Tier, None])
-def test_a_tier_is_told_only_where_somebody_set_one(tier: Tier | None) -> None:
+def test_a_tier_is_shown_only_where_somebody_set_one(tier: Tier | None) -> None:
     """Most images have none: a word for nothing on every line would hide the ones that do."""
-    told = clause(used(1, 1), HOUR, tier)
+    text = clause(used(1, 1), HOUR, tier)
     between = "" if tier is None else f" tier {tier.value};"
-    assert told == f"used once, 1 h ago;{between} 120 MiB"
+    assert text == f"used once, 1 h ago;{between} 120 MiB"
 
 
 @pytest.mark.parametrize(
-    ("every", "times", "idle", "told"),
+    ("every", "times", "idle", "text"),
     [
         (HOUR, 48, HOUR, "once an hour"),
         (HOUR / 3, 200, HOUR, "3x an hour"),
@@ -85,11 +85,11 @@ def test_a_tier_is_told_only_where_somebody_set_one(tier: Tier | None) -> None:
     ],
 )
 def test_how_often_is_what_somebody_would_count(
-    every: float, times: int, idle: float, told: str
+    every: float, times: int, idle: float, text: str
 ) -> None:
     """The score's own rate is of the moment: a minute after its second use an image would seem to
     be wanted hundreds of times a day."""
-    assert clause(used(every, times), idle).startswith(f"used {told}, last ")
+    assert clause(used(every, times), idle).startswith(f"used {text}, last ")
 
 
 def test_an_image_that_came_back_is_not_said_to_be_used_ten_times_as_often() -> None:
@@ -101,7 +101,7 @@ def test_an_image_that_came_back_is_not_said_to_be_used_ten_times_as_often() -> 
 
 
 @pytest.mark.parametrize(
-    ("count", "told"),
+    ("count", "text"),
     [
         (0, "0 B"),
         (1023, "1023 B"),
@@ -112,13 +112,13 @@ def test_an_image_that_came_back_is_not_said_to_be_used_ten_times_as_often() -> 
         (-2048, "-2 KiB"),
     ],
 )
-def test_sizes_are_binary_and_say_no_more_than_they_know(count: float, told: str) -> None:
+def test_sizes_are_binary_and_say_no_more_than_they_know(count: float, text: str) -> None:
     """As Kubernetes counts them."""
-    assert size_text(count) == told
+    assert size_text(count) == text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "text"),
     [
         (-5, "0 s ago"),
         (59.9, "59 s ago"),
@@ -128,17 +128,17 @@ def test_sizes_are_binary_and_say_no_more_than_they_know(count: float, told: str
         (2 * DAY, "2 d ago"),
     ],
 )
-def test_how_long_ago_has_one_unit(seconds: float, told: str) -> None:
-    """Minutes beside days help nobody."""
-    assert ago(seconds) == told
+def test_how_long_ago_has_one_unit(seconds: float, text: str) -> None:
+    """Minutes next to days help nobody."""
+    assert ago(seconds) == text
 
 
 def test_how_often_has_no_gaps_between_its_units() -> None:
     """From a thousand times a day to once a year: never `0x`, never hundreds of something."""
     rate = 1000.0
     while rate > 1 / 365:
-        told = how_often(rate)
+        text = how_often(rate)
         assert re.fullmatch(
-            r"(once|([2-9]|[1-4]\d)x) an? (hour|day|week)|less than once a week", told
+            r"(once|([2-9]|[1-4]\d)x) an? (hour|day|week)|less than once a week", text
         )
         rate *= 0.99

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.domain import facts
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import HoldReason, decide
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
 from reconciler.domain.kubelet_lines import KubeletConfig
@@ -43,7 +43,7 @@ def test_a_filesystem_that_no_image_can_help_does_not_leave_the_other_one_full()
     assert hold_reason(state) is HoldReason.EXHAUSTED
 
 
-def test_nothing_goes_where_both_marks_are_one_and_usage_lies_on_it() -> None:
+def test_nothing_goes_where_both_marks_are_equal_and_usage_is_on_them() -> None:
     """`prune --to 60%` at 60 %: there is nothing to bring down."""
     state = state_of([APP], full=50, in_force=policy(watermarks=marks(60, 60)))
     absorb(usage(60, at=LATER), state)
@@ -81,7 +81,7 @@ def test_what_candidates_can_reach_is_worth_it_and_what_they_can_not_is_kept() -
     """An empty cache helps nobody, and so does a full one on a node that dies."""
     small = image("small:v1", 100 * MIB)  # frees 1.6 GiB at the very most
     state = state_of([small], in_force=policy(watermarks=marks(80, 70)))
-    absorb(facts.KubeletTold(LATER, KubeletConfig()), state)
+    absorb(facts.KubeletReported(LATER, KubeletConfig()), state)
     worth = {}
     for used in (81.0, 82.0, 84.5, 86.0, 87.0, 91.0, 93.0, 95.0, 99.0, 100.0):
         absorb(facts.UsageSampled(UsageSample(LATER + used, (disk(used),))), state)

@@ -41,8 +41,8 @@ def test_a_container_in_any_state_uses_its_image() -> None:
 
 def test_image_id_is_believed_before_image_ref() -> None:
     """CRI-O's image_ref is a name that may mean another image by now; image_id cannot."""
-    told = replace(container("c", OTHER.digests[0]), image_id=APP.key)
-    graph = graph_of(told)
+    one = replace(container("c", OTHER.digests[0]), image_id=APP.key)
+    graph = graph_of(one)
     assert graph.is_used(APP.key)
     assert not graph.is_used(OTHER.key)
 
@@ -52,8 +52,8 @@ def test_a_digest_name_is_looked_up() -> None:
     assert graph_of(container("c", APP.digests[0])).is_used(APP.key)
 
 
-def test_a_tag_alone_tells_nothing() -> None:
-    """A tag may have moved since the container was made: its image is untold."""
+def test_a_tag_alone_resolves_nothing() -> None:
+    """A tag may have moved since the container was made: its image is unknown."""
     graph = graph_of(container("c", APP.tags[0]))
     assert not graph.is_used(APP.key)
     assert graph.unresolved
@@ -85,7 +85,7 @@ def test_a_deleted_event_leaves_the_image_in_doubt_until_the_next_listing() -> N
 
 
 def test_an_event_without_statuses_is_not_enough() -> None:
-    """CRI-O sends empty payloads for pods without labels: a listing must tell."""
+    """CRI-O sends empty payloads for pods without labels: a listing must show it."""
     graph = graph_of()
     graph.apply(event(EventKind.CREATED, container("c", APP)), T0)
     assert graph.needs_relist
@@ -112,8 +112,9 @@ def test_an_image_volume_stays_a_use_after_its_tag_moved() -> None:
     assert graph.is_used(moved.key)
 
 
-def test_an_image_volume_is_told_by_the_digest_in_its_path() -> None:
-    """A tag that moved before we first looked: the manifest's digest still tells the old image."""
+def test_an_image_volume_is_known_by_the_digest_in_its_path() -> None:
+    """A tag that moved before we first looked: the manifest's digest still identifies the old
+    image."""
     manifest = APP.digests[0].partition("@")[2]
     moved = replace(APP, tags=())
     newer = replace(image("app:v2"), tags=APP.tags)
@@ -131,8 +132,8 @@ def test_a_manifest_is_the_same_image_under_every_repository() -> None:
     assert graph_of(container("c", f"mine.example/tool@{manifest}")).is_used(APP.key)
 
 
-def test_one_volume_told_does_not_tell_another() -> None:
-    """Of two volumes one cannot be told: the container stays in doubt, listing after listing."""
+def test_one_known_volume_does_not_resolve_another() -> None:
+    """Of two volumes one is unknown: the container stays in doubt, listing after listing."""
     volumes = (volume(APP.tags[0]), volume("reg.example/never-heard-of:v1"))
     mounts = replace(container("c", OTHER), volumes=volumes)
     graph = graph_of(mounts)
@@ -151,7 +152,7 @@ def test_a_sandbox_keeps_the_pause_image_that_its_name_meant() -> None:
 
 
 def test_a_list_that_lacks_a_sandbox_for_a_moment_does_not_lose_its_pause_image() -> None:
-    """The list was empty once; meanwhile the pause tag moved, and only memory tells the image."""
+    """The list was empty once, and then the pause tag moved: only memory identifies the image."""
     pause = replace(image("holder:1"), tags=("reg.example/pause:3.10",))
     graph = ImageGraph()
     graph.replace(Listing(T0, T0, (pause,), (), (sandbox(),)))
@@ -165,7 +166,7 @@ def test_a_list_that_lacks_a_sandbox_for_a_moment_does_not_lose_its_pause_image(
 
 
 def test_a_list_that_lacks_a_container_for_a_moment_does_not_lose_what_it_mounts() -> None:
-    """The same for an image volume whose tag has moved since it was told."""
+    """The same for an image volume whose tag has moved since it was reported."""
     mounts = replace(container("c", OTHER), volumes=(volume(APP.tags[0]),))
     graph = graph_of(mounts)
     moved, newer = replace(APP, tags=()), replace(image("app:v2"), tags=APP.tags)
@@ -220,7 +221,7 @@ def test_an_event_applied_twice_is_as_once(
     assert once.dirty == twice.dirty
 
 
-def test_a_sandbox_event_is_told_from_a_containers() -> None:
+def test_a_sandbox_event_is_distinguished_from_a_containers() -> None:
     """A sandbox's end is no container's end: only the sandbox goes."""
     graph = graph_of(container("c", APP))
     box = sandbox(pause=None)
@@ -230,7 +231,7 @@ def test_a_sandbox_event_is_told_from_a_containers() -> None:
 
 
 def test_a_sandbox_that_is_new_must_be_asked_for_its_pause_image() -> None:
-    """No list tells the pause image; until it is asked for, that is known to be unknown."""
+    """No list contains the pause image; until it is asked for, that is known to be unknown."""
     graph = ImageGraph()
     graph.replace(Listing(T0, T0, (), (), (Sandbox("b" * 64, "x/y", T0),)))
     assert graph.unasked_sandboxes == {"b" * 64}

@@ -32,24 +32,24 @@ def test_a_use_that_only_one_of_them_saw_counts() -> None:
     use is right."""
     used = replace(OLD, last_used=T0 - 60, uses=4)
     for ours, theirs in ((OLD, used), (used, OLD)):
-        told = joined(of(images={"a": ours}), of(images={"a": theirs}), T0)
-        assert told.images["a"].last_used == T0 - 60
-        assert told.images["a"].uses == 4
+        merged = joined(of(images={"a": ours}), of(images={"a": theirs}), T0)
+        assert merged.images["a"].last_used == T0 - 60
+        assert merged.images["a"].uses == 4
 
 
 def test_an_image_that_came_back_unnoticed_is_new() -> None:
     """Removed and pulled again between two listings of ours: they saw it gone."""
     theirs = of(gone={"a": replace(OLD, gone_at=T0 - 90)})
-    told = joined(of(images={"a": OLD}), theirs, T0)
-    assert told.images["a"].first_seen == T0 - 90
-    assert not told.gone
+    merged = joined(of(images={"a": OLD}), theirs, T0)
+    assert merged.images["a"].first_seen == T0 - 90
+    assert not merged.gone
 
 
 def test_an_image_that_only_they_know_is_new_when_a_listing_has_it() -> None:
     """It may be gone, or just be pulled: its history is kept, its age is not believed."""
-    told = joined(of(), of(images={"a": OLD}), T0)
-    assert not told.images
-    assert told.gone["a"] == replace(OLD, gone_at=T0)
+    merged = joined(of(), of(images={"a": OLD}), T0)
+    assert not merged.images
+    assert merged.gone["a"] == replace(OLD, gone_at=T0)
     gone = joined(of(gone={"a": replace(OLD, gone_at=T0 - 5)}), of(images={"a": OLD}), T0)
     assert gone.gone["a"].gone_at == T0 - 5
 
@@ -58,8 +58,8 @@ def test_what_the_other_removed_last_is_what_is_remembered_of_it() -> None:
     """An image of theirs that comes back was wanted, as one of ours is."""
     before, after = RemovalRecord(T0 - DAY, answered_at=T0 - DAY), RemovalRecord(T0 - 60)
     for ours, theirs in ((before, after), (after, before)):
-        told = joined(of(removals={"a": ours}), of(removals={"a": theirs, "b": before}), T0)
-        assert told.removals == {"a": after, "b": before}
+        merged = joined(of(removals={"a": ours}), of(removals={"a": theirs, "b": before}), T0)
+        assert merged.removals == {"a": after, "b": before}
 
 
 def test_templates_keep_all_that_either_saw() -> None:
@@ -68,8 +68,8 @@ def test_templates_keep_all_that_either_saw() -> None:
     theirs = TemplateRecord(
         T0 - 7, T0 - 3, {"main": Used(T0 - 6, ("b",)), "init": Used(T0, ("c",))}
     )
-    told = joined(of(templates={"t": ours}), of(templates={"t": theirs}), T0)
-    assert told.templates["t"] == TemplateRecord(
+    merged = joined(of(templates={"t": ours}), of(templates={"t": theirs}), T0)
+    assert merged.templates["t"] == TemplateRecord(
         T0 - 7, T0 - 3, {"main": Used(T0 - 6, ("b", "a")), "init": Used(T0, ("c",))}
     )
 
@@ -78,8 +78,8 @@ def test_the_newest_of_a_stream_is_the_newest_of_both() -> None:
     """Else a version that the other saw come would not supersede the one before it."""
     old, new = Arrival(T0 - 9, "a", "app:v1"), Arrival(T0 - 3, "b", "app:v2")
     for ours, theirs in ((old, new), (new, old)):
-        told = joined(of(arrivals={"app": ours}), of(arrivals={"app": theirs}), T0)
-        assert told.arrivals == {"app": new}
+        merged = joined(of(arrivals={"app": ours}), of(arrivals={"app": theirs}), T0)
+        assert merged.arrivals == {"app": new}
 
 
 TIMES = st.floats(T0 - 30 * DAY, T0)
@@ -99,11 +99,11 @@ def test_nothing_is_older_than_either_says(
 ) -> None:
     """An image of ours stays one, whatever the two remember, and is as young as either says."""
     gone = {key: record for key, record in gone.items() if key not in theirs}
-    told = joined(of(images=ours), of(images=theirs, gone=gone), T0)
-    assert told.images.keys() == ours.keys()
-    assert told.images.keys().isdisjoint(told.gone)
-    for key, record in told.images.items():
+    merged = joined(of(images=ours), of(images=theirs, gone=gone), T0)
+    assert merged.images.keys() == ours.keys()
+    assert merged.images.keys().isdisjoint(merged.gone)
+    for key, record in merged.images.items():
         words = [ours[key], *([theirs[key]] if key in theirs else [])]
         assert _unused_since(record) >= max(map(_unused_since, words))
-    again = joined(told, of(images=theirs, gone=gone), T0)
-    assert again == told
+    again = joined(merged, of(images=theirs, gone=gone), T0)
+    assert again == merged

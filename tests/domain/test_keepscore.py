@@ -17,7 +17,7 @@ from reconciler.domain.policy import Importance, Place, Tier
 from reconciler.domain.ranking.explanation import Explanation
 from reconciler.domain.ranking.keepscore import Appraiser, Score, removal_order
 from reconciler.domain.ranking.tag_series import series_of_tag
-from reconciler.domain.ranking.use_rate import HOUR, REST, settled, started, uses_per_hour
+from reconciler.domain.ranking.use_rate import HOUR, IDLE, settled, started, uses_per_hour
 from tests.builders import DAY, T0, image
 
 RUN = 360.0  # seconds that a container of these stories lives
@@ -182,7 +182,7 @@ def test_the_order_is_total_and_does_not_depend_on_how_images_are_listed(
 def test_one_use_more_never_makes_an_image_worth_less(starts: list[float], extra: float) -> None:
     """Used once more, all else the same: it is worth as much or more. A start so near to another
     that the two become one use is no use more, and may bring the use forward by minutes."""
-    assume(all(abs(extra - start) > RUN + REST + 1 for start in starts))
+    assume(all(abs(extra - start) > RUN + IDLE + 1 for start in starts))
     fewer = used(*(T0 + at for at in starts))
     more = used(*(T0 + at for at in sorted([*starts, extra])))
     assert uses_per_hour(more, NOW) >= uses_per_hour(fewer, NOW) * (1 - 1e-9)

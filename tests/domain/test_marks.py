@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.domain import facts
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
 from reconciler.domain.kubelet_lines import (
@@ -42,7 +42,7 @@ def node(
     """A node whose kubelet was looked at; `taught`: bytes past the mark, in enough crossings."""
     state = state_of([image("a:v1", 5 * GIB)], in_force=policy(watermarks=watermarks), full=1)
     state.disks.overshoots["/images"] = Overshoot((taught,) * 16)
-    absorb(facts.KubeletTold(NOW, KubeletConfig("a test", gc, 0.0, thresholds)), state)
+    absorb(facts.KubeletReported(NOW, KubeletConfig("a test", gc, 0.0, thresholds)), state)
     return state
 
 
@@ -102,13 +102,13 @@ def test_the_high_mark_stands_just_under_the_lowest_of_kubelets_lines(
 def test_nodefs_counts_only_where_it_is_the_images_filesystem() -> None:
     """Its lines say nothing of a disk of the images' own."""
     state = node(line("nodefs.available<50%"))
-    told = facts.KubeletTold(
+    known = facts.KubeletReported(
         NOW, state.disks.kubelet or KubeletConfig(), NodeFilesystem(7, 30 * GIB)
     )
-    absorb(told, state)
+    absorb(known, state)
     assert percent(disk(state, 40, device=1).high) == 83.5
     assert percent(disk(state, 40, device=7).high) == 49.5
-    subvolume = facts.KubeletTold(NOW, told.config, NodeFilesystem(9, WHOLE))
+    subvolume = facts.KubeletReported(NOW, known.config, NodeFilesystem(9, WHOLE))
     absorb(subvolume, state)
     assert percent(disk(state, 40, device=1).high) == 49.5  # of one btrfs: another device
 
@@ -123,7 +123,7 @@ def test_nothing_goes_for_lines_nobody_has_looked_at_yet() -> None:
     """kubelet may be set to collect at 95: its defaults would throw images away at the start."""
     state = state_of([image("a:v1", GIB)], in_force=policy(watermarks=AUTO), full=85)
     assert decide(state, state.operator.policy, NOW).eviction is None
-    absorb(facts.KubeletTold(NOW, KubeletConfig()), state)
+    absorb(facts.KubeletReported(NOW, KubeletConfig()), state)
     assert decide(state, state.operator.policy, NOW).eviction is not None
 
 
@@ -135,7 +135,7 @@ def test_the_operators_word_on_kubelet_goes_before_what_is_found() -> None:
     assert percent(disk(state, 50).high) == 68.5
 
 
-def test_a_line_that_kubelet_can_not_get_away_from_is_told_and_left_out() -> None:
+def test_a_line_that_kubelet_can_not_get_away_from_is_reported_and_left_out() -> None:
     """100Gi free on a disk of 100 GiB: all images would go, and it would still act."""
     state = node(line(f"imagefs.available<{99 * GIB}"))
     assert percent(disk(state, 50).high) == 83.5
@@ -152,7 +152,7 @@ def test_a_crossing_teaches_how_far_usage_runs_past_the_mark() -> None:
     after = disk(state, 83.2, NOW + 9)
     ran = int(85.3 * GIB) - before.high
     assert state.disks.overshoots["/images"].recent[-1] == ran
-    assert state.disks.overshoots["/images"].taught == ran
+    assert state.disks.overshoots["/images"].learned == ran
     assert after.margin == int(ran * 1.25 + WHOLE * 0.002)
     assert after.high < before.high
 
@@ -186,7 +186,7 @@ def test_a_daemon_that_is_started_on_a_full_disk_learns_nothing_of_that() -> Non
     disk(state, 95)
     disk(state, 70, NOW + 1)
     assert state.disks.overshoots["/images"].recent == before
-    assert state.disks.overshoots["/images"].taught is None  # not what the one before it taught
+    assert state.disks.overshoots["/images"].learned is None  # not what the one before it taught
     disk(state, 95, NOW + 60)  # a minute later: the process was stopped, or the machine asleep
     disk(state, 70, NOW + 61)
     assert state.disks.overshoots["/images"].recent == before
@@ -201,7 +201,7 @@ def test_a_crossing_in_which_nothing_may_go_teaches_nothing_beyond_that() -> Non
     before = state.disks.overshoots["/images"].recent
     disk(state, 83)
     disk(state, 83.5, NOW + 1)
-    absorb(facts.NothingGoes(NOW + 1), state)
+    absorb(facts.NothingRemovable(NOW + 1), state)
     for step, used in enumerate((90.0, 97.0, 83.0)):
         disk(state, used, NOW + 2 + step)
     assert state.disks.overshoots["/images"].recent == before
@@ -259,7 +259,7 @@ def test_marks_say_where_they_are_from() -> None:
 
 
 @pytest.mark.parametrize(
-    ("threshold", "told"),
+    ("threshold", "expected"),
     [
         (line("imagefs.available<25%", SOFT), "evictionSoft imagefs.available<25% from 75.0% on"),
         (line("nodefs.available<25%"), "evictionHard nodefs.available<25% from 75.0% on"),
@@ -267,13 +267,13 @@ def test_marks_say_where_they_are_from() -> None:
         (line("imagefs.inodesFree<20%"), "imagefs.inodesFree<20% from 80.0% on"),
     ],
 )
-def test_a_mark_that_kubelet_acts_below_is_warned_of(threshold: Threshold, told: str) -> None:
+def test_a_mark_that_kubelet_acts_below_is_warned_of(threshold: Threshold, expected: str) -> None:
     """Soft, nodefs, inodes, absolute: kubelet emptied the node, and nothing had been said."""
     given = Watermarks(Mark(percent=80), Mark(percent=78), Mark(percent=85), Mark(percent=83))
     state = node(threshold, watermarks=given)
     disk(state, 50)
     (warning,) = warnings(state)
-    assert told in warning
+    assert expected in warning
     assert "kubelet acts first there" in warning
 
 
@@ -290,7 +290,7 @@ def test_marks_below_all_lines_are_not_warned_of() -> None:
 def test_images_that_kubelet_removes_by_age_are_no_excluded_ones() -> None:
     """imageMaximumGCAge knows no exclusions."""
     state = node()
-    absorb(facts.KubeletTold(NOW, KubeletConfig("a test", 85, 3600.0, ())), state)
+    absorb(facts.KubeletReported(NOW, KubeletConfig("a test", 85, 3600.0, ())), state)
     disk(state, 50)
     assert warnings(state) == []
     kept = policy(watermarks=AUTO, exclusions=(exclusion("reg.example/a"),))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.domain import facts
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import score_of
 from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Image
 from reconciler.domain.ledger import ImageRecord, Remembered
@@ -21,7 +21,7 @@ def made(name: str, of: Image, at: float) -> Container:
 
 
 def restarted(state: State, at: float) -> State:
-    """The state of a daemon started anew on what the old one had written."""
+    """The state of a new daemon started on what the old one had written."""
     memory = state.memory
     again = State(began_at=at)
     again.remember(
@@ -41,7 +41,7 @@ def standing(state: State, one: Image, now: float) -> float:
 
 
 def test_a_first_start_counts_containers_that_were_there_before() -> None:
-    """With no ledger, what runs tells since when its image has been here, and what was used."""
+    """With no ledger, what runs shows since when its image has been here, and what was used."""
     app, other = image("app:v1"), image("other:v1")
     state = State(began_at=T0)
     absorb(listed([app, other], [made("c", app, T0 - 9 * DAY)], at=T0), state)
@@ -89,7 +89,7 @@ def test_a_job_that_came_and_went_before_the_first_listing_was_a_use() -> None:
 
 
 def test_a_job_on_an_image_that_no_ledger_knows_was_a_use_before_the_first_listing() -> None:
-    """It tells its image by the id, of which nothing is remembered yet: used until it was gone, and
+    """It names its image by the id, of which nothing is remembered yet: used until it was gone, and
     not merely seen since the listing."""
     app = image("app:v1")
     state = State(began_at=T0)
@@ -138,7 +138,7 @@ def test_starts_missed_while_down_are_counted() -> None:
 
 
 def test_a_restart_while_a_container_runs_is_no_new_use() -> None:
-    """The container was there all the time: another one beside it opens no episode."""
+    """The container was there all the time: another one next to it opens no episode."""
     app = image("app:v1")
     first, second = made("a", app, T0 - 60), made("b", app, T0 + 5 * HOUR)
     state = State(began_at=T0)

@@ -1,11 +1,11 @@
-"""An image that is missed is told by its name, with who needs it, who removed it and what to do."""
+"""A missing image is reported by its name, with who needs it, who removed it and what to do."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.domain.absorbing import absorb
-from reconciler.domain.facts import PodsTold
+from reconciler.domain.absorb import absorb
+from reconciler.domain.facts import PodsReported
 from reconciler.domain.missing import missing_awaited, missing_in_use
 from reconciler.domain.state import State
 from tests.builders import (
@@ -146,7 +146,7 @@ def test_a_pod_that_may_not_pull_and_whose_image_is_nowhere_is_reported() -> Non
         pod("here", "reg.example/other:v1", policy="Never"),
         pod("done", "reg.example/app:v1", policy="Never", finished=True),
     )
-    absorb(PodsTold(NOW, "socket", waits), state)
+    absorb(PodsReported(NOW, "socket", waits), state)
     (text,) = missing_awaited(state, NOW)
     assert text.startswith("pod shop/web cannot start container app0: reg.example/app:v1 is not")
     absorb(listed([APP, OTHER], at=NOW + 1), state)

@@ -1,11 +1,11 @@
-"""What the operator tells a running daemon: pause, resume, space now."""
+"""What the operator asks of a running daemon: pause, resume, space now."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from reconciler.domain import facts
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import HoldReason, decide
 from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
@@ -20,7 +20,7 @@ def goes(state: State) -> bool:
 
 
 def test_a_paused_daemon_removes_nothing_until_it_is_resumed() -> None:
-    """The operator looks into an incident: nothing goes meanwhile, however full the disk is."""
+    """The operator looks into an incident: nothing goes until then, however full the disk is."""
     state = state_of([APP], full=95)
     assert goes(state)
     absorb(facts.Paused(LATER), state)

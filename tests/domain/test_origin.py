@@ -1,4 +1,5 @@
-"""Digest names that lie: which of them a registry may have, and what brings an image back."""
+"""Digest names that mislead: which of them a registry may have, and by which an image can be
+pulled."""
 
 from __future__ import annotations
 
@@ -46,23 +47,23 @@ def listed(*digests: str, tags: tuple[str, ...] = ("reg.example/app:v1",)) -> Im
 @pytest.mark.parametrize("name", FROM_NO_REGISTRY.values(), ids=FROM_NO_REGISTRY)
 def test_an_image_stays_that_no_registry_has_by_its_only_digest_name(name: str) -> None:
     """It was imported or built here: once it went, no pod could have it again."""
-    told = listed(name)
-    assert kind_that_keeps(state_of([told]), told) is Kind.UNPULLABLE
+    one = listed(name)
+    assert kind_that_keeps(state_of([one]), one) is Kind.UNPULLABLE
 
 
 @pytest.mark.parametrize("name", MAY_BE_PULLED.values(), ids=MAY_BE_PULLED)
 def test_an_image_may_go_that_a_registry_may_have(name: str) -> None:
     """What could be a registry's is taken for one, or nothing would ever go."""
-    told = listed(name)
-    assert kind_that_keeps(state_of([told]), told) is None
+    one = listed(name)
+    assert kind_that_keeps(state_of([one]), one) is None
 
 
 @pytest.mark.parametrize("name", FROM_NO_REGISTRY.values(), ids=FROM_NO_REGISTRY)
 def test_one_true_digest_name_is_enough_to_be_pulled_by(name: str) -> None:
     """An image that was imported, and pulled as well: containerd lists both names."""
-    told = listed(name, MAY_BE_PULLED["registry"])
-    assert kind_that_keeps(state_of([told]), told) is None
-    assert names_to_pull(told, ()) == ("reg.example/app:v1", MAY_BE_PULLED["registry"])
+    one = listed(name, MAY_BE_PULLED["registry"])
+    assert kind_that_keeps(state_of([one]), one) is None
+    assert names_to_pull(one, ()) == ("reg.example/app:v1", MAY_BE_PULLED["registry"])
 
 
 def test_what_an_import_left_without_its_tag_is_no_registrys_for_having_had_one() -> None:
@@ -84,11 +85,11 @@ def test_a_name_that_cri_o_cut_is_made_good_by_what_is_remembered(
     repository: str, cut: str
 ) -> None:
     """Its tag moved; `localhost@sha256:...` brings back nothing, the repository's digest does."""
-    told, remembered = listed(cut, tags=()), (f"{repository}:v1",)
+    one, remembered = listed(cut, tags=()), (f"{repository}:v1",)
     whole = f"{repository}@sha256:{HEX}"
-    assert names_before(told.names, remembered) == (whole,)
-    assert names_to_pull(told, remembered) == (whole,)
-    assert can_be_pulled(told.digests, remembered)
+    assert names_before(one.names, remembered) == (whole,)
+    assert names_to_pull(one, remembered) == (whole,)
+    assert can_be_pulled(one.digests, remembered)
 
 
 def test_a_cut_name_that_nothing_is_remembered_of_brings_back_nothing() -> None:
@@ -100,11 +101,11 @@ def test_a_cut_name_that_nothing_is_remembered_of_brings_back_nothing() -> None:
 
 def test_a_name_without_a_host_is_not_taken_for_a_cut_one() -> None:
     """cri-dockerd lists what Docker Hub has without its host."""
-    told = listed(f"nginx@sha256:{HEX}", tags=())
-    assert names_to_pull(told, ("nginx:1.29",)) == told.digests
+    one = listed(f"nginx@sha256:{HEX}", tags=())
+    assert names_to_pull(one, ("nginx:1.29",)) == one.digests
 
 
-def test_names_that_came_with_the_image_are_not_told_twice() -> None:
+def test_names_that_came_with_the_image_are_not_shown_twice() -> None:
     """containerd keeps the digest name of a tag that moved."""
     app = image("app:v1")
     assert names_before(app.digests, app.tags) == ()

@@ -17,7 +17,7 @@ each = pytest.mark.parametrize("protection", PROTECTIONS, ids=lambda one: str(on
 
 
 def test_every_kind_is_a_protection_once() -> None:
-    """One that is not in the list would keep nothing, and be told of nobody."""
+    """One that is not in the list would keep nothing, and nobody would learn of it."""
     assert [one.kind for one in PROTECTIONS] == list(Kind)
 
 

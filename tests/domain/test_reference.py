@@ -53,10 +53,10 @@ def test_any_text_is_a_name_or_is_refused_with_words(text: str) -> None:
         try:
             parse(text)
         except refusal as error:
-            told = str(error)
+            result = str(error)
         else:
-            told = "taken"
-        assert told
+            result = "taken"
+        assert result
 
 
 @given(st.from_regex(r"[a-z]{1,5}(/[a-z]{1,5}){0,3}(:[a-z0-9]{1,5})?", fullmatch=True))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from reconciler.domain import facts
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import HoldReason, decide
 from reconciler.domain.inventory import FilesystemUsage, Image, UsageSample, image_key
 from reconciler.domain.plan import Command
@@ -62,12 +62,12 @@ class Story:
     left: list[Image] = field(default_factory=lambda: list(APPS))
     now: float = BEGIN
     command: Command | None = None
-    told: list[tuple[str, int]] = field(default_factory=list)  # what came late, of which image
+    late: list[tuple[str, int]] = field(default_factory=list)  # space that came late, by image
 
     def measure(self) -> None:
         found = [disk.usage(name, self.now) for name, disk in self.disks.items()]
         absorb(facts.UsageSampled(UsageSample(self.now, tuple(found))), self.state)
-        self.told += [(one.names[0], one.freed) for one in self.state.disks.shown]
+        self.late += [(one.names[0], one.freed) for one in self.state.disks.shown]
 
     def run(self, seconds: float) -> None:
         """Looks each second, and goes on at once after a removal."""
@@ -123,136 +123,136 @@ def story(**disks: Disk) -> Story:
 def test_one_image_more_than_needed_at_most_where_space_comes_late(start: float) -> None:
     """btrfs: 10 of 14 images went where one was needed."""
     for needed, used in ((1, 80.5), (2, 83), (5, 92)):
-        told = story(images=Disk(used=int(used * GIB), commits=30.0))
-        told.now = T0 + 86400.0 + start
-        told.run(400)
-        assert needed <= told.removed <= needed + 1
-        assert told.hold is None
+        node = story(images=Disk(used=int(used * GIB), commits=30.0))
+        node.now = T0 + 86400.0 + start
+        node.run(400)
+        assert needed <= node.removed <= needed + 1
+        assert node.hold is None
 
 
 def test_a_habit_once_known_lets_many_go_at_a_time(start: float) -> None:
     """Late is not slow: ten images do not take ten commits."""
-    told = story(images=Disk(used=int(98 * GIB), commits=30.0))
-    told.now = T0 + 86400.0 + start
-    told.run(125)
-    assert 7 <= told.removed <= 8
-    assert told.hold is None
+    node = story(images=Disk(used=int(98 * GIB), commits=30.0))
+    node.now = T0 + 86400.0 + start
+    node.run(125)
+    assert 7 <= node.removed <= 8
+    assert node.hold is None
 
 
-def test_a_disk_that_tells_at_once_is_not_waited_for() -> None:
+def test_a_disk_that_shows_space_at_once_is_not_waited_for() -> None:
     """ext4, XFS: nothing is owed, the low mark is reached without a pause."""
-    told = story(images=Disk(used=98 * GIB))
-    told.measure()
-    while told.remove_one():
+    node = story(images=Disk(used=98 * GIB))
+    node.measure()
+    while node.remove_one():
         pass
-    assert told.removed == 7
-    assert told.hold is None
+    assert node.removed == 7
+    assert node.hold is None
 
 
 def test_prune_stops_where_the_daemon_does() -> None:
     """`prune --to` removed 12 of 12."""
-    told = story(images=Disk(used=83 * GIB, commits=30.0))
-    told.command = Command()
-    told.run(200)
-    assert told.removed in (2, 3)
+    node = story(images=Disk(used=83 * GIB, commits=30.0))
+    node.command = Command()
+    node.run(200)
+    assert node.removed in (2, 3)
 
 
 def test_what_is_on_its_way_is_said_and_then_what_came() -> None:
-    """The hold names the disk; what came late is told of the image it came from."""
-    told = story(images=Disk(used=81 * GIB, commits=30.0))
-    told.now += 7
-    told.run(3)
-    assert told.hold is HoldReason.SPACE_PENDING
-    told.run(60)
-    assert told.hold is None
-    assert [freed for _, freed in told.told] == [3 * GIB]
-    assert image_key(told.told[0][0]) not in {one.names[0] for one in told.left}
+    """The hold names the disk; what came late is credited to the image it came from."""
+    node = story(images=Disk(used=81 * GIB, commits=30.0))
+    node.now += 7
+    node.run(3)
+    assert node.hold is HoldReason.SPACE_PENDING
+    node.run(60)
+    assert node.hold is None
+    assert [freed for _, freed in node.late] == [3 * GIB]
+    assert image_key(node.late[0][0]) not in {one.names[0] for one in node.left}
 
 
 def test_what_is_on_its_way_counts_though_nothing_was_short_when_it_went() -> None:
     """An image went for its age; before its space showed, the high mark came down (auto marks do,
     by what the node teaches), and four more went for the same bytes."""
-    told = story(images=Disk(used=81 * GIB, commits=30.0))
-    told.now += 7
-    told.run(60)
-    assert (told.removed, told.hold) == (1, None)
+    node = story(images=Disk(used=81 * GIB, commits=30.0))
+    node.now += 7
+    node.run(60)
+    assert (node.removed, node.hold) == (1, None)
     aged = policy(watermarks=marks(80, 78), minimum_age=0.0, maximum_unused_age=1.0)
-    absorb(facts.PolicyLoaded(told.now, aged), told.state)
-    assert told.remove_one()
+    absorb(facts.PolicyLoaded(node.now, aged), node.state)
+    assert node.remove_one()
     lower = policy(watermarks=marks(77.5, 75.5), minimum_age=0.0)
-    absorb(facts.PolicyLoaded(told.now, lower), told.state)
-    told.run(2)
-    assert (told.removed, told.hold) == (2, HoldReason.SPACE_PENDING)
-    told.run(60)
-    assert (told.removed, told.hold) == (2, None)
+    absorb(facts.PolicyLoaded(node.now, lower), node.state)
+    node.run(2)
+    assert (node.removed, node.hold) == (2, HoldReason.SPACE_PENDING)
+    node.run(60)
+    assert (node.removed, node.hold) == (2, None)
 
 
-def test_a_disk_that_never_tells_is_waited_for_once_and_then_let_be() -> None:
+def test_a_disk_that_never_shows_space_is_waited_for_once() -> None:
     """Others hold the space: after some tries it rests, whatever the disk's habit."""
-    told = story(images=Disk(used=90 * GIB, gives=0.0))
-    told.run(LONGEST * 3 + 10)
-    assert told.removed == 3
-    assert told.hold is HoldReason.RESTING
+    node = story(images=Disk(used=90 * GIB, gives=0.0))
+    node.run(LONGEST * 3 + 10)
+    assert node.removed == 3
+    assert node.hold is HoldReason.RESTING
 
 
 def test_images_of_one_disk_do_not_go_for_another() -> None:
     """Two image filesystems, the full one full of other data: 12 of 12, 40 of 40 images went."""
-    told = story(images=Disk(used=50 * GIB), layers=Disk(used=99 * GIB, holds=False))
-    told.run(50)
-    assert told.removed == 3
-    assert told.hold is HoldReason.RESTING
-    told.run(3600)
-    assert told.removed <= 9  # one after each rest, which gets longer
+    node = story(images=Disk(used=50 * GIB), layers=Disk(used=99 * GIB, holds=False))
+    node.run(50)
+    assert node.removed == 3
+    assert node.hold is HoldReason.RESTING
+    node.run(3600)
+    assert node.removed <= 9  # one after each rest, which gets longer
 
 
 def test_inodes_used_up_by_others_cost_a_few_images_not_all() -> None:
     """60 of 60 went, each of which freed some inodes of a million that were missing."""
     full = Disk(used=50 * GIB, inodes=10**7, used_inodes=9 * 10**6, inodes_each=50)
-    told = story(images=full)
-    told.run(100)
-    assert told.removed <= 2
-    assert told.hold is HoldReason.EXHAUSTED
+    node = story(images=full)
+    node.run(100)
+    assert node.removed <= 2
+    assert node.hold is HoldReason.EXHAUSTED
 
 
 def test_inodes_that_images_use_up_are_given_back() -> None:
     """What the candidates can reach is freed, image by image."""
     full = Disk(used=50 * GIB, inodes=10**6, used_inodes=900_000, inodes_each=20_000)
-    told = story(images=full)
-    told.run(100)
-    low = told.state.disks.filesystems["/images"].inodes_low
+    node = story(images=full)
+    node.run(100)
+    low = node.state.disks.filesystems["/images"].inodes_low
     assert low - 20_000 < full.used_inodes <= low
-    assert told.hold is None
+    assert node.hold is None
 
 
 def test_a_late_disk_that_showed_at_once_by_chance_costs_no_image_more() -> None:
     """The first removal met the commit. The next showed nothing, was taken for one that frees
     nothing, and three more went for what was on its way."""
-    told = story(images=Disk(used=90 * GIB, commits=30.0))
-    assert told.now % 30.0 == 0.0
-    told.run(60.0)
-    assert told.removed == 4  # 12 GiB over the low mark, 3 GiB each
+    node = story(images=Disk(used=90 * GIB, commits=30.0))
+    assert node.now % 30.0 == 0.0
+    node.run(60.0)
+    assert node.removed == 4  # 12 GiB over the low mark, 3 GiB each
 
 
-def test_what_others_freed_is_not_told_as_ours() -> None:
+def test_what_others_freed_is_not_shown_as_ours() -> None:
     """Logs were rotated meanwhile: no image of 100 MiB brings 40 GiB back."""
     small = image("small:v1", 100 * MIB)
-    told = story(images=Disk(used=81 * GIB, gives=400.0))
-    told.state, told.left = state_of([small]), [small]
-    told.measure()
-    assert told.remove_one()
-    (shown,) = told.state.disks.shown
-    assert shown.freed == greatest_bytes(small.size, told.state)
-    assert shown.about
+    node = story(images=Disk(used=81 * GIB, gives=400.0))
+    node.state, node.left = state_of([small]), [small]
+    node.measure()
+    assert node.remove_one()
+    (shown,) = node.state.disks.shown
+    assert shown.freed == greatest_bytes(small.size, node.state)
+    assert shown.approximate
 
 
 def test_freed_bytes_are_never_fewer_than_none() -> None:
     """A pull wrote more than the removal freed."""
-    told = story(images=Disk(used=90 * GIB, gives=-1.0, kind="ext4"))
-    told.state.disks.delayed["/images"] = DelayedSpace(shows_after=0.0, brings=1.0)
-    told.measure()
-    assert told.remove_one()
-    (shown,) = told.state.disks.shown
-    assert (shown.freed, shown.about) == (0, True)
+    node = story(images=Disk(used=90 * GIB, gives=-1.0, kind="ext4"))
+    node.state.disks.delayed["/images"] = DelayedSpace(shows_after=0.0, most_yield=1.0)
+    node.measure()
+    assert node.remove_one()
+    (shown,) = node.state.disks.shown
+    assert (shown.freed, shown.approximate) == (0, True)
 
 
 @pytest.mark.parametrize(("kind", "commits"), [("ext4", 0.0), ("xfs", 0.0), ("", 30.0)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import HoldReason, decide, explain
 from reconciler.domain.inventory import Image
 from reconciler.domain.protections.protection import Kind
@@ -42,7 +42,7 @@ TENANTS, OWN = "mirror.corp/tenant/pause:v1", "registry.k8s.io/pause:3.10"
         (OWN, 50 * GIB, True, True),
     ],
 )
-def test_size_and_use_tell_a_pause_image_from_a_program_that_is_called_so(
+def test_size_and_use_distinguish_a_pause_image_from_a_program_of_that_name(
     name: str, size: int, ran: bool, kept: bool
 ) -> None:
     """A name alone would keep every version of somebody's program, and fill the disk with them."""
@@ -52,12 +52,12 @@ def test_size_and_use_tell_a_pause_image_from_a_program_that_is_called_so(
     made = [container("c", pause, "other")] if ran else []
     state = state_of([pause], made, boxes, in_force=policy(minimum_age=0.0), seen=T0 - DAY)
     absorb(listed([pause], sandboxes=[sandbox("other", pauseless=True)], at=T0), state)
-    told = {one.kind: one.holds for one in explain(pause, state, policy(), T0 + 1)}
-    assert told[Kind.SANDBOX] is kept
+    holds = {one.kind: one.holds for one in explain(pause, state, policy(), T0 + 1)}
+    assert holds[Kind.SANDBOX] is kept
 
 
 def test_a_tenants_pause_does_not_end_the_search_for_the_true_one() -> None:
-    """Sandboxes run, and nothing tells on what but a name that is somebody's program: it holds."""
+    """Sandboxes run, and nothing says on what but a name that is somebody's program: it holds."""
     big = Image(f"sha256:{digest('p')}", (TENANTS,), (f"m.corp/p@sha256:{digest('m')}",), 50 * GIB)
     state = state_of([big], sandboxes=[sandbox(pause=())], in_force=policy(minimum_age=0.0))
     hold = decide(state, state.operator.policy, T0 + 1).hold

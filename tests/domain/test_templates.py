@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
-from reconciler.domain.facts import ContainerChanged, VolumesTold
+from reconciler.domain.facts import ContainerChanged, VolumesReported
 from reconciler.domain.inventory import (
     Container,
     ContainerEvent,
@@ -22,8 +22,8 @@ from reconciler.domain.inventory import (
 from reconciler.domain.ledger import Used
 from reconciler.domain.state import State
 from reconciler.domain.templates import (
-    ALIKE_KEPT,
     CONTAINERS_KEPT,
+    SIMILAR_KEPT,
     TEMPLATES_KEPT,
     Templates,
     template_of,
@@ -85,7 +85,7 @@ def ran_before() -> State:
         ("debug", {"app": "x"}, "shop/debug", False),
     ],
 )
-def test_what_a_pod_was_made_from_is_told_by_its_labels_or_by_its_name(
+def test_what_a_pod_was_made_from_is_known_by_its_labels_or_by_its_name(
     pod: str, labels: dict[str, str], name: str, exact: bool
 ) -> None:
     """Deployments, StatefulSets, DaemonSets, Jobs, CronJobs, and pods that nobody labelled."""
@@ -107,10 +107,10 @@ def test_the_main_image_stays_while_a_twins_init_container_runs() -> None:
 
 
 def test_a_twin_that_has_made_no_container_yet_keeps_all_that_the_first_one_used() -> None:
-    """From the moment its sandbox is told."""
+    """From the moment its sandbox is reported."""
     state = ran_before()
-    told = ContainerEvent(SECOND.id, EventKind.CREATED, NOW, SECOND)
-    absorb(ContainerChanged(told, NOW + 1), state)
+    event = ContainerEvent(SECOND.id, EventKind.CREATED, NOW, SECOND)
+    absorb(ContainerChanged(event, NOW + 1), state)
     absorb(usage(90, NOW + 1), state)
     assert free(state) == {"reg.example/other:v1"}
 
@@ -131,8 +131,8 @@ def test_an_event_that_says_a_pod_is_complete_or_gone_frees_nothing() -> None:
     absorb(listed((INIT, MAIN, OTHER), (), (SECOND,), at=NOW + 90), state)
     done = replace(SECOND, ready=False)
     for kind in (EventKind.STOPPED, EventKind.DELETED):
-        told = ContainerEvent(SECOND.id, kind, NOW, done)
-        absorb(ContainerChanged(told, NOW + 91), state)
+        event = ContainerEvent(SECOND.id, kind, NOW, done)
+        absorb(ContainerChanged(event, NOW + 91), state)
         assert free(state) == {"reg.example/other:v1"}
 
 
@@ -151,14 +151,14 @@ def test_image_volumes_are_remembered_too() -> None:
     images = (MAIN, MODEL, OTHER)
     first = made("app", MAIN, FIRST, volumes=None)
     state = state_of(images, (first,), (FIRST,))
-    absorb(VolumesTold(T0, first.id, (volume(MODEL.id),)), state)
+    absorb(VolumesReported(T0, first.id, (volume(MODEL.id),)), state)
     for at in (T0 + 60, NOW):
         absorb(listed(images, (), (SECOND,), at=at), state)
     absorb(listed(images, (), (SECOND,), at=NOW + 60), state)
     assert free(state) == {"reg.example/other:v1"}
 
 
-def test_of_pods_that_are_only_named_alike_the_last_one_tells() -> None:
+def test_of_pods_that_are_only_named_alike_the_last_one_counts() -> None:
     """A cron job's image changes with the weeks: what it used a year ago is not kept for it."""
     old, new = image("backup:v1"), image("backup:v2")
     boxes = [sandbox(f"backup-{n}") for n in (1, 2, 3)]
@@ -171,7 +171,7 @@ def test_of_pods_that_are_only_named_alike_the_last_one_tells() -> None:
 
 
 def test_an_init_container_that_came_and_went_between_two_listings_is_remembered() -> None:
-    """Its event told it, and a listing told its image only later."""
+    """Its event reported it, and a listing showed its image only later."""
     state = state_of((MAIN, OTHER), (), (FIRST,))
     short = made("wait", INIT, FIRST, state=ContainerState.RUNNING)
     absorb(
@@ -197,7 +197,7 @@ def test_what_is_remembered_is_bounded() -> None:
     assert len(templates.records[WEB.name].used) == CONTAINERS_KEPT
     assert "c9" not in templates.records[WEB.name].used
     alike = Template("shop/run-*", exact=False)
-    for number in range(ALIKE_KEPT + 1):
+    for number in range(SIMILAR_KEPT + 1):
         templates.note(alike, f"c{number}", Used(T0 + number, ("k",)), T0 + DAY)
     assert sorted(templates.records[alike.name].used) == [f"c{n}" for n in range(1, 9)]
     templates.note(Template("new", True), "app", Used(T0, ("k",)), T0 + 90 * DAY)
@@ -205,7 +205,8 @@ def test_what_is_remembered_is_bounded() -> None:
 
 
 def test_a_deployment_that_runs_for_months_is_not_forgotten() -> None:
-    """Nothing of it is told anew in all that time; its next pod asks for what the first one did."""
+    """Nothing new is reported of it in all that time; its next pod asks for what the first one
+    did."""
     state = state_of((INIT, MAIN, OTHER), (made("app", MAIN, FIRST),), (FIRST,))
     day = T0
     for number in range(100):
@@ -221,21 +222,21 @@ def test_a_deployment_that_runs_for_months_is_not_forgotten() -> None:
     assert "reg.example/app:v1" not in free(state, day + DAY)
 
 
-def test_what_is_told_in_part_takes_nothing_away() -> None:
-    """A twin's container whose image nobody can tell, or that a list lacks, mounts a model: what
+def test_what_is_reported_in_part_takes_nothing_away() -> None:
+    """A twin's container whose image is unknown, or that a list lacks, mounts a model: what
     the one before it was made from is still what the next one will be made from."""
     images = (MAIN, MODEL, OTHER)
     state = state_of(images, (made("app", MAIN, FIRST),), (FIRST,))
-    odd = replace(made("app", MAIN, SECOND), image_ref="", created_at=T0 + 10)
-    odd = replace(odd, image="x", volumes=(volume(MODEL.id),))
-    absorb(listed(images, (odd,), (SECOND,), at=T0 + 10), state)
+    unresolved = replace(made("app", MAIN, SECOND), image_ref="", created_at=T0 + 10)
+    unresolved = replace(unresolved, image="x", volumes=(volume(MODEL.id),))
+    absorb(listed(images, (unresolved,), (SECOND,), at=T0 + 10), state)
     for at in (T0 + 60, NOW):
         absorb(listed(images, (), (SECOND,), at=at), state)
     absorb(listed(images, (), (SECOND,), at=NOW + 60), state)
     assert free(state) == {"reg.example/other:v1"}
 
 
-def test_the_same_container_told_again_in_part_takes_nothing_away() -> None:
+def test_the_same_container_reported_again_in_part_takes_nothing_away() -> None:
     """A list lacks what it mounts for a moment, and then it is gone."""
     images = (MAIN, MODEL, OTHER)
     mounts = (volume(MODEL.id),)
@@ -244,32 +245,32 @@ def test_the_same_container_told_again_in_part_takes_nothing_away() -> None:
     state = state_of(images, (first,), (FIRST,), version=CONTAINERD_2)
     absorb(listed(images, (first, twin), (FIRST, SECOND), at=T0 + 5, version=CONTAINERD_2), state)
     absorb(listed((MAIN, OTHER), (twin,), (SECOND,), at=T0 + 6, version=CONTAINERD_2), state)
-    absorb(VolumesTold(T0 + 6, twin.id, mounts), state)
+    absorb(VolumesReported(T0 + 6, twin.id, mounts), state)
     for at in (T0 + 60, NOW, NOW + 60):
         absorb(listed(images, (), (SECOND,), at=at, version=CONTAINERD_2), state)
     assert free(state) == {"reg.example/other:v1"}
 
 
 def test_all_containers_that_an_event_carries_are_remembered() -> None:
-    """The event of one told of the other, whose own was lost, and which is gone by the next
+    """The event of one reported the other, whose own was lost, and which is gone by the next
     listing."""
     images = (INIT, MAIN, OTHER)
     state = state_of(images, (), (FIRST,))
     short, main = made("wait", INIT, FIRST), made("app", MAIN, FIRST)
-    told = ContainerEvent(main.id, EventKind.CREATED, T0, FIRST, (short, main))
-    absorb(ContainerChanged(told, T0), state)
+    event = ContainerEvent(main.id, EventKind.CREATED, T0, FIRST, (short, main))
+    absorb(ContainerChanged(event, T0), state)
     for at in (T0 + 2, NOW):
         absorb(listed(images, (main,), (FIRST,), at=at), state)
     assert free(state) == {"reg.example/other:v1"}
 
 
-def test_a_container_in_a_sandbox_that_only_its_event_told_is_remembered() -> None:
+def test_a_container_in_a_sandbox_that_only_its_event_reported_is_remembered() -> None:
     """The sandbox's own event was lost, and both came and went between two listings."""
     images = (MAIN, OTHER)
     state = state_of(images)
     short = made("app", MAIN, FIRST)
-    told = ContainerEvent(short.id, EventKind.CREATED, T0, FIRST, (short,))
-    absorb(ContainerChanged(told, T0), state)
+    event = ContainerEvent(short.id, EventKind.CREATED, T0, FIRST, (short,))
+    absorb(ContainerChanged(event, T0), state)
     for at in (T0 + 2, NOW, NOW + 60):
         absorb(listed(images, (), (SECOND,) if at >= NOW else (), at=at), state)
     assert free(state) == {"reg.example/other:v1"}
@@ -286,10 +287,10 @@ def test_a_list_that_lacks_a_sandbox_for_a_moment_costs_no_memory_of_its_templat
 
 
 def test_a_list_that_lacks_what_is_mounted_for_a_moment_costs_no_memory_of_it() -> None:
-    """It lacked the model's image when the runtime told what the container mounts."""
+    """It lacked the model's image when the runtime reported what the container mounts."""
     images, first = (MAIN, MODEL, OTHER), made("app", MAIN, FIRST, volumes=None)
     state = state_of((MAIN, OTHER), (first,), (FIRST,))
-    absorb(VolumesTold(T0, first.id, (volume(MODEL.id),)), state)
+    absorb(VolumesReported(T0, first.id, (volume(MODEL.id),)), state)
     absorb(listed(images, (first,), (FIRST,), at=T0 + 30), state)
     for at in (T0 + 60, NOW, NOW + 60):
         absorb(listed(images, (), (SECOND,), at=at), state)
@@ -297,28 +298,28 @@ def test_a_list_that_lacks_what_is_mounted_for_a_moment_costs_no_memory_of_it() 
 
 
 def test_what_an_event_says_is_mounted_is_remembered() -> None:
-    """The container was listed before, and nothing had told its mounts by then."""
+    """The container was listed before, and nothing had reported its mounts by then."""
     images, first = (MAIN, MODEL, OTHER), made("app", MAIN, FIRST, volumes=None)
     state = state_of(images, (first,), (FIRST,), version=CONTAINERD_2)
     mounting = replace(first, volumes=(volume(MODEL.id),))
-    told = ContainerEvent(first.id, EventKind.STARTED, T0, FIRST, (mounting,))
-    absorb(ContainerChanged(told, T0 + 1), state)
+    event = ContainerEvent(first.id, EventKind.STARTED, T0, FIRST, (mounting,))
+    absorb(ContainerChanged(event, T0 + 1), state)
     for at in (T0 + 60, NOW, NOW + 60):
         absorb(listed(images, (), (SECOND,), at=at, version=CONTAINERD_2), state)
     assert free(state) == {"reg.example/other:v1"}
 
 
-def test_a_twin_is_told_by_the_event_of_a_container_in_it() -> None:
+def test_a_twin_is_known_by_the_event_of_a_container_in_it() -> None:
     """The sandbox's own event was lost; nothing goes in the moment until the next listing."""
     state = ran_before()
     twin = made("wait", INIT, SECOND)
-    told = ContainerEvent(twin.id, EventKind.CREATED, NOW, SECOND, (twin,))
-    absorb(ContainerChanged(told, NOW), state)
+    event = ContainerEvent(twin.id, EventKind.CREATED, NOW, SECOND, (twin,))
+    absorb(ContainerChanged(event, NOW), state)
     assert "reg.example/app:v1" not in free(state, NOW + 0.1)
 
 
-def test_what_one_container_used_is_not_forgotten_when_it_is_told_again() -> None:
-    """By a daemon started anew, which sees its image under other tags, or not all it mounts."""
+def test_what_one_container_used_is_not_forgotten_when_it_is_reported_again() -> None:
+    """By a restarted daemon, which sees its image under other tags, or not all it mounts."""
     templates = Templates()
     templates.note(WEB, "app", Used(T0, ("k", "reg.example/app:v1")), T0)
     templates.note(WEB, "app", Used(T0, ("k", "reg.example/app:old")), T0 + 60)
@@ -329,7 +330,7 @@ def test_what_one_container_used_is_not_forgotten_when_it_is_told_again() -> Non
     assert templates.records[WEB.name].used == {"app": Used(T0 + 1, ("new",))}
 
 
-def test_where_a_clock_was_set_back_both_containers_tell() -> None:
+def test_where_a_clock_was_set_back_both_containers_count() -> None:
     """What was made in what is the future now may have been made before."""
     templates = Templates()
     templates.note(WEB, "app", Used(T0 + DAY, ("old",)), T0 + DAY)

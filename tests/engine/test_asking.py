@@ -1,4 +1,4 @@
-"""What no list tells is asked for one by one; nobody else waits for that."""
+"""What no list contains is asked for one by one, and nothing else waits for that."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.domain import facts
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.inventory import ContainerEvent, EventKind
 from reconciler.domain.state import State
@@ -29,7 +29,7 @@ NOW = T0 + DAY
 APP, OTHER = image("app:v1", 5 * GIB), image("other:v1", pinned=True)
 
 
-def hear(evidence: Evidence, state: State, fact: facts.Fact) -> None:
+def receive(evidence: Evidence, state: State, fact: facts.Fact) -> None:
     absorb(fact, state)
     evidence.last_users.absorbed(fact, state)
 
@@ -46,21 +46,21 @@ def removed(evidence: Evidence, state: State) -> Entry:
     return evidence.finished(done, state)
 
 
-def test_the_last_user_is_told_also_of_a_pod_that_lived_between_two_listings() -> None:
+def test_the_last_user_is_known_also_of_a_pod_that_lived_between_two_listings() -> None:
     """Only events saw the job; its name is in the evidence when its image goes days later."""
     state, evidence = state_of([APP], [], [sandbox(pause=())]), Evidence()
-    hear(evidence, state, listed([APP], [container("web", APP)], [sandbox(pause=())]))
+    receive(evidence, state, listed([APP], [container("web", APP)], [sandbox(pause=())]))
     job = container("job", APP)
     event = ContainerEvent(job.id, EventKind.CREATED, T0 + 1, sandbox(pause=()), (job,))
-    hear(evidence, state, facts.ContainerChanged(event, T0 + 1))
+    receive(evidence, state, facts.ContainerChanged(event, T0 + 1))
     other, done = container("other", OTHER), sandbox(pause=(), ready=False)
-    hear(evidence, state, listed([APP, OTHER], [other], [done], at=T0 + 2))
+    receive(evidence, state, listed([APP, OTHER], [other], [done], at=T0 + 2))
     entry = removed(evidence, state)
     assert entry.last_user == "job of default/box"
     assert entry.listed_at == T0 + 2
 
 
-def test_marks_and_bytes_before_and_after_are_told() -> None:
+def test_marks_and_bytes_before_and_after_are_logged() -> None:
     """What the disk was, what it is, and where the marks stood."""
     state, evidence = state_of([APP]), Evidence()
     entry = removed(evidence, state)
@@ -72,7 +72,7 @@ def test_marks_and_bytes_before_and_after_are_told() -> None:
 def test_an_image_that_is_gone_leaves_nothing_behind() -> None:
     """Years of images and containers cost no memory, and a returned image has no old user."""
     state, evidence = state_of([APP]), Evidence()
-    hear(evidence, state, listed([APP], [container("c", APP)]))
-    hear(evidence, state, listed([], []))
-    hear(evidence, state, listed([replace(APP, pinned=False)], []))
+    receive(evidence, state, listed([APP], [container("c", APP)]))
+    receive(evidence, state, listed([], []))
+    receive(evidence, state, listed([replace(APP, pinned=False)], []))
     assert evidence.last_users.of(APP.key) == ""

@@ -31,7 +31,7 @@ from tests.engine.world import Step, World
 
 def starts(world: World, one: Container) -> None:
     """A container is created, and its event is read from the stream in the same moment. Events
-    tell the image by a digest name where the list tells its id."""
+    name the image by digest where the list gives its id."""
     world.runtime.run(one)
     of = next(i for i in world.runtime.images.values() if i.id == one.image_ref)
     as_told = replace(one, image_ref=of.digests[0])
@@ -141,8 +141,8 @@ async def test_a_longer_come_back_saved_after_the_decision_spares_the_image() ->
 
 
 async def test_a_disk_that_takes_long_to_write_the_ledger_makes_no_old_listing_count() -> None:
-    """Between the listing and the call lie 20 s of a slow fsync: without events, only another
-    listing shows the container that started meanwhile."""
+    """Between the listing and the call are 20 s of a slow fsync: without events, only another
+    listing shows the container that started in between."""
     world = await full_world()
 
     def slow() -> None:
@@ -157,7 +157,7 @@ async def test_a_disk_that_takes_long_to_write_the_ledger_makes_no_old_listing_c
 
 
 async def test_a_process_that_was_stopped_for_minutes_decides_on_nothing_it_knew() -> None:
-    """SIGSTOP: somebody else made space meanwhile, so nothing need go."""
+    """SIGSTOP: somebody else has made space, so nothing need go."""
     world = await full_world()
     await world.edits.refresh()
     world.mailbox.put("usage", UsageSampled(await world.sample()))
@@ -170,7 +170,7 @@ async def test_a_process_that_was_stopped_for_minutes_decides_on_nothing_it_knew
 
 async def test_an_event_received_during_a_listing_waits_for_the_next_one() -> None:
     """The listing began before the event came, so it does not answer it: a pod without the label
-    that CRI-O looks for tells no image."""
+    that CRI-O looks for names no image."""
     world = await full_world()
     listings: list[int] = []
 
@@ -193,7 +193,7 @@ def shown_hold(world: World) -> HoldReason | None:
     return hold.reason if hold else None
 
 
-async def test_a_storm_of_events_that_tell_nothing_ends_no_caution() -> None:
+async def test_a_storm_of_events_without_content_ends_no_caution() -> None:
     """Doubt is raised faster than listings settle it: nothing goes, until the storm is over."""
     world = await full_world()
     world.runtime.fails["list_all"] = RuntimeUnavailable("connection refused")
@@ -243,7 +243,7 @@ async def test_an_old_event_that_names_an_image_protects_until_the_next_listing(
     assert not world.left()
 
 
-async def test_a_container_told_by_a_tag_alone_holds_and_then_narrows() -> None:
+async def test_a_container_known_by_a_tag_alone_holds_and_then_narrows() -> None:
     """Its tag means another image by now: for ten minutes nothing goes at all, then everything
     goes but what any of its names could mean."""
     old = replace(LINE[0], tags=(), id=f"sha256:{digest('old app0')}")
@@ -258,7 +258,7 @@ async def test_a_container_told_by_a_tag_alone_holds_and_then_narrows() -> None:
 
 
 async def test_a_digest_listed_under_two_images_keeps_both() -> None:
-    """Which of them the container was made from cannot be told: either may be it."""
+    """Which of them the container was made from is unknown: either may be it."""
     twin = replace(LINE[1], digests=(*LINE[1].digests, *LINE[0].digests))
     world = await full_world(LINE[0], twin, *LINE[2:])
     world.runtime.run(replace(container("c", LINE[0]), image_ref=LINE[0].digests[0]))
@@ -266,7 +266,7 @@ async def test_a_digest_listed_under_two_images_keeps_both() -> None:
     assert world.runtime.removed == NAMES[2:4]
 
 
-async def test_an_image_mounted_by_a_container_that_an_event_told_stays() -> None:
+async def test_an_image_mounted_by_a_container_that_an_event_reported_stays() -> None:
     """Image volumes are in no list: until they were asked for, nothing goes."""
     world = await full_world()
     world.runtime.answers = CONTAINERD_2
@@ -275,8 +275,8 @@ async def test_an_image_mounted_by_a_container_that_an_event_told_stays() -> Non
 
     def appears() -> None:
         world.runtime.run(mounts)
-        told = replace(mounts, image_ref=LINE[7].digests[0], volumes=None)
-        put(world, ContainerEvent(mounts.id, EventKind.CREATED, world.clock(), None, (told,)))
+        in_event = replace(mounts, image_ref=LINE[7].digests[0], volumes=None)
+        put(world, ContainerEvent(mounts.id, EventKind.CREATED, world.clock(), None, (in_event,)))
 
     between(world, "saving", appears)
     await world.turns(10)

@@ -38,7 +38,7 @@ STAYS = {"reg.example/keep:v1", "reg.example/moved:v1", "reg.example/used:v1"}
 
 
 class UntilCalm(LogAndMetrics):
-    """A journal that tells when something went and the pressure is over."""
+    """A journal that shows when something went and the pressure is over."""
 
     def __init__(self) -> None:
         super().__init__(Metrics())
@@ -98,8 +98,8 @@ async def test_a_full_disk_ends_at_the_low_mark_on_every_runtime(habits: Habits)
 
 
 async def test_a_storm_of_events_is_drained_while_nobody_takes_them() -> None:
-    """The loop awaits a removal of minutes: what happens meanwhile is read at once, and the latest
-    of everything waits in the mailbox."""
+    """The loop awaits a removal of minutes: what happens in that time is read at once, and the
+    latest of everything waits in the mailbox."""
     with tempfile.TemporaryDirectory(prefix="live-") as folder:
         node = Node(CONTAINERD_2, mountpoint=folder)
         node.publish("reg.example/app:v1", [layer("app", MIB)])
@@ -124,5 +124,5 @@ async def test_a_storm_of_events_is_drained_while_nobody_takes_them() -> None:
                     while len(mailbox) < 4 * len(made) + 3:
                         await anyio.lowlevel.checkpoint()
                     group.cancel_scope.cancel()
-    told = [fact for fact in mailbox.drain() if isinstance(fact, ContainerChanged)]
-    assert {fact.event.subject_id for fact in told} == {*made, pod.id}
+    events = [fact for fact in mailbox.drain() if isinstance(fact, ContainerChanged)]
+    assert {fact.event.subject_id for fact in events} == {*made, pod.id}

@@ -1,5 +1,5 @@
 """From a crossing to the low mark: which images are left, and what the loop does when the runtime
-refuses, lies, is slow or is not there."""
+refuses, is wrong, is slow or is not there."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def hold(world: World) -> HoldReason | None:
     return found.reason if found else None
 
 
-def told(log: list[EventDict], event: str) -> list[EventDict]:
+def logged(log: list[EventDict], event: str) -> list[EventDict]:
     return [line for line in log if line["event"] == event]
 
 
@@ -90,7 +90,7 @@ async def test_a_low_mark_that_was_measured_ends_the_reclaim_though_more_came_si
 
 
 async def test_a_measurement_from_before_a_removal_asks_for_no_second_one() -> None:
-    """Taken while an image goes and heard of when it is gone, it tells of a disk that was full:
+    """Taken while an image goes and received when it is gone, it shows a disk that was full:
     one image made enough room, so one goes."""
     world = await full_world(base=56 * GIB)
 
@@ -122,8 +122,8 @@ async def test_a_low_mark_between_two_looks_after_a_removal_ends_the_reclaim() -
     assert world.runtime.removed == NAMES[:1]
 
 
-async def test_a_low_mark_measured_beside_a_listing_that_fails_ends_the_reclaim() -> None:
-    """It was reached when the runtime could tell nothing, and what was measured was forgotten with
+async def test_a_low_mark_measured_during_a_listing_that_fails_ends_the_reclaim() -> None:
+    """It was reached when the runtime could not answer, and what was measured was forgotten with
     the listing: an image went that was not needed."""
     world = await full_world(base=57 * GIB)
 
@@ -158,8 +158,8 @@ async def test_how_far_usage_ran_during_a_removal_is_learned() -> None:
 
 
 async def test_space_that_shows_in_parts_is_all_counted() -> None:
-    """XFS: the first look found half of what one image freed, so half was told of it, and another
-    image went for the other half."""
+    """XFS: the first look found half of what one image freed, so half was credited to it, and
+    another image went for the other half."""
     world = await full_world(base=57 * GIB)
     hidden = iter((2 * GIB, GIB))  # once an image went
 
@@ -173,10 +173,10 @@ async def test_space_that_shows_in_parts_is_all_counted() -> None:
     with structlog.testing.capture_logs() as log:
         await world.turn()
     assert world.left() == NAMES[1:]
-    assert [line["freed_bytes"] for line in told(log, "removed")] == [3 * GIB]
+    assert [line["freed_bytes"] for line in logged(log, "removed")] == [3 * GIB]
 
 
-async def test_prune_tells_what_came_though_it_came_late() -> None:
+async def test_prune_shows_what_came_though_it_came_late() -> None:
     """btrfs: it ended as soon as the mark was reached, with "freed 0", and so said the history."""
     world = await full_world(base=57 * GIB)
     commit = world.clock() + 31
@@ -191,7 +191,7 @@ async def test_prune_tells_what_came_though_it_came_late() -> None:
     with structlog.testing.capture_logs() as log:
         await Reconciler(room, world.state, Command()).prune()
     assert world.left() == NAMES[1:]
-    assert [line["freed_bytes"] for line in told(log, "space-shown")] == [3 * GIB]
+    assert [line["freed_bytes"] for line in logged(log, "space-shown")] == [3 * GIB]
 
 
 async def test_every_removal_has_a_listing_of_its_own() -> None:
@@ -232,7 +232,7 @@ async def test_observe_mode_removes_nothing_and_says_what_would_go() -> None:
         world = await full_world(mode=Mode.OBSERVE)
         await world.turns(600)
     assert world.left() == NAMES
-    assert [line["images"] for line in told(log, "would-remove")] == [1]
+    assert [line["images"] for line in logged(log, "would-remove")] == [1]
 
 
 async def test_what_was_unused_for_the_maximum_age_goes_below_the_mark_too() -> None:
@@ -265,13 +265,13 @@ async def test_an_ok_that_removed_nothing_backs_off_from_5_minutes_to_an_hour() 
 
 
 async def test_an_error_after_the_image_went_counts_as_removed() -> None:
-    """containerd answers DEADLINE_EXCEEDED and the image is gone: the listing tells."""
+    """containerd answers DEADLINE_EXCEEDED and the image is gone: the listing shows it."""
     world = await full_world()
     world.runtime.fails["removed"] = RuntimeUnavailable("DEADLINE_EXCEEDED")
     with structlog.testing.capture_logs() as log:
         await world.turn()
     assert world.runtime.removed == NAMES[:2]
-    assert len(told(log, "removed")) == 2
+    assert len(logged(log, "removed")) == 2
     assert not world.state.removals.refusals
 
 
@@ -291,7 +291,7 @@ async def test_a_refused_image_is_left_and_the_next_in_line_goes() -> None:
 
 
 async def test_a_failing_listing_holds_until_one_succeeds() -> None:
-    """Told once, not with every try; the job goes on by itself."""
+    """Logged once, not with every try; the job goes on by itself."""
     world = await full_world()
     world.runtime.fails["list_all"] = RuntimeUnavailable("connection refused")
     with structlog.testing.capture_logs() as log:
@@ -301,8 +301,8 @@ async def test_a_failing_listing_holds_until_one_succeeds() -> None:
         del world.runtime.fails["list_all"]
         await world.turns(60)
     assert world.left() == NAMES[2:]
-    assert len(told(log, "listing-failed")) == 1
-    assert len(told(log, "listing-works-again")) == 1
+    assert len(logged(log, "listing-failed")) == 1
+    assert len(logged(log, "listing-works-again")) == 1
 
 
 async def test_a_listing_that_fails_after_a_removal_holds_the_next_one() -> None:
@@ -328,7 +328,7 @@ async def test_exhausted_is_said_once_with_the_numbers_and_the_cache_is_kept() -
         world = await full_world(*small, base=95 * GIB)
         await world.turns(500)
     assert len(world.left()) == 3
-    lines = told(log, "hold")
+    lines = logged(log, "hold")
     assert [line["reason"] for line in lines] == ["exhausted"]
     assert "3 candidates" in lines[0]["detail"]
     assert str(95 * GIB + 3 * (10 << 20)) in lines[0]["detail"]
@@ -347,11 +347,11 @@ async def test_removals_that_free_nothing_come_to_a_rest_that_is_said_once() -> 
         world.runtime.during["removed"] = holds_the_bytes
         await world.turns(210)
     assert len(world.runtime.removed) == 3
-    assert {line["reason"] for line in told(log, "hold")} == {"space-pending", "resting"}
+    assert {line["reason"] for line in logged(log, "hold")} == {"space-pending", "resting"}
 
 
 async def test_removals_that_free_another_disk_than_the_full_one_come_to_a_rest() -> None:
-    """Images lie on one filesystem, others fill the second: three tries, then a rest, though
+    """Images are on one filesystem, others fill the second: three tries, then a rest, though
     every one of them freed bytes."""
     many = [image(f"app{n:02}:v1", 2 * GIB) for n in range(30)]
     world = await full_world(*many, base=0)

@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import structlog
 
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import HoldReason
-from reconciler.domain.facts import RemoverTold
+from reconciler.domain.facts import RemoverReported
 from reconciler.domain.ledger import Remembered, RemovalRecord
 from reconciler.domain.policy import Mode
 from reconciler.domain.runtime import RuntimeUnavailable
 from reconciler.domain.state import State
 from reconciler.http.health import missing
 from tests.builders import policy
-from tests.engine.test_reclaim import LINE, NAMES, full_world, hold, told
+from tests.engine.test_reclaim import LINE, NAMES, full_world, hold, logged
 from tests.engine.world import World
 
 OTHER = "another reconciler (pid 7: reconciler run)"
@@ -32,10 +32,10 @@ class Right:
         world.loop.deps.claim = self.renew
         self._save, world.loop.deps.save = world.loop.deps.save, self.save
 
-    async def renew(self, wanted: bool) -> RemoverTold:
+    async def renew(self, wanted: bool) -> RemoverReported:
         self.held = wanted and self.other is None and self.trouble is None
         other = self.other if wanted else None
-        return RemoverTold(self.world.clock(), self.held, other, self.trouble)
+        return RemoverReported(self.world.clock(), self.held, other, self.trouble)
 
     async def save(self, state: State) -> None:
         await self._save(state)
@@ -60,19 +60,19 @@ async def test_while_another_removes_this_one_says_so_and_takes_over_when_it_end
         assert hold(world) is HoldReason.ANOTHER_REMOVER
         assert missing(world.state) == []
         assert world.journal.metrics.registry.get_sample_value("reconciler_remover") == 0
-        assert [line["detail"] for line in told(log, "standing-by")] == [
+        assert [line["detail"] for line in logged(log, "standing-by")] == [
             f"{OTHER} removes images here"
         ]
-        assert OTHER in told(log, "hold")[0]["detail"]
+        assert OTHER in logged(log, "hold")[0]["detail"]
         right.other = None
         await world.turns(2)
     assert world.runtime.removed == NAMES[:2]
     assert world.journal.metrics.registry.get_sample_value("reconciler_remover") == 1
-    assert len(told(log, "took-over")) == 1
+    assert len(logged(log, "took-over")) == 1
 
 
 async def test_a_right_that_is_lost_in_mid_reclaim_ends_it() -> None:
-    """Another process was faster on a directory made anew: the loop goes back to standing by."""
+    """Another process was faster on a new directory: the loop goes back to standing by."""
     world = await full_world()
     right = Right(world)
     world.runtime.during["removed"] = lambda: setattr(right, "other", OTHER)
@@ -83,7 +83,7 @@ async def test_a_right_that_is_lost_in_mid_reclaim_ends_it() -> None:
     assert world.runtime.removed == NAMES[:1]
 
 
-async def test_where_nobody_can_tell_who_removes_nothing_goes() -> None:
+async def test_where_the_remover_is_unknown_nothing_goes() -> None:
     """A directory that can't be locked is no proof that nobody else has it."""
     world = await full_world()
     right = Right(world)
@@ -92,11 +92,11 @@ async def test_where_nobody_can_tell_who_removes_nothing_goes() -> None:
         await world.turns(30)
         assert world.runtime.removed == []
         assert hold(world) is HoldReason.REMOVER_UNKNOWN
-        assert told(log, "remover-unknown")[0]["detail"] == right.trouble
+        assert logged(log, "remover-unknown")[0]["detail"] == right.trouble
         right.trouble = None
         await world.turns(2)
     assert world.runtime.removed == NAMES[:2]
-    assert len(told(log, "remover-known")) == 1
+    assert len(logged(log, "remover-known")) == 1
 
 
 async def test_an_observer_keeps_nobody_from_removing() -> None:
@@ -141,7 +141,7 @@ async def test_what_the_other_one_removed_is_looked_for_before_anything_goes() -
     world = await full_world()
     Right(world, OTHER)
     await world.turns(3)
-    ours = RemoverTold(world.clock(), ours=True)
+    ours = RemoverReported(world.clock(), ours=True)
     absorb(ours, world.state)
     assert hold(world) is HoldReason.LISTING_DUE
     await world.loop._list()

@@ -1,4 +1,4 @@
-"""How often an image is used: by the containers made from it, however often each is told."""
+"""How often an image is used: by the containers made from it, however often each is reported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.aiokit import Mailbox
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.facts import ContainerChanged, Fact
 from reconciler.domain.inventory import ContainerEvent, EventKind
 from reconciler.domain.state import State
@@ -32,10 +32,10 @@ def test_a_use_is_counted_once_for_each_container(
     steps: list[tuple[int, EventKind] | set[int] | None],
 ) -> None:
     """Doubled, late and replayed events, coalesced in the mailbox, between any listings: each
-    container that was ever told counts for one."""
+    container that was ever reported counts for one."""
     state, mailbox = State(began_at=T0 - 10), Mailbox[Fact]()
     absorb(listed([APP, OTHER], at=T0), state)
-    told: set[int] = set()
+    reported: set[int] = set()
     for step in [*steps, None]:
         if isinstance(step, tuple):
             number, kind = step
@@ -43,20 +43,20 @@ def test_a_use_is_counted_once_for_each_container(
             inside = () if kind is EventKind.DELETED else (one,)
             event = ContainerEvent(one.id, kind, T0, None, inside)
             mailbox.put(("event", one.id, kind), ContainerChanged(event, T0))
-            told |= {number} if inside else set()
+            reported |= {number} if inside else set()
         elif step is None:
             for fact in mailbox.drain():
                 absorb(fact, state)
         else:
             absorb(listed([APP, OTHER], [CONTAINERS[n] for n in step], at=T0), state)
-            told |= step
+            reported |= step
     uses = {one.key: state.ledger[one.key].uses for one in (APP, OTHER)}
-    assert uses[APP.key] == len([number for number in told if number < 4])
-    assert uses[OTHER.key] == len([number for number in told if number >= 4])
+    assert uses[APP.key] == len([number for number in reported if number < 4])
+    assert uses[OTHER.key] == len([number for number in reported if number >= 4])
 
 
 async def ended_after_a_job(*, listed_before: bool) -> tuple[World, float]:
-    """A job came and went; its events were read, and the daemon was told to end before its loop
+    """A job came and went; its events were read, and the daemon was asked to end before its loop
     turned once more. The world, and when the job's last event came."""
     world = World(policy())
     world.runtime.have(OTHER, *([APP] if listed_before else []))
@@ -66,8 +66,8 @@ async def ended_after_a_job(*, listed_before: bool) -> tuple[World, float]:
     job = replace(container("job", APP), image_ref=APP.digests[0])
     for kind, inside in ((EventKind.CREATED, (job,)), (EventKind.DELETED, ())):
         event = ContainerEvent(job.id, kind, world.clock(), None, inside)
-        told = ContainerChanged(event, world.clock())
-        world.mailbox.put(("event", job.id, kind), told)
+        reported = ContainerChanged(event, world.clock())
+        world.mailbox.put(("event", job.id, kind), reported)
     at = world.clock()
     world.clock.advance(1)
     await world.loop.end()

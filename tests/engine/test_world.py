@@ -20,8 +20,8 @@ def node() -> FakeRuntime:
     return runtime
 
 
-async def test_it_lists_images_before_containers_and_tells_no_volumes() -> None:
-    """As every runtime: what no list tells must be asked for."""
+async def test_it_lists_images_before_containers_and_reports_no_volumes() -> None:
+    """As every runtime: what no list contains must be asked for."""
     runtime: ImageRuntime = node()
     assert isinstance(runtime, FakeRuntime)
     made = replace(container("c", APP), volumes=(volume(APP.tags[0]),))
@@ -34,7 +34,7 @@ async def test_it_lists_images_before_containers_and_tells_no_volumes() -> None:
 
 
 async def test_it_removes_what_is_in_use_as_containerd_does_and_remembers_it() -> None:
-    """No check for use: the truth is kept beside it."""
+    """No check for use: the truth is kept separately."""
     runtime = node()
     runtime.run(container("c", APP))
     await runtime.remove_image(APP.id)
@@ -63,7 +63,7 @@ async def test_what_is_gone_can_not_be_asked_about() -> None:
         await node().pause_of("b" * 64)
 
 
-async def test_a_stream_gives_its_events_and_ends_as_it_was_told() -> None:
+async def test_a_stream_gives_its_events_and_ends_as_it_was_asked() -> None:
     """An end, or a break."""
     runtime = node()
     one = ContainerEvent("c" * 64, EventKind.CREATED, T0)

@@ -21,7 +21,7 @@ from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Sa
 from reconciler.domain.runtime import RuntimeFailure, RuntimeTooLate
 from reconciler.domain.watermark import Pressure
 from tests.builders import CONTAINERD_2, GIB, container, digest, image
-from tests.engine.test_reclaim import LINE, NAMES, full_world, hold, told
+from tests.engine.test_reclaim import LINE, NAMES, full_world, hold, logged
 from tests.engine.world import World, box_of
 from tests.stories.test_failure_stories import greedy
 
@@ -68,13 +68,13 @@ async def test_a_runtime_that_lists_nothing_but_errors_loses_no_image(
     assert hold(world) is HoldReason.RUNTIME_UNAVAILABLE
     assert gauge(world, "hold", reason="runtime-unavailable") == 1
     assert (gauge(world, "listings_total", result="failed") or 0) > 5
-    assert len(told(log, "listing-failed")) == 1
-    assert [line["reason"] for line in told(log, "hold")] == ["runtime-unavailable"]
+    assert len(logged(log, "listing-failed")) == 1
+    assert [line["reason"] for line in logged(log, "hold")] == ["runtime-unavailable"]
     world.runtime.fails.clear()
     await world.turns(40)
     assert world.left() == NAMES[2:]
     assert gauge(world, "hold", reason="runtime-unavailable") == 0
-    assert len(told(log, "listing-works-again")) == 1
+    assert len(logged(log, "listing-works-again")) == 1
 
 
 @each_code
@@ -91,7 +91,7 @@ async def test_a_runtime_that_will_not_tell_details_loses_no_image(
     await world.turns(60, 5)
     assert world.left() == NAMES
     assert hold(world) in {HoldReason.DETAILS_PENDING, HoldReason.LISTING_DUE}
-    held = [line["reason"] for line in told(log, "hold")]
+    held = [line["reason"] for line in logged(log, "hold")]
     assert len(held) == len(set(held)) <= 2
     world.runtime.fails.clear()
     await world.turns(60)
@@ -107,7 +107,7 @@ async def test_a_runtime_that_refuses_every_removal_is_left_in_peace(
     world = await full_world()
     world.runtime.fails["remove_image"] = answer("RemoveImage", code)
     await world.turns(60, 60)
-    refused = told(log, "not-removed")
+    refused = logged(log, "not-removed")
     assert world.left() == NAMES
     assert len(refused) <= len(NAMES) * 6
     assert gauge(world, "removals_total", outcome="refused", cause="watermark") == len(refused)
@@ -125,8 +125,8 @@ async def test_an_error_after_the_image_went_is_a_removal_whatever_its_code(
     world.runtime.fails["removed"] = answer("RemoveImage", code)
     await world.turns(60)
     assert world.left() == NAMES[2:]
-    assert len(told(log, "removed")) == 2
-    assert not told(log, "not-removed")
+    assert len(logged(log, "removed")) == 2
+    assert not logged(log, "not-removed")
 
 
 async def test_lists_that_hang_past_their_deadline_lose_no_image(log: list[EventDict]) -> None:
@@ -140,7 +140,7 @@ async def test_lists_that_hang_past_their_deadline_lose_no_image(log: list[Event
     world.runtime.during["between lists"] = hangs
     await world.turns(5)
     assert world.left() == NAMES
-    assert len(told(log, "listing-failed")) <= 2  # and a reminder after ten minutes
+    assert len(logged(log, "listing-failed")) <= 2  # and a reminder after ten minutes
     world.runtime.during.clear()
     await world.turns(60)
     assert_reclaimed(world)
@@ -330,7 +330,7 @@ async def test_a_stream_that_breaks_every_second_is_told_a_few_times(log: list[E
         world.mailbox.put("lost", facts.EventsLost(world.clock(), "UNAVAILABLE: broken off"))
         await world.turn()
     assert_reclaimed(world)
-    assert len(told(log, "events-lost")) <= 2
+    assert len(logged(log, "events-lost")) <= 2
     assert gauge(world, "event_stream_up") == 0
     assert gauge(world, "event_stream_losses_total") == 600
     world.mailbox.put("opened", facts.EventsOpened(world.clock()))

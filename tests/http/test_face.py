@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
 from reconciler import app as daemon_app
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.facts import ListingFailed, PolicyRejected, UsageSampled
 from reconciler.domain.inventory import FilesystemUsage, InvisibleFilesystem, UsageSample
 from reconciler.domain.neutral import neutralised

@@ -14,7 +14,7 @@ import pytest
 from reconciler import assembly
 from reconciler.cri import client, translate
 from reconciler.cri._pb import runtime_pb2 as pb
-from reconciler.domain import decision, hold, protections, starting, watermark
+from reconciler.domain import decision, hold, protections, starting_pods, watermark
 from reconciler.domain.awaited import Awaited
 from reconciler.domain.context import Context
 from reconciler.domain.exclusion import Exclusions
@@ -25,8 +25,8 @@ from reconciler.domain.memory import Memory
 from reconciler.domain.pattern import Scope
 from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Policy
 from reconciler.domain.protections.protection import Kind
-from reconciler.domain.ranking.importance import Wishes
-from reconciler.domain.starting import Starts
+from reconciler.domain.ranking.importance import RankingRules
+from reconciler.domain.starting_pods import StartingPods
 from reconciler.domain.state import State
 from reconciler.domain.templates import Templates
 from reconciler.engine import reclaim, reconcile
@@ -41,7 +41,7 @@ from .twice import list_twice
 from .wallclock import set_wall_clock
 
 Patch = pytest.MonkeyPatch
-expendable_rule = Wishes.expendable_rule
+expendable_rule = RankingRules.expendable_rule
 
 
 @dataclass(frozen=True)
@@ -249,23 +249,25 @@ def _marks_are_bytes_that_are_free(patch: Patch) -> None:
     patch.setattr(Mark, "of", free)
 
 
-def _expendable(choose: Callable[[Wishes, Image], Expendable | None]) -> Callable[[Patch], None]:
-    return lambda patch: patch.setattr(Wishes, "expendable_rule", choose)
+def _expendable(
+    choose: Callable[[RankingRules, Image], Expendable | None],
+) -> Callable[[Patch], None]:
+    return lambda patch: patch.setattr(RankingRules, "expendable_rule", choose)
 
 
-def _at_once(wishes: Wishes, image: Image) -> Expendable | None:
-    rule = expendable_rule(wishes, image)
+def _at_once(ranking: RankingRules, image: Image) -> Expendable | None:
+    rule = expendable_rule(ranking, image)
     return replace(rule, unused_for=0.0) if rule else None
 
 
-def _the_shortest_wait(wishes: Wishes, image: Image) -> Expendable | None:
-    rules = [rule for rule, _ in wishes.expendable.matching(image)]
-    known = expendable_rule(wishes, image)
+def _the_shortest_wait(ranking: RankingRules, image: Image) -> Expendable | None:
+    rules = [rule for rule, _ in ranking.expendable.matching(image)]
+    known = expendable_rule(ranking, image)
     return min(rules, key=lambda rule: rule.unused_for) if known else None
 
 
-def _whatever_its_tier(wishes: Wishes, image: Image) -> Expendable | None:
-    rules = [rule for rule, _ in wishes.expendable.matching(image)]
+def _whatever_its_tier(ranking: RankingRules, image: Image) -> Expendable | None:
+    rules = [rule for rule, _ in ranking.expendable.matching(image)]
     return max(rules, key=lambda rule: rule.unused_for, default=None)
 
 
@@ -316,11 +318,11 @@ def _twins_are_not_remembered(patch: Patch) -> None:
 
 
 def _starts_hold_nothing(patch: Patch) -> None:
-    patch.setattr(Starts, "may_hold", lambda self, now: False)
+    patch.setattr(StartingPods, "may_hold", lambda self, now: False)
 
 
 def _starts_are_over_in_a_moment(patch: Patch) -> None:
-    patch.setattr(starting, "LONGEST_START", 0.5)
+    patch.setattr(starting_pods, "LONGEST_START", 0.5)
 
 
 def _no_source_means_no_pods(patch: Patch) -> None:
@@ -355,7 +357,7 @@ def _pods_told_later_replace_all(patch: Patch) -> None:
     def alone(self: Awaited, pod: Any) -> None:
         self.pods = {pod.uid: pod}
 
-    patch.setattr(Awaited, "tell", alone)
+    patch.setattr(Awaited, "update", alone)
 
 
 def _templates_are_forgotten_over_a_restart(patch: Patch) -> None:

@@ -12,7 +12,7 @@ from reconciler.cri import client
 from reconciler.cri.rpc import Methods
 from reconciler.domain import decision, hold, margin, removing, shortage, space, watermark
 from reconciler.domain.context import Context
-from reconciler.domain.facts import RemoverTold, Resumed
+from reconciler.domain.facts import RemoverReported, Resumed
 from reconciler.domain.policy import Policy
 from reconciler.domain.protections import holding
 from reconciler.domain.steps import Steps
@@ -46,7 +46,7 @@ def inodes_once_short_stay_short(patch: Patch) -> None:
         return 0 if used <= low else aim(used, most, low, lines)
 
     patch.setattr(shortage, "aim", never_enough)
-    patch.setattr("reconciler.domain.absorbing.measured", never_calm)
+    patch.setattr("reconciler.domain.absorb.measured", never_calm)
 
 
 def auto_marks_lie_far_below_kubelets_lines(patch: Patch) -> None:
@@ -124,7 +124,7 @@ def the_lock_denies_nothing(patch: Patch) -> None:
     """Whoever else has it, this one removes too."""
     renew = Claim._renew
 
-    def ours(self: Claim, directories: tuple[str, ...], wanted: bool) -> RemoverTold:
+    def ours(self: Claim, directories: tuple[str, ...], wanted: bool) -> RemoverReported:
         return replace(renew(self, directories, wanted), ours=wanted, other=None)
 
     patch.setattr(Claim, "_renew", ours)

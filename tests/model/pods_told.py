@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.domain.facts import Fact, PodGone, PodsLost, PodsTold, PodTold
+from reconciler.domain.facts import Fact, PodGone, PodReported, PodsLost, PodsReported
 from reconciler.domain.pods import Pod
 
 from .twins import Box, Inside, Twins, Used, box_of, inside_of
@@ -60,9 +60,9 @@ class PodsKnown:
 
     def told(self, fact: Fact) -> None:
         """The loop took a fact of a source's."""
-        if isinstance(fact, PodsTold):
+        if isinstance(fact, PodsReported):
             self.pods, self._lost_at = {pod.uid: pod for pod in fact.pods}, None
-        elif isinstance(fact, PodTold):
+        elif isinstance(fact, PodReported):
             self.pods[fact.pod.uid] = fact.pod
         elif isinstance(fact, PodGone):
             self.pods.pop(fact.uid, None)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from reconciler.aiokit import Mailbox
-from reconciler.domain.facts import Fact, PodGone, PodsLost, PodsTold, PodTold
+from reconciler.domain.facts import Fact, PodGone, PodReported, PodsLost, PodsReported
 from reconciler.domain.pods import MAIN, VOLUME, Need
 from reconciler.domain.pods import Pod as Told
 
@@ -54,7 +54,7 @@ class Source:
 
     def changed(self, pod: Pod) -> None:
         told = _told(pod)
-        self._by_fate(("pod", pod.uid), lambda: PodTold(self._clock(), self.name, told))
+        self._by_fate(("pod", pod.uid), lambda: PodReported(self._clock(), self.name, told))
 
     def gone(self, pod: Pod) -> None:
         self._by_fate(("pod", pod.uid), lambda: PodGone(self._clock(), self.name, pod.uid))
@@ -65,7 +65,7 @@ class Source:
         """A complete list: at the start, and after it was lost."""
         self.broken = False
         pods = tuple(_told(pod) for pod in self.kubelet.pods.values())
-        self._put(("pods", "all"), lambda: PodsTold(self._clock(), self.name, pods))
+        self._put(("pods", "all"), lambda: PodsReported(self._clock(), self.name, pods))
 
     def lose(self) -> None:
         self.broken = True
@@ -74,12 +74,12 @@ class Source:
     def stale_list(self) -> None:
         """A list that lacks the pod that was bound last."""
         pods = tuple(_told(pod) for pod in list(self.kubelet.pods.values())[:-1])
-        self._put(("pods", "all"), lambda: PodsTold(self._clock(), self.name, pods))
+        self._put(("pods", "all"), lambda: PodsReported(self._clock(), self.name, pods))
 
     def stranger(self, uid: str, image: str) -> None:
         """A pod that is not bound here at all."""
         pod = Told(uid, f"default/nobody-{uid}", (Need(image, MAIN, "app"),))
-        self._put(("pod", uid), lambda: PodTold(self._clock(), self.name, pod))
+        self._put(("pod", uid), lambda: PodReported(self._clock(), self.name, pod))
 
     def gone_by_mistake(self, pod: Pod) -> None:
         self._put(("pod", pod.uid), lambda: PodGone(self._clock(), self.name, pod.uid))

@@ -18,13 +18,13 @@ from urllib.parse import parse_qs, urlsplit
 import grpc
 import grpc.aio
 
-from reconciler.domain.facts import PodGone, PodsTold, PodTold
+from reconciler.domain.facts import PodGone, PodReported, PodsReported
 from reconciler.pods._pb import pods_pb2 as pb
 from reconciler.pods.source import PodsUnavailable, Source
 from reconciler.pods.translate import MAGIC
 from tests.api_server import TOKEN, https
 
-Fact = PodsTold | PodTold | PodGone
+Fact = PodsReported | PodReported | PodGone
 NODE = "node-7"
 
 
@@ -49,7 +49,11 @@ def nameplate(pod: pb.Pod) -> pb.Pod:
 def images(fact: Fact) -> dict[str, set[str]]:
     """What a fact says is needed, by uid."""
     told = (
-        fact.pods if isinstance(fact, PodsTold) else [fact.pod] if isinstance(fact, PodTold) else []
+        fact.pods
+        if isinstance(fact, PodsReported)
+        else [fact.pod]
+        if isinstance(fact, PodReported)
+        else []
     )
     return {one.uid: {need.image for need in one.needs} for one in told}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.facts import PodGone, PodsTold, PodTold
+from reconciler.domain.facts import PodGone, PodReported, PodsReported
 from reconciler.pods import api
 from reconciler.pods._pb import pods_pb2 as pb
 from reconciler.pods.api import FIRST_SPREAD, RESUME_SPREAD, SPREAD, ApiSource, whole_frames
@@ -36,12 +36,12 @@ async def test_one_list_from_the_cache_then_a_watch(there: Web) -> None:
     """What every node asks for must not reach etcd, and tell of this node's pods alone."""
     async with Listening(source(there)) as listening:
         first = await listening.fact()
-        assert isinstance(first, PodsTold)
+        assert isinstance(first, PodsReported)
         assert (first.at, first.source) == (NOW, "api")
         assert images(first) == {"uid-app": {"reg.example/app:1"}}
         there.script.put(frame("ADDED", pod("new", "reg.example/new:1"), "101"))
         told = await listening.fact()
-        assert isinstance(told, PodTold)
+        assert isinstance(told, PodReported)
         assert images(told) == {"uid-new": {"reg.example/new:1"}}
     protobuf = "application/vnd.kubernetes.protobuf"
     assert there.accepted == [protobuf, f"{protobuf};stream=watch"]
@@ -72,7 +72,7 @@ async def test_a_watch_that_ends_goes_on_from_where_it_was(there: Web) -> None:
         there.script.put(frame("BOOKMARK", pb.Pod(), "250"))
         there.script.put("end")
         there.script.put(frame("ADDED", pod("new", "reg.example/new:1"), "251"))
-        assert isinstance(await listening.fact(), PodTold)
+        assert isinstance(await listening.fact(), PodReported)
     assert [query["resourceVersion"] for query in there.queries] == ["0", "100", "250"]
 
 
@@ -84,7 +84,7 @@ async def test_a_watch_that_breaks_is_taken_up_again_without_a_list(there: Web) 
         there.script.put(frame("BOOKMARK", pb.Pod(), "250"))
         there.script.put("break")
         there.script.put(frame("ADDED", pod("new", "reg.example/new:1"), "251"))
-        assert isinstance(await listening.fact(), PodTold)
+        assert isinstance(await listening.fact(), PodReported)
     assert [query["resourceVersion"] for query in there.queries] == ["0", "100", "250"]
     assert 0 <= naps.taken[-1] <= RESUME_SPREAD
 
@@ -122,7 +122,7 @@ async def test_a_past_that_is_forgotten_is_listed_anew(there: Web, how: str) -> 
         assert images(await listening.fact()) == {}
         there.body = pod_list("300", APP)
         second = await listening.fact()
-        assert isinstance(second, PodsTold)
+        assert isinstance(second, PodsReported)
         assert images(second).keys() == {"uid-app"} or images(await listening.fact())
     assert there.queries[2] == {"fieldSelector": f"spec.nodeName={NODE}", "resourceVersion": "0"}
 
@@ -182,7 +182,7 @@ async def test_a_token_that_rotates_is_read_for_every_watch(there: Web) -> None:
         (there.folder / "token").write_text("second.token")
         there.script.put("end")
         there.script.put(frame("ADDED", APP))
-        assert isinstance(await listening.fact(), PodTold)
+        assert isinstance(await listening.fact(), PodReported)
     assert there.tokens[-1] == "Bearer second.token"
 
 

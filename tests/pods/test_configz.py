@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.aiokit import Mailbox
-from reconciler.domain.facts import Fact, KubeletTold
+from reconciler.domain.facts import Fact, KubeletReported
 from reconciler.pods.configz import KubeletWatch, look
 from reconciler.settings import Settings
 from tests.api_server import TOKEN
@@ -45,7 +45,7 @@ def settings(there: Web, tmp_path: Path) -> Settings:
     )
 
 
-async def found(there: Web, tmp_path: Path) -> KubeletTold:
+async def found(there: Web, tmp_path: Path) -> KubeletReported:
     return await look(settings(there, tmp_path), lambda: NOW, there.folder)
 
 
@@ -102,6 +102,6 @@ async def test_an_edit_of_kubelets_file_is_seen_and_said_once(tmp_path: Path) ->
     for text in ("60", "60", "65", "65", "60"):
         file.write_text(f"imageGCHighThresholdPercent: {text}\n")
         await watch.once()
-        facts = [one for one in mailbox.drain() if isinstance(one, KubeletTold)]
+        facts = [one for one in mailbox.drain() if isinstance(one, KubeletReported)]
         told.append([one.config.image_gc_high for one in facts])
     assert told == [[60], [], [65], [], [60]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.facts import PodsTold
+from reconciler.domain.facts import PodsReported
 from reconciler.pods import kubelet
 from reconciler.pods.kubelet import CALM_TICKS, KubeletSource
 from reconciler.pods.source import PodsUnavailable
@@ -38,7 +38,7 @@ async def test_all_pods_are_told_each_time(there: Web) -> None:
     async with Listening(source(there)) as listening:
         first, second = await listening.fact(), await listening.fact()
         assert first == second
-        assert isinstance(first, PodsTold)
+        assert isinstance(first, PodsReported)
         assert (first.at, first.source) == (NOW, "kubelet")
         assert images(first) == {"uid-app": {"reg.example/app:1"}}
         there.body = json_list()

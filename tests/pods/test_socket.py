@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.domain.facts import PodGone, PodsTold, PodTold
+from reconciler.domain.facts import PodGone, PodReported, PodsReported
 from reconciler.pods import socket
 from reconciler.pods._pb import pods_pb2 as pb
 from reconciler.pods.socket import NOT_SYNCED_TRIES, SocketSource
@@ -36,7 +36,7 @@ async def test_nothing_is_told_before_all_is(kubelet: PodsApi) -> None:
     kubelet.pods = {"a": APP, "s": STATIC}
     async with Listening(source(kubelet)) as listening:
         first = await listening.fact()
-        assert isinstance(first, PodsTold)
+        assert isinstance(first, PodsReported)
         assert (first.at, first.source) == (NOW, "socket")
         assert images(first) == {
             "uid-app": {"reg.example/app:1"},
@@ -47,7 +47,7 @@ async def test_nothing_is_told_before_all_is(kubelet: PodsApi) -> None:
 async def test_a_node_without_pods_is_told_as_such(kubelet: PodsApi) -> None:
     """None at all is knowledge too, unlike silence."""
     async with Listening(source(kubelet)) as listening:
-        assert await listening.fact() == PodsTold(NOW, "socket", ())
+        assert await listening.fact() == PodsReported(NOW, "socket", ())
 
 
 async def test_a_change_is_told_when_it_comes(kubelet: PodsApi) -> None:
@@ -58,7 +58,7 @@ async def test_a_change_is_told_when_it_comes(kubelet: PodsApi) -> None:
         kubelet.tell("modified", pod("app", "reg.example/app:2"))
         kubelet.tell("deleted", APP)
         added, changed = await listening.fact(), await listening.fact()
-        assert isinstance(added, PodTold)
+        assert isinstance(added, PodReported)
         assert images(added) == {"uid-app": {"reg.example/app:1"}}
         assert images(changed) == {"uid-app": {"reg.example/app:2"}}
         assert await listening.fact() == PodGone(NOW, "socket", "uid-app")
@@ -79,7 +79,7 @@ async def test_a_pod_told_twice_needs_what_either_says(kubelet: PodsApi) -> None
     kubelet.late = [("added", APP)]
     async with Listening(source(kubelet)) as listening:
         first = await listening.fact()
-        assert isinstance(first, PodsTold)
+        assert isinstance(first, PodsReported)
         (told,) = first.pods
         assert [need.image for need in told.needs] == ["reg.example/app:2", "reg.example/app:1"]
         assert told.finished
@@ -138,7 +138,7 @@ async def test_a_dropped_watch_ends_and_the_next_one_lists_anew(kubelet: PodsApi
         assert "RESOURCE_EXHAUSTED" in await listening.reason()
     async with Listening(source(kubelet)) as listening:
         first = await listening.fact()
-        assert isinstance(first, PodsTold)
+        assert isinstance(first, PodsReported)
         assert len(first.pods) == BUFFER + 3
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from reconciler.aiokit import Mailbox
 from reconciler.domain import facts
-from reconciler.domain.facts import PodGone, PodsLost, PodsTold, PodTold
+from reconciler.domain.facts import PodGone, PodReported, PodsLost, PodsReported
 from reconciler.domain.pods import Pod
 from reconciler.pods import watch
 from reconciler.pods.source import PodsUnavailable, Put
@@ -24,7 +24,7 @@ from reconciler.settings import Settings, resolve
 from .standins import NODE, Naps, PodsApi, json_list, json_pod, pod, pod_list, web
 
 NOW = 1_800_000_000.0
-ALL = PodsTold(NOW, "", (Pod("1", "shop/app"),), "a test")
+ALL = PodsReported(NOW, "", (Pod("1", "shop/app"),), "a test")
 
 
 class Scripted:
@@ -146,10 +146,10 @@ async def test_each_pod_has_a_key_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
     """A thousand changes while the loop is busy are as many as there are pods, newest last."""
     one, two = Pod("1", "shop/a"), Pod("2", "shop/b")
     events = [
-        PodTold(NOW, "socket", one),
-        PodTold(NOW, "socket", two),
+        PodReported(NOW, "socket", one),
+        PodReported(NOW, "socket", two),
         ALL,
-        PodTold(NOW, "socket", two),
+        PodReported(NOW, "socket", two),
         PodGone(NOW, "socket", "1"),
     ]
     story = Story(monkeypatch, socket=Scripted("socket", ([*events, *events], "end")))
@@ -198,7 +198,7 @@ async def test_who_tells_is_told_with_the_pods(monkeypatch: pytest.MonkeyPatch) 
     """Which version of what answers, and where: for the log."""
     story = Story(monkeypatch, socket=Scripted("socket", ([ALL], "end")))
     told, _ = await story.once()
-    assert [fact.where for fact in told if isinstance(fact, PodsTold)] == ["a test"]
+    assert [fact.where for fact in told if isinstance(fact, PodsReported)] == ["a test"]
 
 
 async def test_a_command_asks_once_by_the_same_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +208,7 @@ async def test_a_command_asks_once_by_the_same_ladder(monkeypatch: pytest.Monkey
     assert isinstance(lost, PodsLost)
     assert "socket: no socket; kubelet: no kubelet; api: no api" in lost.reason
     story.sources["kubelet"].answers = True
-    assert await look(story.place, lambda: NOW) == PodsTold(NOW, "kubelet", ALL.pods)
+    assert await look(story.place, lambda: NOW) == PodsReported(NOW, "kubelet", ALL.pods)
 
 
 async def test_a_command_that_may_not_ask_says_so() -> None:
@@ -243,7 +243,7 @@ async def test_each_real_source_answers_on_its_rung(tmp_path: Path) -> None:
         async def told(kubelet: tuple[str, int] | None) -> str:
             place = Place("auto", path, kubelet, None, address, NODE, there.folder)
             found = await look(place, lambda: NOW)
-            assert isinstance(found, PodsTold), found
+            assert isinstance(found, PodsReported), found
             assert [one.uid for one in found.pods] == ["uid-app"]
             return found.source
 
@@ -275,7 +275,7 @@ async def test_a_command_waits_for_all_of_them_only_so_long(tmp_path: Path) -> N
         )
         began = asyncio.get_running_loop().time()
         found = await look(place, lambda: NOW, timeout=2.0)
-        assert isinstance(found, PodsTold)
+        assert isinstance(found, PodsReported)
         assert found.source == "api"
         assert asyncio.get_running_loop().time() - began < 2.0
 
@@ -300,7 +300,7 @@ async def test_the_whole_watch_follows_a_kubelet_that_restarts(tmp_path: Path) -
         for number in range(2):
             async with PodsApi(path) as kubelet:
                 kubelet.pods = {"a": pod(f"app{number}", "a")}
-                told = await until(PodsTold)
+                told = await until(PodsReported)
                 assert [one.uid for one in told.pods] == [f"uid-app{number}"]
             lost = await until(PodsLost)
             assert lost.reason
@@ -326,13 +326,13 @@ async def test_the_whole_watch_climbs_back_to_a_kubelet_that_is_there_again(tmp_
         running = asyncio.ensure_future(watching.run())
         try:
             (first,) = await mailbox.take(20)
-            assert isinstance(first, PodsTold)
+            assert isinstance(first, PodsReported)
             assert first.source == "api"
             async with PodsApi(path) as kubelet:
                 kubelet.pods = {"a": pod("app", "a")}
                 climbing.set()
                 (second,) = await mailbox.take(20)
-                assert isinstance(second, PodsTold)
+                assert isinstance(second, PodsReported)
                 assert second.source == "socket"
                 assert kubelet.calls == ["ListPods", "WatchPods"]
                 running.cancel()

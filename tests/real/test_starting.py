@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 
-from reconciler.domain.starting import LONGEST_START
+from reconciler.domain.starting_pods import LONGEST_START
 
 from .containerd import Containerd
 from .daemon import Daemon

@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from reconciler.aiokit import Mailbox
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import HoldReason, decide
 from reconciler.domain.facts import Fact, UsageSampled
 from reconciler.domain.inventory import FilesystemUsage, UsageSample

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from reconciler.cri.client import CriClient
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.facts import ContainerChanged, Fact, Listed, PolicyLoaded
 from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Listing
@@ -82,12 +82,12 @@ async def test_a_client_that_is_given_no_clock_does_not_take_the_wall_clock(
 
 
 def event(kind: EventKind, of: Container, payload: tuple[Container, ...], at: float) -> Fact:
-    told = ContainerEvent(of.id, kind, at, sandbox("box"), payload)
-    return ContainerChanged(told, received_at=at)
+    event = ContainerEvent(of.id, kind, at, sandbox("box"), payload)
+    return ContainerChanged(event, received_at=at)
 
 
 def test_a_volume_that_was_mounted_for_a_moment_counts_as_used() -> None:
-    """The container came and went between two listings: its events alone tell what it mounted."""
+    """The container came and went between two listings: only its events say what it mounted."""
     app, data = image("app:v1", 10 * GIB), image("data:v1", 10 * GIB)
     state = state_of([app, data], in_force=policy(minimum_age=120.0))
     short = container("short", app, volumes=(volume(data.id),))

@@ -82,9 +82,9 @@ async def test_a_removal_is_noted_at_the_time_that_people_have() -> None:
     assert DAY - 60 < entry.at - entry.first_seen < DAY + 60
 
 
-async def test_what_is_told_of_times_and_dates_is_by_the_wall_clock(tmp_path: Path) -> None:
+async def test_times_and_dates_that_are_shown_are_by_the_wall_clock(tmp_path: Path) -> None:
     """An alert compares the time of the last listing with the clock of the machine that asks; and
-    the policy is read anew on what is another day, to tell which of its rules are over."""
+    the policy is read again on what is another day, to see which of its rules are over."""
     last = day_of(T0 + 30 * DAY)
     rule = f'exclusions:\n  - images: ["reg.example/**"]\n    until: {last}\n'
     (tmp_path / "policy.yaml").write_text(POLICY + rule)

@@ -1,6 +1,6 @@
 """Fifteen ways in which nodes lost the wrong image, or hurt, under other collectors, as their users
-told them. Each is set up here as it happened, on a disk over its high mark where the image of the
-story would be the first to go, and must not happen."""
+reported them. Each is set up here as it happened, on a disk over its high mark where the image of
+the story would be the first to go, and must not happen."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from tests.builders import (
     image,
     policy,
 )
-from tests.engine.test_reclaim import LINE, NAMES, full_world, hold, told
+from tests.engine.test_reclaim import LINE, NAMES, full_world, hold, logged
 from tests.engine.world import World, box_of
 
 VICTIM = image("victim:v1", 3 * GIB)
@@ -115,8 +115,8 @@ async def test_story_1_a_fleet_that_can_start_no_pod_for_want_of_its_pause_image
     assert is_there(world, pause)
 
 
-async def test_story_1_no_image_goes_where_nothing_tells_the_pause_image() -> None:
-    """Pods run, and no answer, pin or name tells what their sandboxes are made of."""
+async def test_story_1_no_image_goes_where_nothing_names_the_pause_image() -> None:
+    """Pods run, and no answer, pin or name says what their sandboxes are made of."""
     world = await crowded(VICTIM)
     world.runtime.sandboxes[box_of("web")] = Sandbox(box_of("web"), "default/web", T0, ())
     world.runtime.during["pause_of"] = lambda: None
@@ -156,7 +156,7 @@ async def test_story_3_an_air_gapped_node_loses_its_imported_images() -> None:
     assert all(is_there(world, one) for one in imported)
 
 
-async def test_story_3_an_exclusion_with_a_slip_of_the_pen_is_told_of() -> None:
+async def test_story_3_an_exclusion_with_a_typing_error_is_reported() -> None:
     """It protects nothing, and nobody notices before it is needed: said once of each policy, with
     its place, and not of the rules that match."""
     kept, slip = exclusion("reg.example/imported", 7), exclusion("reg.exmaple/imported", 8)
@@ -164,7 +164,7 @@ async def test_story_3_an_exclusion_with_a_slip_of_the_pen_is_told_of() -> None:
     with structlog.testing.capture_logs() as log:
         world = await full_world(imported, base=0, exclusions=(kept, slip))
         await world.turns(400)
-    (line,) = told(log, "rules-unmatched")
+    (line,) = logged(log, "rules-unmatched")
     assert (line["rules"], line["first"]) == (1, ["reg.exmaple/imported (policy.yaml:8:5)"])
 
 
@@ -181,8 +181,8 @@ async def test_story_3_an_image_that_somebody_else_removed_is_missed() -> None:
         assert gauge(world, "required_images_missing") == 1
         world.runtime.have(imported)
         await world.turns(40)
-    assert len(told(log, "required-image-missing")) == 1
-    assert len(told(log, "required-images-all-here")) == 1
+    assert len(logged(log, "required-image-missing")) == 1
+    assert len(logged(log, "required-images-all-here")) == 1
     assert gauge(world, "required_images_missing") == 0
 
 
@@ -249,14 +249,14 @@ async def test_story_7_a_restart_of_the_collector_wipes_the_cache(remembered: bo
 
 
 async def test_story_8_images_go_for_weeks_though_the_space_is_not_theirs() -> None:
-    """Logs and volumes fill the disk: the cache is kept, the numbers are told once, and a gauge
+    """Logs and volumes fill the disk: the cache is kept, the numbers are logged once, and a gauge
     shows it all the time."""
     small = [image(f"small{n}:v1", 10 * MIB) for n in range(20)]
     with structlog.testing.capture_logs() as log:
         world = await full_world(*small, base=95 * GIB)
         await world.turns(500)
     assert len(world.left()) == 20
-    assert [line["reason"] for line in told(log, "hold")] == ["exhausted"]
+    assert [line["reason"] for line in logged(log, "hold")] == ["exhausted"]
     assert gauge(world, "hold", reason="exhausted") == 1
 
 
@@ -275,7 +275,7 @@ async def test_story_9_the_wrong_disk_is_watched() -> None:
         await world.turns(300)
     assert not world.runtime.removed
     assert hold(world) is HoldReason.FILESYSTEM_UNMEASURED
-    (line,) = told(log, "filesystem-invisible")
+    (line,) = logged(log, "filesystem-invisible")
     assert "/images" in line["detail"]
 
 
@@ -329,7 +329,7 @@ async def test_story_11_an_image_that_should_be_pinned_is_not() -> None:
 async def test_story_12_an_image_in_use_looks_unused_because_its_reference_is_no_id(
     tag_moved: bool,
 ) -> None:
-    """The container tells a digest name, and its tag may mean another image by now."""
+    """The container gives a digest name, and its tag may mean another image by now."""
     user = replace(container("web", VICTIM), image_ref=VICTIM.digests[0])
     world = await crowded(VICTIM)
     greedy(world)
@@ -344,7 +344,7 @@ async def test_story_12_an_image_in_use_looks_unused_because_its_reference_is_no
 
 
 @pytest.mark.parametrize("known", [None, policy(exclusions=(exclusion("reg.example/victim"),))])
-async def test_story_13_what_fails_to_tell_is_taken_for_permission(known: Policy | None) -> None:
+async def test_story_13_a_failed_answer_is_taken_for_permission(known: Policy | None) -> None:
     """Others removed what their scanner could not judge. A policy that can't be read is none: the
     last good one stays in force, and before there was one nothing goes at all."""
     with structlog.testing.capture_logs() as log:
@@ -355,7 +355,7 @@ async def test_story_13_what_fails_to_tell_is_taken_for_permission(known: Policy
         await world.turns(60)
     assert is_there(world, VICTIM)
     assert bool(world.runtime.removed) == (known is not None)
-    assert len(told(log, "policy-refused")) == 1
+    assert len(logged(log, "policy-refused")) == 1
     assert gauge(world, "policy_valid") == 0
 
 
@@ -420,8 +420,8 @@ async def test_hazard_an_event_is_taken_for_the_truth() -> None:
     await world.turn()
     for _ in range(60):
         for one in users:
-            lie = ContainerEvent(one.id, EventKind.DELETED, world.clock())
-            world.mailbox.put(("event", one.id), facts.ContainerChanged(lie, world.clock()))
+            wrong = ContainerEvent(one.id, EventKind.DELETED, world.clock())
+            world.mailbox.put(("event", one.id), facts.ContainerChanged(wrong, world.clock()))
         await world.turn()
     await world.turns(60)
     assert world.runtime.removed == NAMES[6:]
@@ -429,8 +429,8 @@ async def test_hazard_an_event_is_taken_for_the_truth() -> None:
 
 
 async def test_hazard_images_pulled_and_tagged_without_an_event_are_not_known() -> None:
-    """No runtime tells of images: a tag that moved onto an image, and an exclusion that names it,
-    count for the very next removal."""
+    """No runtime reports image events: a tag that moved onto an image, and an exclusion that names
+    it, count for the very next removal."""
     world = await crowded(VICTIM, exclusions=(exclusion("reg.example/keep"),))
     world.runtime.during["list_all"] = lambda: world.runtime.have(
         replace(VICTIM, tags=("reg.example/keep:v1",))

@@ -47,7 +47,7 @@ def on(*images_listed: Image, state: ContainerState = ContainerState.RUNNING) ->
 def test_a_service_that_lists_none_of_the_images_in_use_is_another_runtimes(
     version: RuntimeVersion,
 ) -> None:
-    """A second containerd may be of the same version, and an image service tells none."""
+    """A second containerd may be of the same version, and an image service reports none."""
     detail = held(on(FREE), version)
     assert detail is not None
     assert f"not one of the images of 2 running containers is listed at {SOCKET}" in detail
@@ -56,7 +56,7 @@ def test_a_service_that_lists_none_of_the_images_in_use_is_another_runtimes(
 
 @pytest.mark.parametrize("version", [SILENT, ALIKE, THIS], ids=["silent", "alike", "one-socket"])
 def test_a_single_image_that_is_missing_holds_nothing(version: RuntimeVersion) -> None:
-    """Somebody removed it: that is told, and the disk is as full as before."""
+    """Somebody removed it: that is reported, and the disk is as full as before."""
     assert held(on(FREE, USED), version) is None
 
 
@@ -65,7 +65,7 @@ def test_on_one_socket_no_image_is_another_runtimes() -> None:
     assert held(on(FREE), THIS) is None
 
 
-def test_containers_that_do_not_run_tell_nothing_of_the_service() -> None:
+def test_containers_that_do_not_run_say_nothing_of_the_service() -> None:
     """What an exited one was made from may have gone long ago, by anybody's hand."""
     assert held(on(FREE, state=ContainerState.EXITED), ALIKE) is None
 
@@ -81,7 +81,7 @@ def test_a_service_of_another_name_or_version_is_another_runtimes(name: str, num
 
 
 def a_node(habits: Habits, name: str) -> Node:
-    """A node on which a container runs, beside an image that nobody uses."""
+    """A node on which a container runs, and an image that nobody uses."""
     node = Node(habits)
     for one in (name, f"free-{name}"):
         node.publish(f"reg.example/{one}:v1", [layer(one, GIB)])
@@ -115,7 +115,7 @@ async def test_both_sockets_are_asked_who_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("habits", [CRIO, CONTAINERD_2], ids=["cri-o", "second-containerd"])
-async def test_prune_beside_a_stale_image_endpoint_removes_nothing(
+async def test_prune_with_a_stale_image_endpoint_removes_nothing(
     habits: Habits,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.inventory import Image
 from reconciler.domain.ledger import Remembered
@@ -89,25 +89,25 @@ async def test_an_exclusion_of_a_repository_outlives_the_move_of_its_tag(
     """One of a tag does not: `nginx:latest` would keep every image that was ever the latest."""
     old = await moved(at)
     at.policy.write_text(excluding(pattern.format(manifest=old.manifest)))
-    told = await at.run("plan", "-o", "json")  # what a command that only looks makes of it
+    shown = await at.run("plan", "-o", "json")  # what a command that only looks makes of it
     done = await at.run("prune", "--all-unused")
     assert done.code == 0, done.err
     assert (old.hex_id in at.node.images) == stays
-    assert any(one["id"] == old.hex_id for one in told.json["kept"]) == stays
+    assert any(one["id"] == old.hex_id for one in shown.json["kept"]) == stays
 
 
-async def test_history_tells_the_name_that_brings_it_back(at: Desk) -> None:
+async def test_history_shows_the_name_that_brings_it_back(at: Desk) -> None:
     """`localhost@sha256:...` cannot be pulled by anybody."""
     old = await moved(at)
     await at.run("prune", "--all-unused")
     whole = f"{APP}@sha256:{old.manifest}"
-    (told,) = (await at.run("history", "--image", whole, "-o", "json")).json["items"]
-    assert (told["id"], told["names"]) == (old.hex_id, [whole])
+    (shown,) = (await at.run("history", "--image", whole, "-o", "json")).json["items"]
+    assert (shown["id"], shown["names"]) == (old.hex_id, [whole])
     assert "localhost@" not in (await at.run("history")).out
 
 
 def remembering(*before: Image, now: Image = MOVED, in_force: Policy | None = None) -> State:
-    """A daemon started anew on what another one saw, in this order, and what is listed now."""
+    """A daemon started on what another one saw, in this order, and what is listed now."""
     seen = State(began_at=T0 - 9 * DAY)
     for number, one in enumerate(before):
         absorb(listed([one], at=T0 - 9 * DAY + number, version=RUNTIME), seen)
@@ -125,8 +125,8 @@ def kept(state: State) -> Kind | None:
 
 
 def test_an_old_pause_image_stays_whose_tag_has_moved() -> None:
-    """Its pin went with the tag; where a sandbox of before the move tells no more, its name was
-    all that told."""
+    """Its pin went with the tag; where a sandbox from before the move says no more, its name was
+    all there was."""
     old = Image(digest("p"), ("reg:5000/pause:3.9",), (f"reg:5000/pause@sha256:{HEX}",), MIB)
     bare = replace(old, tags=(), digests=(f"reg@sha256:{HEX}",))
     in_force = policy(minimum_age=0.0, minimum_size=0)
@@ -166,7 +166,7 @@ def test_what_is_remembered_raises_a_tier_and_lowers_none(tier: Tier, counts: bo
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    """An image that is tagged anew for every build, in a repository of its own each time."""
+    """An image that is tagged again for every build, in a repository of its own each time."""
     state = remembering()
     for number in range(40):
         name = f"localhost:5000/build-{number}/app"

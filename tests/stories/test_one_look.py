@@ -65,7 +65,7 @@ async def looked(node: Node) -> State:
 
 
 async def test_a_container_that_goes_while_it_is_asked_about_ends_no_command() -> None:
-    """It was listed and is not found: a new listing tells that it is gone, and who is left."""
+    """It was listed and is not found: a new listing shows that it is gone, and who is left."""
     going, staying = unasked("a"), unasked("b")
     state = await looked(Node([going, staying], gone={going.id}))
     assert set(state.graph.containers) == {staying.id}

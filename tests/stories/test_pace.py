@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.facts import ListingFailed
 from reconciler.engine.schedule import Schedule
 from tests.builders import T0, image, listed, state_of

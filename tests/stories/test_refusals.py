@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide, explain
 from reconciler.domain.facts import RemovalBegun, RemovalFinished
 from reconciler.domain.inventory import Image, UsageSample
@@ -14,7 +14,7 @@ from tests.builders import DAY, GIB, T0, begun, finished, image, listed, policy,
 
 
 def gone(what: Image, really: bool, at: float) -> RemovalFinished:
-    """What became of a removal, as the loop tells it."""
+    """What became of a removal, as the loop reports it."""
     return finished(at, what, really)
 
 

@@ -61,12 +61,12 @@ EVERYWHERE = {HERE.tags[0], HUB.tags[0], DEEP.tags[0]}
 def test_a_short_name_means_what_the_runtime_found_under_it(
     asked: str, ref: str, meant: set[str]
 ) -> None:
-    """Where it cannot be told, whatever any host has of that name."""
+    """Where it is unknown, all that any host has of that name."""
     assert asked_of(asked, ref) == meant
 
 
-def test_another_way_to_tell_the_image_changes_what_was_asked_for() -> None:
-    """An event tells less of a container than the list that comes after it."""
+def test_another_way_to_name_the_image_changes_what_was_asked_for() -> None:
+    """An event says less of a container than the list that comes after it."""
     vague = replace(container("c", OLD), image="short:v1", image_id=OLD)
     exact = replace(vague, image_ref=HERE.digests[0])
     graph = ImageGraph()
@@ -81,7 +81,7 @@ async def test_the_image_that_a_short_name_means_by_now_stays(
     habits: Habits, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A container runs on what a search registry had; the tag has moved there and was pulled. Made
-    anew the container would be made from the new one."""
+    again the container would be made from the new one."""
     async with desk(capsys, monkeypatch, habits) as made:
         node = made.node
         node.search.append("localhost:5000")

@@ -1,4 +1,4 @@
-"""Containers that no list of CRI holds: `nerdctl` and `ctr` made them beside Kubernetes' own."""
+"""Containers that no list of CRI holds: `nerdctl` and `ctr` made them next to Kubernetes' own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from reconciler.cri._pb import containerd_pb2 as pb
 from reconciler.cri.rpc import open_channel
 from reconciler.cri.strangers import METHOD, REQUEST, Strangers
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
 from reconciler.domain.facts import Listed
 from reconciler.domain.inventory import Image, Listing, Stranger
@@ -65,8 +65,8 @@ def test_an_image_that_is_gone_from_under_a_stranger_is_missed() -> None:
     state = state_of(in_force=policy(minimum_age=0.0))
     listed(state, T0, APP, strangers=(MINE,))
     listed(state, T0 + 1, OTHER, strangers=(MINE,))
-    (told,) = missing_in_use(state)
-    assert "container mine, which CRI does not list, was made from it" in told
+    (line,) = missing_in_use(state)
+    assert "container mine, which CRI does not list, was made from it" in line
 
 
 @pytest.mark.parametrize("name", ["never/heard-of:v1", "", "<none>@<none>"])
@@ -112,14 +112,14 @@ async def test_containerd_is_asked_for_those_of_kubernetes_that_cri_did_not_make
 ) -> None:
     """Its images in other namespaces are none of CRI's, and containers of CRI are listed anyway."""
     where = str(tmp_path / "c.sock")
-    told = pb.ListContainersResponse(containers=[pb.Container(id="mine", image=MINE.image)])
-    async with answering(told, where) as asked, open_channel(where) as channel:
+    answer = pb.ListContainersResponse(containers=[pb.Container(id="mine", image=MINE.image)])
+    async with answering(answer, where) as asked, open_channel(where) as channel:
         assert await Strangers(channel, where).listed(5.0) == (MINE,)
     assert asked == [(REQUEST, "k8s.io")]
 
 
 @pytest.mark.parametrize("code", ["UNIMPLEMENTED", "PERMISSION_DENIED"])
-async def test_a_runtime_that_tells_of_no_strangers_is_not_asked_again(
+async def test_a_runtime_that_reports_no_strangers_is_not_asked_again(
     code: str, tmp_path: Path
 ) -> None:
     """CRI-O, or a proxy before the socket: what CRI lists is all that can be known."""
@@ -137,7 +137,7 @@ async def test_a_runtime_that_tells_of_no_strangers_is_not_asked_again(
 async def test_a_question_after_strangers_that_fails_fails_the_listing(
     code: str, failure: type[RuntimeFailure], tmp_path: Path
 ) -> None:
-    """What fails to tell is never taken for nobody being there."""
+    """A failed answer is never taken for there being none."""
     where = str(tmp_path / "c.sock")
     async with answering(grpc.StatusCode[code], where), open_channel(where) as channel:
         strangers = Strangers(channel, where)

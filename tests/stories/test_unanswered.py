@@ -1,4 +1,4 @@
-"""What the runtime lists and will not tell of: for a while it holds all removal, and then what it
+"""What the runtime lists and does not describe: for a while it holds all removal, and then what it
 may concern. No one container or sandbox keeps a disk full for ever."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.builders import CONTAINERD_2, GIB, MIB, T0, container, digest, image
 from tests.engine.test_reclaim import LINE, NAMES, full_world, hold
 from tests.engine.world import World, box_of
 
-ODD = "odd"  # the pod of which the runtime will not tell
+UNKNOWN = "odd"  # the pod whose image the runtime does not report
 FAILS = RuntimeRefused("PodSandboxStatus at c.sock: task not found", "UNKNOWN")
 HOLDER = "reg.example/custom/holder"  # a pause image that nothing gives away
 
@@ -73,9 +73,9 @@ async def test_one_sandbox_whose_status_always_fails_holds_ten_minutes(
     """Its pause image may be any that a pause image can be, for as long as it is there."""
     pause = holder(size)
     world = await crowded(pause)
-    odd = box(ODD, world)
-    box("web", world)  # as the others are: its status tells
-    refuses(world, "pause_of", failure, {odd.id})
+    unknown = box(UNKNOWN, world)
+    box("web", world)  # as the others are: its status says
+    refuses(world, "pause_of", failure, {unknown.id})
     await world.turns(115, 5)
     assert hold(world) in {HoldReason.DETAILS_PENDING, HoldReason.LISTING_DUE}
     assert not world.runtime.removed
@@ -89,8 +89,8 @@ async def test_one_sandbox_whose_status_always_fails_holds_ten_minutes(
 async def test_a_status_that_hangs_for_ever_does_not_stand_in_the_way() -> None:
     """Every try takes its whole deadline: what nothing waits for is asked seldom."""
     world = await crowded(holder(MIB))
-    odd = box(ODD, world)
-    refuses(world, "pause_of", RuntimeTooLate("PodSandboxStatus: no answer in 10 s"), {odd.id})
+    unknown = box(UNKNOWN, world)
+    refuses(world, "pause_of", RuntimeTooLate("PodSandboxStatus: no answer in 10 s"), {unknown.id})
     asked = 0
 
     def hang() -> None:
@@ -107,27 +107,27 @@ async def test_a_status_that_hangs_for_ever_does_not_stand_in_the_way() -> None:
     assert asked - before[0] <= (world.clock() - before[1]) / 60 + 1
 
 
-async def test_a_sandbox_that_tells_after_all_is_no_doubt_any_more() -> None:
+async def test_a_sandbox_that_is_answered_after_all_is_no_doubt_any_more() -> None:
     """The question stays open, so that the answer comes in as soon as there is one."""
     world = await crowded(holder(20 * GIB))
-    odd = box(ODD, world)
-    told = world.runtime.pause_of
-    refuses(world, "pause_of", FAILS, {odd.id})
+    unknown = box(UNKNOWN, world)
+    reported = world.runtime.pause_of
+    refuses(world, "pause_of", FAILS, {unknown.id})
     await world.turns(180, 5)
     assert is_there(world, holder(20 * GIB))
-    world.runtime.pause_of = told  # type: ignore[method-assign] # the runtime is well again
+    world.runtime.pause_of = reported  # type: ignore[method-assign] # the runtime is well again
     world.runtime.other_bytes += 40 * GIB
     await world.turns(120, 60)
     assert world.left() == []
 
 
-async def test_the_end_of_a_sandbox_that_never_told_makes_its_images_young() -> None:
+async def test_the_end_of_a_sandbox_never_answered_makes_its_images_young() -> None:
     """Nobody knows which one was in use until just now."""
     world = await crowded(holder(20 * GIB))
-    odd = box(ODD, world)
-    refuses(world, "pause_of", FAILS, {odd.id})
+    unknown = box(UNKNOWN, world)
+    refuses(world, "pause_of", FAILS, {unknown.id})
     await world.turns(180, 5)
-    del world.runtime.sandboxes[odd.id]
+    del world.runtime.sandboxes[unknown.id]
     world.runtime.other_bytes += 40 * GIB
     await world.turns(20, 5)
     assert is_there(world, holder(20 * GIB))
@@ -135,7 +135,7 @@ async def test_the_end_of_a_sandbox_that_never_told_makes_its_images_young() -> 
     assert not is_there(world, holder(20 * GIB))
 
 
-async def test_a_container_that_never_tells_its_mounts_keeps_what_it_may_mount() -> None:
+async def test_a_container_whose_mounts_stay_unknown_keeps_what_it_may_mount() -> None:
     """Whatever was here when it was made; what came later is nothing of its."""
     world = await crowded()
     web = container("web", image("web:v1"), volumes=(Volume(LINE[0].tags[0]),))
@@ -152,7 +152,7 @@ async def test_a_container_that_never_tells_its_mounts_keeps_what_it_may_mount()
 
 
 @pytest.mark.parametrize("mounts", [False, True])
-async def test_a_pod_that_a_source_tells_of_narrows_it_to_what_its_spec_mounts(
+async def test_a_pod_that_a_source_reports_narrows_it_to_what_its_spec_mounts(
     mounts: bool,
 ) -> None:
     """Whatever tag it moved to since: all of that repository is kept, and nothing else."""
@@ -163,8 +163,8 @@ async def test_a_pod_that_a_source_tells_of_narrows_it_to_what_its_spec_mounts(
     world.runtime.sandboxes[web.sandbox_id] = box("box", world, uid="u")
     needs = [Need("reg.example/web:v1", MAIN, "web")]
     needs += [Need("reg.example/app0:v0", VOLUME, "data")] if mounts else []
-    told = facts.PodsTold(world.clock(), "socket", (Pod("u", "shop/web", tuple(needs)),))
-    world.mailbox.put("pods", told)
+    reported = facts.PodsReported(world.clock(), "socket", (Pod("u", "shop/web", tuple(needs)),))
+    world.mailbox.put("pods", reported)
     refuses(world, "volumes_of", FAILS, {web.id})
     await world.turns(180, 5)
     assert world.runtime.removed == (NAMES[1:3] if mounts else NAMES[:2])
@@ -172,11 +172,11 @@ async def test_a_pod_that_a_source_tells_of_narrows_it_to_what_its_spec_mounts(
 
 
 async def test_a_runtime_that_was_away_is_asked_before_anything_narrows() -> None:
-    """It answered nothing for half an hour: what it would not tell then it tells now."""
+    """It answered nothing for half an hour: what it did not answer then it answers now."""
     holder_in_use = replace(LINE[0], tags=(f"{HOLDER}:1", *LINE[0].tags))
     world = await crowded()
     world.runtime.images[LINE[0].id] = holder_in_use  # containers were made from it, too
-    box(ODD, world, pause=(f"{HOLDER}:1",))
+    box(UNKNOWN, world, pause=(f"{HOLDER}:1",))
     away = RuntimeTooLate("no answer")
     world.runtime.fails["pause_of"] = away
     await world.turns(3, 5)
@@ -188,9 +188,9 @@ async def test_a_runtime_that_was_away_is_asked_before_anything_narrows() -> Non
 
 
 async def test_sandboxes_that_run_on_no_image_hold_nothing() -> None:
-    """VMs and the like: nothing tells a pause image, because there is none."""
+    """VMs and the like: nothing names a pause image, because there is none."""
     world = await crowded()
-    box(ODD, world)
+    box(UNKNOWN, world)
 
     async def has_none(sandbox_id: str) -> None:
         return None

@@ -1,4 +1,4 @@
-"""What an image is, whoever uses it, and what the policy says of it."""
+"""Protections by what an image is, whoever uses it, and by what the policy says of it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _system(image: Image, context: Context) -> str | None:
 
 
 def _used_lately(image: Image, context: Context, limit: float) -> str | None:
-    """For how long it is unused, if that is less than so many seconds."""
+    """Says for how long an image was unused, if that is less than `limit` seconds."""
     record = context.record(image.key)
     age = context.now - record.unused_since
     if age >= limit:
@@ -60,8 +60,8 @@ SYSTEM = Protection(
 
 
 def _excluded(image: Image, context: Context) -> tuple[str, Exclusion] | None:
-    told = context.state.as_remembered(image)
-    found = context.exclusions.protecting(told, context.state.wall(context.now))
+    remembered = context.state.as_remembered(image)
+    found = context.exclusions.protecting(remembered, context.state.wall(context.now))
     if found is None:
         return None
     rule, name = found
@@ -123,7 +123,7 @@ def _unpullable(image: Image, context: Context) -> str | None:
     if image.digests and can_be_pulled(image.digests, context.record(image.key).names):
         return None
     if not image.names and image.key in context.state.removals.records:
-        return None  # what a removal of ours, cut short, left behind
+        return None  # left behind by a removal of ours that was cut short
     what = f"{image.digests[0]} is no registry's name" if image.digests else "no registry digest"
     return f"{what}: imported or built on this node, it cannot be pulled again"
 
@@ -133,7 +133,7 @@ UNPULLABLE = Protection(
     promise="",
     keeps="no registry is known to have it: imported or built here, it can't be had again",
     check=_unpullable,
-    otherwise="it can be pulled again, as far as one can tell",
+    otherwise="it can be pulled again, as far as is known",
     because="unpullable",
     let_go="set protectUnpullable: false in the policy, if it can be had otherwise",
     applies=lambda context: context.policy.protect_unpullable,

@@ -1,4 +1,4 @@
-"""What became of earlier removals."""
+"""Protections by the results of earlier removals."""
 
 from __future__ import annotations
 

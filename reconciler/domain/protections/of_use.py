@@ -1,12 +1,12 @@
-"""What is in use, will be, or may be: of the containers and sandboxes here, and the pods bound
-here."""
+"""Protections of what is, will be or may be in use by the containers, sandboxes and pods on this
+node."""
 
 from __future__ import annotations
 
 from ..context import Context, describe, pause_name, repositories_of
-from ..doubts import MOUNT, Doubt, repository_of
 from ..humanize import and_more
 from ..inventory import Image, Sandbox, is_full_id
+from ..possible_uses import MOUNT, PossibleUse, repository_of
 from .protection import Kind, Protection
 
 
@@ -44,10 +44,10 @@ IN_USE = Protection(
 
 def _awaited(image: Image, context: Context) -> str | None:
     if context.graph.is_used(image.key):
-        return None  # its container is made
-    told = context.awaited.get(image.key)
-    if told is not None:
-        pod, need = told
+        return None  # its container exists already
+    needed = context.awaited.get(image.key)
+    if needed is not None:
+        pod, need = needed
         if context.has_begun(pod):
             return f"pod {pod.name} will need it when it starts again ({need.by})"
         return f"pod {pod.name} is starting and will need it ({need.by})"
@@ -104,21 +104,21 @@ SANDBOX = Protection(
 def _uncertain(image: Image, context: Context) -> str | None:
     if image.key in context.graph.dirty:
         return "an event named it since the last listing"
-    doubt = context.doubtful.get(image.key)
-    if doubt is not None:
-        return _told_of(doubt, context)
-    return None if is_full_id(image.id) else "listed under an id that is none"
+    use = context.possible_uses.get(image.key)
+    if use is not None:
+        return _in_words(use, context)
+    return None if is_full_id(image.id) else "listed under an id that is not a full image id"
 
 
-def _told_of(doubt: Doubt, context: Context) -> str:
-    subject = doubt.subject
+def _in_words(use: PossibleUse, context: Context) -> str:
+    subject = use.subject
     if isinstance(subject, Sandbox):
         one = f"sandbox {subject.name} ({subject.id[:13]})"
-        return f"may be the pause image of {one}, which the runtime does not tell"
+        return f"may be the pause image of {one}, which the runtime does not report"
     one = describe(subject, context)
-    if doubt.way == MOUNT:
-        return f"may be mounted by {one}: the runtime does not tell what it mounts"
-    return f"may be the image of {one}, whose image cannot be told"
+    if use.way == MOUNT:
+        return f"may be mounted by {one}: the runtime does not report what it mounts"
+    return f"may be the image of {one}, whose image is unknown"
 
 
 UNCERTAIN = Protection(

@@ -1,4 +1,4 @@
-"""What a reason to keep an image is. The reasons themselves are beside this."""
+"""The type of a reason to keep an image. The reasons are in the modules next to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..policy import Exclusion
 
 
 class Kind(enum.Enum):
-    """By these words they are told everywhere: in the log, in metrics, in JSON."""
+    """The names of protections in the log, in metrics and in JSON."""
 
     IN_USE = "in-use"
     AWAITED = "awaited"
@@ -41,22 +41,22 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """One reason to keep an image, and all that is said of it.
+    """One reason to keep an image, and the texts that explain it.
 
-    `check` gives a sentence where it holds, with the operator's rule if it is one, else None. It
-    looks at the image and at the context: state, policy and time, with what is worth computing once
-    for all images of a decision."""
+    `check` returns a sentence where it holds, with the operator's rule if there is one, else None.
+    It reads the image and the context: state, policy and time, with values computed once for all
+    images of a decision."""
 
     kind: Kind
-    promise: str  # of docs/safety.md that it holds: S1 and so on; empty: none
+    promise: str  # that it keeps, by docs/safety.md: S1 and so on; empty: none
     keeps: str  # which images, in a clause
     check: Callable[[Image, Context], str | tuple[str, Exclusion] | None]
-    otherwise: str  # what is said where it does not hold
+    otherwise: str  # the explanation where it does not hold
     because: str  # the end of "It stays because it is "
     let_go: str  # what would end it, as advice
-    # False: it can find nothing in this context, whatever the image, and is not checked there.
+    # False: it can find nothing in this context for any image, and is not checked there.
     applies: Callable[[Context], bool] = lambda context: True
-    # When it ends by itself, for an image that it holds; None: time alone does not end it soon.
+    # When it ends by itself for an image that it keeps; None: time alone does not end it soon.
     ends_at: Callable[[Image, Context], float | None] = lambda image, context: None
 
     def not_held(self) -> Verdict:

@@ -1,1 +1,1 @@
-"""Which candidate goes first. Nothing here keeps an image: that is `protections`."""
+"""Which candidate goes first. Nothing here keeps an image: `protections` does."""

@@ -6,8 +6,8 @@
     superseded by shop/cart:v42 (first seen 3 h ago) x0.03; tier normal x1; pull 191 MiB x1.38;
     frees ~590 MiB of 4 GiB
 
-`plan`, `explain`, the log, the history and the page give the clause. The line is for whoever wants
-to check the order: its factors multiply to the score.
+`plan`, `explain`, the log, the history and the page show the clause. The line is for checking the
+order: the product of its factors is the score.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .use_rate import uses_per_day
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One image's score and what there is to say of it at one time."""
+    """One image's score at one time, and its explanations."""
 
     image: Image
     record: ImageRecord
@@ -40,8 +40,8 @@ class Explanation:
     def line(
         self, *, goes: bool, rank: int = 0, of: int = 0, frees: int = 0, missing: int = 0
     ) -> str:
-        """The line with every factor. `rank`, from 1, among `of` candidates: 0 for what is none.
-        `frees` and `missing` are bytes: what the removal may free, and what is to be freed."""
+        """Returns the line with every factor. `rank`, from 1, among `of` candidates; 0: not one.
+        `frees` and `missing` are bytes: what the removal may free, and what must be freed."""
         image, before = self.image, self.record.names
         name = image_name(names_to_pull(image, before) or image.names, image.id)
         place = f" rank {rank}/{of}" if rank > 1 else f" lowest of {of}" if rank else ""

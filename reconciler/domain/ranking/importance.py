@@ -1,6 +1,6 @@
-"""What the operator says of images beyond protecting them: what matters more, what may go early.
+"""The operator's rules on images other than protections: which matter more, which may go early.
 
-Rules can disagree on one image; then the more protective one wins: of two tiers the higher, of two
+If rules disagree on one image, the more protective one wins: of two tiers the higher, of two
 `expendable` rules the one that waits longer, and an image of tier high is not expendable at all.
 Nothing here overrides a protection (`protections`).
 """
@@ -15,11 +15,11 @@ from ..inventory import Image
 from ..pattern import could_both_match
 from ..policy import Expendable, Importance, Policy, Tier
 
-MOST_COMPARED = 20_000  # pairs of rules; beyond them disagreements are not looked for
+MOST_COMPARED = 20_000  # pairs of rules; any further ones are not compared
 
 
-class Wishes:
-    """The rules of one policy on tiers and on what is expendable."""
+class RankingRules:
+    """The `importance` and `expendable` rules of one policy."""
 
     def __init__(self, policy: Policy) -> None:
         self.importance = RuleIndex(policy.importance)
@@ -33,7 +33,7 @@ class Wishes:
         return max(rules, key=lambda rule: rule.tier.weight, default=None)
 
     def expendable_rule(self, image: Image) -> Expendable | None:
-        """The rule by which an image may go early; None: there is none, or its tier is high."""
+        """The rule by which an image may be removed early; None: no rule, or its tier is high."""
         if not self.expendable:
             return None
         rules = [rule for rule, _ in self.expendable.matching(image)]
@@ -46,17 +46,17 @@ class Wishes:
 
 
 @functools.lru_cache(maxsize=4)
-def wishes_of(policy: Policy) -> Wishes:
-    """The policy's wishes, indexed; built once for each policy."""
-    return Wishes(policy)
+def ranking_rules_of(policy: Policy) -> RankingRules:
+    """Returns the policy's ranking rules, indexed; built once for each policy."""
+    return RankingRules(policy)
 
 
 Rules = Importance | Expendable
 
 
 def disagreements(policy: Policy) -> Iterator[tuple[Rules, Rules]]:
-    """Pairs of rules that some image could match both and that say different things: the one
-    that wins there, and the one that gives way."""
+    """Yields pairs of rules that disagree and that one image could match both: the one that wins
+    there, and the one that gives way."""
     left = MOST_COMPARED
     rules: Sequence[Rules] = (*policy.importance, *policy.expendable)
     for number, one in enumerate(rules):
@@ -70,7 +70,7 @@ def disagreements(policy: Policy) -> Iterator[tuple[Rules, Rules]]:
 
 
 def _ranked(one: Rules, other: Rules) -> tuple[Rules, Rules] | None:
-    """The winner first; None where the two can stand together."""
+    """Returns the winner first; None: the two do not disagree."""
     if isinstance(one, Importance) and isinstance(other, Importance):
         if one.tier is other.tier:
             return None

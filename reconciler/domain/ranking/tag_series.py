@@ -1,8 +1,8 @@
-"""Which tags follow each other: the versions of one thing are a series.
+"""Which tags are versions of one thing: a tag series.
 
 A series is a repository and a tag with everything left out that changes from one version to the
 next. A version is superseded when a newer image of its series was first seen after the version was
-last started: nobody asked for it again although a newer one was there.
+last started: it was not started again although a newer one was there.
 
     v20260810-7619858115-master -> v#-#-master       1.26.3 -> 1.26.#       latest -> latest
 """
@@ -27,15 +27,15 @@ _PATCH = re.compile(r"(\d+\.\d+)\.\d+")
 
 
 def series_of_tag(tag: str) -> str:
-    """The tag with hashes, long numbers and the last number of x.y.z left out."""
+    """Returns the tag with hashes, long numbers and the last number of x.y.z left out."""
     tag = _LONG_NUMBER.sub("#", _HASH.sub("#", tag))
     return _PATCH.sub(r"\1.#", tag)
 
 
 @functools.lru_cache(maxsize=16384)
 def tag_series(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """For each name, its series and its repository; a name without a tag has no series but its
-    digest's own. What is no name is left out."""
+    """Returns each name's series and repository; the series of a name without a tag is its digest
+    alone. A text that is not a name is left out."""
     found: dict[tuple[str, str], None] = {}
     for name in names:
         try:
@@ -67,7 +67,8 @@ def standing(
     names: tuple[tuple[str, str], ...],
     arrivals: Mapping[str, Arrival],
 ) -> Standing:
-    """By the best of its names. What was never started is measured by when it was seen."""
+    """Returns the standing of an image by the best of its names. One that was never started counts
+    from when it was first seen."""
     since = record.first_seen if record.last_started is None else record.last_started
     best: Standing | None = None
     for series, repository in names:

@@ -1,12 +1,12 @@
-"""How often an image is wanted: five decayed counts of its uses, each forgetting at its own pace.
+"""How often an image is used: five decayed counts of its uses, each decaying at its own pace.
 
-A use is an episode: from the start of a container while nothing used the image, after at least ten
-minutes of rest, until its last container is gone. Starts within an episode count no more. When it
-ends, no count is less than one: an image that ran for weeks leaves as used just now.
+A use is an episode: from the start of a container after the image was idle for at least ten minutes
+until its last container is gone. Further starts within an episode do not count. When it ends, no
+count is less than one: an image that ran for weeks ends as used just now.
 
-The end is never waited for: `last_used` is when a user was last seen, so a record whose `last_used`
-is later than its counts tells by itself that an episode ended there. A daemon that was killed or
-down in between misses nothing by it.
+The end need not be observed: `last_used` is when a user was last seen, so a record whose
+`last_used` is later than its counts shows that an episode ended there. A daemon that was killed or
+down in between misses nothing.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from ..ledger import ImageRecord
 
 HOUR = 3600.0
 PACES = (1.0, 4.0, 16.0, 64.0, 256.0)  # hours until a count has shrunk to 1/e
-REST = 600.0  # seconds without a user that make the next start a new use
+IDLE = 600.0  # seconds without a user after which the next start is a new use
 _LN4 = math.log(4.0)
 _NOTHING = (0.0,) * len(PACES)
 
 
 def started(record: ImageRecord, at: float, *, opens: bool = True) -> ImageRecord:
-    """The record after one more container of it was created at `at`. `opens`: no other container
-    that is older uses it, so that this start may open a new episode."""
+    """Returns the record after one more container of the image was created at `at`. `opens`: no
+    older container uses it, so that this start may open a new episode."""
     last = record.last_started
     latest = at if last is None else max(last, at)
-    if not opens or not rested(record, at):
+    if not opens or not was_idle(record, at):
         return replace(record, uses=record.uses + 1, last_started=latest)
     counters, since = settled(record)
     at = max(at, since)
@@ -39,13 +39,13 @@ def started(record: ImageRecord, at: float, *, opens: bool = True) -> ImageRecor
     return replace(record, uses=uses, last_started=latest, counters=grown, counted_at=at)
 
 
-def rested(record: ImageRecord, at: float) -> bool:
-    """Whether nothing was seen to use it for so long that a start would be a new use."""
-    return record.last_used is None or at - record.last_used >= REST
+def was_idle(record: ImageRecord, at: float) -> bool:
+    """Whether the image was idle for so long that a start would be a new use."""
+    return record.last_used is None or at - record.last_used >= IDLE
 
 
 def settled(record: ImageRecord) -> tuple[tuple[float, ...], float]:
-    """The counts and their time, with the end of the last episode in them."""
+    """Returns the counts and their time, including the end of the last episode."""
     return _settled(record.counters or _NOTHING, record.counted_at, record.last_used)
 
 
@@ -57,13 +57,13 @@ def _settled(
     return tuple(max(count, 1.0) for count in _decayed(counters, ended - since)), ended
 
 
-# For decisions, which ask for the same records again and again; a start asks for each once.
+# For decisions, which look up the same records repeatedly; a start looks each up once.
 _settled_before = functools.lru_cache(maxsize=8192)(_settled)
 
 
 def uses_per_hour(record: ImageRecord, now: float) -> float:
-    """The rate at which it is likely to be wanted. One use `a` hours ago is worth about 1/a uses
-    an hour, and uses add up; what was never used counts by its age."""
+    """Returns the rate at which an image is likely to be used. One use `a` hours ago is worth about
+    1/a uses an hour, and uses add up; an image that was never used counts by its age."""
     if record.last_used is None and not record.counters:
         return 1.0 / (max(0.0, now - record.first_seen) / HOUR + 1.0)
     counters, since = _settled_before(
@@ -76,10 +76,10 @@ def uses_per_hour(record: ImageRecord, now: float) -> float:
 
 
 def uses_per_day(record: ImageRecord, now: float) -> float:
-    """How often it was used of late, for people: the count that forgets slowest, spread over the
-    time that its uses lie in. That is a day at least, since it was first seen, and for an image
-    that came back also before: by what the next slower count has forgotten of the same uses, they
-    are that old on average."""
+    """Returns how often an image was used recently, for people: the slowest count, spread over the
+    time in which its uses lie. That is at least a day, and reaches back to when it was first seen,
+    or, for an image that came back, further: how much more of the same uses the next quicker count
+    has lost shows how old they are on average."""
     counters, since = settled(record)
     *_, quicker, slowest = _decayed(counters, now - since)
     hours = (now - record.first_seen) / HOUR
@@ -94,8 +94,8 @@ def _decayed(counters: tuple[float, ...], seconds: float) -> tuple[float, ...]:
 
 
 def _fading(seconds: float) -> tuple[float, float, float, float, float]:
-    """What is left of a count at each pace after so long. Each pace is four times the one before,
-    so that one exponential gives them all: a decision asks for thousands."""
+    """Returns the remaining share of a count at each pace. Each pace is four times the one before,
+    so that one exponential is enough for all: a decision needs thousands."""
     slowest = math.exp(-max(0.0, seconds) / (HOUR * PACES[-1]))
     slower = slowest * slowest
     slower *= slower

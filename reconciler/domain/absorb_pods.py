@@ -1,5 +1,5 @@
-"""What is noted of pods as they are told: which of them are starting, and what those of a template
-use."""
+"""Record what listings and events show about pods: which are starting, and which images the pods of
+a template use."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from .steps import STEP, Steps
 
 
 def note_starts(state: State, listing: Listing) -> None:
-    """Notes the sandboxes that are new, and those in which a container was made. What the first
-    listing finds is as new as it says itself: it may have been there before us."""
+    """Records the sandboxes that are new, and those in which a container was made. In the first
+    listing their own creation times count: they may have existed before this daemon started."""
     first = state.runtime.listed_at is None
     for sandbox in listing.sandboxes:
         if state.graph.is_new(sandbox.id):
             at = min(sandbox.created_at, listing.ended_at) if first else listing.ended_at
-            state.pods.starts.note(sandbox, at)
+            state.pods.starts.add(sandbox, at)
     for container in listing.containers:
         at = min(container.created_at, listing.ended_at) if first else listing.ended_at
-        state.pods.starts.made(container.sandbox_id, at)
+        state.pods.starts.container_made(container.sandbox_id, at)
 
 
 def note_templates(state: State, listing: Listing) -> Steps[None]:
-    """Notes what the containers use of which not all is noted yet: lists may have lacked their
-    sandbox or an image for a moment."""
+    """Records the images of containers that are not recorded in full yet: earlier lists may have
+    lacked their sandbox or an image for a moment."""
     for sandbox in listing.sandboxes:
         if sandbox.template is not None:
             state.pods.templates.see(sandbox.template, listing.ended_at)
@@ -40,12 +40,13 @@ def note_templates(state: State, listing: Listing) -> Steps[None]:
 
 
 def note_template(
-    state: State, container: Container, at: float, told: Sandbox | None = None
+    state: State, container: Container, at: float, in_event: Sandbox | None = None
 ) -> None:
-    """Remembers which images a container of its pod's template uses, by key and by the tags that
-    they have now: its twins ask for them by a name. `told`: the sandbox as its event has it."""
+    """Records which images a container uses, under its pod's template: by key, and by the tags that
+    they have now, since other pods of the template ask for them by name. `in_event`: the sandbox
+    that its event carries."""
     graph, noted = state.graph, state.pods.templates.noted
-    sandbox = graph.sandboxes.get(container.sandbox_id) or told
+    sandbox = graph.sandboxes.get(container.sandbox_id) or in_event
     if sandbox is None or sandbox.template is None:
         return
     used_keys = graph.uses_of(container.id) or graph.meant_by(container)
@@ -53,7 +54,7 @@ def note_template(
     tags = [name_key(tag) for key in keys for tag in graph.images[key].tags]
     known = graph.containers.get(container.id, container)
     asked = known.volumes is not None or not state.has_image_volumes
-    whole = asked and graph.tells(known) and len(keys) == len(used_keys)
+    whole = asked and graph.is_certain(known) and len(keys) == len(used_keys)
     if keys:
         used = Used(container.created_at, (*keys, *tags))
         state.pods.templates.note(sandbox.template, container.name, used, at, whole=whole)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain import facts
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.context import Context
 from reconciler.domain.decision import HoldReason, decide
 from reconciler.domain.inventory import ContainerEvent, EventKind, Image, Sandbox
@@ -97,8 +97,8 @@ def test_an_empty_node_is_no_doubt() -> None:
     assert goes(state_of([APP]), LATER) == APP.names[0]
 
 
-def test_the_end_of_every_container_told_by_events_is_no_doubt() -> None:
-    """What the runtime told and then lists is certain."""
+def test_the_end_of_every_container_reported_by_events_is_no_doubt() -> None:
+    """What the runtime reported and then lists is certain."""
     state = state_of([APP], [USED], in_force=policy(minimum_age=0))
     state.graph.apply(ContainerEvent(USED.id, EventKind.DELETED, T0), T0)
     absorb(listed([APP], at=LATER), state)
@@ -106,7 +106,7 @@ def test_the_end_of_every_container_told_by_events_is_no_doubt() -> None:
 
 
 def test_a_list_without_images_makes_them_young_and_not_forgotten_refusals() -> None:
-    """A moment without images starts their ages anew, and ends no refusal."""
+    """A moment without images restarts their ages, and ends no refusal."""
     state = state_of([APP])
     state.removals.refusals[APP.key] = Refusal(LATER + 300, 1, "in use")
     absorb(listed([], at=LATER), state)
@@ -133,7 +133,7 @@ def test_an_image_pulled_again_before_we_looked_is_as_young_as_it_is(lost: bool)
 
 
 def test_an_image_whose_removal_nobody_saw_end_counts_as_seen_just_now() -> None:
-    """Killed in a removal and started again: the image may have gone and come back meanwhile."""
+    """Killed in a removal and started again: the image may have gone and come back in between."""
     state = State(began_at=LATER)
     state.ledger[APP.key] = ImageRecord(first_seen=T0)
     state.removals.records[APP.key] = RemovalRecord(begun_at=LATER - 60, names=APP.names)
@@ -148,7 +148,7 @@ def test_an_image_whose_removal_nobody_saw_end_counts_as_seen_just_now() -> None
 
 
 def test_a_mounted_tag_that_moved_before_we_first_looked_keeps_what_it_may_have_meant() -> None:
-    """No digest tells which image is mounted: doubt, and later all images of that repository."""
+    """No digest shows which image is mounted: doubt, and later all images of that repository."""
     old = Image(f"sha256:{digest('old')}", (), APP.digests, BIG)
     new = replace(image("new:v1", BIG), tags=APP.tags)
     mounts = replace(container("c", OTHER), volumes=(volume(APP.tags[0]),))
@@ -159,7 +159,7 @@ def test_a_mounted_tag_that_moved_before_we_first_looked_keeps_what_it_may_have_
 
 
 def test_an_imported_image_that_is_mounted_and_lost_the_name_it_was_mounted_by_stays() -> None:
-    """It is listed under no digest, so nothing tells that the volume is this one, whatever it is
+    """It is listed under no digest, so nothing shows that the volume is this one, whatever it is
     called by now and however long that lasts."""
     imported = image("other-name:v1", BIG, digests=False)
     mounts = replace(container("c", OTHER), volumes=(volume("reg.example/moved:v1", "sha256:0"),))
@@ -174,7 +174,7 @@ def test_an_imported_image_that_is_mounted_and_lost_the_name_it_was_mounted_by_s
 def test_what_a_container_of_unknown_image_may_have_used_is_young_when_it_is_gone(
     told_by_event: bool,
 ) -> None:
-    """Nobody could tell what it mounted, so nobody knows which image was in use until just now."""
+    """What it mounted was unknown, and so is which image was in use until just now."""
     mounts = replace(container("c", OTHER), volumes=(volume("reg.example/moved:v1"),))
     state = state_of([APP, OTHER], [mounts], version=CONTAINERD_2)
     absorb(listed([APP, OTHER], [mounts], at=LATER, version=CONTAINERD_2), state)
@@ -199,7 +199,7 @@ def test_a_container_of_unknown_image_makes_no_image_older_than_it_is() -> None:
 
 
 def test_a_pause_tag_that_moved_before_we_first_looked_keeps_the_old_pause_image() -> None:
-    """Pods run on the old one; their sandboxes tell no more than a name, which means the new."""
+    """Pods run on the old one; their sandboxes report no more than a name, which means the new."""
     old = Image(f"sha256:{digest('old')}", (), (f"corp.example/holder@sha256:{'1' * 64}",), BIG)
     new = Image(f"sha256:{digest('new')}", ("corp.example/holder:1",), OTHER.digests, BIG)
     box = sandbox(pause=("corp.example/holder:1",))
@@ -219,7 +219,7 @@ def test_a_sample_before_the_first_policy_does_not_count_against_its_marks() -> 
     assert decide(state, state.operator.policy, LATER).eviction is not None
 
 
-def test_a_measurement_told_late_ends_a_reclaim_and_begins_none() -> None:
+def test_a_measurement_reported_late_ends_a_reclaim_and_begins_none() -> None:
     """Two are under way at once, and the older comes last: that the low mark was reached is true
     whenever it was; that the disk was over the high one may be what a removal has mended since."""
     state = state_of([APP], full=90)
@@ -241,7 +241,7 @@ def test_marks_raised_in_mid_reclaim_end_it() -> None:
 
 
 def test_a_refusal_is_remembered_over_a_restart_from_its_answer_on() -> None:
-    """RemoveImage hung for minutes before it was refused: started anew a moment later, the daemon
+    """RemoveImage hung for minutes before it was refused: restarted a moment later, the daemon
     leaves the image alone for as long as if it had never ended."""
     app = image("app:v1", 5 * GIB)
     state = state_of([app])
@@ -258,7 +258,7 @@ def test_a_refusal_is_remembered_over_a_restart_from_its_answer_on() -> None:
 
 def test_a_doubt_narrows_to_what_cri_o_lists_under_a_cut_name_as_well() -> None:
     """An image whose tag moved on CRI-O is listed under that tag, cut at its first colon. A
-    container that asked for the tag, and whose image nobody can tell, may well run on it."""
+    container that asked for the tag, and whose image is unknown, may well run on it."""
     asked = "localhost:5000/keep/app:v1"
     cut = replace(image("cut:v1", BIG), tags=(), digests=(f"localhost@sha256:{digest('cut')}",))
     state = state_of([cut, OTHER], [container("odd", asked)])

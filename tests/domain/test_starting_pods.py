@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.domain.absorbing import absorb
+from reconciler.domain.absorb import absorb
 from reconciler.domain.decision import decide
-from reconciler.domain.facts import ContainerChanged, PodTold, PolicyLoaded
+from reconciler.domain.facts import ContainerChanged, PodReported, PolicyLoaded
 from reconciler.domain.hold import HoldReason
 from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Sandbox, Template
 from reconciler.domain.pods import Pod
-from reconciler.domain.starting import AFTER_FIRST, LONGEST_START, LONGEST_STRETCH
+from reconciler.domain.starting_pods import AFTER_FIRST, LONGEST_START, LONGEST_STRETCH
 from reconciler.domain.state import State
 from reconciler.domain.templates import SETTLED_AFTER
 from tests.builders import DAY, GIB, T0, container, image, listed, policy, sandbox, state_of, usage
@@ -31,12 +31,12 @@ def calm() -> State:
 
 
 def look(state: State, at: float, *containers: Container, boxes: tuple[Sandbox, ...] = ()) -> None:
-    """A listing with these containers and sandboxes, beside the old ones."""
+    """A listing with these containers and sandboxes, and the old ones."""
     absorb(listed((APP, OTHER, BASE), (RUNS, *containers), (OLD, *boxes), at=at), state)
 
 
-def tell(state: State, box: Sandbox, at: float) -> None:
-    """An event tells of a sandbox, and a listing after it has it."""
+def report(state: State, box: Sandbox, at: float) -> None:
+    """An event reports a sandbox, and a listing after it has it."""
     absorb(ContainerChanged(ContainerEvent(box.id, EventKind.CREATED, at, box), at), state)
     boxes = [one for one in state.graph.sandboxes.values() if one.id != OLD.id]
     look(state, at, *(c for c in state.graph.containers.values() if c != RUNS), boxes=(*boxes,))
@@ -50,10 +50,10 @@ def held(state: State, now: float) -> bool:
 
 
 def test_nothing_goes_between_a_new_sandbox_and_its_first_container() -> None:
-    """The runtime lists a container at the end of its creation: a listing in between lies."""
+    """The runtime lists a container at the end of its creation: a listing in between lacks it."""
     state = calm()
     assert not held(state, NOW)
-    tell(state, NEW, NOW)
+    report(state, NEW, NOW)
     assert held(state, NOW)
     assert held(state, NOW + LONGEST_START - 0.1)
     plan = decide(state, state.operator.policy, NOW + 1)
@@ -62,9 +62,9 @@ def test_nothing_goes_between_a_new_sandbox_and_its_first_container() -> None:
     assert "default/web-1 is starting" in plan.hold.detail
 
 
-def test_the_first_listing_does_not_call_off_a_start_that_an_event_told_of() -> None:
+def test_the_first_listing_does_not_call_off_a_start_that_an_event_reported() -> None:
     """Events come before the first listing, which takes a sandbox for as old as the wall clock
-    says: one that was set meanwhile says anything."""
+    says: one that was set since may say anything."""
     state = State(began_at=NOW)
     absorb(PolicyLoaded(NOW, policy(minimum_age=0.0)), state)
     ended = ContainerEvent(container("init", APP).id, EventKind.STOPPED, NOW, NEW)
@@ -76,8 +76,8 @@ def test_the_first_listing_does_not_call_off_a_start_that_an_event_told_of() -> 
     assert not held(state, NOW + LONGEST_START)
 
 
-def test_a_start_that_an_event_and_then_a_list_tell_of_holds_once() -> None:
-    """The event of a container tells of its sandbox before any list has that."""
+def test_a_start_that_an_event_and_then_a_list_report_holds_once() -> None:
+    """The event of a container reports its sandbox before any list has that."""
     state = calm()
     ended = ContainerEvent(container("init", APP).id, EventKind.STOPPED, NOW, NEW)
     absorb(ContainerChanged(ended, NOW), state)
@@ -89,7 +89,7 @@ def test_a_start_that_an_event_and_then_a_list_tell_of_holds_once() -> None:
 def test_a_pod_that_pulls_its_image_does_not_hold_removal_for_as_long() -> None:
     """Its own pull is what crossed the mark: it would wait for space that never comes."""
     state = calm()
-    tell(state, NEW, NOW)
+    report(state, NEW, NOW)
     assert not held(state, NOW + LONGEST_START)
     look(state, NOW + 60, boxes=(NEW,))
     assert not held(state, NOW + 60)
@@ -98,10 +98,10 @@ def test_a_pod_that_pulls_its_image_does_not_hold_removal_for_as_long() -> None:
 def test_the_first_container_ends_the_hold_early_and_its_sidecars_have_a_moment_more() -> None:
     """kubelet makes the containers of a pod one after the other."""
     state = calm()
-    tell(state, NEW, NOW)
+    report(state, NEW, NOW)
     first = replace(container("app", APP), sandbox_id=NEW.id)
-    told = ContainerEvent(first.id, EventKind.CREATED, NOW, NEW, (first,))
-    absorb(ContainerChanged(told, NOW + 1), state)
+    event = ContainerEvent(first.id, EventKind.CREATED, NOW, NEW, (first,))
+    absorb(ContainerChanged(event, NOW + 1), state)
     look(state, NOW + 1, first, boxes=(NEW,))
     assert held(state, NOW + 1)
     assert not held(state, NOW + 1 + AFTER_FIRST)
@@ -114,7 +114,7 @@ def test_a_template_that_ran_here_before_holds_nothing() -> None:
     state = calm()
     app = replace(container("app", APP), sandbox_id=first.id)
     look(state, NOW, app, boxes=(first,))
-    tell(state, twin, NOW + SETTLED_AFTER + 1)
+    report(state, twin, NOW + SETTLED_AFTER + 1)
     assert not held(state, NOW + SETTLED_AFTER + 1)
 
 
@@ -126,7 +126,7 @@ def test_a_template_is_not_known_by_the_first_container_of_its_first_pod() -> No
     state = calm()
     app = replace(container("app", APP), sandbox_id=first.id)
     look(state, NOW, app, boxes=(first,))
-    tell(state, twin, NOW + 2)
+    report(state, twin, NOW + 2)
     assert held(state, NOW + 2)
 
 
@@ -135,16 +135,16 @@ def test_pods_named_alike_hold_removal_each_for_itself() -> None:
     state = calm()
     app = replace(container("app", APP), sandbox_id=NEW.id)
     look(state, NOW, app, boxes=(NEW,))
-    tell(state, sandbox("web-2"), NOW + DAY)
+    report(state, sandbox("web-2"), NOW + DAY)
     assert held(state, NOW + DAY)
 
 
-def test_a_pod_that_a_source_told_of_holds_nothing() -> None:
+def test_a_pod_that_a_source_reported_holds_nothing() -> None:
     """All that it needs is known and kept."""
     state = calm()
-    tell(state, replace(NEW, uid="one"), NOW)
+    report(state, replace(NEW, uid="one"), NOW)
     assert held(state, NOW)
-    absorb(PodTold(NOW, "socket", Pod("one", "default/web-1")), state)
+    absorb(PodReported(NOW, "socket", Pod("one", "default/web-1")), state)
     assert not held(state, NOW)
 
 
@@ -157,7 +157,7 @@ def test_a_pod_without_containers_that_was_there_before_us_holds_nothing() -> No
 
 
 def test_a_pod_that_began_before_us_holds_nothing() -> None:
-    """`plan` a moment after a pod has begun is not told to wait for it."""
+    """`plan` a moment after a pod has begun does not wait for it."""
     box = replace(NEW, created_at=NOW - 3)
     app = replace(container("app", APP), sandbox_id=box.id, created_at=NOW - 2)
     fresh = replace(app, created_at=NOW - 0.5)
@@ -170,7 +170,7 @@ def test_a_pod_that_began_before_us_holds_nothing() -> None:
 def test_a_pod_whose_sandbox_is_stopped_holds_nothing() -> None:
     """It was deleted before it had begun."""
     state = calm()
-    tell(state, NEW, NOW)
+    report(state, NEW, NOW)
     assert held(state, NOW + 1)
     look(state, NOW + 1, boxes=(replace(NEW, ready=False),))
     assert not held(state, NOW + 1)
@@ -183,8 +183,8 @@ def test_a_crash_loop_holds_nothing() -> None:
     for number in range(1, 20):
         now = NOW + 10 * number
         again = replace(container(f"again {number}", APP), sandbox_id=NEW.id)
-        told = ContainerEvent(again.id, EventKind.CREATED, now, NEW, (again,))
-        absorb(ContainerChanged(told, now), state)
+        event = ContainerEvent(again.id, EventKind.CREATED, now, NEW, (again,))
+        absorb(ContainerChanged(event, now), state)
         look(state, now, again, boxes=(NEW,))
         assert not held(state, now)
         look(state, now + 5, boxes=(NEW,))
@@ -196,7 +196,7 @@ def churn(state: State, seconds: int, every: float = 0.5) -> list[bool]:
     found = []
     for number in range(int(seconds / every)):
         now = NOW + number * every
-        tell(state, sandbox(f"job{number}x"), now)
+        report(state, sandbox(f"job{number}x"), now)
         found.append(held(state, now))
     return found
 
@@ -208,7 +208,7 @@ def test_a_node_on_which_pods_come_all_the_time_still_reclaims() -> None:
     assert found == [True] * turn + [False] * turn + [True] * turn + [False] * turn
 
 
-def test_pods_that_only_lists_tell_still_leave_time_to_reclaim() -> None:
+def test_pods_known_from_lists_alone_still_leave_time_to_reclaim() -> None:
     """Without events each look finds pods that came since the last one, just as its own time is
     over: nobody has seen a moment without any."""
     state, found = calm(), []
@@ -225,6 +225,6 @@ def test_pods_that_come_now_and_then_have_their_moment_each() -> None:
     state = calm()
     for number in range(20):
         now = NOW + 7 * number
-        tell(state, sandbox(f"now and then {number}x"), now)
+        report(state, sandbox(f"now and then {number}x"), now)
         assert held(state, now)
         assert not held(state, now + LONGEST_START)
