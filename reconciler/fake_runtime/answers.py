@@ -85,7 +85,7 @@ def container(node: Node, one: Container) -> pb.Container:
         metadata=pb.ContainerMetadata(name=one.name),
         image=pb.ImageSpec(image=one.asked),
         image_ref=_crio_ref(node, one) if node.habits.crio else hex_id,
-        image_id=hex_id if node.habits.tells_image_id else "",
+        image_id=hex_id if node.habits.reports_image_id else "",
         state=_state(one),
         created_at=_ns(one.created_at),
         labels=one.labels,
@@ -112,7 +112,7 @@ def container_status(node: Node, one: Container) -> pb.ContainerStatus:
         exit_code=one.exit_code,
         image=pb.ImageSpec(image=name),
         image_ref=ref,
-        image_id=hex_id if node.habits.tells_image_id else "",
+        image_id=hex_id if node.habits.reports_image_id else "",
         labels=one.labels,
         mounts=[_mount(node, one, number) for number in range(len(one.volumes))],
     )
@@ -156,7 +156,7 @@ def _chain_id(diff_ids: list[str]) -> str:
 
 
 def _crio_ref(node: Node, one: Container) -> str:
-    return one.made_from if node.habits.tells_image_id else one.image.hex_id
+    return one.made_from if node.habits.reports_image_id else one.image.hex_id
 
 
 def _mount(node: Node, one: Container, number: int) -> pb.Mount:

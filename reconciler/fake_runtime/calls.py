@@ -51,7 +51,7 @@ class Calls:
             pb.RuntimeCondition(type=kind, status=True) for kind in ("RuntimeReady", "NetworkReady")
         ]
         habits, told = self.node.habits, dict[str, object]()
-        if habits.tells_configured_pause:
+        if habits.reports_configured_pause:
             told["sandboxImage"] = self.node.pause_name
         if habits.crio:
             told["crio"] = {"EnablePodEvents": habits.events is Events.PLAIN}

@@ -38,7 +38,7 @@ class Disk:
     others_inodes: int = 0
     seen: bool = True  # from where the daemon runs
     commits: int = 0
-    lie: str = ""  # what it says of itself that cannot be
+    misreports: str = ""  # what it says of itself that cannot be
     last: tuple[float, int] = (0.0, 0)  # the last commit, and what was in use then
 
 
@@ -63,8 +63,8 @@ class Disks:
                 return FilesystemUsage(
                     mountpoint,
                     disk.device,
-                    0 if disk.lie == "no size" else disk.capacity,
-                    2 * disk.capacity if disk.lie == "too much" else used,
+                    0 if disk.misreports == "no size" else disk.capacity,
+                    2 * disk.capacity if disk.misreports == "too much" else used,
                     disk.inodes,
                     min(self.used_inodes(disk), disk.inodes),
                 )
@@ -110,4 +110,4 @@ class Disks:
     def calm(self) -> None:
         """All can be seen and tell the truth, at once, and nobody uses up the inodes."""
         for disk in self:
-            disk.seen, disk.others_inodes, disk.lie, disk.commits = True, 0, "", 0
+            disk.seen, disk.others_inodes, disk.misreports, disk.commits = True, 0, "", 0

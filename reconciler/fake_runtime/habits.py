@@ -25,13 +25,13 @@ class Habits:
     events: Events
     crio: bool = False
     pins_pause: bool = True
-    tells_image_id: bool = False  # Container.image_id is filled
-    tells_configured_pause: bool = False  # Status(verbose) names the sandbox image
+    reports_image_id: bool = False  # Container.image_id is filled
+    reports_configured_pause: bool = False  # Status(verbose) names the sandbox image
     image_volumes: bool = False
     streams: bool = False  # StreamImages and its like
     annotates_pause: bool = False  # a sandbox's verbose status names the configured pause image too
     pauseless: bool = False  # the status of a sandbox says that it runs on no image (a VM's)
-    tells_pod_before_removal: bool = False  # a pod's DELETED is sent while it is still listed
+    reports_pod_before_removal: bool = False  # a pod's DELETED is sent while it is still listed
     pod_exists: str = "UNKNOWN"  # containerd's code for a pod that is asked for again
 
     def id_text(self, hex_id: str) -> str:
@@ -44,32 +44,32 @@ CONTAINERD_1_6 = Habits(
     "1.6.20~ds1",
     Events.NONE,
     pins_pause=False,
-    tells_configured_pause=True,
+    reports_configured_pause=True,
 )
-CONTAINERD_1_7 = Habits("containerd", "1.7.24~ds1", Events.SHARED, tells_configured_pause=True)
+CONTAINERD_1_7 = Habits("containerd", "1.7.24~ds1", Events.SHARED, reports_configured_pause=True)
 CONTAINERD_2 = Habits(
     "containerd",
     "2.1.9+unknown",
     Events.BROADCAST,
     image_volumes=True,
     annotates_pause=True,
-    tells_pod_before_removal=True,
+    reports_pod_before_removal=True,
     pod_exists="FAILED_PRECONDITION",
 )
-CONTAINERD_2_4 = replace(CONTAINERD_2, version="2.4.0", tells_image_id=True, streams=True)
+CONTAINERD_2_4 = replace(CONTAINERD_2, version="2.4.0", reports_image_id=True, streams=True)
 CRIO = Habits(
     "cri-o",
     "1.37.0",
     Events.PLAIN,
     crio=True,
-    tells_image_id=True,
-    tells_configured_pause=True,
+    reports_image_id=True,
+    reports_configured_pause=True,
     image_volumes=True,
     streams=True,
 )
 CRIO_EVENTS_OFF = replace(CRIO, events=Events.OFF)
 CRIO_1_29 = replace(
-    CRIO_EVENTS_OFF, version="1.29.0", tells_image_id=False, image_volumes=False, streams=False
+    CRIO_EVENTS_OFF, version="1.29.0", reports_image_id=False, image_volumes=False, streams=False
 )
 
 ALL = {

@@ -80,8 +80,8 @@ class Node(ImageStore):
         )
         self.sandboxes[sandbox_id] = sandbox
         if not self.habits.crio:
-            self._tell(EventKind.CREATED, sandbox_id, sandbox_id, now)
-        self._tell(EventKind.STARTED, sandbox_id, sandbox_id, now)
+            self._notify(EventKind.CREATED, sandbox_id, sandbox_id, now)
+        self._notify(EventKind.STARTED, sandbox_id, sandbox_id, now)
         return sandbox
 
     def create(
@@ -116,7 +116,7 @@ class Node(ImageStore):
             mounted,
         )
         self.containers[container.id] = container
-        self._tell(EventKind.CREATED, container.id, sandbox_id, now)
+        self._notify(EventKind.CREATED, container.id, sandbox_id, now)
         return container
 
     def start(self, container_id: str, now: float) -> None:
@@ -126,7 +126,7 @@ class Node(ImageStore):
             state = "running" if container.state is ContainerState.RUNNING else "stopped"
             raise Refused("UNKNOWN", f"container {container_id} is not in created state: {state}")
         container.state, container.started_at = ContainerState.RUNNING, now
-        self._tell(EventKind.STARTED, container_id, container.sandbox_id, now)
+        self._notify(EventKind.STARTED, container_id, container.sandbox_id, now)
 
     def exit(self, container_id: str, now: float, code: int = 0) -> None:
         """The container's process ends; it stays, and goes on using its image."""
@@ -135,16 +135,16 @@ class Node(ImageStore):
             return
         container.state, container.finished_at = ContainerState.EXITED, now
         container.exit_code = code
-        self._tell(EventKind.STOPPED, container_id, container.sandbox_id, now)
+        self._notify(EventKind.STOPPED, container_id, container.sandbox_id, now)
 
-    def remove(self, container_id: str, now: float, tell: bool = True) -> None:
+    def remove(self, container_id: str, now: float, notify: bool = True) -> None:
         container = self.containers.get(container_id)
         if container is None:
             return
         self.exit(container_id, now, 137)
         del self.containers[container_id]
-        if tell:
-            self._tell(EventKind.DELETED, container_id, container.sandbox_id, now)
+        if notify:
+            self._notify(EventKind.DELETED, container_id, container.sandbox_id, now)
 
     def stop_pod(self, sandbox_id: str, now: float) -> None:
         sandbox = self.sandboxes.get(sandbox_id)
@@ -153,7 +153,7 @@ class Node(ImageStore):
         for container in self.in_pod(sandbox_id):
             self.exit(container.id, now, 137)
         sandbox.ready = False
-        self._tell(EventKind.STOPPED, sandbox_id, sandbox_id, now)
+        self._notify(EventKind.STOPPED, sandbox_id, sandbox_id, now)
 
     def remove_pod(self, sandbox_id: str, now: float) -> None:
         """Removes a pod and all in it. CRI-O sends no DELETED for any of it; containerd 2.x tells
@@ -162,12 +162,12 @@ class Node(ImageStore):
             return
         self.stop_pod(sandbox_id, now)
         for container in self.in_pod(sandbox_id):
-            self.remove(container.id, now, tell=not self.habits.crio)
-        if self.habits.tells_pod_before_removal:
-            self._tell(EventKind.DELETED, sandbox_id, sandbox_id, now)
+            self.remove(container.id, now, notify=not self.habits.crio)
+        if self.habits.reports_pod_before_removal:
+            self._notify(EventKind.DELETED, sandbox_id, sandbox_id, now)
         del self.sandboxes[sandbox_id]
-        if not self.habits.crio and not self.habits.tells_pod_before_removal:
-            self._tell(EventKind.DELETED, sandbox_id, sandbox_id, now)
+        if not self.habits.crio and not self.habits.reports_pod_before_removal:
+            self._notify(EventKind.DELETED, sandbox_id, sandbox_id, now)
 
     def in_pod(self, sandbox_id: str) -> list[Container]:
         return [one for one in self.containers.values() if one.sandbox_id == sandbox_id]
@@ -231,7 +231,7 @@ class Node(ImageStore):
             raise Refused("NOT_FOUND", f"container {container_id} not found")
         return self.containers[container_id]
 
-    def _tell(self, kind: EventKind, subject_id: str, sandbox_id: str, now: float) -> None:
+    def _notify(self, kind: EventKind, subject_id: str, sandbox_id: str, now: float) -> None:
         for listener in list(self.listeners):
             listener(kind, subject_id, sandbox_id, now)
 

@@ -62,7 +62,7 @@ class FakeRuntimeServer:
             server.add_generic_rpc_handlers((generic,))
         server.add_insecure_port(f"unix:{self.path}")
         await server.start()
-        self.node.listeners.append(self._events.heard)
+        self.node.listeners.append(self._events.publish)
         self._server = server
 
     async def stop(self, grace: float | None = None, *, killed: bool = False) -> None:
@@ -70,7 +70,7 @@ class FakeRuntimeServer:
         happens until the next start is told to nobody, and nothing unheard is kept."""
         if self._server is None:
             return
-        self.node.listeners.remove(self._events.heard)
+        self.node.listeners.remove(self._events.publish)
         clean = self.node.habits.crio and not killed
         if clean:
             self._events.end()

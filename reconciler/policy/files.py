@@ -109,8 +109,8 @@ def parse_text(text: Text, today: dt.date | None = None) -> tuple[Policy, tuple[
     return policy, (*text.warnings, *warnings, *disagreeing(policy))
 
 
-def whole(path: Path | str, text: str) -> Problem:
-    """A problem of a file as a whole, or of a directory."""
+def file_problem(path: Path | str, text: str) -> Problem:
+    """A problem of a file as a file_problem, or of a directory."""
     return Problem(Place(str(path), 1, 1), text)
 
 
@@ -120,7 +120,7 @@ def _directory(path: Path) -> Text:
     taken = [name for name in names if name not in left_out]
     if not taken:
         text = "no *.yaml in this directory; expected at least one policy file"
-        raise PolicyInvalid([whole(path, text)])
+        raise PolicyInvalid([file_problem(path, text)])
     files, problems, size = [], [], 0
     for name in taken:
         file = path / name
@@ -128,15 +128,19 @@ def _directory(path: Path) -> Text:
             data = _bytes(file)
         except OSError as error:
             if absent(file):
-                raise PolicyUnsettled([whole(file, "is gone since it was listed")]) from error
+                raise PolicyUnsettled(
+                    [file_problem(file, "is gone since it was listed")]
+                ) from error
             problems.append(_unreadable(file, error))
             continue
         size += len(data)
         if size > LARGEST_TOGETHER:
             text = f"together larger than {size_text(LARGEST_TOGETHER)}, not read on"
-            raise PolicyInvalid([whole(path, text)])
+            raise PolicyInvalid([file_problem(path, text)])
         files.append((str(file), data))
-    warnings = tuple(whole(path / name, f"is not read: {why}") for name, why in left_out.items())
+    warnings = tuple(
+        file_problem(path / name, f"is not read: {why}") for name, why in left_out.items()
+    )
     return Text(str(path), tuple(files), tuple(problems), warnings)
 
 
@@ -195,7 +199,7 @@ def _check_current(found: os.stat_result, path: Path) -> None:
         return
     now = os.stat(path)
     if (now.st_dev, now.st_ino) != (found.st_dev, found.st_ino):
-        raise PolicyUnsettled([whole(path, "was replaced while it was read")])
+        raise PolicyUnsettled([file_problem(path, "was replaced while it was read")])
     text = "stale: the file that is mounted here was replaced or removed where it comes from"
     raise OSError(0, f"{text}; mount its directory instead, and restart this")
 
@@ -214,7 +218,7 @@ def _nobody_writing(handle: int, path: Path) -> Iterator[None]:
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except BlockingIOError:
         text = "is open for writing elsewhere: it is read when its writer has closed it"
-        raise PolicyUnsettled([whole(path, text)]) from None
+        raise PolicyUnsettled([file_problem(path, text)]) from None
     except OSError:
         yield
         return
@@ -225,4 +229,4 @@ def _nobody_writing(handle: int, path: Path) -> Iterator[None]:
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:
-    return whole(path, f"cannot be read: {error.strerror or error}")
+    return file_problem(path, f"cannot be read: {error.strerror or error}")

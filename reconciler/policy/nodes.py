@@ -50,7 +50,7 @@ class Sheet:
     file: str
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
-    untold: int = 0  # problems beyond the most that are told
+    omitted: int = 0  # problems beyond the most that are told
 
     def place(self, node: yaml.Node, offset: int = 0) -> Place:
         """Where a node begins; `offset` characters into the text of a scalar, if it is written
@@ -73,8 +73,8 @@ class Sheet:
     def found(self) -> list[Problem]:
         """The problems, in the order of the file."""
         found = sorted(self.problems, key=lambda one: (one.place.line, one.place.column))
-        if self.untold:
-            more = f"and {counted(self.untold, 'more problem')} in this file"
+        if self.omitted:
+            more = f"and {counted(self.omitted, 'more problem')} in this file"
             found.append(Problem(found[-1].place, more))
         return found
 
@@ -83,7 +83,7 @@ class Sheet:
 
     def _note(self, place: Place, text: str) -> None:
         if self.full:
-            self.untold += 1
+            self.omitted += 1
             return
         shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
         self.problems.append(Problem(place, shown))
@@ -171,10 +171,10 @@ def _decoded(data: bytes, sheet: Sheet) -> str | None:
         found = f"expected UTF-8, found the byte 0x{data[error.start]:02x}"
         sheet.at(*_line_and_column(before), found)
         return None
-    odd = _UNPRINTABLE.search(text)
-    if odd is not None:
-        found = f"not valid YAML: the character U+{ord(odd[0]):04X} is not allowed"
-        sheet.at(*_line_and_column(text[: odd.start()]), found)
+    unprintable = _UNPRINTABLE.search(text)
+    if unprintable is not None:
+        found = f"not valid YAML: the character U+{ord(unprintable[0]):04X} is not allowed"
+        sheet.at(*_line_and_column(text[: unprintable.start()]), found)
         return None
     return text
 

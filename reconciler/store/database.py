@@ -28,7 +28,7 @@ def opened(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
         base.execute("PRAGMA synchronous = NORMAL")
         base.execute("PRAGMA journal_size_limit = 1048576")
         base.execute("PRAGMA cache_size = -256")  # KiB: what is written is hardly read again
-        bring_up(base, steps)
+        migrate(base, steps)
         (verdict,) = base.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise Unreadable(verdict)
@@ -38,7 +38,7 @@ def opened(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
     return base
 
 
-def refused(path: Path) -> str | None:
+def why_unreadable(path: Path) -> str | None:
     """Why this user may not read one of our files, for people; None: it may, or there is none."""
     try:
         path.stat()
@@ -52,7 +52,7 @@ def refused(path: Path) -> str | None:
     return f"{path} cannot be read: {why}; this needs to run as a user who may (root)"
 
 
-def bring_up(base: sqlite3.Connection, steps: Sequence[str]) -> None:
+def migrate(base: sqlite3.Connection, steps: Sequence[str]) -> None:
     """Makes the tables, or brings older ones up, each step in one transaction."""
     found = schema_of(base, known=len(steps))
     for number, step in enumerate(steps[found:], found + 1):

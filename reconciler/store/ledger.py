@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 
 from ..domain.ledger import Changes, LogLine, Remembered
-from ..host.clock import Clocks, unread
+from ..host.clock import Clocks, no_second_clock
 from ..host.lock import Lock, LockUnavailable
 from .database import is_corrupt, opened
 from .ledger_file import STEPS, note_clocks, read_only, set_right
@@ -34,14 +34,16 @@ from .ledger_rows import Shelves, load, nothing
 
 FILE = "ledger.db"
 SET_ASIDE_KEPT = 3
-OWED_LOG = 10_000  # lines of the log of starts that are owed at most
+UNWRITTEN_LOG = 10_000  # lines of the log of starts that are owed at most
 TRIM_AFTER = 1_000  # lines written to it
 
 
 class Ledger:
     """What is on disk, and what should be and could not be written yet."""
 
-    def __init__(self, folder: Path, clocks: Clocks = unread, lock: Lock | None = None) -> None:
+    def __init__(
+        self, folder: Path, clocks: Clocks = no_second_clock, lock: Lock | None = None
+    ) -> None:
         self._path, self._clocks = folder / FILE, clocks
         self._lock = lock  # None: nobody else writes here
         self._ours = lock is None
@@ -51,13 +53,15 @@ class Ledger:
         self._shelves = Shelves()  # all that should be on disk
         self._log: list[LogLine] = []  # to be written
         self._logged = TRIM_AFTER  # lines written since the log was trimmed
-        self._owed_all = False
+        self._rewrite = False
         self._notice: str | None = None
         self.trouble: str | None = None  # why it lives in memory only, for people
         self.set_aside: Path | None = None  # the file that could not be read, under its new name
 
     @classmethod
-    def open(cls, folder: Path, clocks: Clocks = unread, lock: Lock | None = None) -> Ledger:
+    def open(
+        cls, folder: Path, clocks: Clocks = no_second_clock, lock: Lock | None = None
+    ) -> Ledger:
         """Opens or begins the ledger; never raises for what a disk can do. `clocks` tell whether
         the wall clock was set since it was written: all in it is then set right. Where another
         process has the lock it is only read."""
@@ -67,7 +71,7 @@ class Ledger:
         return ledger
 
     @classmethod
-    def read(cls, folder: Path, now: float, clocks: Clocks = unread) -> Remembered:
+    def read(cls, folder: Path, now: float, clocks: Clocks = no_second_clock) -> Remembered:
         """What is on disk, for a command that writes nothing; empty where there is none."""
         try:
             return read_only(folder / FILE, now, clocks())
@@ -114,7 +118,7 @@ class Ledger:
         self._shelves.arrivals.update(changes.arrivals)
         self._shelves.templates.update(changes.templates)
         self._shelves.overshoots.update(changes.overshoots)
-        self._log = [*self._log, *changes.log][-OWED_LOG:]
+        self._log = [*self._log, *changes.log][-UNWRITTEN_LOG:]
         before = self._ours
         if not self._take():
             return None
@@ -122,14 +126,14 @@ class Ledger:
             return self._take_over(now)
         if self._inode is not None and self._file() != self._inode:
             self.close()
-            self._owed_all = True  # another file than the one that was written so far, or none
+            self._rewrite = True  # another file than the one that was written so far, or none
         if self._base is None:
             self._connect()
         if not self._written():
             self._written()  # a file that was damaged has been begun anew
         return None
 
-    def tell(self, *, standby: bool = False) -> str | None:
+    def trouble_to_log(self, *, standby: bool = False) -> str | None:
         """What to tell people after a save: the trouble it is in, or, once, that a file was set
         aside. That another process writes it is none for one that stands by."""
         notice, self._notice = self._notice, None
@@ -183,11 +187,11 @@ class Ledger:
             self._give_up(error)
             return True
         self._shelves.settle()
-        self._log, self._owed_all, self.trouble = [], False, None
+        self._log, self._rewrite, self.trouble = [], False, None
         return True
 
     def _write(self, base: sqlite3.Connection) -> None:
-        self._shelves.write(base, whole=self._owed_all)
+        self._shelves.write(base, whole=self._rewrite)
         note_clocks(base, self._clocks())
         write_log(base, self._log)
         self._logged += len(self._log)
@@ -222,7 +226,7 @@ class Ledger:
     def _start_anew(self, error: Exception) -> None:
         """Sets an unreadable file aside and begins a new one."""
         self.close()
-        self._owed_all = True
+        self._rewrite = True
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         aside = self._path.with_name(f"{FILE}.unreadable-{stamp}")
         try:

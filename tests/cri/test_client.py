@@ -313,7 +313,7 @@ async def test_the_configured_pause_image_is_told_where_a_runtime_tells_it(tmp_p
         folder = tmp_path / str(number)
         folder.mkdir()
         node = a_node(habits)
-        expected = node.pause_name if habits.tells_configured_pause else None
+        expected = node.pause_name if habits.reports_configured_pause else None
         async with served(node, folder) as (_, client):
             assert await client.configured_pause() == expected
 
@@ -498,11 +498,11 @@ async def test_an_answer_that_does_not_decode_is_a_failure(tmp_path: Path) -> No
     await server.start()
     try:
         async with open_client(path) as client:
-            with pytest.raises(RuntimeRefused, match=r"Version at .*no message we can read"):
+            with pytest.raises(RuntimeRefused, match=r"Version at .*not a message we can read"):
                 await client.version()
-            with pytest.raises(RuntimeRefused, match=r"StreamImages at .*no message we can read"):
+            with pytest.raises(RuntimeRefused, match=r"StreamImages at .*not a message we can read"):
                 await client.list_all()
-            with pytest.raises(RuntimeRefused, match="no message we can read"):
+            with pytest.raises(RuntimeRefused, match="not a message we can read"):
                 await anext(client.container_events())
     finally:
         await server.stop(None)
@@ -524,7 +524,7 @@ async def test_one_item_that_does_not_decode_fails_the_whole_list(tmp_path: Path
     await server.start()
     try:
         async with open_client(path) as client:
-            with pytest.raises(RuntimeRefused, match=r"list of Images at .*no message we can read"):
+            with pytest.raises(RuntimeRefused, match=r"list of Images at .*not a message we can read"):
                 await client.list_all()
     finally:
         await server.stop(None)

@@ -26,11 +26,11 @@ def there(tmp_path: Path) -> Iterator[Web]:
 
 
 def source(
-    there: Web, naps: Naps | None = None, ca: Path | None = None, *, hurry: bool = False
+    there: Web, naps: Naps | None = None, ca: Path | None = None, *, under_pressure: bool = False
 ) -> KubeletSource:
     folder = there.folder
     server = kubelet.server("127.0.0.1", there.port, folder / "token", ca or folder / "ca.crt")
-    return KubeletSource(server, lambda: NOW, lambda: hurry, naps or Naps())
+    return KubeletSource(server, lambda: NOW, lambda: under_pressure, naps or Naps())
 
 
 async def test_all_pods_are_told_each_time(there: Web) -> None:
@@ -61,7 +61,7 @@ async def test_a_calm_node_is_asked_about_every_ten_seconds(there: Web) -> None:
 async def test_under_pressure_it_is_asked_every_second(there: Web) -> None:
     """What is about to be removed may be what a pod was bound for 2 s ago."""
     naps = Naps(limit=4)
-    async with Listening(source(there, naps, hurry=True)) as listening:
+    async with Listening(source(there, naps, under_pressure=True)) as listening:
         for _ in range(5):
             await listening.fact()
     assert naps.taken[:4] == [1.0] * 4
@@ -158,7 +158,7 @@ async def test_a_kubelet_that_is_not_there_is_told_with_its_address(there: Web) 
 async def test_a_kubelet_that_hangs_is_waited_for_only_so_long(there: Web) -> None:
     """A one-shot command has seconds."""
     there.on_ask = there.script.get
-    with pytest.raises(PodsUnavailable, match=r"gave no list in 0\.2 s"):
+    with pytest.raises(PodsUnavailable, match=r"returned no list in 0\.2 s"):
         await source(there).ask(0.2)
     there.script.put("end")
 

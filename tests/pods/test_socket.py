@@ -157,7 +157,7 @@ async def test_a_sync_that_does_not_end_is_given_up(
     monkeypatch.setattr(socket, "SYNC_LIMIT", 0.05)
     kubelet.hangs = True
     async with Listening(source(kubelet)) as listening:
-        assert "did not tell of all its pods" in await listening.reason()
+        assert "did not report all its pods" in await listening.reason()
 
 
 async def test_nonsense_is_passed_over(kubelet: PodsApi) -> None:
@@ -175,7 +175,7 @@ async def test_nonsense_is_passed_over(kubelet: PodsApi) -> None:
 
 @pytest.mark.parametrize(
     ("there", "reason"),
-    [("nothing", "there is no .*feature gate"), ("file", "is no socket"), ("dead", "not answer")],
+    [("nothing", "there is no .*feature gate"), ("file", "is not a socket"), ("dead", "not answer")],
 )
 async def test_a_socket_that_does_not_answer_is_told_in_words(
     tmp_path: Path, there: str, reason: str

@@ -70,7 +70,9 @@ class Story:
         for source in self.sources.values():
             source.now = self.advance
         monkeypatch.setattr(
-            Place, "source", lambda place, name, clock, hurry=None, sleep=None: self.sources[name]
+            Place,
+            "source",
+            lambda place, name, clock, under_pressure=None, sleep=None: self.sources[name],
         )
         place = Place(mode, Path("/none"), None, None, None, "")
         self.naps = naps or Naps()
@@ -98,7 +100,7 @@ async def test_nobody_to_ask_is_one_sentence_with_every_try(
     assert told == [
         PodsLost(
             NOW,
-            "nobody tells of this node's pods; socket: no socket; kubelet: no kubelet; api: no api",
+            "no source reports this node's pods; socket: no socket; kubelet: no kubelet; api: no api",
         )
     ]
     assert delay == near(AGAIN)
@@ -112,7 +114,7 @@ async def test_a_source_that_was_named_is_asked_alone(
     told, _ = await Story(monkeypatch, mode).once()
     (lost,) = told
     assert isinstance(lost, PodsLost)
-    assert lost.reason == f"nobody tells of this node's pods; {mode}: no {mode}"
+    assert lost.reason == f"no source reports this node's pods; {mode}: no {mode}"
 
 
 async def test_the_first_that_answers_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +216,7 @@ async def test_a_command_asks_once_by_the_same_ladder(monkeypatch: pytest.Monkey
 async def test_a_command_that_may_not_ask_says_so() -> None:
     """`--pods off` holds for commands too."""
     place = Place("off", Path("/none"), None, None, None, "")
-    assert await look(place, lambda: NOW) == PodsLost(NOW, "nobody is asked for pods (--pods off)")
+    assert await look(place, lambda: NOW) == PodsLost(NOW, "no source is asked for pods (--pods off)")
 
 
 # --- the real sources --------------------------------------------------------------------------

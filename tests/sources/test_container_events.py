@@ -12,7 +12,7 @@ from reconciler.aiokit import DELAYS, Mailbox
 from reconciler.domain.facts import ContainerChanged, EventsAbsent, EventsLost, EventsOpened, Fact
 from reconciler.domain.inventory import ContainerEvent, EventKind
 from reconciler.domain.runtime import EventsUnsupported, RuntimeUnavailable
-from reconciler.sources.container_events import ASK_AGAIN, BURST, LOOK_TWICE, EventWatch
+from reconciler.sources.container_events import ASK_AGAIN, BURST, SECOND_TRY, EventWatch
 from tests.builders import T0, digest, image, policy
 from tests.engine.world import Clock, FakeRuntime, StreamPart, World
 
@@ -58,7 +58,7 @@ async def test_a_clean_end_at_once_twice_means_that_events_are_off() -> None:
     story = Story([None], [None], [None])
     first, delay = await story.once()
     assert [type(fact) for fact in first] == [EventsOpened]
-    assert delay == LOOK_TWICE
+    assert delay == SECOND_TRY
     second, delay = await story.once()
     absent = second[-1]
     assert isinstance(absent, EventsAbsent)
@@ -105,7 +105,7 @@ async def test_a_start_with_events_off_is_no_loss() -> None:
         for _ in range(2):
             delays.append(await watch.once())
             await world.turns(1)
-    assert delays == [LOOK_TWICE, ASK_AGAIN]
+    assert delays == [SECOND_TRY, ASK_AGAIN]
     events = [line["event"] for line in log if line["event"].startswith("events-")]
     assert events == ["events-absent"]
     metrics = world.journal.metrics.registry

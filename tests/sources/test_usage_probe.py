@@ -31,7 +31,7 @@ from reconciler.sources.usage_probe import (
     kind_of,
     measure,
     sample,
-    usage_by,
+    usage_from,
 )
 from reconciler.telemetry.journal import LogAndMetrics
 from reconciler.telemetry.metrics import Metrics
@@ -161,7 +161,7 @@ async def test_a_filesystem_without_inodes_that_calls_some_free_is_measured() ->
     the disk was never measured and nothing ever went."""
     blocks = FULL // 20 // 4096  # free, of 4 KiB each
     told = os.statvfs_result((4096, 4096, 20 * blocks, blocks, blocks, 0, 500, 500, 0, 255))
-    found = await sample(["/images"], partial(usage_by, told, device=1), Clock())
+    found = await sample(["/images"], partial(usage_from, told, device=1), Clock())
     (usage,) = found.filesystems
     assert (usage.used_inodes, usage.total_inodes) == (0, 0)
     state = absorbed(found)
