@@ -1,4 +1,4 @@
-"""What runtimes do differently, as knobs; all measured on real ones (docs/runtimes.md)."""
+"""What runtimes do differently, as settings; all measured on real ones (docs/runtimes.md)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ class Events(enum.Enum):
 
     NONE = "unimplemented"  # containerd 1.6
     SHARED = "each event to one of the subscribers"  # containerd 1.7
-    BROADCAST = "all to all, and what nobody heard for 5 minutes to the next"  # containerd 2.x
+    BROADCAST = "all to all, and what nobody received for 5 minutes to the next"  # containerd 2.x
     PLAIN = "all to all"  # CRI-O with enable_pod_events
     OFF = "a clean end at once"  # CRI-O's default
 
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """One runtime's ways. `crio`: CRI-O's forms of ids, references, refusals and untagging."""
+    """One runtime's behaviour. `crio`: CRI-O's forms of ids, references, refusals and untagging."""
 
     name: str
     version: str
@@ -32,7 +32,7 @@ class Habits:
     annotates_pause: bool = False  # a sandbox's verbose status names the configured pause image too
     pauseless: bool = False  # the status of a sandbox says that it runs on no image (a VM's)
     reports_pod_before_removal: bool = False  # a pod's DELETED is sent while it is still listed
-    pod_exists: str = "UNKNOWN"  # containerd's code for a pod that is asked for again
+    pod_exists: str = "UNKNOWN"  # containerd's code when a pod is created again
 
     def id_text(self, hex_id: str) -> str:
         """An image id as this runtime lists it."""

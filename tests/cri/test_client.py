@@ -500,7 +500,9 @@ async def test_an_answer_that_does_not_decode_is_a_failure(tmp_path: Path) -> No
         async with open_client(path) as client:
             with pytest.raises(RuntimeRefused, match=r"Version at .*not a message we can read"):
                 await client.version()
-            with pytest.raises(RuntimeRefused, match=r"StreamImages at .*not a message we can read"):
+            with pytest.raises(
+                RuntimeRefused, match=r"StreamImages at .*not a message we can read"
+            ):
                 await client.list_all()
             with pytest.raises(RuntimeRefused, match="not a message we can read"):
                 await anext(client.container_events())
@@ -524,7 +526,9 @@ async def test_one_item_that_does_not_decode_fails_the_whole_list(tmp_path: Path
     await server.start()
     try:
         async with open_client(path) as client:
-            with pytest.raises(RuntimeRefused, match=r"list of Images at .*not a message we can read"):
+            with pytest.raises(
+                RuntimeRefused, match=r"list of Images at .*not a message we can read"
+            ):
                 await client.list_all()
     finally:
         await server.stop(None)

@@ -175,7 +175,11 @@ async def test_nonsense_is_passed_over(kubelet: PodsApi) -> None:
 
 @pytest.mark.parametrize(
     ("there", "reason"),
-    [("nothing", "there is no .*feature gate"), ("file", "is not a socket"), ("dead", "not answer")],
+    [
+        ("nothing", "there is no .*feature gate"),
+        ("file", "is not a socket"),
+        ("dead", "not answer"),
+    ],
 )
 async def test_a_socket_that_does_not_answer_is_told_in_words(
     tmp_path: Path, there: str, reason: str

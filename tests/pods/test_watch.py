@@ -100,7 +100,8 @@ async def test_nobody_to_ask_is_one_sentence_with_every_try(
     assert told == [
         PodsLost(
             NOW,
-            "no source reports this node's pods; socket: no socket; kubelet: no kubelet; api: no api",
+            "no source reports this node's pods; "
+            "socket: no socket; kubelet: no kubelet; api: no api",
         )
     ]
     assert delay == near(AGAIN)
@@ -216,7 +217,9 @@ async def test_a_command_asks_once_by_the_same_ladder(monkeypatch: pytest.Monkey
 async def test_a_command_that_may_not_ask_says_so() -> None:
     """`--pods off` holds for commands too."""
     place = Place("off", Path("/none"), None, None, None, "")
-    assert await look(place, lambda: NOW) == PodsLost(NOW, "no source is asked for pods (--pods off)")
+    assert await look(place, lambda: NOW) == PodsLost(
+        NOW, "no source is asked for pods (--pods off)"
+    )
 
 
 # --- the real sources --------------------------------------------------------------------------

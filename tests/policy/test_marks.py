@@ -33,7 +33,7 @@ def test_each_mark_may_be_left_to_the_daemon(text: str, marks: Watermarks) -> No
     [
         ("atuo", "3:13: watermarks: expected auto, or high and low, found 'atuo'"),
         ("[auto]", "3:13: watermarks: expected keys and values, found a list"),
-        ("{low: 70%}", "3:19: watermarks.low (70%) needs watermarks.high beside it"),
+        ("{low: 70%}", "3:19: watermarks.low (70%) needs watermarks.high too"),
         ("{high: auto, low: 70%}", "3:31: watermarks.low (70%) needs watermarks.high"),
         ("{inodes: {high: auto, low: 9%}}", "3:40: watermarks.inodes.low (9%) needs"),
     ],

@@ -180,7 +180,7 @@ def test_a_thousand_mistakes_do_not_fill_the_log() -> None:
     ("marks", "problem"),
     [
         ("{high: 70%, low: 70%}", "3:30: watermarks.low (70%) must be below watermarks.high (70%)"),
-        ("{low: 70%}", "3:19: watermarks.low (70%) needs watermarks.high beside it"),
+        ("{low: 70%}", "3:19: watermarks.low (70%) needs watermarks.high too"),
         ("{high: 1Gi, low: 2Gi}", "3:30: watermarks.low (2147483648 bytes) must be below"),
         ("{high: 40Gi, low: 78%}", "3:31: watermarks.low (78%) and watermarks.high (42949672960"),
         ("{inodes: {low: 50%}}", "3:28: watermarks.inodes.low (50%) needs watermarks.inodes.high"),

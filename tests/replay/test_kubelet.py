@@ -89,7 +89,7 @@ def test_it_does_not_act_while_we_may_remove_something() -> None:
     starts = [(number * HOUR, names[number % 20]) for number in range(23)]
     trace = past(*starts, sizes=dict.fromkeys(names, 110.0))
     outcome = beside(trace)
-    assert (outcome.acts, outcome.helped, outcome.by_kubelet) == (0, 0, 0)
+    assert (outcome.acts, outcome.preventable, outcome.by_kubelet) == (0, 0, 0)
     assert outcome.removals > 10
     assert Replay(trace, DISK * MB, None).run().acts > 0
 
@@ -103,7 +103,7 @@ def test_marks_above_its_lines_leave_the_work_to_it_and_that_counts_as_ours_to_h
     )
     outcome = beside(trace, Marks(0.90, 0.88))
     assert outcome.by_kubelet == outcome.removals > 0
-    assert outcome.helped > 0
+    assert outcome.preventable > 0
 
 
 def test_an_act_that_we_could_not_help_says_why() -> None:
@@ -113,5 +113,5 @@ def test_an_act_that_we_could_not_help_says_why() -> None:
     young = past((0, "a"), (5, "b"), sizes={"a": 450, "b": 430}, lasts=1, lingers=0)
     for trace, why in ((running, IN_USE), (coming, PULLED), (young, YOUNG)):
         outcome = beside(trace)
-        assert outcome.helped == 0
-        assert outcome.unhelped[why] > 0, why
+        assert outcome.preventable == 0
+        assert outcome.unpreventable[why] > 0, why
