@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..domain.humanize import size_text
-from ..domain.policy import Place, Policy
+from ..domain.policy import Policy
 from .draft import Draft
 from .nodes import Problem, Sheet
 from .parse import finish, read_into
@@ -109,18 +109,13 @@ def parse_text(text: Text, today: dt.date | None = None) -> tuple[Policy, tuple[
     return policy, (*text.warnings, *warnings, *disagreeing(policy))
 
 
-def file_problem(path: Path | str, text: str) -> Problem:
-    """A problem of a whole file or directory."""
-    return Problem(Place(str(path), 1, 1), text)
-
-
 def _directory(path: Path) -> Text:
     names = entries(path)
     left_out = {name: why for name in names if (why := _left_out(path / name))}
     taken = [name for name in names if name not in left_out]
     if not taken:
         text = "no *.yaml in this directory; expected at least one policy file"
-        raise PolicyInvalid([file_problem(path, text)])
+        raise PolicyInvalid([Problem.of_file(path, text)])
     files, problems, size = [], [], 0
     for name in taken:
         file = path / name
@@ -129,17 +124,17 @@ def _directory(path: Path) -> Text:
         except OSError as error:
             if absent(file):
                 raise PolicyUnsettled(
-                    [file_problem(file, "is gone since it was listed")]
+                    [Problem.of_file(file, "is gone since it was listed")]
                 ) from error
             problems.append(_unreadable(file, error))
             continue
         size += len(data)
         if size > LARGEST_TOGETHER:
             text = f"together larger than {size_text(LARGEST_TOGETHER)}, not read on"
-            raise PolicyInvalid([file_problem(path, text)])
+            raise PolicyInvalid([Problem.of_file(path, text)])
         files.append((str(file), data))
     warnings = tuple(
-        file_problem(path / name, f"is not read: {why}") for name, why in left_out.items()
+        Problem.of_file(path / name, f"is not read: {why}") for name, why in left_out.items()
     )
     return Text(str(path), tuple(files), tuple(problems), warnings)
 
@@ -199,7 +194,7 @@ def _check_current(found: os.stat_result, path: Path) -> None:
         return
     now = os.stat(path)
     if (now.st_dev, now.st_ino) != (found.st_dev, found.st_ino):
-        raise PolicyUnsettled([file_problem(path, "was replaced while it was read")])
+        raise PolicyUnsettled([Problem.of_file(path, "was replaced while it was read")])
     text = "stale: the file that is mounted here was replaced or removed where it comes from"
     raise OSError(0, f"{text}; mount its directory instead, and restart this")
 
@@ -218,7 +213,7 @@ def _nobody_writing(handle: int, path: Path) -> Iterator[None]:
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except BlockingIOError:
         text = "is open for writing elsewhere: it is read when its writer has closed it"
-        raise PolicyUnsettled([file_problem(path, text)]) from None
+        raise PolicyUnsettled([Problem.of_file(path, text)]) from None
     except OSError:
         yield
         return
@@ -229,4 +224,4 @@ def _nobody_writing(handle: int, path: Path) -> Iterator[None]:
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:
-    return file_problem(path, f"cannot be read: {error.strerror or error}")
+    return Problem.of_file(path, f"cannot be read: {error.strerror or error}")

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ..domain.policy import Policy
-from .files import PolicyInvalid, PolicyUnsettled, Text, file_problem, parse_text
+from .files import PolicyInvalid, PolicyUnsettled, Text, parse_text
 from .nodes import Problem
 
 # Bytes of all files from which on a child process does the parsing. 32 KiB are about 550 rules and
@@ -32,7 +32,7 @@ async def load_policy_in_subprocess(text: Text, today: dt.date | None = None) ->
     except (OSError, TimeoutError, EOFError, pickle.UnpicklingError) as error:
         why = "takes too long" if isinstance(error, TimeoutError) else f"failed: {error}"
         raise PolicyUnsettled(
-            [file_problem(text.source, f"parsing in a child process {why}")]
+            [Problem.of_file(text.source, f"parsing in a child process {why}")]
         ) from error
     if isinstance(answer, list):
         raise PolicyInvalid(answer)

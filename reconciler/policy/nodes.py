@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import yaml
 
@@ -38,6 +39,11 @@ class Problem:
 
     place: Place
     text: str
+
+    @classmethod
+    def of_file(cls, path: Path | str, text: str) -> Problem:
+        """A problem of a whole file or directory."""
+        return cls(Place(str(path), 1, 1), text)
 
     def __str__(self) -> str:
         return f"{self.place}: {self.text}"

@@ -1,5 +1,4 @@
-"""Takes one node through one trace: what had to be pulled again, how long pods waited, and what
-kubelet did with us running.
+"""Takes one node through one trace: what was pulled again, how long pods waited, what kubelet did.
 
 A pull costs 1.5 s and then 50 MB a second, each at full speed however many there are, and fills the
 disk on the way. What is counted is what an infinite disk would have avoided ("avoidable"): the

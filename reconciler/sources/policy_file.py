@@ -23,15 +23,7 @@ from watchfiles._rust_notify import WatchfilesRustInternalError
 from ..aiokit import Mailbox
 from ..domain.facts import Fact, PolicyLoaded, PolicyRejected
 from ..domain.policy import Policy
-from ..policy.files import (
-    PolicyInvalid,
-    PolicyUnsettled,
-    Text,
-    absent,
-    entries,
-    file_problem,
-    read_text,
-)
+from ..policy.files import PolicyInvalid, PolicyUnsettled, Text, absent, entries, read_text
 from ..policy.in_subprocess import load_policy_in_subprocess
 from ..policy.nodes import Problem
 
@@ -58,8 +50,7 @@ class Signature:
 
 class PolicySource:
     """The policy at a path. If somebody `named` it, its absence is a fault; else the defaults
-    apply. `adapt` applies what the command line overrides in any policy (`--dry-run`, `prune
-    --to`)."""
+    apply. `adapt` applies what the command line overrides (`--dry-run`, `prune --to`)."""
 
     def __init__(
         self,
@@ -161,7 +152,7 @@ class PolicySource:
             text = read_text(self._path)
             if _signature(self._path) == before:
                 return before, text
-        raise PolicyUnsettled([file_problem(self._path, "changes faster than it can be read")])
+        raise PolicyUnsettled([Problem.of_file(self._path, "changes faster than it can be read")])
 
     def _with_missed(self, found: Text) -> Text:
         """Adds to what was found the files that were in force and vanished from the directory just
@@ -172,15 +163,13 @@ class PolicySource:
             self._missed, self._given_up = {}, ()
             return found
         there = {name for name, _ in found.files} | {one.place.file for one in found.problems}
-        copies = {
-            data for _, data in found.files
-        }  # the same bytes under another name: it was renamed
+        copies = {data for _, data in found.files}  # under another name: a renamed file
         gone = {n: data for n, data in before.files if n not in there and data not in copies}
         self._missed = {name: self._missed.get(name, now) for name in gone}
         over = sorted(name for name, since in self._missed.items() if now - since >= PATIENCE)
         if over:
             text = "is gone from the directory, and its rules with it"
-            self._given_up = tuple(file_problem(name, text) for name in over)
+            self._given_up = tuple(Problem.of_file(name, text) for name in over)
         elif found.files != before.files:
             self._given_up = ()
         for name in over:

@@ -1,4 +1,4 @@
-"""`make fuzz MINUTES=n`: each target for so many minutes, with fresh seeds.
+"""`make fuzz MINUTES=n`: each target for n minutes, with fresh seeds.
 
 What breaks a target is made small, kept in tests/fuzz/corpus, and ends the run with 1.
 """
@@ -81,8 +81,8 @@ def main() -> int:
     for name in asked.target or TARGETS:
         done = run(name, TARGETS[name], asked.minutes * 60, first, CORPUS / name)
         verdict = f"broke, see {done.found}: {done.error}" if done.found else "nothing found"
-        told = f"{done.inputs} inputs, seeds {first} to {first + done.seeds - 1}"
-        print(f"{name}: {told}, {done.seconds:.0f} s: {verdict}", flush=True)
+        summary = f"{done.inputs} inputs, seeds {first} to {first + done.seeds - 1}"
+        print(f"{name}: {summary}, {done.seconds:.0f} s: {verdict}", flush=True)
         bad |= done.found is not None
     return 1 if bad else 0
 

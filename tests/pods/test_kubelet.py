@@ -33,8 +33,8 @@ def source(
     return KubeletSource(server, lambda: NOW, lambda: under_pressure, naps or Naps())
 
 
-async def test_all_pods_are_told_each_time(there: Web) -> None:
-    """That nothing changed proves that kubelet still tells."""
+async def test_all_pods_are_reported_each_time(there: Web) -> None:
+    """An unchanged answer proves that kubelet still answers."""
     async with Listening(source(there)) as listening:
         first, second = await listening.fact(), await listening.fact()
         assert first == second
@@ -147,7 +147,7 @@ async def test_a_ca_that_is_none_trusts_nobody(there: Web, text: str) -> None:
     assert there.asked == []
 
 
-async def test_a_kubelet_that_is_not_there_is_told_with_its_address(there: Web) -> None:
+async def test_a_kubelet_that_is_not_there_is_reported_with_its_address(there: Web) -> None:
     """A wrong --kubelet-endpoint is seen."""
     folder = there.folder
     server = kubelet.server("127.0.0.1", 1, folder / "token", folder / "ca.crt")
@@ -174,6 +174,6 @@ async def test_an_answer_that_is_no_list_is_not_taken_for_no_pods(there: Web, bo
 async def test_a_large_answer_is_read_in_a_thread(
     there: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Events of the runtime must be read meanwhile; it tells the same."""
+    """Events of the runtime must be read while it parses; the result is the same."""
     monkeypatch.setattr(kubelet, "LARGE", 10)
     assert [one.uid for one in await source(there).ask(5)] == ["uid-app"]

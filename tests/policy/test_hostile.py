@@ -1,4 +1,4 @@
-"""Policies that try to hurt the reader: what YAML can do beyond plain data, and odd bytes."""
+"""Policies that try to hurt the reader: what YAML can do beyond plain data, and invalid bytes."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     ids=lambda text: ascii(text[:30]),
 )
 def test_what_is_more_than_plain_data_is_refused_where_it_stands(body: str, problem: str) -> None:
-    """No bomb goes off, nothing is constructed, and the place is told."""
+    """No bomb goes off, nothing is constructed, and the error has the place."""
     assert problems(body)[0].startswith(f"a.yaml:{problem}")
     assert len(problems(body)) == 1
 
 
 @pytest.mark.parametrize("pattern", ["*/app", "**/app", "*"])
-def test_a_star_without_quotes_is_told_to_be_quoted(pattern: str) -> None:
+def test_a_star_without_quotes_is_an_error_that_says_to_quote_it(pattern: str) -> None:
     """The likeliest mistake of all: a pattern that begins with a star is YAML's alias."""
     (problem,) = problems(f"exclusions:\n- images:\n  - {pattern}\n")
     assert problem.endswith("to write a pattern that begins with '*', quote it")

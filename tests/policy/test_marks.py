@@ -40,8 +40,8 @@ def test_each_mark_may_be_left_to_the_daemon(text: str, marks: Watermarks) -> No
 )
 def test_a_low_mark_that_may_lie_above_the_high_one_is_refused(text: str, problem: str) -> None:
     """It would depend on kubelet's configuration, node by node."""
-    (told,) = problems(f"watermarks: {text}\n")
-    assert told.startswith(f"a.yaml:{problem}")
+    (found,) = problems(f"watermarks: {text}\n")
+    assert found.startswith(f"a.yaml:{problem}")
 
 
 def test_kubelets_configuration_is_given_by_its_own_names() -> None:
@@ -91,5 +91,5 @@ def test_what_is_left_out_of_it_is_kubelets_default() -> None:
 )
 def test_what_kubelet_would_refuse_is_refused_where_it_stands(text: str, problem: str) -> None:
     """A threshold that is read as none would put the mark above it."""
-    told = problems(f"kubelet: {text}\n")
-    assert any(one.startswith(f"a.yaml:{problem}") for one in told), told
+    found = problems(f"kubelet: {text}\n")
+    assert any(one.startswith(f"a.yaml:{problem}") for one in found), found

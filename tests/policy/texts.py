@@ -11,7 +11,7 @@ HEAD = "apiVersion: reconciler/v1\nkind: ImagePolicy\n"  # what follows begins o
 TODAY = dt.date(2027, 1, 24)
 
 
-def told(*bodies: str | bytes) -> tuple[Policy, tuple[str, ...]]:
+def with_warnings(*bodies: str | bytes) -> tuple[Policy, tuple[str, ...]]:
     """A policy of one file a.yaml, or of several (a.yaml, b.yaml), and its warnings. Texts get
     the head put before them, bytes are taken as they are."""
     files = tuple(
@@ -23,7 +23,7 @@ def told(*bodies: str | bytes) -> tuple[Policy, tuple[str, ...]]:
 
 
 def parsed(*bodies: str | bytes) -> Policy:
-    return told(*bodies)[0]
+    return with_warnings(*bodies)[0]
 
 
 def problems(*bodies: str | bytes) -> list[str]:

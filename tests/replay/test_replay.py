@@ -145,7 +145,7 @@ def test_auto_marks_are_under_kubelets_line_and_use_the_disk_up_to_there() -> No
 
 
 class Checked(Keepscore):
-    """Beside each choice, all that may go are ranked anew as the daemon would."""
+    """With each choice, all that may go are ranked again as the daemon would."""
 
     choices = 0
 
@@ -166,7 +166,7 @@ class Checked(Keepscore):
 
 @pytest.mark.parametrize(("name", "disk"), [("svc", 40_000), ("cron3", 20_000)])
 def test_every_choice_is_the_first_of_the_daemons_own_order(name: str, disk: int) -> None:
-    """Only images that could be first are scored anew; that comes to the same as scoring all."""
+    """Only images that could be first are scored again; the result is the same as scoring all."""
     trace = first_days(workload(name, 2), 4)
     order = Checked(trace)
     Replay(trace, disk * MB, order).run()

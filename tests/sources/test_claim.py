@@ -17,19 +17,19 @@ def claim_on(lock: Exclusive, *folders: Path, patience: float = 5.0) -> Claim:
 
 
 async def test_the_right_is_had_by_one_and_given_back_when_it_is_not_wanted(tmp_path: Path) -> None:
-    """One that only observes keeps nobody from removing, and is told of nobody."""
+    """One that only observes keeps nobody from removing, and nobody is reported to it."""
     with Lock() as one, Lock() as two:
         first, second = claim_on(one, tmp_path), claim_on(two, tmp_path)
         assert (await first.renew(wanted=True)).ours
-        told = await second.renew(wanted=True)
-        assert not told.ours
-        assert told.other is not None
+        answer = await second.renew(wanted=True)
+        assert not answer.ours
+        assert answer.other is not None
         assert await second.renew(wanted=False) == await claim_on(two).renew(wanted=False)
         assert not (await first.renew(wanted=False)).ours
         assert (await second.renew(wanted=True)).ours
 
 
-async def test_without_a_directory_nobody_can_tell(tmp_path: Path) -> None:
+async def test_without_a_directory_nobody_has_the_right(tmp_path: Path) -> None:
     """None is named yet, or one is not there: neither is a right."""
     with Lock() as lock:
         unnamed = await claim_on(lock).renew(wanted=True)
@@ -58,9 +58,9 @@ async def test_a_disk_that_hangs_does_not_stop_the_loop(tmp_path: Path) -> None:
     deaf = Deaf()
     claim = claim_on(deaf, tmp_path, patience=0.05)
     for _ in range(3):
-        told = await claim.renew(wanted=True)
-        assert not told.ours
-        assert "does not answer" in str(told.trouble)
+        answer = await claim.renew(wanted=True)
+        assert not answer.ours
+        assert "does not answer" in str(answer.trouble)
     deaf.wakes.set()
     claim = claim_on(deaf, tmp_path)
     assert "No locks available" in str((await claim.renew(wanted=True)).trouble)

@@ -1,4 +1,4 @@
-"""The event stream: drained whatever happens, opened anew when it ends, and what each end means."""
+"""The event stream: always drained, reopened when it ends, and what each end means."""
 
 from __future__ import annotations
 
@@ -91,12 +91,13 @@ async def test_clean_ends_with_a_healthy_stream_between_them_are_no_sign() -> No
     endings: list[list[StreamPart]] = [[event(), None], [event(), BROKEN], [BROKEN]]
     for between in endings:
         story = Story([None], between, [None])
-        told = [type((await story.once())[0][-1]) for _ in range(3)]
-        assert told == [EventsOpened, EventsLost, EventsOpened]
+        kinds = [type((await story.once())[0][-1]) for _ in range(3)]
+        assert kinds == [EventsOpened, EventsLost, EventsOpened]
 
 
 async def test_a_start_with_events_off_is_no_loss() -> None:
-    """CRI-O's default: each start told of a loss, counted one, and then that there is no stream."""
+    """CRI-O's default: each start reported a loss, counted one, and then that there is no
+    stream."""
     with structlog.testing.capture_logs() as log:
         world = World(policy())
         world.runtime.streams = [[None], [None]]
@@ -120,7 +121,7 @@ async def test_a_runtime_that_is_away_is_asked_less_and_less_often() -> None:
     assert delays == [near(min(step, len(DELAYS) - 1)) for step in range(len(delays))]
 
 
-async def test_a_healthy_minute_starts_the_backoff_anew() -> None:
+async def test_a_healthy_minute_starts_the_backoff_over() -> None:
     """A runtime that is restarted once a day is back at once each time."""
     story = Story([BROKEN], [BROKEN], [BROKEN], [event(), BROKEN])
     for _ in range(3):
@@ -131,7 +132,7 @@ async def test_a_healthy_minute_starts_the_backoff_anew() -> None:
 
 
 async def test_every_end_is_followed_by_another_subscription() -> None:
-    """Whatever it was, the watch goes on for as long as the process lives."""
+    """The watch survives every failure, for as long as the process lives."""
     story = Story([event(1), BROKEN], [None], [event(2), None])
     waits: list[float] = []
 
@@ -172,7 +173,7 @@ async def test_a_burst_is_drained_while_the_reader_is_busy() -> None:
 
 
 async def test_a_stream_that_stalls_is_made_up_for_by_listings() -> None:
-    """A silent stream is no fault, so nothing tells that it is dead: every half minute a listing
+    """A silent stream is no fault, so nothing shows that it is dead: every half minute a listing
     shows what it kept back."""
     world = World(policy())
     app = image("app:v1")
