@@ -1,5 +1,5 @@
-"""The disk size at which a past is instructive: on too big a disk nothing is ever missed, on too
-small a one nothing helps. It is the size at which closed-loop LRU makes a given share of starts
+"""The disk size at which a past is instructive: on one too big nothing is ever missed, on one too
+small nothing helps. It is the size at which closed-loop LRU makes a given share of starts
 wait needlessly. Also, which past is too short to show anything."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Synthetic images: applications that share bases, runtimes and dependencies, version after
+"""Made-up images: applications that share bases, runtimes and dependencies, version after
 version.
 
 Sizes are in megabytes here, like the figures they were fitted to.

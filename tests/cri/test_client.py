@@ -190,7 +190,8 @@ async def test_a_runtime_without_streams_is_asked_for_them_once(tmp_path: Path) 
 
 
 async def test_a_runtime_that_was_upgraded_is_asked_for_streams_again(tmp_path: Path) -> None:
-    """Who answers is asked on every reconnect, and what was remembered of the old one is gone."""
+    """The version is asked for on every reconnect, and what was remembered of the old runtime is
+    dropped."""
     node = a_node(CONTAINERD_2)
     async with served(node, tmp_path) as (runtime, client):
         await client.list_all()
@@ -477,7 +478,7 @@ async def test_a_socket_that_only_root_may_use_is_an_error_with_words(hall: Path
 
 
 async def test_an_answer_that_does_not_decode_is_a_failure(tmp_path: Path) -> None:
-    """grpc logs it and hands over nothing: taken for an answer it would end the daemon, taken for
+    """grpc logs it and returns nothing: taken for an answer it would end the daemon, taken for
     an empty one it would say that no container is there."""
 
     async def garbage(request: Any, context: Any) -> bytes:
@@ -552,7 +553,7 @@ def test_endpoints_are_taken_as_crictl_takes_them(endpoint: str, path: str) -> N
 
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:1", "run/x.sock", "", "npipe://x"])
 def test_an_endpoint_that_is_no_socket_is_refused(endpoint: str) -> None:
-    """CRI over a network is nothing we speak."""
+    """CRI over a network is not supported."""
     with pytest.raises(ValueError, match="expected unix:///PATH or an absolute path"):
         socket_path(endpoint)
 
@@ -584,8 +585,8 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def test_a_cancelled_question_ends_in_the_scope_that_was_cancelled(tmp_path: Path) -> None:
-    """grpc answers cancellation with an error of its own making, by which a scope of anyio does
-    not know itself: it would escape, and end the daemon wherever a question was given up."""
+    """grpc answers cancellation with an error of its own, which a scope of anyio does not
+    recognise: it would escape, and end the daemon wherever a call was given up."""
     async with served(a_node(), tmp_path) as (runtime, client):
         asked = asyncio.Event()
 
@@ -625,7 +626,7 @@ async def test_a_left_event_stream_is_given_back(tmp_path: Path) -> None:
 
 
 async def test_the_client_finds_a_restarted_runtime_by_itself(tmp_path: Path) -> None:
-    """grpc's own patience grows to two minutes; ours must not: a restart takes a second."""
+    """grpc's own backoff grows to two minutes; ours must not: a restart takes a second."""
     node = a_node()
     async with served(node, tmp_path) as (runtime, client):
         before = await client.list_all()

@@ -1,5 +1,5 @@
-"""Messages as each runtime forms them -> domain values. One story for each way a runtime tells
-something; the forms are those of docs/runtimes.md."""
+"""Messages as each runtime forms them -> domain values. One story for each form in which a runtime
+reports something; the forms are those of docs/runtimes.md."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_every_state_of_a_container_arrives_as_itself(state: ContainerState) -> 
 
 
 def test_a_state_from_the_future_reads_as_unknown() -> None:
-    """A newer runtime may have states we lack: the container is there all the same."""
+    """A newer runtime may have states we lack: the container is there in any case."""
     message = pb.Container.FromString(listed().SerializeToString() + b"\x30\x63")  # state = 99
     assert message.state == 99
     assert translate.container(message).state is ContainerState.UNKNOWN
@@ -324,7 +324,7 @@ def test_only_a_sandbox_whose_status_says_so_runs_on_no_image(
     ],
 )
 def test_senseless_verbose_answers_are_read_as_unknown(text: str) -> None:
-    """Debug JSON is a promise of nobody: what does not make sense is not known, never an error."""
+    """Nobody promises debug JSON: what does not make sense is unknown, never an error."""
     assert translate.pause_names(text) == ()
     assert not translate.is_pauseless(text)
     assert translate.configured_pause(text.replace("image", "sandboxImage")) is None

@@ -201,7 +201,7 @@ def test_the_comparison_sees_any_change_of_a_field(change: str) -> None:
 
 
 class Dialled:
-    """Stands where a channel does and notes each path, and whether its answer is a stream."""
+    """Replaces a channel and notes each path, and whether its answer is a stream."""
 
     def __init__(self) -> None:
         self.paths: dict[str, bool] = {}

@@ -151,7 +151,7 @@ async def test_all_subscribers_receive_all_in_one_order(habits: Habits, tmp_path
 
 
 async def test_subscribers_of_containerd_1_7_take_events_from_each_other(tmp_path: Path) -> None:
-    """Each event goes to one of them: who relies on them goes without half."""
+    """Each event goes to one of them: each gets half."""
     async with a_world(CONTAINERD_1_7, tmp_path) as world:
         both = [await world.subscribe(), await world.subscribe()]
         for _ in range(5):

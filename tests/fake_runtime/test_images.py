@@ -40,7 +40,7 @@ def a_node(habits: Habits) -> tuple[Node, Calls, Stored]:
     return node, Calls(node, lambda: T0), node.pull(APP, T0)
 
 
-def push_anew(node: Node) -> Stored:
+def push_again(node: Node) -> Stored:
     """The tag moves: pushed with another content, and pulled."""
     node.publish(APP, [layer("base", 1000, ratio=3), layer("app, again", 500, ratio=3)])
     return node.pull(APP, T0 + 60)
@@ -90,7 +90,7 @@ def test_a_moved_tag_leaves_the_digest_name_on_containerd(habits: Habits) -> Non
     """The old image has no tag, and resolves by its digest and its id."""
     node, calls, old = a_node(habits)
     digests = list(old.digests)
-    new = push_anew(node)
+    new = push_again(node)
     assert (list(listed(calls, old).repo_tags), list(listed(calls, old).repo_digests)) == (
         [],
         digests,
@@ -104,7 +104,7 @@ def test_a_moved_tag_leaves_a_made_up_name_on_cri_o() -> None:
     no name at all, and the made-up one leads nowhere."""
     node, calls, old = a_node(CRIO)
     manifest = old.digests[0].partition("@")[2]
-    push_anew(node)
+    push_again(node)
     made_up = f"localhost@{manifest}"
     assert list(listed(calls, old).repo_digests) == [made_up]
     by_id = status(calls, old.hex_id).image
@@ -174,7 +174,7 @@ def test_what_is_no_image_is_answered_ok_and_empty(habits: Habits) -> None:
 
 
 @CONTAINERDS
-def test_containerd_removes_an_image_in_use_without_a_word(habits: Habits) -> None:
+def test_containerd_removes_an_image_in_use_without_an_error(habits: Habits) -> None:
     """By any of its tags, with all of its tags: nothing but our graph protects a container."""
     node, calls, image = a_node(habits)
     node.tag(image, "localhost:5000/other:v1")
@@ -312,7 +312,7 @@ def test_a_listed_containers_image_has_each_runtimes_form(
     node, calls, image = a_node(habits)
     digest = image.digests[0]
     node.create(node.run_pod("web", T0).id, APP, T0)
-    push_anew(node)
+    push_again(node)
     (container,) = calls.list_containers(pb.ListContainersRequest()).containers
     assert container.image.image == APP
     assert container.image_ref == ref.format(id=image.hex_id, digest=digest)
@@ -341,7 +341,7 @@ def test_a_status_on_cri_o_names_what_the_image_was_called_then() -> None:
     node, calls, image = a_node(CRIO)
     digest = image.digests[0]
     made = node.create(node.run_pod("web", T0).id, APP, T0)
-    push_anew(node)
+    push_again(node)
     reported = container_status(calls, made.id)
     assert (reported.image.image, reported.image_ref, reported.image_id) == (
         APP,
@@ -357,7 +357,7 @@ def test_a_mount_has_the_creators_text_on_containerd_and_the_id_on_cri_o() -> No
         manifest = image.digests[0].partition("@sha256:")[2]
         pod = node.run_pod("web", T0)
         made = node.create(pod.id, APP, T0, volumes={"/data": APP})
-        push_anew(node)
+        push_again(node)
         (mount,) = container_status(calls, made.id).mounts
         assert mount.image.image == (image.hex_id if habits.crio else APP)
         assert mount.host_path.endswith("/merged" if habits.crio else f"/{pod.id}/{manifest}")

@@ -1,5 +1,5 @@
-"""The fake runtime's pods and disk behave as real ones were measured to: what each answer
-tells, which bytes are freed when."""
+"""The fake runtime's pods and disk behave as real ones were measured to: what each answer says,
+which bytes are freed when."""
 
 from __future__ import annotations
 
@@ -345,7 +345,7 @@ def test_the_forms_of_an_old_cri_o_are_among_the_habits() -> None:
 
 
 @EVERY
-def test_the_same_seed_lives_the_same_life(habits: Habits) -> None:
+def test_the_same_seed_gives_the_same_life(habits: Habits) -> None:
     """A run that shows a bug can be run again."""
     lives = []
     for _ in range(2):

@@ -1,5 +1,5 @@
 """The whole daemon in virtual time, with a real policy file and a real ledger, for faults of the
-machine; as a program it lives through one of a filesystem of its own and prints what it saw."""
+machine; as a program it lives through a fault on a filesystem of its own and prints what it saw."""
 
 from __future__ import annotations
 

@@ -272,7 +272,7 @@ DISTORTIONS = [as_sent, lost, doubled, reordered, strangers]
 
 @pytest.mark.parametrize("late", [0, 20, 300], ids=["at once", "late", "5 minutes later"])
 @pytest.mark.parametrize("distortion", DISTORTIONS, ids=lambda one: one.__name__)
-async def test_events_that_lie_cost_no_image(distortion: Distortion, late: int) -> None:
+async def test_wrong_events_cost_no_image(distortion: Distortion, late: int) -> None:
     """Pods come and go under pressure for ten minutes while the stream loses, doubles, delays,
     reorders, replays and invents: nothing in use goes, and the disk has room in the end."""
     chance = random.Random(f"{distortion.__name__} {late}")

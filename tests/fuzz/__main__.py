@@ -20,7 +20,7 @@ ROUND = 1000  # inputs of one seed
 
 @dataclass
 class Done:
-    """What a run came to; `found` is the file with the input that broke the target."""
+    """The result of a run; `found` is the file with the input that broke the target."""
 
     inputs: int = 0
     seeds: int = 0
@@ -30,7 +30,7 @@ class Done:
 
 
 def run(name: str, target: Target, seconds: float, seed: int, corpus: Path) -> Done:
-    """Fuzzes one target for so long, one seed after the other."""
+    """Fuzzes one target for a time, one seed after the other."""
     done, began = Done(), time.monotonic()
     while not done.error and time.monotonic() - began < seconds:
         for data in itertools.islice(inputs(name, seed + done.seeds), ROUND):

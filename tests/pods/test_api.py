@@ -1,4 +1,5 @@
-"""The API server: a list, then watches that go on from one another, at a price clusters can pay."""
+"""The API server: a list, then watches that continue from one another, at a price clusters can
+pay."""
 
 from __future__ import annotations
 
@@ -140,7 +141,7 @@ async def test_a_list_is_never_older_than_what_was_seen(there: Web) -> None:
     assert there.queries[-1]["resourceVersion"] == "0"
 
 
-async def test_ten_thousand_nodes_do_not_knock_at_once(there: Web) -> None:
+async def test_ten_thousand_nodes_do_not_ask_at_once(there: Web) -> None:
     """Before every list there is a pause of a random length; a command's one question has none."""
     firsts, seconds = [], []
     for _ in range(5):
@@ -163,7 +164,7 @@ async def test_ten_thousand_nodes_do_not_knock_at_once(there: Web) -> None:
 
 
 async def test_watches_that_end_at_once_are_opened_ever_more_rarely(there: Web) -> None:
-    """Some proxies allow none: that must not become a call after the other."""
+    """Some proxies allow none: that must not become one call after the other."""
     for _ in range(8):
         there.script.put("end")
     naps = Naps()

@@ -1,4 +1,4 @@
-"""kubelet's configuration as it runs: by its own word, else by its files, and never made up."""
+"""kubelet's running configuration: from its own answer, else from its files, never made up."""
 
 from __future__ import annotations
 
@@ -49,8 +49,10 @@ async def found(there: Web, tmp_path: Path) -> KubeletTold:
     return await look(settings(there, tmp_path), lambda: NOW, there.folder)
 
 
-async def test_kubelets_own_word_goes_before_its_file(there: Web, tmp_path: Path) -> None:
-    """Flags go over the file, and only kubelet itself knows of them."""
+async def test_kubelets_own_answer_takes_precedence_over_its_file(
+    there: Web, tmp_path: Path
+) -> None:
+    """Flags override the file, and only kubelet itself knows of them."""
     fact = await found(there, tmp_path)
     assert fact.config.source == "kubelet's /configz"
     assert fact.config.image_gc_high == 70

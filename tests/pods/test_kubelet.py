@@ -78,7 +78,7 @@ async def test_a_token_that_rotates_is_read_for_every_call(there: Web) -> None:
     assert there.tokens[-1] == "Bearer second.token"
 
 
-async def test_a_token_that_was_replaced_meanwhile_is_tried_again(there: Web) -> None:
+async def test_a_token_that_was_just_replaced_is_tried_again(there: Web) -> None:
     """A 401 between the reading of the file and the call is no loss of the source."""
 
     def rotate() -> None:
@@ -132,7 +132,7 @@ async def test_a_certificate_for_another_address_gets_no_token(there: Web) -> No
 
 @pytest.mark.parametrize("missing", ["token", "ca.crt"])
 async def test_a_file_that_is_gone_is_named(there: Web, missing: str) -> None:
-    """Not a word of an errno, but the file."""
+    """The error names the file, not an errno."""
     (there.folder / missing).unlink()
     with pytest.raises(PodsUnavailable, match=f"{missing}: No such file"):
         await source(there).ask(5)

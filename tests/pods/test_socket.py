@@ -98,7 +98,7 @@ async def test_each_version_of_the_service_is_found(tmp_path: Path, version: str
 
 
 async def test_a_service_of_another_version_is_reported_with_what_was_tried(tmp_path: Path) -> None:
-    """The reader knows that it is we who are too old."""
+    """The text shows that our version is the one that is too old."""
     async with PodsApi(tmp_path / "p.sock", "v9") as kubelet:
         async with Listening(source(kubelet)) as listening:
             reason = await listening.reason()

@@ -1,4 +1,4 @@
-"""A pod's every image is a need, whether it comes as protobuf or as JSON; nonsense is not known."""
+"""A pod's every image is a need, whether it comes as protobuf or as JSON; nonsense is unknown."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_a_pod_without_a_uid_goes_by_its_name() -> None:
      {"metadata": {"uid": "1"}, "spec": {"ephemeralContainers": {"a": 1}}}],
 )  # fmt: skip
 def test_a_malformed_pod_does_not_hide_the_others(malformed: object) -> None:
-    """One that can't be read must not blind us for all; nor is half of its needs taken for all."""
+    """One that can't be read must not hide all; nor is half of its needs taken for all of them."""
     body = json.dumps({"kind": "PodList", "items": [malformed, JSON]}).encode()
     assert [one.uid for one in translate.json_pods(body)] == ["3f2a"]
 

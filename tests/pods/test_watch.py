@@ -1,5 +1,5 @@
 """The ladder: who is asked in which order, what a loss leads to, and what is reported when nobody
-answers. Sources that can be scripted stand for the real ones, save in the last tests."""
+answers. Scripted sources replace the real ones, except in the last tests."""
 
 from __future__ import annotations
 
@@ -111,14 +111,14 @@ async def test_nobody_to_ask_is_one_sentence_with_every_try(
 async def test_a_source_that_was_named_is_asked_alone(
     monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    """Who chose one does not want a token used elsewhere."""
+    """An operator who chose one does not want a token used elsewhere."""
     facts, _ = await Story(monkeypatch, mode).once()
     (lost,) = facts
     assert isinstance(lost, PodsLost)
     assert lost.reason == f"no source reports this node's pods; {mode}: no {mode}"
 
 
-async def test_the_first_that_answers_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_first_that_answers_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     """And its end is reported in its own words, then all begins with the best again, soon."""
     story = Story(monkeypatch, kubelet=Scripted("kubelet", ([ALL], "it hung up")))
     facts, delay = await story.once()
@@ -286,7 +286,7 @@ async def test_a_command_waits_for_all_of_them_only_so_long(tmp_path: Path) -> N
 
 
 async def test_the_whole_watch_follows_a_kubelet_that_restarts(tmp_path: Path) -> None:
-    """Lost, and listened to again, as often as it takes."""
+    """Lost, and watched again, as often as needed."""
     mailbox: Mailbox[facts.Fact] = Mailbox()
     path = tmp_path / "p.sock"
     place = Place("auto", path, None, None, None, "", tmp_path)

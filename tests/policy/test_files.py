@@ -219,7 +219,7 @@ async def test_a_big_policy_does_not_stop_the_loop() -> None:
     )
 
 
-async def test_aside_or_not_the_answer_is_the_same() -> None:
+async def test_in_a_child_process_or_not_the_answer_is_the_same() -> None:
     """A big policy's problems and places are those of a small one."""
     text = big(1000)
     assert (await load_policy_in_subprocess(text))[0] == parse_text(text)[0]

@@ -1,4 +1,4 @@
-"""Marks that the policy leaves to the daemon, and its word on kubelet's configuration."""
+"""Marks that the policy leaves to the daemon, and its `kubelet` key."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_low_mark_that_may_lie_above_the_high_one_is_refused(text: str, proble
 
 
 def test_kubelets_configuration_is_given_by_its_own_names() -> None:
-    """So that it can be copied from kubelet's file; what is about memory is none of ours."""
+    """So that it can be copied from kubelet's file; keys about memory are ignored."""
     kubelet = parsed(
         "kubelet:\n  imageGCHighThresholdPercent: 90\n  imageMaximumGCAge: 168h0m0s\n"
         "  evictionHard: {imagefs.available: 10%, memory.available: 100Mi, nodefs.available: 5Gi}\n"

@@ -78,7 +78,7 @@ def test_a_rule_that_makes_no_sense_is_refused_where_it_stands(
 
 
 def test_rules_that_keep_may_be_wide_and_ids_are_narrow(tmp_path: Path) -> None:
-    """Who keeps everything on purpose may; an id is one image."""
+    """Keeping everything on purpose is allowed; an id is one image."""
     text = (
         'importance:\n  - {images: ["*", nginx], tier: high}\n'
         'expendable:\n  - {images: ["sha256:deadbeefcafe", a.io/ci], unusedFor: 1h}\n'

@@ -12,8 +12,8 @@ TODAY = dt.date(2027, 1, 24)
 
 
 def with_warnings(*bodies: str | bytes) -> tuple[Policy, tuple[str, ...]]:
-    """A policy of one file a.yaml, or of several (a.yaml, b.yaml), and its warnings. Texts get
-    the head put before them, bytes are taken as they are."""
+    """A policy of one file a.yaml, or of several (a.yaml, b.yaml), and its warnings. Texts get HEAD
+    in front, bytes are taken as they are."""
     files = tuple(
         (f"{'abcdef'[number]}.yaml", body if isinstance(body, bytes) else (HEAD + body).encode())
         for number, body in enumerate(bodies)

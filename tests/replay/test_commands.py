@@ -123,7 +123,7 @@ def test_kubelets_share_of_the_removals_is_shown(tmp_path: Path, reconciler: Run
 
 
 def test_a_record_too_short_to_say_much_says_so(tmp_path: Path, reconciler: Run) -> None:
-    """Ten minutes of starts and no disk known: replayed all the same, with a warning, and without a
+    """Ten minutes of starts and no disk known: replayed anyway, with a warning, and without a
     mean use of 948 %."""
     a_past(tmp_path, hours=1)
     document = simulated(reconciler, "--state-dir", str(tmp_path))

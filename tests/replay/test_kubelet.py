@@ -32,7 +32,7 @@ def test_it_collects_from_one_percent_below_its_setting_on() -> None:
 
 
 def test_it_looks_every_five_minutes_and_not_before() -> None:
-    """A disk that is too full for four minutes is none of its business yet."""
+    """A disk that is too full for four minutes does not concern it yet."""
     begun = HOUR + 10
     trace = past((0, "a"), (begun, "b"), sizes={"a": 300, "b": 545})
     for end, there in ((HOUR + 299, True), (HOUR + 301, False)):
@@ -94,7 +94,7 @@ def test_it_does_not_act_while_we_may_remove_something() -> None:
     assert Replay(trace, DISK * MB, None).run().acts > 0
 
 
-def test_marks_above_its_lines_leave_the_work_to_it_and_that_counts_as_ours_to_help() -> None:
+def test_marks_above_its_lines_leave_the_work_to_it_and_that_counts_as_preventable() -> None:
     """90/88 on a stock kubelet: it removes all that goes."""
     names = [f"app{number}" for number in range(20)]
     trace = past(
@@ -106,8 +106,8 @@ def test_marks_above_its_lines_leave_the_work_to_it_and_that_counts_as_ours_to_h
     assert outcome.preventable > 0
 
 
-def test_an_act_that_we_could_not_help_says_why() -> None:
-    """All is in use, or on its way, or too young."""
+def test_an_act_that_we_could_not_prevent_says_why() -> None:
+    """All is in use, being pulled, or too young."""
     running = past((0, "a"), sizes={"a": 450}, lasts=5 * HOUR, other=430)
     coming = past((0, "a"), (HOUR, "b"), sizes={"a": 100, "b": 5000}, other=600)
     young = past((0, "a"), (5, "b"), sizes={"a": 450, "b": 430}, lasts=1, lingers=0)

@@ -1,4 +1,4 @@
-"""The right to remove: asked of the kernel, and never taken for granted."""
+"""The right to remove: taken from the kernel, and checked each time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_without_a_directory_nobody_has_the_right(tmp_path: Path) -> None:
     assert f"{tmp_path}/none can't be locked (No such file or directory)" in str(absent.trouble)
 
 
-class Deaf:
+class Hanging:
     """A filesystem that hangs until it is woken, and then knows no locks."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Deaf:
 
 async def test_a_disk_that_hangs_does_not_stop_the_loop(tmp_path: Path) -> None:
     """It is a doubt after some patience, and one thread waits for it, not one each second."""
-    deaf = Deaf()
+    deaf = Hanging()
     claim = claim_on(deaf, tmp_path, patience=0.05)
     for _ in range(3):
         answer = await claim.renew(wanted=True)

@@ -46,7 +46,7 @@ def near(step: int) -> object:
 
 
 async def test_a_runtime_without_events_is_asked_again_rarely() -> None:
-    """containerd 1.6 answers UNIMPLEMENTED: said as it is, and no knocking every second."""
+    """containerd 1.6 answers UNIMPLEMENTED: reported as it is, and not tried every second."""
     facts, delay = await Story([EventsUnsupported("not implemented")]).once()
     assert [type(fact) for fact in facts] == [EventsOpened, EventsAbsent]
     assert delay == ASK_AGAIN

@@ -119,7 +119,7 @@ async def test_a_configmap_swap_is_reported(tmp_path: Path, named: str) -> None:
 async def test_a_configmap_swap_is_in_force_for_the_very_next_removal(
     tmp_path: Path, named: str
 ) -> None:
-    """`refresh` sees the swap without the watcher's word, also of the same length."""
+    """`refresh` sees the swap without the watcher, also one of the same length."""
     configmap(tmp_path, "..v1", body("a"))
     watch = Watching(tmp_path / named)
     assert rules((await watch.look())[0]) == ["a"]
@@ -361,7 +361,8 @@ async def test_a_policy_file_without_an_ending_is_seen(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_was_replaced_behind_its_mount_is_reported(tmp_path: Path) -> None:
-    """The daemon would go by the old policy for ever: the last good one stays, and it is said."""
+    """The daemon would use the old policy forever: the last good one stays, and that is
+    reported."""
     path = tmp_path / "policy.yaml"
     path.write_text(body("a"))
     with path.open() as mounted:

@@ -1,4 +1,4 @@
-"""How full the disk is: measured where the runtime says, and known to be unknown where not."""
+"""How full the disk is: measured where the runtime says, and unknown where it cannot be."""
 
 from __future__ import annotations
 
@@ -157,8 +157,8 @@ async def test_no_fixed_number_of_inodes_turns_their_marks_off_and_is_said_once(
 
 
 async def test_a_filesystem_without_inodes_that_calls_some_free_is_measured() -> None:
-    """Some FUSE filesystems say f_files = 0 and f_favail > 0: that was taken for nonsense, so that
-    the disk was never measured and nothing ever went."""
+    """Some FUSE filesystems report f_files = 0 and f_favail > 0: that was taken for nonsense, so
+    that the disk was never measured and nothing ever went."""
     blocks = FULL // 20 // 4096  # free, of 4 KiB each
     stats = os.statvfs_result((4096, 4096, 20 * blocks, blocks, blocks, 0, 500, 500, 0, 255))
     found = await sample(["/images"], partial(usage_from, stats, device=1), Clock())
