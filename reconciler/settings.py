@@ -28,8 +28,8 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 def may_be_there(path: Path) -> bool:
-    """Whether something is at a path, or may be: where this user may not look, opening it gives the
-    error."""
+    """Whether something is at a path, or may be there: if this user may not look, opening it
+    fails."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -153,7 +153,7 @@ def _endpoints(
 
 def _not_there(crictl: Path, choices: Sequence[Choice]) -> Iterator[str]:
     """Warnings about endpoints that crictl's file names and that do not exist, as after another
-    runtime was set up. They are waited for anyway: a runtime that is there need not be the one
+    runtime was set up. They are waited for anyway: a runtime that is there may not be the one
     meant."""
     for text, source in choices:
         endpoint = _endpoint(text, source)

@@ -186,8 +186,7 @@ def open_client(
     clock: Callable[[], float] | None = None,
 ) -> CriClient:
     """A client for endpoints as crictl takes them. `patience`: seconds that any call may
-    take, for commands that run once; without it, minutes for lists. Raises ValueError for a bad
-    endpoint."""
+    take, for commands that run once; else minutes for lists. Raises ValueError."""
     path = socket_path(runtime_endpoint)
     image_path = socket_path(image_endpoint) if image_endpoint else path
     if os.path.realpath(image_path) == os.path.realpath(path):  # /var/run is a link to /run

@@ -52,8 +52,7 @@ def image(message: pb.Image) -> Image:
 
 
 def _names(texts: Iterable[str]) -> tuple[str, ...]:
-    """Names as listed, without what older runtimes and cri-dockerd list for an image without a
-    name."""
+    """Names as listed, without the placeholder of older runtimes and cri-dockerd."""
     return tuple(shared(text) for text in texts if not text.startswith("<none>"))
 
 

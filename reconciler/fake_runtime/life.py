@@ -23,8 +23,7 @@ Bound = Callable[[str, str, str], None]  # a pod's uid, its namespace/name, its 
 
 @dataclass(slots=True)
 class App:
-    """One application that is deployed again and again: versions share their base and
-    dependencies."""
+    """One application, deployed again and again: versions share base and dependencies."""
 
     name: str
     base: Layer

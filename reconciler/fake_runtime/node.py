@@ -211,8 +211,7 @@ class Node(ImageStore):
         return image
 
     def _missing(self, text: str) -> Refused:
-        """What CreateContainer needs is not here: CRI-O has no code of its own for that
-        (measured)."""
+        """What CreateContainer needs is not here; CRI-O has no own code for that (measured)."""
         return Refused("UNKNOWN" if self.habits.crio else "NOT_FOUND", text)
 
     def _same_pod(self, name: str, namespace: str, uid: str, attempt: int) -> Sandbox | None:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # the host's, in a container too
-MACHINE_ID = Path(
-    "/sys/class/dmi/id/product_uuid"
-)  # the firmware's: /etc is cloned with disk images
+# The firmware's: /etc is cloned with disk images.
+MACHINE_ID = Path("/sys/class/dmi/id/product_uuid")
 
 
 class SteadyClock:

@@ -41,8 +41,7 @@ def read(path: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
 
 
 def _refuse_misread(path: Path, text: str, given: Collection[str]) -> None:
-    """Raises CrictlUnreadable for a line that looks like an endpoint and is none of the given
-    keys."""
+    """Raises CrictlUnreadable for a line that seems to name an endpoint but is no given key."""
     for number, line in enumerate(text.splitlines(), 1):
         for key in (one for one in KEYS if one not in given):
             if re.match(rf"[\s'\"-]*{key.replace('-', '[-_ ]?')}\b", line, re.IGNORECASE):

@@ -65,8 +65,7 @@ class Places:
 
 
 def read(places: Places) -> tuple[KubeletConfig, tuple[str, ...]]:
-    """Returns what the files say, kubelet's defaults for what they do not say, and what was
-    wrong."""
+    """Returns what files say, with kubelet's defaults for the remainder, and what was wrong."""
     merged: dict[str, Any] = {}
     sources: list[str] = []
     troubles: list[str] = []

@@ -90,8 +90,7 @@ class ApiSource:
 
     async def _list_and_watch(self, put: Put) -> None:
         """Raises Expired or PodsUnavailable. A watch that ended or broke is continued from where it
-        was, as kubelet does, without a list; the source is lost only if no API server continues
-        it."""
+        was, as kubelet does, without a list; a loss is only when no server continues it."""
         async with Https(self._server) as https:
             asked = self._clock()
             put(PodsTold(asked, self.name, await self._listed(https)))

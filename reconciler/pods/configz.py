@@ -34,8 +34,7 @@ _REFUSALS = {
 async def look(
     settings: Settings, clock: Callable[[], float], account: Path = SERVICE_ACCOUNT
 ) -> KubeletTold:
-    """Reads kubelet's configuration as it is now: its own answer, else its files, else its
-    defaults."""
+    """Reads kubelet's configuration: its own answer, else its files, else its defaults."""
     places = kubelet.Places(settings.kubelet_config, settings.kubelet_config_dir)
     node = await anyio.to_thread.run_sync(kubelet.nodefs)
     place = replace(Place.of(settings), account=account)

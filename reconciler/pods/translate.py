@@ -24,8 +24,7 @@ class Unreadable(Exception):
 
 
 def pod(message: pb.Pod) -> Pod | None:
-    """A pod and what it needs, in the order kubelet starts it; None: it has neither uid nor
-    name."""
+    """A pod and what it needs, in the order kubelet starts it; None: no uid and no name."""
     uid = uid_of(message)
     if uid is None:
         return None

@@ -162,8 +162,7 @@ class PodWatch:
                 return
 
     def _source(self, name: str) -> Source:
-        """Returns the one source of that name, kept because it may remember where it was. Raises
-        PodsUnavailable."""
+        """Makes a source once: it may remember where it was. Raises PodsUnavailable."""
         if name not in self._sources:
             made = self._place.source(name, self._clock, self._under_pressure, self._sleep)
             self._sources[name] = made

@@ -14,8 +14,7 @@ from .nodes import Sheet, text
 
 @dataclass(slots=True)
 class Draft:
-    """What was read from files so far: single values by the field of `Policy` they set, and
-    where."""
+    """What was read so far: single values by the field of `Policy` they set, and where."""
 
     values: dict[str, Any] = field(default_factory=dict)
     given: dict[str, tuple[yaml.Node, Sheet]] = field(default_factory=dict)  # dotted key -> where

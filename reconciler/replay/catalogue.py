@@ -80,8 +80,7 @@ class Catalogue:
         self._sizes = [lognormal(draw, 45, 0.7) for _ in range(self.bases)]
 
     def layer(self, size: float, ratio: float | None = None) -> int:
-        """Makes a layer of `size` MB packed, and `ratio` times that unpacked; returns its
-        number."""
+        """Makes a layer of `size` MB, `ratio` times that unpacked; returns its number."""
         self.packed.append(max(0.01, size) * MB)
         unpacked = size * (ratio or lognormal(self.draw, 2.6, 0.25))
         self.unpacked.append(max(0.03, unpacked) * MB)

@@ -36,8 +36,7 @@ class Pull:
 
     @property
     def speed(self) -> float:
-        """Bytes a second on disk: what it writes is spread over all its time except the fixed
-        part."""
+        """Bytes a second on disk: what it writes is spread over its time after the fixed part."""
         span = self.ends - self.at - FIXED
         return self.bytes / span if span > 0 else 0.0
 

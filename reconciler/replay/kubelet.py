@@ -46,8 +46,7 @@ def gc_at(high: float, low: float) -> KubeletSettings:
 
 
 class Kubelet:
-    """kubelet: its lines in bytes in use (infinite: it has none), and what it remembers of
-    images."""
+    """Its lines in bytes in use (infinite: it has none), and what it remembers of images."""
 
     def __init__(self, settings: KubeletSettings, disk: Disk) -> None:
         config, capacity = settings.config, disk.capacity

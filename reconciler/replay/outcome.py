@@ -38,8 +38,7 @@ class Outcome:
         return self.collections + self.evictions
 
     def count_act(self, why_unpreventable: str | None) -> None:
-        """Counts an act of kubelet with us running, and why we could not have prevented it (None:
-        we could)."""
+        """Counts an act of kubelet, and why we could not have prevented it (None: we could)."""
         if why_unpreventable is None:
             self.preventable += 1
         else:

@@ -95,8 +95,7 @@ class _Mask:
         return self._known[kind, text]
 
     def name(self, name: str) -> str:
-        """Another name; two share their repository or stream exactly where the original names
-        do."""
+        """Another name; names share repository or stream exactly where the originals do."""
         try:
             reference = parse_reference(name)
         except InvalidReference:

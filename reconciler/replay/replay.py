@@ -167,8 +167,7 @@ class Replay:
             self._at(at + pull_backoff(pull.failures), self._pull_again, pull)
 
     def _pull_again(self, at: float, failed: Pull) -> None:
-        """Retries a pull. The backoff is not counted as delay: failed pulls are counted
-        themselves."""
+        """Retries a pull. The backoff counts as no delay: failed pulls are counted themselves."""
         for _, lasts in failed.starts:
             if failed.image in self.disk.images:
                 self._run(at, lasts, failed.image)

@@ -31,8 +31,7 @@ FIRST_DAY = 6  # the trace begins on a Saturday
 
 
 def azure(seed: int, folder: Path) -> tuple[TraceBuilder, float, float]:
-    """Real arrivals, made-up images: one day of 400 functions; with warm-up and end in
-    seconds."""
+    """Real arrivals, made-up images: a day of 400 functions; with warm-up and end in seconds."""
     draw = random.Random(f"azure:{seed}")
     builder = TraceBuilder(draw, Catalogue(draw, bases=4, runtimes=12))
     with (folder / "azure2019_1000_inv.csv").open(newline="") as file:

@@ -204,8 +204,7 @@ class UsageProbe:
         pause: Callable[[], float] = lambda: EVERY,
     ) -> None:
         """Samples forever, after each `pause` in seconds. A reader that a removal keeps busy finds
-        the last sample of each second: any of them may show the low mark or the farthest
-        overshoot."""
+        the last sample of each second: any may show the low mark or the farthest overshoot."""
         while True:
             fact = await self.once()
             if fact is not None:

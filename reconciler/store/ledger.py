@@ -175,8 +175,7 @@ class Ledger:
         return text + "give each its own --state-dir"
 
     def _written(self) -> bool:
-        """Writes what waits. False: the file was damaged and a new one was started, so write
-        again."""
+        """Writes what waits. False: the file was damaged and replaced, so write again."""
         if self._base is None:
             return True
         try:

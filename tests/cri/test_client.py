@@ -190,8 +190,7 @@ async def test_a_runtime_without_streams_is_asked_for_them_once(tmp_path: Path) 
 
 
 async def test_a_runtime_that_was_upgraded_is_asked_for_streams_again(tmp_path: Path) -> None:
-    """The version is asked for on every reconnect, and what was remembered of the old runtime is
-    dropped."""
+    """Every reconnect asks for the version, and what was remembered of the old one is dropped."""
     node = a_node(CONTAINERD_2)
     async with served(node, tmp_path) as (runtime, client):
         await client.list_all()
@@ -251,8 +250,7 @@ async def test_values_are_kept_between_listings_only_while_nothing_changed(tmp_p
 
 
 async def test_an_upgraded_runtimes_new_fields_are_taken_up(tmp_path: Path) -> None:
-    """containerd 2.3 begins to report image_id, of containers that lived through the upgrade
-    too."""
+    """containerd 2.3 begins to report image_id, also for containers older than the upgrade."""
     node = a_node(CONTAINERD_2)
     async with served(node, tmp_path) as (_, client):
         (before,) = (await client.list_all()).containers

@@ -40,8 +40,7 @@ CREATED, STARTED, STOPPED, DELETED = (
 
 
 class Subscriber:
-    """Reads a stream in the background; keeps what it received, and the code the stream ended
-    with."""
+    """Reads a stream in the background; keeps what it received, and the code it ended with."""
 
     def __init__(self, call: Any) -> None:
         self._call = call
@@ -130,8 +129,7 @@ async def test_containerd_1_6_has_no_events(tmp_path: Path) -> None:
 
 
 async def test_cri_o_with_events_off_ends_the_stream_at_once(tmp_path: Path) -> None:
-    """Cleanly, its default: nothing distinguishes it from a stream that ended well but that it was
-    never one."""
+    """Cleanly, its default: it differs from a good end only in that it never was a stream."""
     async with a_world(CRIO_EVENTS_OFF, tmp_path) as world:
         subscriber = await world.subscribe()
         assert await subscriber.end() == "OK"

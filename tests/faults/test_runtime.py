@@ -300,8 +300,7 @@ async def test_wrong_events_cost_no_image(distortion: Distortion, late: int) -> 
 
 
 def happened(chance: random.Random, world: World, keeper: Container) -> list[ContainerEvent]:
-    """A container may have come, another gone; the truth changes at once, and the events report
-    it."""
+    """A container may come, another go; the truth changes at once, and events report it."""
     events, runtime = [], world.runtime
     if runtime.images and chance.random() < 0.4:
         of = chance.choice(list(runtime.images.values()))

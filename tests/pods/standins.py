@@ -55,8 +55,8 @@ def images(fact: Fact) -> dict[str, set[str]]:
 
 
 class Naps:
-    """Replaces sleep: notes for how long, and takes no time. With `limit` the nap after that many
-    never ends."""
+    """Replaces sleep: notes for how long, and takes no time. The nap after `limit` naps never
+    ends."""
 
     def __init__(self, limit: int | None = None) -> None:
         self.taken: list[float] = []

@@ -96,8 +96,7 @@ async def test_clean_ends_with_a_healthy_stream_between_them_are_no_sign() -> No
 
 
 async def test_a_start_with_events_off_is_no_loss() -> None:
-    """CRI-O's default: each start reported a loss, counted one, and then that there is no
-    stream."""
+    """CRI-O's default: each start reported and counted a loss, then that there is no stream."""
     with structlog.testing.capture_logs() as log:
         world = World(policy())
         world.runtime.streams = [[None], [None]]

@@ -361,8 +361,7 @@ async def test_a_policy_file_without_an_ending_is_seen(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_was_replaced_behind_its_mount_is_reported(tmp_path: Path) -> None:
-    """The daemon would use the old policy forever: the last good one stays, and that is
-    reported."""
+    """The daemon would use the old policy forever: the last good one stays, and a fact says so."""
     path = tmp_path / "policy.yaml"
     path.write_text(body("a"))
     with path.open() as mounted:

@@ -213,8 +213,7 @@ async def test_the_mountpoints_are_asked_for_again() -> None:
 
 
 async def test_a_runtime_that_does_not_answer_leaves_the_known_mountpoints() -> None:
-    """The disk is there whether or not the runtime is; before the first answer nothing is
-    reported."""
+    """The disk is there even if the runtime is not; before the first answer there is no sample."""
     node = Node(Clock())
     node.fails["image_mountpoints"] = RuntimeUnavailable("away")
     probe = probe_of(node)
