@@ -21,7 +21,7 @@ class Outcome:
     starts: int = 0
     cold: int = 0  # starts that waited for a pull that an infinite disk would have spared
     pulled_again: float = 0.0  # bytes
-    delay: float = 0.0  # seconds that pods waited for them
+    delay: float = 0.0  # seconds that pods waited for such pulls
     removals: int = 0  # by us and by kubelet
     by_kubelet: int = 0  # of the removals
     emergencies: int = 0  # pulls that failed because the disk was full

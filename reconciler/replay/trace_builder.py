@@ -1,5 +1,4 @@
-"""Builds a made-up past: starts of containers, their lifetimes, and deployments of new
-versions."""
+"""Builds a made-up past: starts of containers, their lifetimes, deployments of new versions."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from .catalogue import App, Catalogue, lognormal
 from .trace import DAY, HOUR, Start
 
 END, WARM = 28 * DAY, 7 * DAY
-# How long containers live: pairs of most seconds and chance, log-uniform in between.
+# How long containers live: pairs of longest (seconds) and chance, log-uniform in between.
 Lifetimes = Sequence[tuple[float, float]]
 SERVICES: Lifetimes = (
     (10, 0.10),
@@ -53,15 +52,15 @@ class TraceBuilder:
     def start(self, at: float, lasted: float, image: int) -> None:
         self.starts.append(Start(at, lasted, image))
 
-    def lifetime(self, lives: Lifetimes) -> float:
+    def lifetime(self, lifetimes: Lifetimes) -> float:
         """Seconds that a container lives."""
         chance, shortest = self.draw.random(), 1.0
-        for longest, share in lives:
+        for longest, share in lifetimes:
             if chance < share:
                 return float(shortest * (longest / shortest) ** self.draw.random())
             chance -= share
             shortest = longest
-        return float(lives[-1][0])
+        return float(lifetimes[-1][0])
 
     def poisson(
         self, a_day: float, busy: Callable[[float], float] | None = None

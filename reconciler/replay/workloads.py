@@ -34,8 +34,8 @@ def services(apps: int = 80, a_day: float = 150, slope: float = 0.8, days: float
 
 
 def one_repository(groups: int = 6) -> Part:
-    """Services that share a few repositories under meaningless tags, the worst case for
-    versions."""
+    """Services that share a few repositories under meaningless tags: the worst case for tag
+    series."""
     make_services = services()
 
     def make(builder: TraceBuilder) -> None:

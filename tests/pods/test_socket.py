@@ -118,7 +118,7 @@ async def test_a_kubelet_that_has_just_started_is_asked_again_soon(kubelet: Pods
 
 
 async def test_a_kubelet_that_stays_so_makes_room_for_others(kubelet: PodsApi) -> None:
-    """Without the API server it never syncs; after half a minute that is a loss, and others are asked."""
+    """Without the API server it never syncs: a loss after half a minute, and others are asked."""
     kubelet.unsynced = 1000
     async with Listening(source(kubelet)) as listening:
         assert "does not know its pods yet" in await listening.reason()
