@@ -1,5 +1,5 @@
 """Orders of removal that can be replayed. `Keepscore` is the daemon's; `Lru` is what it is compared
-with, besides kubelet (kubelet.py)."""
+with, apart from kubelet (kubelet.py)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Queue:
     """Unused images in the order of a number, lowest first."""
 
     def __init__(self, images: int) -> None:
-        self._heap: list[tuple[float, int, int]] = []  # number, image, which put of it
+        self._heap: list[tuple[float, int, int]] = []  # number, image, the image's turn
         self._turns = [0] * images
 
     def put(self, image: int, place: float) -> None:
