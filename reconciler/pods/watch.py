@@ -122,7 +122,7 @@ class PodWatch:
         ladder = LADDERS[self._place.mode]
         for rank, name in enumerate(ladder):
             session = Session(self._mailbox)
-            reason = await self._listen(name, session, ladder[:rank])
+            reason = await self._watch(name, session, ladder[:rank])
             if reason is None:
                 return 0.0
             if session.reported:
@@ -131,7 +131,7 @@ class PodWatch:
         self._put_lost(str(reasons))
         return next(self._delays) if self._delays else AGAIN * random.uniform(0.8, 1.2)
 
-    async def _listen(self, name: str, session: Session, better: tuple[str, ...]) -> str | None:
+    async def _watch(self, name: str, session: Session, better: tuple[str, ...]) -> str | None:
         """Watches one source; returns why it ended. None: a better one answers."""
         reason: str | None = None
         async with anyio.create_task_group() as group:
