@@ -14,7 +14,7 @@ from .domain.runtime import ImageRuntime
 from .domain.state import State
 from .engine.dependencies import Dependencies
 from .engine.reconcile import Reconciler
-from .host.clock import Clocks, unread
+from .host.clock import Clocks, no_second_clock
 from .host.lock import Lock
 from .host.systemd import Notifier
 from .http.health import Pulse
@@ -61,7 +61,7 @@ def assemble(
     journal: LogAndMetrics | None = None,
     lock: Exclusive | None = None,
     ledger_lock: Lock | None = None,
-    clocks: Clocks = unread,
+    clocks: Clocks = no_second_clock,
     wall: Callable[[], float] | None = None,
 ) -> Daemon:
     """Builds the daemon; nothing runs yet. The demo and the tests bring a disk, a journal and

@@ -1,4 +1,4 @@
-"""Flags, environment and crictl's own file -> `Settings`. Nothing is read later than here."""
+"""Flags, environment and crictl's own file -> `Settings`. Nothing is read after this."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .host.crictl import CrictlUnread
+from .host.crictl import CrictlUnreadable
 from .host.crictl import read as read_crictl
 
 SOCKETS = (
@@ -18,7 +18,7 @@ SOCKETS = (
     "/run/k3s/containerd/containerd.sock",
 )
 CRICTL = Path("/etc/crictl.yaml")
-FOUND = "found there"  # what named the endpoint, when nobody did
+FOUND = "found there"  # in place of what named the endpoint
 POLICY = Path("/etc/reconciler/policy.yaml")
 STATE_DIR = Path("/var/lib/reconciler")
 LISTEN = "127.0.0.1:9723"
@@ -28,8 +28,8 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 def may_be_there(path: Path) -> bool:
-    """Whether something is at a path, or may be: where this user may not look, whoever opens it is
-    told that it may not."""
+    """Whether something is at a path, or may be there: if this user may not look, opening it
+    fails."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -40,7 +40,7 @@ def may_be_there(path: Path) -> bool:
 
 
 class SettingsError(Exception):
-    """A flag, a variable or crictl's file says what cannot be; the text is for people."""
+    """A flag, a variable or crictl's file has an impossible value; the text is for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Settings:
     policy_named: bool = False
     state_dir: Path = STATE_DIR
     listen: tuple[str, int] = ("127.0.0.1", 9723)
-    api: str = "loopback"  # or token: answered on every address, to who brings the token
+    api: str = "loopback"  # or token: answered on every address to clients that send the token
     events: bool = True
     dry_run: bool = False
     log_json: bool = False
@@ -64,16 +64,16 @@ class Settings:
     kubelet_config_dir: Path | None = None
     token_file: Path | None = None
     node_name: str = ""
-    pods: str = "off"  # who is asked for pods; the flag's own default is auto
+    pods: str = "off"  # which source is asked for pods; the flag's own default is auto
     pods_socket: Path = PODS_SOCKET
     pods_node: str = ""  # whose pods the API server is asked for
     kubelet_endpoint: tuple[str, int] | None = None  # host and port of kubelet's HTTPS server
-    kubelet_ca: Path | None = None  # None: the cluster's, as the service account has it
-    warnings: tuple[str, ...] = ()  # of crictl's file, where it is what names the runtime
+    kubelet_ca: Path | None = None  # None: the cluster's, from the service account
+    warnings: tuple[str, ...] = ()  # about crictl's file, if it names the runtime
 
     @property
     def no_endpoint(self) -> str:
-        """What to say when there is no endpoint."""
+        """The message for when there is no endpoint."""
         return (
             "no container runtime found: none of " + ", ".join(SOCKETS) + " exists; "
             "name its socket with --runtime-endpoint"
@@ -86,9 +86,9 @@ def resolve(
     crictl: Path = CRICTL,
     sockets: tuple[str, ...] = SOCKETS,
 ) -> Settings:
-    """Flags go before the environment, that before crictl's file, that before the first socket
-    that exists. Raises SettingsError."""
-    chosen, odd = _endpoints(flags, environ, crictl, sockets)
+    """Flags take precedence over the environment, that over crictl's file, that over the first
+    socket that exists. Raises SettingsError."""
+    chosen, warnings = _endpoints(flags, environ, crictl, sockets)
     (endpoint, source), (images, images_from) = chosen
     policy = flags.get("policy") or environ.get("RECONCILER_POLICY")
     return Settings(
@@ -113,7 +113,7 @@ def resolve(
         pods_node=node or environ.get("RECONCILER_PODS_NODE") or "",
         kubelet_endpoint=_kubelet(flags, environ),
         kubelet_ca=flags.get("kubelet_ca"),
-        warnings=(*odd, *_not_there(crictl, chosen)),
+        warnings=(*warnings, *_not_there(crictl, chosen)),
     )
 
 
@@ -126,9 +126,9 @@ def _endpoints(
     crictl: Path,
     sockets: tuple[str, ...],
 ) -> tuple[tuple[Choice, Choice], tuple[str, ...]]:
-    """The runtime's endpoint and the images', and what is odd about crictl's file. An image
-    endpoint from a lesser source than the runtime's is left out: it may be another runtime's, on
-    which nothing would look used."""
+    """The runtime's endpoint and the images', and warnings about crictl's file. An image
+    endpoint from a lower-ranking source than the runtime's is left out: it may be another
+    runtime's, on which nothing would look used."""
     runtime: list[Choice] = [
         (flags.get("runtime_endpoint"), "--runtime-endpoint"),
         (environ.get("CONTAINER_RUNTIME_ENDPOINT"), "CONTAINER_RUNTIME_ENDPOINT"),
@@ -137,23 +137,24 @@ def _endpoints(
         (flags.get("image_endpoint"), "--image-endpoint"),
         (environ.get("IMAGE_SERVICE_ENDPOINT"), "IMAGE_SERVICE_ENDPOINT"),
     ]
-    odd: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     if not any(value for value, _ in runtime):  # else crictl's file is none of our business
         try:
-            file, odd = read_crictl(crictl)
-        except CrictlUnread as error:
+            file, warnings = read_crictl(crictl)
+        except CrictlUnreadable as error:
             raise SettingsError(str(error)) from error
         there = next((path for path in sockets if may_be_there(Path(path))), None)
         runtime += [(file.get("runtime-endpoint"), str(crictl)), (there, FOUND)]
         images += [(file.get("image-endpoint"), str(crictl)), (None, "")]
     rank, chosen = _first(runtime)
     image_rank, chosen_images = _first(images)
-    return (chosen, chosen_images if image_rank <= rank else (None, "")), odd
+    return (chosen, chosen_images if image_rank <= rank else (None, "")), warnings
 
 
 def _not_there(crictl: Path, choices: Sequence[Choice]) -> Iterator[str]:
-    """Endpoints that crictl's file names and that are nowhere, as after another runtime was set up.
-    They are waited for all the same: a runtime that is there need not be the one that is meant."""
+    """Warnings about endpoints that crictl's file names and that do not exist, as after another
+    runtime was set up. They are waited for anyway: a runtime that is there may not be the one
+    meant."""
     for text, source in choices:
         endpoint = _endpoint(text, source)
         if source != str(crictl) or endpoint is None:
@@ -161,12 +162,12 @@ def _not_there(crictl: Path, choices: Sequence[Choice]) -> Iterator[str]:
         if not may_be_there(Path(endpoint.removeprefix("unix://"))):
             yield (
                 f"{crictl} names {endpoint}, and no such socket is there; if another runtime is "
-                "meant, mend the file or name its socket with --runtime-endpoint"
+                "meant, fix the file or name its socket with --runtime-endpoint"
             )
 
 
 def parse_listen(text: str) -> tuple[str, int]:
-    """HOST:PORT, also [::1]:9723; port 0 is any free one. Raises SettingsError."""
+    """HOST:PORT, also [::1]:9723; port 0 means any free one. Raises SettingsError."""
     found = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]\s]+):(\d{1,5})", text)
     if found is None or int(found[2]) > 65535:
         raise SettingsError(f"--listen: expected HOST:PORT (127.0.0.1:9723), found {text!r}")
@@ -174,14 +175,14 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 
 def _api(flags: Mapping[str, Any]) -> str:
-    """Where the page and /api/v1 are answered. Raises SettingsError."""
+    """Where the page and /api/v1 are served. Raises SettingsError."""
     if flags.get("api") == "token" and not flags.get("token_file"):
         raise SettingsError("--api token: expected --token-file PATH too, the token to ask for")
     return flags.get("api") or "loopback"
 
 
 def _kubelet(flags: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, int] | None:
-    """Where kubelet's HTTPS server is; NODE_IP is what a pod can be told of it. None: unknown."""
+    """Where kubelet's HTTPS server is; a pod can get NODE_IP for it. None: unknown."""
     named, address = flags.get("kubelet_endpoint"), environ.get("NODE_IP")
     if named:
         return parse_kubelet(named)

@@ -107,7 +107,7 @@ def test_a_broken_kubelet_file_is_told_and_its_defaults_assumed(
     config, (trouble,) = read(Places(path))
     assert config == KubeletConfig()
     assert trouble.startswith(str(path))
-    assert trouble.endswith("; what it says is not known")
+    assert trouble.endswith("; what it says is unknown")
     assert "\n" not in trouble
 
 

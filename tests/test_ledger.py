@@ -126,11 +126,11 @@ def test_a_full_disk_is_said_and_made_good_later(tmp_path: Path, opened: Opening
     with full_disk():
         for number in range(3):
             ledger.save(changed({"a": None, f"new{number}": IMAGE}, {"gone": REMOVAL}))
-            told = ledger.tell()
+            told = ledger.trouble_to_log()
             assert told is not None
             assert "live in memory only" in told
     ledger.save(changed({}, {}))
-    assert ledger.tell() is None
+    assert ledger.trouble_to_log() is None
     images, removals = read(tmp_path)
     assert images == {"b": UNUSED, "new0": IMAGE, "new1": IMAGE, "new2": IMAGE}
     assert removals == {"gone": REMOVAL}
@@ -160,7 +160,7 @@ ledger = Ledger.open(Path(sys.argv[1]))
 images, removals = loaded(ledger)
 ledger.save(changed({"new": ImageRecord(1.8e9)}, {}))
 again, _ = read(Path(sys.argv[1]))
-print(len(images), len(removals), len(again), ledger.tell(), sep="|")
+print(len(images), len(removals), len(again), ledger.trouble_to_log(), sep="|")
 """
 
 
@@ -193,11 +193,11 @@ def test_a_damaged_file_is_set_aside_and_begun_anew(
     assert (images, removals) == ({}, {})
     assert len(set_aside(tmp_path)) == 1
     ledger.save(changed({"a": UNUSED}, {}))
-    told = ledger.tell()
+    told = ledger.trouble_to_log()
     assert told is not None
     assert "could not be read" in told
     assert "set aside as ledger.db.unreadable-" in told
-    assert ledger.tell() is None
+    assert ledger.trouble_to_log() is None
     assert read(tmp_path)[0] == {"a": UNUSED}
 
 
@@ -233,7 +233,7 @@ def test_damage_that_shows_late_costs_nothing_that_is_known(
         changed({f"image{number}": IMAGE for number in range(0, 2000, 3)}, {"begun": REMOVAL})
     )
     assert len(set_aside(tmp_path)) == 1
-    assert "could not be read" in (ledger.tell() or "")
+    assert "could not be read" in (ledger.trouble_to_log() or "")
     images, removals = read(tmp_path)
     assert (len(images), images["image0"], images["image1"]) == (2000, IMAGE, UNUSED)
     assert removals == {"gone": REMOVAL, "begun": REMOVAL}
@@ -257,7 +257,7 @@ def test_a_ledger_of_a_later_version_is_set_aside(tmp_path: Path, opened: Openin
     assert read(tmp_path) == ({}, {})
     ledger = opened(tmp_path)
     assert loaded(ledger) == ({}, {})
-    assert "written by a later version (schema 99" in (ledger.tell() or "")
+    assert "written by a later version (schema 99" in (ledger.trouble_to_log() or "")
     assert len(set_aside(tmp_path)) == 1
 
 
@@ -308,7 +308,7 @@ def test_a_state_directory_that_is_removed_comes_back_by_itself(
     loaded(ledger)
     shutil.rmtree(folder)
     ledger.save(changed({"new": IMAGE, "image7": None}, {}))
-    assert ledger.tell() is None
+    assert ledger.trouble_to_log() is None
     images, removals = read(folder)
     assert (len(images), images["new"], removals) == (200, IMAGE, {"gone": REMOVAL})
     assert "image7" not in images
@@ -398,16 +398,16 @@ def test_a_ledger_that_another_process_writes_is_read_and_taken_over_when_that_o
             ledger = Ledger.open(tmp_path, lock=lock)
             assert loaded(ledger)[0] == {"image0": UNUSED, "a": ImageRecord(T0 - 60)}
             assert ledger.save(changed({"b": UNUSED}, {}), T0) is None
-            assert f"(pid {writer.pid}: " in str(ledger.tell())
-            assert "--state-dir" in str(ledger.tell())
-            assert ledger.tell(standby=True) is None
+            assert f"(pid {writer.pid}: " in str(ledger.trouble_to_log())
+            assert "--state-dir" in str(ledger.trouble_to_log())
+            assert ledger.trouble_to_log(standby=True) is None
             assert "b" not in read(tmp_path)[0]
             writer.kill()
         theirs = ledger.save(changed({"c": UNUSED}, {}), T0)
         assert theirs is not None
         assert known(theirs)[0] == {"image0": UNUSED, "a": ImageRecord(T0 - 60)}
         assert ledger.save(changed({"b": UNUSED, "c": UNUSED}, {}), T0) is None
-        assert ledger.tell() is None
+        assert ledger.trouble_to_log() is None
         ledger.close()
     assert read(tmp_path)[0].keys() == {"image0", "a", "b", "c"}
 
@@ -440,4 +440,4 @@ def test_a_state_directory_that_can_not_be_made_is_told(tmp_path: Path) -> None:
     with Lock() as lock:
         ledger = Ledger.open(tmp_path / "state", lock=lock)
         assert ledger.save(changed({"a": UNUSED}, {}), T0) is None
-        assert "live in memory only" in str(ledger.tell())
+        assert "live in memory only" in str(ledger.trouble_to_log())

@@ -8,7 +8,7 @@ import time
 from ..domain.humanize import image_name, size_text
 from ..report import document, entry_json, freed_text, timestamp, to_text
 from ..settings import Settings
-from ..store.database import refused
+from ..store.database import why_unreadable
 from ..store.history import FILE, Entry, read
 from .tables import Table, emit, heading
 
@@ -16,7 +16,7 @@ from .tables import Table, emit, heading
 def history(settings: Settings, output: str, since: float | None, image: str, count: int) -> int:
     """Prints removals, newest first; `since`: only of the last so many seconds. 1 where this user
     may not read them."""
-    trouble = refused(settings.state_dir / FILE)
+    trouble = why_unreadable(settings.state_dir / FILE)
     if trouble is not None:
         print(f"error: {trouble}", file=sys.stderr)
         return 1

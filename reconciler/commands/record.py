@@ -13,7 +13,7 @@ from ..domain.runtime import RuntimeFailure
 from ..replay.recorded import Node, document
 from ..settings import Settings
 from ..sources.usage_probe import measure
-from ..store.database import refused
+from ..store.database import why_unreadable
 from ..store.ledger import FILE, Ledger
 from .survey import connect
 
@@ -26,7 +26,7 @@ async def record(settings: Settings, out: Path, *, anonymize: bool) -> int:
         text = (
             f"no starts are recorded in {settings.state_dir}; the daemon keeps them while it runs"
         )
-        print(f"error: {refused(settings.state_dir / FILE) or text}", file=sys.stderr)
+        print(f"error: {why_unreadable(settings.state_dir / FILE) or text}", file=sys.stderr)
         return 1
     told = document(log, await node_of(settings), time.time(), anonymize=anonymize)
     text = json.dumps(told, separators=(",", ":"))

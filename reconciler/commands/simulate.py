@@ -22,7 +22,7 @@ from ..replay.trace import Trace
 from ..replay.workloads import workload
 from ..report import to_text
 from ..settings import Settings
-from ..store.database import refused
+from ..store.database import why_unreadable
 from ..store.ledger import FILE, Ledger
 from . import progress
 from .record import node_of
@@ -101,7 +101,7 @@ async def _own_past(settings: Settings) -> tuple[Trace, Node]:
     log = Ledger.read_log(settings.state_dir)
     if log is None:
         text = f"no past of this node in {settings.state_dir}; the daemon keeps one while it runs"
-        text = refused(settings.state_dir / FILE) or text
+        text = why_unreadable(settings.state_dir / FILE) or text
         raise ValueError(f"{text}. Give a file with --from, or --workload NAME")
     node = await node_of(settings)
     return trace_of(record_of(log, node, time.time(), anonymize=False)), node

@@ -25,7 +25,7 @@ from ..pods.watch import look as look_for_pods
 from ..policy import PolicyInvalid, absent, load_policy
 from ..settings import Settings
 from ..sources.usage_probe import measure, sample
-from ..store.database import refused
+from ..store.database import why_unreadable
 from ..store.ledger import FILE, Ledger
 from . import progress
 
@@ -68,7 +68,7 @@ async def look(
     clock = client.clock
     state = remembered(settings, clock)
     now = state.began_at
-    if trouble := refused(settings.state_dir / FILE):
+    if trouble := why_unreadable(settings.state_dir / FILE):
         print(f"warning: {trouble}; every image counts as seen just now", file=sys.stderr)
     read = the_policy(settings)
     if isinstance(read, PolicyInvalid):

@@ -1,5 +1,5 @@
-"""The only room where gRPC and generated code are spoken: messages become domain values here, and
-gRPC's errors become the failures of `domain.runtime`."""
+"""The only package that speaks gRPC to the runtime and uses CRI's generated code: messages become
+domain values here, and gRPC's errors become the failures of `domain.runtime`."""
 
 import os
 

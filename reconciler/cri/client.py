@@ -1,7 +1,7 @@
 """`CriClient`: a container runtime over its socket, as `domain.runtime.ImageRuntime`.
 
 Deadlines are gRPC's own: a cancel scope around a unary call of grpc.aio leaks a bare CancelledError
-(docs/architecture.md). What is a list is `lists.py`.
+(docs/architecture.md). Lists are read in `lists.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..domain.runtime import ImageService, RuntimeVersion
 from ..host.clock import SteadyClock
 from . import translate
 from ._pb import runtime_pb2 as pb
-from .failures import told, unreadable
+from .failures import translated_errors, unreadable
 from .lists import Lists
 from .rpc import Methods, answered, asked, open_channel
 from .strangers import Strangers
@@ -39,8 +39,8 @@ REMOVE_DEADLINE = 600.0  # a removal cut short may leave records behind: give it
 
 
 class CriClient:
-    """One runtime. `clock` stamps listings; a wall clock set back by a day would make a new image a
-    day old."""
+    """A client of one runtime. `clock` stamps listings; a wall clock set back by a day would make a
+    new image a day old."""
 
     def __init__(
         self,
@@ -59,8 +59,8 @@ class CriClient:
         self._images = Methods(self._channels[-1], "ImageService")
         self._strangers = Strangers(self._channels[0], runtime_path)
         self._version: RuntimeVersion | None = None
-        self._heard = 0  # events read
-        self._lists = Lists(self._list_deadline, lambda: self._heard)
+        self._events_read = 0
+        self._lists = Lists(self._list_deadline, lambda: self._events_read)
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,18 +80,19 @@ class CriClient:
     # --- questions -----------------------------------------------------------------------------
 
     async def version(self) -> RuntimeVersion:
-        self._lists.streams = None  # another version may answer by now
-        told = translate.version(await self._ask("Version", pb.VersionRequest()))
-        if told != self._version:
-            self._version, self._strangers.told = told, True
+        self._lists.streams = None  # another version may be answering by now
+        version = translate.version(await self._ask("Version", pb.VersionRequest()))
+        if version != self._version:
+            self._version, self._strangers.supported = version, True
         if len(self._channels) == 1:
-            return told
-        return replace(told, images=await self._image_service())
+            return version
+        return replace(version, images=await self._image_service())
 
     async def list_all(self) -> Listing:
         began = self.clock()
         images = await self._list_images()
-        # Images first: what is made from now on, of an image not in the list, puts none at risk.
+        # Images first: a container made from now on, of an image not in the list, puts none at
+        # risk.
         containers, sandboxes = await both(self._list_containers, self._list_sandboxes)
         strangers = await self._strangers.listed(self._list_deadline)
         return Listing(began, self.clock(), images, containers, sandboxes, strangers)
@@ -124,14 +125,14 @@ class CriClient:
         await self._ask_images("RemoveImage", request, REMOVE_DEADLINE)
 
     async def container_events(self) -> AsyncIterator[ContainerEvent]:
-        """Until the stream ends. Raises EventsUnsupported or RuntimeUnavailable."""
+        """Yields events until the stream ends. Raises EventsUnsupported or RuntimeUnavailable."""
         call = self._runtime["GetContainerEvents"](pb.GetEventsRequest())
         try:
-            with told("GetContainerEvents", self._path):
+            with translated_errors("GetContainerEvents", self._path):
                 async for message in call:
                     if message is None:
                         raise unreadable("GetContainerEvents", self._path)
-                    self._heard += 1
+                    self._events_read += 1
                     event = translate.event(message)
                     if event is not None:
                         yield event
@@ -148,9 +149,9 @@ class CriClient:
         return await self._lists.sandboxes(self._runtime, self._path)
 
     async def _image_service(self) -> ImageService:
-        """Who answers at the images' own socket; a stale setting may lead to another runtime."""
+        """Which runtime answers at the images' own socket; a stale setting may lead to another."""
         ask = Methods(self._channels[-1], "RuntimeService")["Version"]
-        with told("Version", self._image_path):
+        with translated_errors("Version", self._image_path):
             try:
                 answer = await answered(ask(pb.VersionRequest(), timeout=self._deadline))
             except grpc.aio.AioRpcError as error:
@@ -184,8 +185,8 @@ def open_client(
     patience: float | None = None,
     clock: Callable[[], float] | None = None,
 ) -> CriClient:
-    """A client for endpoints as crictl takes them. `patience`: seconds that any question may
-    take, for commands that run once; else minutes for lists. Raises ValueError for a bad one."""
+    """A client for endpoints as crictl takes them. `patience`: seconds that any call may
+    take, for commands that run once; else minutes for lists. Raises ValueError."""
     path = socket_path(runtime_endpoint)
     image_path = socket_path(image_endpoint) if image_endpoint else path
     if os.path.realpath(image_path) == os.path.realpath(path):  # /var/run is a link to /run

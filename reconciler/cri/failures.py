@@ -1,4 +1,4 @@
-"""gRPC's errors as ours: what failed, at which socket, what to do."""
+"""gRPC's errors as our failures: what failed, at which socket, what to do."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _GONE = {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED}
 
 
 @contextmanager
-def told(call: str, path: str) -> Iterator[None]:
-    """Maps what a call raises; `call` is the method's name, `path` the socket."""
+def translated_errors(call: str, path: str) -> Iterator[None]:
+    """Turns a gRPC error into our failure; `call` is the method's name, `path` the socket."""
     try:
         yield
     except grpc.aio.AioRpcError as error:
@@ -50,12 +50,14 @@ def failure(call: str, path: str, code: grpc.StatusCode, details: str) -> Runtim
 
 
 def unreadable(call: str, path: str) -> RuntimeRefused:
-    """An answer that does not decode; grpc hands over None for it, and only logs why."""
-    return RuntimeRefused(f"{call} at {path}: the answer is no message we can read", "UNREADABLE")
+    """The failure for an answer that does not decode; grpc returns None then, and only logs why."""
+    return RuntimeRefused(
+        f"{call} at {path}: the answer is not a message we can read", "UNREADABLE"
+    )
 
 
 def unreachable(path: str) -> str | None:
-    """Why a socket cannot be reached, in words, where the file system tells."""
+    """Why a socket cannot be reached, in words; None: the file system shows no reason."""
     try:
         found = os.stat(path)
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """The runtime's lists: all images, containers and sandboxes, decoded and translated.
 
-Big nodes are listed over `Stream*` where the runtime has them (containerd 2.4, CRI-O 1.36), else in
-one message of up to 80 MiB, and translated in steps that yield.
+They come over `Stream*` where the runtime has it (containerd 2.4, CRI-O 1.36), else in one message
+of up to 80 MiB, and are translated in steps that yield.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ..domain.inventory import Container, Image, Sandbox
 from ..domain.runtime import RuntimeRefused
 from . import translate
 from ._pb import runtime_pb2 as pb
-from .failures import told, unreadable
+from .failures import translated_errors, unreadable
 from .rpc import Methods, asked
 
-STEP = 400  # values translated before the loop gets its turn
+STEP = 400  # values translated before the loop gets a turn
 UNARY = {
     "Images": "ListImages",
     "Containers": "ListContainers",
-    "PodSandboxes": "ListPodSandbox",  # so the protocol names it
+    "PodSandboxes": "ListPodSandbox",  # the protocol's name for it
 }
 REQUESTS: dict[str, Any] = {
     "ListImages": pb.ListImagesRequest,
@@ -39,19 +39,19 @@ T = TypeVar("T")
 
 
 class Lists:
-    """What did not change since the last listing is handed out as the same value again: listings
-    repeat, and most of a node stays as it was. `heard` counts the events read so far; all raise
-    RuntimeUnavailable and RuntimeRefused. `methods` are the service's, `path` its socket."""
+    """What did not change since the last listing is returned as the same value again: listings
+    repeat, and most of a node stays as it was. `events_read` counts the events read so far. All
+    raise RuntimeUnavailable and RuntimeRefused; `methods` are the service's, `path` its socket."""
 
-    def __init__(self, deadline: float, heard: Callable[[], int]) -> None:
-        self._deadline, self._heard = deadline, heard
+    def __init__(self, deadline: float, events_read: Callable[[], int]) -> None:
+        self._deadline, self._events_read = deadline, events_read
         self.streams: bool | None = None  # whether Stream* exist; None: not tried
         self._images: dict[str, Image] = {}
         self._containers: dict[str, Container] = {}
         self._sandboxes: dict[str, Sandbox] = {}
 
     async def images(self, methods: Methods, path: str) -> tuple[Image, ...]:
-        """All images; one that is listed twice is one."""
+        """All images, each once even if it is listed twice."""
 
         def one(message: pb.Image) -> Image:
             before = self._images.get(message.id)
@@ -93,8 +93,8 @@ class Lists:
     async def _in_steps(
         self, methods: Methods, path: str, what: str, kind: Any, translated: Callable[[Any], T]
     ) -> tuple[T, ...]:
-        """Decodes and translates one list, item by item, and gives way in between, above all to
-        our own reader of events."""
+        """Decodes and translates one list, item by item, and yields in between, above all to our
+        own reader of events."""
         items = await self._listed(methods, path, what)
 
         def decoded() -> Generator[None, None, tuple[T, ...]]:
@@ -109,7 +109,7 @@ class Lists:
                     yield
             return tuple(values)
 
-        return await run_in_steps(decoded(), self._heard)
+        return await run_in_steps(decoded(), self._events_read)
 
     async def _listed(self, methods: Methods, path: str, what: str) -> Iterable[bytes]:
         """All items of one list, streamed where the runtime can."""
@@ -131,7 +131,7 @@ class Lists:
     async def _streamed(self, methods: Methods, path: str, what: str) -> list[bytes]:
         name = f"Stream{what}"
         items: list[bytes] = []
-        with told(name, path):
+        with translated_errors(name, path):
             async for batch in methods[name](REQUESTS[name](), timeout=self._deadline):
                 if batch is None:
                     raise unreadable(name, path)
@@ -140,8 +140,8 @@ class Lists:
 
 
 def _same(known: Container, message: pb.Container) -> bool:
-    """Whether a listed container is the value we have. For one id only its state changes, and the
-    form of its image when another version or another runtime has come to answer."""
+    """Whether a listed container equals the value we have. For one id only its state changes, and
+    the form of its image once another version or another runtime answers."""
     return (
         int(known.state) == message.state
         and known.created_at == message.created_at / 1e9

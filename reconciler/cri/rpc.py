@@ -11,14 +11,15 @@ import grpc.aio
 
 from ._pb import runtime_pb2 as pb
 from ._pb.lists_pb2 import Items
-from .failures import told, unreadable
+from .failures import translated_errors, unreadable
 
 MESSAGE_LIMIT = 80 << 20  # bytes; CRI-O's own limit, containerd's is 16 MiB (docs/runtimes.md)
 
 # No keepalive: neither runtime sets a policy for it, so grpc-go's default of one ping in 5 minutes
-# applies and a busier client is sent away (GOAWAY too_many_pings, our measurement). A unix socket
-# tells of a dead peer by itself. The reconnect backoff is short, since grpc's own grows to 120 s;
-# its "minimum" is how long one attempt may take, and a busy runtime is slow at the handshake.
+# applies and a busier client is disconnected (GOAWAY too_many_pings, our measurement). A unix
+# socket reports a dead peer by itself. The reconnect backoff is short, since grpc's own grows to
+# 120 s; its "minimum" is how long one attempt may take, and a busy runtime is slow at the
+# handshake.
 OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
@@ -37,7 +38,7 @@ def open_channel(path: str) -> grpc.aio.Channel:
 
 class Methods:
     """The methods of one service of `runtime.v1`, by name, made from its descriptor. Lists are
-    answered by `Items`, whose items are to be decoded yet."""
+    answered by `Items`, whose items are still encoded."""
 
     def __init__(self, channel: grpc.aio.Channel, service: str) -> None:
         self._calls: dict[str, Any] = {}
@@ -54,8 +55,8 @@ class Methods:
 
 
 async def answered(call: Awaitable[Any]) -> Any:
-    """Waits for a unary call. Cancelled, grpc raises a CancelledError of its own making, by which
-    a cancel scope of anyio does not know itself; a checkpoint raises the scope's."""
+    """Waits for a unary call. When cancelled, grpc raises a CancelledError of its own, which a
+    cancel scope of anyio does not recognise; a checkpoint raises the scope's."""
     try:
         return await call
     except asyncio.CancelledError:
@@ -64,9 +65,9 @@ async def answered(call: Awaitable[Any]) -> Any:
 
 
 async def asked(methods: Methods, path: str, method: str, request: Any, deadline: float) -> Any:
-    """One unary call and its answer; `path` is the socket, for people. Raises RuntimeUnavailable
-    and RuntimeRefused."""
-    with told(method, path):
+    """Makes one unary call and returns its answer; `path` is the socket, for people. Raises
+    RuntimeUnavailable and RuntimeRefused."""
+    with translated_errors(method, path):
         answer = await answered(methods[method](request, timeout=deadline))
     if answer is None:
         raise unreadable(method, path)

@@ -1,7 +1,7 @@
-"""Containers in containerd's namespace of Kubernetes that CRI does not list: others made them, as
-`nerdctl -n k8s.io run` and `ctr -n k8s.io run` do. containerd's own API tells of them at the same
-socket (docs/runtimes.md); another runtime, or a proxy that lets CRI alone through, says that it has
-no such call, and then they are not known."""
+"""Containers in containerd's Kubernetes namespace that CRI does not list: others made them, as
+`nerdctl -n k8s.io run` and `ctr -n k8s.io run` do. containerd's own API lists them at the same
+socket (docs/runtimes.md); another runtime, or a proxy that passes only CRI, answers that it has no
+such call, and then they are unknown."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import grpc.aio
 
 from ..domain.inventory import Stranger
 from ._pb import containerd_pb2 as pb
-from .failures import told, unreadable
+from .failures import translated_errors, unreadable
 from .rpc import answered
 
 METHOD = "/containerd.services.containers.v1.Containers/List"
 NAMESPACE = (("containerd-namespace", "k8s.io"),)
-KIND = 'labels."io.cri-containerd.kind"'  # CRI's own have it
+KIND = 'labels."io.cri-containerd.kind"'  # set on CRI's own
 REQUEST = pb.ListContainersRequest(filters=[f"{KIND}!=container,{KIND}!=sandbox"])
 
-_NOT_TOLD = {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED}
+_UNSUPPORTED = {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED}
 
 
 class Strangers:
-    """Asks for them with every listing, as long as the runtime tells."""
+    """Asks for them with every listing, as long as the runtime supports it."""
 
     def __init__(self, channel: grpc.aio.Channel, path: str) -> None:
         response: Any = pb.ListContainersResponse
@@ -32,20 +32,20 @@ class Strangers:
             METHOD, pb.ListContainersRequest.SerializeToString, response.FromString
         )
         self._path = path
-        self.told = True  # False: not by this runtime
+        self.supported = True
 
     async def listed(self, deadline: float) -> tuple[Stranger, ...]:
         """All of them. Raises RuntimeUnavailable and RuntimeRefused."""
-        if not self.told:
+        if not self.supported:
             return ()
-        with told("Containers.List", self._path):
+        with translated_errors("Containers.List", self._path):
             try:
                 call = self._list(REQUEST, timeout=deadline, metadata=NAMESPACE)
                 answer = await answered(call)
             except grpc.aio.AioRpcError as error:
-                if error.code() not in _NOT_TOLD:
+                if error.code() not in _UNSUPPORTED:
                     raise
-                self.told = False
+                self.supported = False
                 return ()
         if answer is None:
             raise unreadable("Containers.List", self._path)

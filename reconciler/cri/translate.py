@@ -1,7 +1,6 @@
-"""Protobuf messages -> domain values, one pure function for each. Times come as nanoseconds and go
-on as seconds. Texts that repeat on a node (image ids, names) are shared; those of one pod are not:
-they come and go without an end. What does not make sense is read as "not known", never as an
-error."""
+"""Protobuf messages -> domain values, one pure function for each. Times come in nanoseconds and
+leave in seconds. Texts that repeat on a node (image ids, names) are shared; those of one pod are
+not: there is no end of them. What does not make sense is read as unknown, never as an error."""
 
 from __future__ import annotations
 
@@ -53,13 +52,13 @@ def image(message: pb.Image) -> Image:
 
 
 def _names(texts: Iterable[str]) -> tuple[str, ...]:
-    """Names as listed, without what older runtimes and cri-dockerd list in place of none."""
+    """Names as listed, without the placeholder of older runtimes and cri-dockerd."""
     return tuple(shared(text) for text in texts if not text.startswith("<none>"))
 
 
 def united(images: tuple[Image, ...]) -> tuple[Image, ...]:
-    """Images as listed, each once. What is listed in several entries has all of their names, is
-    pinned if one of them is, and is as big as the biggest: any may hold the reason to keep it."""
+    """Images as listed, each once. One in several entries has all of their names, is pinned if one
+    of them is, and is as big as the biggest: any entry may hold the reason to keep it."""
     found: dict[str, Image] = {}
     for one in images:
         other = found.get(one.key)
@@ -78,7 +77,7 @@ def _united(one: Image, other: Image) -> Image:
 
 
 def container(message: pb.Container) -> Container:
-    """From ListContainers: `volumes` are not told there."""
+    """From ListContainers, which does not report `volumes`."""
     return Container(
         message.id,
         message.pod_sandbox_id,
@@ -107,8 +106,8 @@ def container_status(message: pb.ContainerStatus, sandbox_id: str) -> Container:
 
 
 def volumes(message: pb.ContainerStatus) -> tuple[Volume, ...]:
-    """The images a container mounts. containerd gives the creator's text and ends the host path
-    in the manifest's digest, CRI-O gives the bare id (our measurement, docs/runtimes.md)."""
+    """The images a container mounts. containerd reports the creator's text and ends the host path
+    in the manifest's digest, CRI-O reports the bare id (our measurement, docs/runtimes.md)."""
     return tuple(
         Volume(shared(mount.image.image), _manifest_digest(mount.host_path))
         for mount in message.mounts
@@ -134,7 +133,7 @@ def sandbox(message: pb.PodSandbox | pb.PodSandboxStatus) -> Sandbox:
 
 
 def is_ready(message: pb.PodSandbox | pb.PodSandboxStatus) -> bool:
-    """Whether a sandbox is not stopped; a state that does not exist yet counts as ready."""
+    """Whether a sandbox is not stopped; a state unknown to this version counts as ready."""
     return message.state != pb.SANDBOX_NOTREADY
 
 
@@ -144,33 +143,33 @@ def event(message: pb.ContainerEventResponse) -> ContainerEvent | None:
         kind = EventKind(message.container_event_type)
     except ValueError:
         return None
-    told = message.pod_sandbox_status if message.HasField("pod_sandbox_status") else None
-    sandbox_id = told.id if told is not None else ""
+    status = message.pod_sandbox_status if message.HasField("pod_sandbox_status") else None
+    sandbox_id = status.id if status is not None else ""
     return ContainerEvent(
         message.container_id,
         kind,
         message.created_at / 1e9,
-        sandbox(told) if told is not None else None,
+        sandbox(status) if status is not None else None,
         tuple(container_status(one, sandbox_id) for one in message.containers_statuses),
     )
 
 
 def pause_names(info: str) -> tuple[str, ...]:
-    """The names PodSandboxStatus(verbose) gives for the pause image, from info["info"]."""
-    told = _object(info)
-    annotations = _object_in(_object_in(told, "runtimeSpec"), "annotations")
-    told_names = (told.get("image"), *(annotations.get(key) for key in _PAUSE_ANNOTATIONS))
-    return tuple(dict.fromkeys(shared(name) for name in map(_name, told_names) if name))
+    """The names that PodSandboxStatus(verbose) reports for the pause image, from info["info"]."""
+    fields = _object(info)
+    annotations = _object_in(_object_in(fields, "runtimeSpec"), "annotations")
+    names = (fields.get("image"), *(annotations.get(key) for key in _PAUSE_ANNOTATIONS))
+    return tuple(dict.fromkeys(shared(name) for name in map(_name, names) if name))
 
 
 def is_pauseless(info: str) -> bool:
     """Whether PodSandboxStatus(verbose) info["info"] says that a sandbox runs on no image, as
     containerd 2.x does for one of a sandboxer of its own (`sandboxer = "shim"`): the image's name
-    is there, and empty. It is so for a sandbox too that containerd lost, which it calls deleted
+    is there, and empty. That is also so for a sandbox that containerd lost, which it calls deleted
     (containerd, internal/cri/server/sandbox_status.go and podsandbox/sandbox_status.go)."""
-    told = _object(info)
-    lives = isinstance(told.get("processStatus"), str) and told["processStatus"] != "deleted"
-    return lives and told.get("image") == "" and not pause_names(info)
+    fields = _object(info)
+    lives = isinstance(fields.get("processStatus"), str) and fields["processStatus"] != "deleted"
+    return lives and fields.get("image") == "" and not pause_names(info)
 
 
 def configured_pause(info: str) -> str | None:
@@ -179,19 +178,19 @@ def configured_pause(info: str) -> str | None:
 
 
 def _name(value: object) -> str | None:
-    """An image's name out of JSON. JSON can hold texts that no name is and no log can print."""
-    fit = isinstance(value, str) and value != "" and value.isascii() and value.isprintable()
-    return cast("str", value) if fit else None
+    """An image's name from JSON. JSON can hold texts that are no name and that no log can print."""
+    usable = isinstance(value, str) and value != "" and value.isascii() and value.isprintable()
+    return cast("str", value) if usable else None
 
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        told = json.loads(text)
+        found = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
-def _object_in(told: dict[str, Any], key: str) -> dict[str, Any]:
-    inner = told.get(key)
+def _object_in(outer: dict[str, Any], key: str) -> dict[str, Any]:
+    inner = outer.get(key)
     return inner if isinstance(inner, dict) else {}

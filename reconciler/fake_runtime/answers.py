@@ -14,8 +14,8 @@ CRIO_VOLUME = "/var/lib/containers/storage/overlay/{}/merged"
 
 
 def image(node: Node, stored: Stored, *, listed: bool = False) -> pb.Image:
-    """As its status tells it, or as listed: there CRI-O makes up a digest name for an image that
-    has lost its names."""
+    """As ImageStatus reports it, or as listed: in a list CRI-O makes up a digest name for an image
+    that lost its names."""
     size = stored.unpacked if node.habits.crio else stored.compressed
     made_up = [stored.made_up] if listed and stored.made_up else []
     return pb.Image(
@@ -28,7 +28,7 @@ def image(node: Node, stored: Stored, *, listed: bool = False) -> pb.Image:
 
 
 def sandbox_labels(node: Node, one: Sandbox) -> dict[str, str]:
-    """As the creator gave them; CRI-O adds its own (measured)."""
+    """As the creator set them; CRI-O adds its own (measured)."""
     if not node.habits.crio:
         return one.labels
     return {
@@ -61,19 +61,19 @@ def sandbox_status(node: Node, one: Sandbox) -> pb.PodSandboxStatus:
 
 
 def sandbox_info(node: Node, one: Sandbox) -> dict[str, str]:
-    """Where the pause image's name stands: CRI-O keeps it in an annotation alone, since its pods
+    """Where the pause image's name is: CRI-O keeps it in an annotation alone, since its pods
     have no infra container by default; containerd from 2.1 annotates the configured one. A
-    sandboxer of its own has none, and containerd tells an empty one."""
+    sandboxer of its own has none, and containerd reports an empty one."""
     if node.habits.pauseless:
-        told: dict[str, object] = {"image": "", "processStatus": "", "runtimeSpec": None}
+        info: dict[str, object] = {"image": "", "processStatus": "", "runtimeSpec": None}
     elif node.habits.crio:
         annotations = {"io.kubernetes.cri-o.ImageName": one.pause_name}
-        told = {"runtimeSpec": {"annotations": annotations}}
+        info = {"runtimeSpec": {"annotations": annotations}}
     else:
         configured = {"io.kubernetes.cri.podsandbox.image-name": node.pause_name}
         spec = {"annotations": configured if node.habits.annotates_pause else {}}
-        told = {"image": one.pause_name, "pid": 1, "runtimeSpec": spec}
-    return {"info": json.dumps(told)}
+        info = {"image": one.pause_name, "pid": 1, "runtimeSpec": spec}
+    return {"info": json.dumps(info)}
 
 
 def container(node: Node, one: Container) -> pb.Container:
@@ -85,7 +85,7 @@ def container(node: Node, one: Container) -> pb.Container:
         metadata=pb.ContainerMetadata(name=one.name),
         image=pb.ImageSpec(image=one.asked),
         image_ref=_crio_ref(node, one) if node.habits.crio else hex_id,
-        image_id=hex_id if node.habits.tells_image_id else "",
+        image_id=hex_id if node.habits.reports_image_id else "",
         state=_state(one),
         created_at=_ns(one.created_at),
         labels=one.labels,
@@ -93,8 +93,8 @@ def container(node: Node, one: Container) -> pb.Container:
 
 
 def container_status(node: Node, one: Container) -> pb.ContainerStatus:
-    """As status and events tell it: containerd gives names that the image has now, CRI-O names it
-    had when the container was made, of an image that had none nothing."""
+    """As status and events report it: containerd gives names that the image has now, CRI-O names it
+    had when the container was made, and nothing if it had none."""
     here = one.image.hex_id in node.images
     hex_id = node.habits.id_text(one.image.hex_id)
     if node.habits.crio:
@@ -112,7 +112,7 @@ def container_status(node: Node, one: Container) -> pb.ContainerStatus:
         exit_code=one.exit_code,
         image=pb.ImageSpec(image=name),
         image_ref=ref,
-        image_id=hex_id if node.habits.tells_image_id else "",
+        image_id=hex_id if node.habits.reports_image_id else "",
         labels=one.labels,
         mounts=[_mount(node, one, number) for number in range(len(one.volumes))],
     )
@@ -121,9 +121,9 @@ def container_status(node: Node, one: Container) -> pb.ContainerStatus:
 def event(
     node: Node, kind: EventKind, subject_id: str, sandbox_id: str, at: float
 ) -> pb.ContainerEventResponse:
-    """The payload is all containers of the pod now, the deleted one not among them. CRI-O finds
+    """The payload is all containers of the pod now, without the deleted one. CRI-O finds
     them by the pod's uid label on the container: without it there are none."""
-    told = node.sandboxes.get(sandbox_id)
+    sandbox = node.sandboxes.get(sandbox_id)
     inside = node.in_pod(sandbox_id)
     if node.habits.crio:
         inside = [one for one in inside if "io.kubernetes.pod.uid" in one.labels]
@@ -131,7 +131,7 @@ def event(
         container_id=subject_id,
         container_event_type=int(kind),  # type: ignore[arg-type] # same numbers, held by a test
         created_at=_ns(at),
-        pod_sandbox_status=sandbox_status(node, told) if told else None,
+        pod_sandbox_status=sandbox_status(node, sandbox) if sandbox else None,
         containers_statuses=[container_status(node, one) for one in inside],
     )
 
@@ -139,16 +139,16 @@ def event(
 def image_info(node: Node, stored: Stored) -> dict[str, str]:
     diff_ids = [f"sha256:{layer.diff_id}" for layer in stored.layers]
     rootfs = {"type": "layers", "diff_ids": diff_ids}
-    told: dict[str, object] = {
+    info: dict[str, object] = {
         "imageSpec": {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": rootfs}
     }
     if not node.habits.crio:
-        told["chainID"] = _chain_id(diff_ids)
-    return {"info": json.dumps(told)}
+        info["chainID"] = _chain_id(diff_ids)
+    return {"info": json.dumps(info)}
 
 
 def _chain_id(diff_ids: list[str]) -> str:
-    """The name of the snapshot that all layers make: each is hashed onto those below it."""
+    """The name of the snapshot that all layers make: each is hashed with those below it."""
     chain = diff_ids[0] if diff_ids else ""
     for diff_id in diff_ids[1:]:
         chain = f"sha256:{hashlib.sha256(f'{chain} {diff_id}'.encode()).hexdigest()}"
@@ -156,7 +156,7 @@ def _chain_id(diff_ids: list[str]) -> str:
 
 
 def _crio_ref(node: Node, one: Container) -> str:
-    return one.made_from if node.habits.tells_image_id else one.image.hex_id
+    return one.made_from if node.habits.reports_image_id else one.image.hex_id
 
 
 def _mount(node: Node, one: Container, number: int) -> pb.Mount:

@@ -50,12 +50,12 @@ class Calls:
         conditions = [
             pb.RuntimeCondition(type=kind, status=True) for kind in ("RuntimeReady", "NetworkReady")
         ]
-        habits, told = self.node.habits, dict[str, object]()
-        if habits.tells_configured_pause:
-            told["sandboxImage"] = self.node.pause_name
+        habits, config = self.node.habits, dict[str, object]()
+        if habits.reports_configured_pause:
+            config["sandboxImage"] = self.node.pause_name
         if habits.crio:
-            told["crio"] = {"EnablePodEvents": habits.events is Events.PLAIN}
-        info = {"config": json.dumps(told)} if request.verbose else {}
+            config["crio"] = {"EnablePodEvents": habits.events is Events.PLAIN}
+        info = {"config": json.dumps(config)} if request.verbose else {}
         return pb.StatusResponse(status=pb.RuntimeStatus(conditions=conditions), info=info)
 
     def list_images(self, request: pb.ListImagesRequest) -> pb.ListImagesResponse:
@@ -77,21 +77,21 @@ class Calls:
     def containers(self, request: Any) -> Iterable[pb.Container]:
         asked = request.filter
         for one in self.node.containers.values():
-            told = answers.container(self.node, one)
-            state = not asked.HasField("state") or asked.state.state == told.state
+            listed = answers.container(self.node, one)
+            state = not asked.HasField("state") or asked.state.state == listed.state
             pod = one.sandbox_id.startswith(asked.pod_sandbox_id)
             wanted = state and pod and one.id.startswith(asked.id)
             if wanted and _labelled(one.labels, asked.label_selector):
-                yield told
+                yield listed
 
     def sandboxes(self, request: Any) -> Iterable[pb.PodSandbox]:
         asked = request.filter
         for one in self.node.sandboxes.values():
-            told = answers.sandbox(self.node, one)
-            state = not asked.HasField("state") or asked.state.state == told.state
+            listed = answers.sandbox(self.node, one)
+            state = not asked.HasField("state") or asked.state.state == listed.state
             wanted = state and one.id.startswith(asked.id)
-            if wanted and _labelled(told.labels, asked.label_selector):
-                yield told
+            if wanted and _labelled(listed.labels, asked.label_selector):
+                yield listed
 
     def container_status(self, request: pb.ContainerStatusRequest) -> pb.ContainerStatusResponse:
         one = _by_prefix(self.node.containers, request.container_id, "container")
@@ -106,14 +106,14 @@ class Calls:
         one = _by_prefix(self.node.sandboxes, request.pod_sandbox_id, "sandbox")
         info = answers.sandbox_info(self.node, one) if request.verbose else {}
         status = answers.sandbox_status(self.node, one)
-        told = pb.PodSandboxStatusResponse(status=status, info=info)
+        answer = pb.PodSandboxStatusResponse(status=status, info=info)
         if self.node.habits.events is Events.PLAIN:  # CRI-O, with events on (measured)
             inside = self.node.in_pod(one.id)
-            told.containers_statuses.extend(
+            answer.containers_statuses.extend(
                 answers.container_status(self.node, container) for container in inside
             )
-            told.timestamp = int(self._clock() * 1e9)
-        return told
+            answer.timestamp = int(self._clock() * 1e9)
+        return answer
 
     def image_status(self, request: pb.ImageStatusRequest) -> pb.ImageStatusResponse:
         found = self.node.look_up(request.image.image)
@@ -123,15 +123,15 @@ class Calls:
         return pb.ImageStatusResponse(image=answers.image(self.node, found), info=info)
 
     def image_fs_info(self, request: Any) -> pb.ImageFsInfoResponse:
-        """Only the mountpoint is to be believed: containerd's bytes are sampled every 10 s and
-        leave out what is compressed, CRI-O's are its metadata (measured)."""
+        """Only the mountpoint is reliable: containerd's bytes are sampled every 10 s and leave out
+        compressed layers, CRI-O's are its metadata (measured)."""
         crio, now = self.node.habits.crio, self._clock()
         if crio or now - self._sampled_at >= SAMPLED_EVERY:
             metadata = CRIO_METADATA * len(self.node.images)
             self._sampled_at, self._sampled = now, metadata if crio else self.node.unpacked()
-        told = [self._filesystem(disk.mountpoint) for disk in self.node.disks]
-        both = told[:1] if crio else []
-        return pb.ImageFsInfoResponse(image_filesystems=told, container_filesystems=both)
+        images = [self._filesystem(disk.mountpoint) for disk in self.node.disks]
+        containers = images[:1] if crio else []
+        return pb.ImageFsInfoResponse(image_filesystems=images, container_filesystems=containers)
 
     def _filesystem(self, mountpoint: str) -> pb.FilesystemUsage:
         return pb.FilesystemUsage(
@@ -149,7 +149,7 @@ class Calls:
         return pb.RemoveImageResponse()
 
     def note_removal(self, text: str) -> None:
-        """Keeps the request beside the truth of this instant, whatever form names the image."""
+        """Keeps the request with the truth of this instant, in whatever form it names the image."""
         found = None
         with contextlib.suppress(Refused):
             found = self.node.find(text)
@@ -163,14 +163,14 @@ class Calls:
         return pb.PullImageResponse(image_ref=self.node.habits.id_text(stored.hex_id))
 
     def run_pod_sandbox(self, request: pb.RunPodSandboxRequest) -> pb.RunPodSandboxResponse:
-        told = request.config.metadata
+        metadata = request.config.metadata
         made = self.node.run_pod(
-            told.name,
+            metadata.name,
             self._clock(),
-            told.namespace,
-            told.uid,
+            metadata.namespace,
+            metadata.uid,
             dict(request.config.labels),
-            told.attempt,
+            metadata.attempt,
         )
         return pb.RunPodSandboxResponse(pod_sandbox_id=made.id)
 

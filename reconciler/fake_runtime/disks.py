@@ -1,5 +1,5 @@
 """The disks under a simulated node's images: several, with inodes or without, some that show late
-what was freed or say what cannot be, and others who use them up."""
+what was freed or report impossible values, and other users that fill them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INODES_OF_A_LAYER = 800
 
 
 class Holder(Protocol):
-    """What lies on them: a node."""
+    """The node whose images are on the disks."""
 
     capacity: int
     base: int
@@ -26,24 +26,24 @@ class Holder(Protocol):
 
 @dataclass
 class Disk:
-    """One filesystem that the runtime names. `holds`: images lie on it, in whole or in part.
+    """One filesystem that the runtime names. `holds`: images are on it, in whole or in part.
     `commits`: seconds between the moments at which it shows what was freed; 0: at once."""
 
     mountpoint: str
     device: int
     capacity: int
     holds: bool = True
-    others: int = 0  # bytes; of the first disk they are the node's `base`
+    others: int = 0  # bytes of other users; on the first disk they are the node's `base`
     inodes: int = 0  # 0: no fixed number
     others_inodes: int = 0
-    seen: bool = True  # from where the daemon runs
+    seen: bool = True  # by the daemon
     commits: int = 0
-    lie: str = ""  # what it says of itself that cannot be
+    misreports: str = ""  # which impossible value it reports
     last: tuple[float, int] = (0.0, 0)  # the last commit, and what was in use then
 
 
 class Disks:
-    """The first one is the node's own; there may be a second."""
+    """The disks: the first one is the node's own; there may be a second."""
 
     def __init__(self, node: Holder, time: Callable[[], float]) -> None:
         self._node, self._time = node, time
@@ -63,22 +63,22 @@ class Disks:
                 return FilesystemUsage(
                     mountpoint,
                     disk.device,
-                    0 if disk.lie == "no size" else disk.capacity,
-                    2 * disk.capacity if disk.lie == "too much" else used,
+                    0 if disk.misreports == "no size" else disk.capacity,
+                    2 * disk.capacity if disk.misreports == "too much" else used,
                     disk.inodes,
                     min(self.used_inodes(disk), disk.inodes),
                 )
         raise FileNotFoundError(2, "No such file or directory", mountpoint)
 
     def used(self, disk: Disk) -> int:
-        """Bytes in use on it, by images and by others."""
+        """Bytes in use on a disk, by images and by others."""
         if disk is self.first:
             return self._node.used()
         return disk.others + (self._node.used() - self._node.base if disk.holds else 0)
 
     def shown(self, disk: Disk) -> int:
-        """Bytes in use, as it tells: what is written at once, what was freed with the next commit;
-        others' data at once either way."""
+        """Bytes in use, as the disk shows them: what was written at once, what was freed with the
+        next commit; others' data at once in both cases."""
         used = self.used(disk)
         if not disk.commits:
             return used
@@ -92,11 +92,11 @@ class Disks:
         return disk.others_inodes + (INODES_OF_A_LAYER * layers if disk.holds else 0)
 
     def late(self) -> set[str]:
-        """Those with images on them that show late what was freed."""
+        """Mountpoints of the disks with images that show late what was freed."""
         return {disk.mountpoint for disk in self if disk.commits and disk.holds}
 
     def fill(self, disk: Disk, percent: float) -> None:
-        """Others use so much that it is so full, whatever the images take."""
+        """Lets others use so much that the disk is this full, whatever the images take."""
         wanted = int(disk.capacity * percent / 100)
         if disk is self.first:
             self._node.base = max(0, wanted - (self._node.used() - self._node.base))
@@ -108,6 +108,6 @@ class Disks:
         disk.others_inodes = max(0, int(disk.inodes * percent / 100) - images)
 
     def calm(self) -> None:
-        """All can be seen and tell the truth, at once, and nobody uses up the inodes."""
+        """Makes all disks visible, truthful and without delay, and frees others' inodes."""
         for disk in self:
-            disk.seen, disk.others_inodes, disk.lie, disk.commits = True, 0, "", 0
+            disk.seen, disk.others_inodes, disk.misreports, disk.commits = True, 0, "", 0

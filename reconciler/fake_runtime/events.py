@@ -16,20 +16,20 @@ from ._pb import workload_pb2 as pb
 from .habits import Events
 from .node import Node
 
-REPLAYED = 300.0  # seconds that containerd 2.x keeps events nobody heard
-BACKLOG = 1000  # events that containerd 1.7 and CRI-O keep unheard; the newest are dropped
+REPLAYED = 300.0  # seconds for which containerd 2.x keeps events that nobody received
+BACKLOG = 1000  # undelivered events that containerd 1.7 and CRI-O keep; the newest are dropped
 
 Queue = asyncio.Queue[pb.ContainerEventResponse | None]  # None: the stream ends
 
 
 class EventStreams:
-    """Takes events from the node to the subscribers."""
+    """Passes events from the node to the subscribers."""
 
     def __init__(self, node: Node, clock: Callable[[], float]) -> None:
         self.node, self._clock = node, clock
         self._subscribers: list[Queue] = []
-        self._unheard: deque[tuple[float, pb.ContainerEventResponse]] = deque()
-        self._departed = 0  # subscribers gone, of which the runtime has not noticed yet
+        self._undelivered: deque[tuple[float, pb.ContainerEventResponse]] = deque()
+        self._departed = 0  # subscribers that left, which the runtime has not noticed yet
         self._turn = 0
         self._had_one = False
 
@@ -38,11 +38,11 @@ class EventStreams:
         return len(self._subscribers)
 
     def end(self) -> None:
-        """The process ends: streams end cleanly if they still can, and all is forgotten."""
+        """The process ends: streams end cleanly if they still can, and everything is forgotten."""
         for queue in self._subscribers:
             queue.put_nowait(None)
         self._subscribers.clear()
-        self._unheard.clear()
+        self._undelivered.clear()
         self._departed, self._had_one = 0, False
 
     async def subscribe(self, context: Any) -> AsyncIterator[pb.ContainerEventResponse]:
@@ -54,9 +54,9 @@ class EventStreams:
             return
         queue: Queue = asyncio.Queue()
         self._forget_old()
-        for _, unheard in self._unheard:
-            queue.put_nowait(unheard)
-        self._unheard.clear()
+        for _, undelivered in self._undelivered:
+            queue.put_nowait(undelivered)
+        self._undelivered.clear()
         self._subscribers.append(queue)
         self._had_one = True
         try:
@@ -67,8 +67,8 @@ class EventStreams:
                 self._subscribers.remove(queue)
                 self._departed += how in (Events.SHARED, Events.BROADCAST)
 
-    def heard(self, kind: EventKind, subject_id: str, sandbox_id: str, at: float) -> None:
-        """One event from the node, to whoever is to have it."""
+    def publish(self, kind: EventKind, subject_id: str, sandbox_id: str, at: float) -> None:
+        """Sends one event of the node to the subscribers that would get it."""
         how = self.node.habits.events
         if how in (Events.NONE, Events.OFF):
             return
@@ -94,13 +94,13 @@ class EventStreams:
         return True
 
     def _keep(self, how: Events, at: float, message: pb.ContainerEventResponse) -> None:
-        """For the next subscriber: CRI-O keeps nothing once it has had one."""
+        """Keeps it for the next subscriber: CRI-O keeps nothing once it has had one."""
         self._forget_old()
-        full = how is not Events.BROADCAST and len(self._unheard) >= BACKLOG
+        full = how is not Events.BROADCAST and len(self._undelivered) >= BACKLOG
         if not full and not (how is Events.PLAIN and self._had_one):
-            self._unheard.append((at, message))
+            self._undelivered.append((at, message))
 
     def _forget_old(self) -> None:
         if self.node.habits.events is Events.BROADCAST:
-            while self._unheard and self._clock() - self._unheard[0][0] > REPLAYED:
-                self._unheard.popleft()
+            while self._undelivered and self._clock() - self._undelivered[0][0] > REPLAYED:
+                self._undelivered.popleft()

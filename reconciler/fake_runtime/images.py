@@ -1,5 +1,5 @@
 """The images of a simulated node: a registry to pull from, names that move, ids, layers, removal.
-No I/O and no clock. What runtimes do differently is asked of `Habits`."""
+No I/O and no clock. `Habits` says what runtimes do differently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .stored import Layer, Published, Stored, digest_of, layer, made_from
 __all__ = ["ImageStore", "Layer", "Refused", "Stored", "layer"]
 
 PAUSE = "registry.k8s.io/pause:3.10"
-SHORTEST_PREFIX = 3  # digits of an id that CRI-O takes for it; containerd takes even none
+SHORTEST_PREFIX = 3  # digits of an id that CRI-O accepts for it; containerd accepts even none
 
 _DIGITS = re.compile(r"[0-9a-f]*")
 _CUT_ID = re.compile(r"[0-9a-f]{12}")
@@ -42,18 +42,18 @@ class ImageStore:
         self.publish(PAUSE, [Layer(digest_of("pause"), 300_000, 700_000)])
 
     def users_of(self, image: Stored) -> Iterator[str]:
-        """Ids of all that use an image in any way; a store alone has no users."""
+        """Ids of all that use an image in any way; a store by itself has no users."""
         yield from self.mounters_of(image)
 
     def mounters_of(self, image: Stored) -> Iterator[str]:
         """Ids of the containers that mount an image as a volume."""
         yield from ()
 
-    # --- how images come -----------------------------------------------------------------------
+    # --- how images arrive -----------------------------------------------------------------------
 
     def publish(self, name: str, layers: Iterable[Layer]) -> Published:
-        """Makes `name` mean a new image in the registry, as a push does. One without a host is
-        Docker Hub's, and the node knows the short name."""
+        """Makes `name` mean a new image in the registry, as a push does. A name without a
+        host is Docker Hub's, and the node knows the short name."""
         whole = name_key(name)
         if not has_host(name):
             self.aliases[repository(name)] = repository(whole)
@@ -114,18 +114,19 @@ class ImageStore:
         fresh = Stored(made.hex_id, made.manifest, made.layers, self.habits.crio)
         return self.images.setdefault(made.hex_id, fresh)
 
-    # --- how they are found and go -------------------------------------------------------------
+    # --- how they are found and removed
+    # -------------------------------------------------------------
 
     def find(self, text: str) -> Stored | None:
-        """The image that a name or id means to this runtime; Refused where it cannot tell."""
+        """The image that a name or id means to this runtime. Raises Refused if it is ambiguous."""
         if self.habits.crio:
             return self._find_as_crio(text)
         plain = text.removeprefix("sha256:")
         return self.images.get(plain) or self._named(name_key(text)) or self._by_prefix(plain)
 
     def look_up(self, text: str) -> Stored | None:
-        """`find` for ImageStatus: there CRI-O takes 12 digits for the id of an image that is not
-        here, in other calls for a short name (measured)."""
+        """`find` for ImageStatus: there CRI-O reads 12 digits as the id of an image that is not
+        here, in other calls as a short name (measured)."""
         try:
             return self.find(text)
         except Refused:
@@ -134,7 +135,7 @@ class ImageStore:
             raise
 
     def _find_as_crio(self, text: str) -> Stored | None:
-        """By bare id, by three of its digits and more, by name; an id with `sha256:` before it is
+        """By bare id, by three or more of its digits, by name; an id with `sha256:` before it is
         read as a name (measured)."""
         if text == "":
             raise Refused("UNKNOWN", "no image specified")
@@ -144,7 +145,7 @@ class ImageStore:
         return found or self._named(self._whole_name(text))
 
     def _whole_name(self, text: str) -> str:
-        """A name completed. CRI-O does so only with what its search registries and aliases tell."""
+        """A name completed. CRI-O uses only its search registries and aliases for that."""
         if not is_well_formed(text):
             raise Refused("UNKNOWN", f"{text!r}: invalid reference format")
         if self.habits.crio and not has_host(text):
@@ -155,7 +156,7 @@ class ImageStore:
         return name_key(text)
 
     def _searched(self, text: str) -> str:
-        """The first of its names that is here or can be pulled, or else the last."""
+        """The first of the possible names that is here or can be pulled, or else the last."""
         if not self.search:
             raise _no_short_name(text)
         names = [name_key(f"{host}/{text}") for host in self.search]
@@ -178,8 +179,8 @@ class ImageStore:
         return found[0] if len(found) == 1 else None
 
     def remove_image(self, text: str) -> None:
-        """RemoveImage: containerd removes whatever is named, wholly, in use or not; CRI-O refuses
-        what is in use and takes a single name away where there are several (measured)."""
+        """RemoveImage: containerd removes any image that is named, wholly, in use or not; CRI-O
+        refuses what is in use and removes a single name where there are several (measured)."""
         image = self.find(text)
         if image is None:
             return
@@ -191,9 +192,9 @@ class ImageStore:
             del self.images[image.hex_id]
 
     def _remove_as_crio(self, image: Stored, text: str) -> None:
-        """By name only that name goes, if others are left: of an image pulled by tag its name by
-        digest is none, so nothing goes. What is mounted is refused first (cri-o,
-        server/image_remove.go)."""
+        """By name, only that name is removed if others are left: the name by digest of an image
+        pulled by tag is not one of its names, so nothing is removed. What is mounted is refused
+        first (cri-o, server/image_remove.go)."""
         for user in self.mounters_of(image):
             raise Refused("UNKNOWN", f"the image is in use by {user}")
         by_name = not image.hex_id.startswith(text)

@@ -1,5 +1,5 @@
 """A simulated node's life, in fast time: deployments that roll out new versions, cron jobs, bursts
-of CI with images used once. The same seed lives the same life."""
+of CI with images used once. The same seed gives the same life."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Bound = Callable[[str, str, str], None]  # a pod's uid, its namespace/name, its 
 
 @dataclass(slots=True)
 class App:
-    """One thing that is deployed again and again: versions share their base and dependencies."""
+    """One application, deployed again and again: versions share base and dependencies."""
 
     name: str
     base: Layer
@@ -41,8 +41,8 @@ class Life:
 
     def __init__(self, node: Node, seed: int) -> None:
         self.node, self._random = node, random.Random(seed)
-        self.happened = ""  # the latest thing, in words
-        self.bound: Bound = lambda uid, name, image: None  # hears of every pod before it is made
+        self.happened = ""  # the latest event, in words
+        self.bound: Bound = lambda uid, name, image: None  # called for every pod before it is made
         bases = [layer(f"base-{n}", self._random.randint(30, 60) * MEBIBYTE) for n in range(3)]
         self._bases = bases
         self._services = [self._app(f"shop/{name}") for name in ("cart", "web", "search", "pay")]
@@ -67,7 +67,7 @@ class Life:
             self._roll_out(app, now)
 
     def step(self, now: float) -> None:
-        """One thing happens, and jobs that are done go."""
+        """One thing happens, and the pods of finished jobs are removed."""
         for until, sandbox in [one for one in self._finished if one[0] <= now]:
             self.node.remove_pod(sandbox, now)
             self._finished.remove((until, sandbox))
@@ -84,7 +84,7 @@ class Life:
         return App(name, self._random.choice(self._bases), dependencies)
 
     def _roll_out(self, app: App, now: float) -> None:
-        """A new version: its pods come up, those of the old one go, its image stays behind."""
+        """A new version: its pods start, those of the old one are removed, whose image stays."""
         app.version += 1
         if app.version % 4 == 0:
             size = self._random.randint(20, 50) * MEBIBYTE

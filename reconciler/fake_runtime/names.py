@@ -1,4 +1,4 @@
-"""Image names as container runtimes read them: checked, and in CRI-O's case cut."""
+"""Image names as container runtimes read them: checked, and for CRI-O cut."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def digest_name(name: str, manifest: str) -> str:
 
 
 def made_up_name(name: str, manifest: str) -> str:
-    """What CRI-O lists an image under that has lost this name and all others: cut at the first ':',
-    so that of a registry with a port little is left (cri-o, internal/storage/image.go)."""
+    """The name under which CRI-O lists an image that lost this name and all others: cut at the
+    first ':', so that little is left of a registry with a port (cri-o,
+    internal/storage/image.go)."""
     return f"{name.partition(':')[0]}@sha256:{manifest}"

@@ -1,6 +1,5 @@
-"""A simulated node: pods, containers and disks, on a store of images. No I/O: time comes in as an
-argument, but for disks that show late what was freed. What runtimes do differently is asked of
-`Habits`."""
+"""A simulated node: pods, containers and disks, on a store of images. No I/O: time is an argument,
+except for disks that show late what was freed. `Habits` says what runtimes do differently."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ Listener = Callable[[EventKind, str, str, float], None]  # kind, subject, its sa
 
 
 class Node(ImageStore):
-    """The world as it is; the server only translates it."""
+    """The state of the node; the server only translates it."""
 
     def __init__(
         self,
@@ -33,7 +32,7 @@ class Node(ImageStore):
     ) -> None:
         super().__init__(habits)
         self.capacity, self.base, self.mountpoint = capacity, base, mountpoint
-        self.disks = Disks(self, clock)  # by whose clock they show what was freed
+        self.disks = Disks(self, clock)  # the clock by which they show what was freed
         self.sandboxes: dict[str, Sandbox] = {}
         self.containers: dict[str, Container] = {}
         self.listeners: list[Listener] = []
@@ -65,8 +64,8 @@ class Node(ImageStore):
         labels: dict[str, str] | None = None,
         attempt: int = 0,
     ) -> Sandbox:
-        """A sandbox, its pause image pulled if it is not there. Asked for one that is there, CRI-O
-        gives that one, and containerd refuses (measured)."""
+        """Makes a sandbox, and pulls its pause image if it is missing. If the sandbox is there
+        already, CRI-O returns that one, and containerd refuses (measured)."""
         again = self._same_pod(name, namespace, uid, attempt)
         if again is not None and self.habits.crio:
             return again
@@ -80,8 +79,8 @@ class Node(ImageStore):
         )
         self.sandboxes[sandbox_id] = sandbox
         if not self.habits.crio:
-            self._tell(EventKind.CREATED, sandbox_id, sandbox_id, now)
-        self._tell(EventKind.STARTED, sandbox_id, sandbox_id, now)
+            self._notify(EventKind.CREATED, sandbox_id, sandbox_id, now)
+        self._notify(EventKind.STARTED, sandbox_id, sandbox_id, now)
         return sandbox
 
     def create(
@@ -93,7 +92,7 @@ class Node(ImageStore):
         volumes: dict[str, str] | None = None,
         labels: dict[str, str] | None = None,
     ) -> Container:
-        """A container from an image that must be here; `volumes` are images by mount path."""
+        """Makes a container from an image that must be here; `volumes` are images by mount path."""
         sandbox = self.sandboxes.get(sandbox_id)
         if sandbox is None:
             raise self._missing(f"specified sandbox not found: {sandbox_id}")
@@ -116,35 +115,35 @@ class Node(ImageStore):
             mounted,
         )
         self.containers[container.id] = container
-        self._tell(EventKind.CREATED, container.id, sandbox_id, now)
+        self._notify(EventKind.CREATED, container.id, sandbox_id, now)
         return container
 
     def start(self, container_id: str, now: float) -> None:
-        """Starts a container that was made and not started yet, no other."""
+        """Starts a container that was made and never started."""
         container = self._container(container_id)
         if container.state is not ContainerState.CREATED:
             state = "running" if container.state is ContainerState.RUNNING else "stopped"
             raise Refused("UNKNOWN", f"container {container_id} is not in created state: {state}")
         container.state, container.started_at = ContainerState.RUNNING, now
-        self._tell(EventKind.STARTED, container_id, container.sandbox_id, now)
+        self._notify(EventKind.STARTED, container_id, container.sandbox_id, now)
 
     def exit(self, container_id: str, now: float, code: int = 0) -> None:
-        """The container's process ends; it stays, and goes on using its image."""
+        """The container's process ends; it stays, and still uses its image."""
         container = self._container(container_id)
         if container.state is ContainerState.EXITED:
             return
         container.state, container.finished_at = ContainerState.EXITED, now
         container.exit_code = code
-        self._tell(EventKind.STOPPED, container_id, container.sandbox_id, now)
+        self._notify(EventKind.STOPPED, container_id, container.sandbox_id, now)
 
-    def remove(self, container_id: str, now: float, tell: bool = True) -> None:
+    def remove(self, container_id: str, now: float, notify: bool = True) -> None:
         container = self.containers.get(container_id)
         if container is None:
             return
         self.exit(container_id, now, 137)
         del self.containers[container_id]
-        if tell:
-            self._tell(EventKind.DELETED, container_id, container.sandbox_id, now)
+        if notify:
+            self._notify(EventKind.DELETED, container_id, container.sandbox_id, now)
 
     def stop_pod(self, sandbox_id: str, now: float) -> None:
         sandbox = self.sandboxes.get(sandbox_id)
@@ -153,21 +152,21 @@ class Node(ImageStore):
         for container in self.in_pod(sandbox_id):
             self.exit(container.id, now, 137)
         sandbox.ready = False
-        self._tell(EventKind.STOPPED, sandbox_id, sandbox_id, now)
+        self._notify(EventKind.STOPPED, sandbox_id, sandbox_id, now)
 
     def remove_pod(self, sandbox_id: str, now: float) -> None:
-        """Removes a pod and all in it. CRI-O sends no DELETED for any of it; containerd 2.x tells
-        of the pod while it is still listed, 1.7 when there is nothing left to tell (measured)."""
+        """Removes a pod and all in it. CRI-O sends no DELETED for any of it; containerd 2.x
+        reports the pod while it is still listed, 1.7 when it is gone (measured)."""
         if sandbox_id not in self.sandboxes:
             return
         self.stop_pod(sandbox_id, now)
         for container in self.in_pod(sandbox_id):
-            self.remove(container.id, now, tell=not self.habits.crio)
-        if self.habits.tells_pod_before_removal:
-            self._tell(EventKind.DELETED, sandbox_id, sandbox_id, now)
+            self.remove(container.id, now, notify=not self.habits.crio)
+        if self.habits.reports_pod_before_removal:
+            self._notify(EventKind.DELETED, sandbox_id, sandbox_id, now)
         del self.sandboxes[sandbox_id]
-        if not self.habits.crio and not self.habits.tells_pod_before_removal:
-            self._tell(EventKind.DELETED, sandbox_id, sandbox_id, now)
+        if not self.habits.crio and not self.habits.reports_pod_before_removal:
+            self._notify(EventKind.DELETED, sandbox_id, sandbox_id, now)
 
     def in_pod(self, sandbox_id: str) -> list[Container]:
         return [one for one in self.containers.values() if one.sandbox_id == sandbox_id]
@@ -183,8 +182,8 @@ class Node(ImageStore):
         return self.base + self.unpacked() + (0 if self.habits.crio else sum(packed.values()))
 
     def unpacked(self) -> int:
-        """Bytes of unpacked layers and of what containers wrote. What a container runs on, a pod
-        has mounted or its pause image was stays unpacked after the image went (measured)."""
+        """Bytes of unpacked layers and of what containers wrote. The image of a container, one
+        mounted in a pod and a pause image in use stay unpacked after their removal (measured)."""
         layers: dict[str, int] = {}
         for image in self._unpacked_images():
             for one in image.layers:
@@ -212,7 +211,7 @@ class Node(ImageStore):
         return image
 
     def _missing(self, text: str) -> Refused:
-        """What CreateContainer needs is not here: no code of CRI-O's tells it (measured)."""
+        """What CreateContainer needs is not here; CRI-O has no own code for that (measured)."""
         return Refused("UNKNOWN" if self.habits.crio else "NOT_FOUND", text)
 
     def _same_pod(self, name: str, namespace: str, uid: str, attempt: int) -> Sandbox | None:
@@ -231,7 +230,7 @@ class Node(ImageStore):
             raise Refused("NOT_FOUND", f"container {container_id} not found")
         return self.containers[container_id]
 
-    def _tell(self, kind: EventKind, subject_id: str, sandbox_id: str, now: float) -> None:
+    def _notify(self, kind: EventKind, subject_id: str, sandbox_id: str, now: float) -> None:
         for listener in list(self.listeners):
             listener(kind, subject_id, sandbox_id, now)
 

@@ -20,12 +20,14 @@ class Sandbox:
     pause: Stored
     attempt: int = 0
     ready: bool = True
-    leased: list[Stored] = field(default_factory=list)  # mounted by containers, some gone by now
+    leased: list[Stored] = field(
+        default_factory=list
+    )  # mounted by containers, some of them gone by now
 
 
 @dataclass(slots=True)
 class Mounted:
-    """An image volume: the text it was asked for by, and the image and manifest it meant then."""
+    """An image volume: the text it was requested by, and the image and manifest it meant then."""
 
     path: str
     text: str

@@ -1,7 +1,7 @@
 """A CRI server over a unix socket on a simulated node, for kubelet, crictl and the daemon alike.
 
 `faults` is how a test makes it misbehave: a function under a method's name is awaited with the
-request before it is answered; what it raises is the answer, what it returns (if not None) too.
+request before it is answered; what it raises, or returns (if not None), is the answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .node import Node, Refused
 from .wire import OPTIONS, methods, path_of
 
 BATCH = 3000  # items of one message of a streamed list
-FAREWELL = 1.0  # seconds at most that CRI-O gives its streams to end
+STREAM_GRACE = 1.0  # seconds at most that CRI-O gives its streams to end
 
 Fault = Callable[[Any], Awaitable[Any]]
 
@@ -62,25 +62,25 @@ class FakeRuntimeServer:
             server.add_generic_rpc_handlers((generic,))
         server.add_insecure_port(f"unix:{self.path}")
         await server.start()
-        self.node.listeners.append(self._events.heard)
+        self.node.listeners.append(self._events.publish)
         self._server = server
 
     async def stop(self, grace: float | None = None, *, killed: bool = False) -> None:
         """Ends all calls. Event streams break off; CRI-O's end cleanly, unless it is `killed`. What
-        happens until the next start is told to nobody, and nothing unheard is kept."""
+        happens until the next start is never sent, and undelivered events are dropped."""
         if self._server is None:
             return
-        self.node.listeners.remove(self._events.heard)
+        self.node.listeners.remove(self._events.publish)
         clean = self.node.habits.crio and not killed
         if clean:
             self._events.end()
-        await self._server.stop(grace or (FAREWELL if clean else None))
+        await self._server.stop(grace or (STREAM_GRACE if clean else None))
         self._events.end()
         self._server = None
 
     @property
     def subscribers(self) -> int:
-        """How many read the event stream now."""
+        """How many clients read the event stream now."""
         return self._events.subscribers
 
     # --- serving -------------------------------------------------------------------------------
@@ -100,8 +100,8 @@ class FakeRuntimeServer:
 
         async def unary(message: Any, context: Any) -> Any:
             try:
-                told = await self._misbehave(name, message, context)
-                return told if told is not None else answer(message)
+                faulty = await self._misbehave(name, message, context)
+                return faulty if faulty is not None else answer(message)
             except Refused as refused:
                 await context.abort(grpc.StatusCode[refused.code], str(refused))
 

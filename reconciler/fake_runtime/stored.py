@@ -23,13 +23,13 @@ class Published:
     """An image as the registry has it."""
 
     hex_id: str  # digest of the config: the image's id
-    manifest: str  # digest of the manifest: what names end in after @
+    manifest: str  # digest of the manifest: what names have after the @
     layers: tuple[Layer, ...]
 
 
 @dataclass(slots=True)
 class Stored:
-    """An image on the node. On CRI-O names by digest follow from its other names: one for each
+    """An image on the node. On CRI-O names by digest follow from its other names, one for each
     repository (cri-o, internal/storage/image.go)."""
 
     hex_id: str
@@ -39,7 +39,7 @@ class Stored:
     names: list[str] = field(default_factory=list)  # by tag and by digest, as given; newest first
     pinned: bool = False
     stuck: set[str] = field(default_factory=set)  # names that RemoveImage leaves
-    lost: str = ""  # a name it had, which CRI-O lists it under when it has none
+    lost: str = ""  # a name it had, under which CRI-O lists it when it has none
 
     @property
     def tags(self) -> list[str]:
@@ -59,7 +59,7 @@ class Stored:
 
     @property
     def some_name(self) -> str:
-        """The one of its names that CRI-O tells of a container: the newest, tags first; maybe none
+        """The name that CRI-O reports for a container of it: the newest, tags first; perhaps none
         (measured)."""
         return min(self.names, key=lambda name: "@" in name, default="")
 

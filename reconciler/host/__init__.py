@@ -1,1 +1,1 @@
-"""This machine: its locks and clocks, systemd, what kubelet and crictl are configured to do."""
+"""This machine: its locks and clocks, systemd, and the configuration of kubelet and crictl."""

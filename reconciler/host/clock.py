@@ -1,4 +1,4 @@
-"""The clocks that ages are counted by, in the daemon and in commands."""
+"""The clocks that ages are computed with, in the daemon and in commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # the host's, in a container too
-MACHINE_ID = Path("/sys/class/dmi/id/product_uuid")  # the firmware's: /etc is baked in with disks
+# The firmware's: /etc is cloned with disk images.
+MACHINE_ID = Path("/sys/class/dmi/id/product_uuid")
 
 
 class SteadyClock:
@@ -26,38 +27,38 @@ class SteadyClock:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Two clocks at one moment: the one that ages are counted by, and the machine's own since it
-    started, which nobody sets. Kept in the ledger, it tells after a restart what was set."""
+    """Two clocks at one moment: the one that ages are computed with, and the machine's own since it
+    started, which nobody sets. Kept in the ledger, it shows after a restart how a clock was set."""
 
     at: float  # seconds since 1970
     boot: str  # which start of the machine
     since_boot: float  # seconds, asleep or not
-    machine: str = ""  # which machine; empty: not told
+    machine: str = ""  # which machine; empty: unknown
 
     def stepped(self, before: Reading) -> float:
-        """Seconds by which times that were noted by an earlier reading are to be moved, so that
-        they tell ages now; less than 0: back. No clock tells across a start of the machine how
-        long it was off, nor by how much its clock is wrong now. What has passed for certain is
-        what it has been up for since: that makes nothing older than it is, and everything older."""
+        """Seconds by which times noted at an earlier reading must be moved to give right ages now;
+        less than 0: back. After a start of the machine no clock knows how long it was off, nor by
+        how much its clock is wrong now. What has certainly passed is its uptime since: with that
+        nothing gets older than it is, and everything gets older."""
         passed = self.at - before.at
         if self.boot != before.boot:
             return passed - self.since_boot
         return passed - (self.since_boot - before.since_boot)
 
     def elsewhere(self, before: Reading) -> bool:
-        """Whether an earlier reading was made on another machine, as far as both are told."""
+        """Whether an earlier reading was made on another machine, where both machines are known."""
         return "" not in (self.machine, before.machine) and self.machine != before.machine
 
 
 Clocks = Callable[[], Reading | None]
 
 
-def unread() -> None:
-    """No second clock: whatever the first one says is believed."""
+def no_second_clock() -> None:
+    """For `Clocks` where there is no second clock: the first one is believed."""
 
 
 def clocks_of_this_machine(clock: Callable[[], float]) -> Reading | None:
-    """Both clocks now; None where the machine does not tell which start of it this is."""
+    """Both clocks now; None where the machine has no boot id."""
     boot = _boot()
     if not boot:
         return None
@@ -74,9 +75,9 @@ def _boot() -> str:
 
 @functools.cache
 def _machine(path: Path) -> str:
-    """A digest: the id itself is for root's eyes only. Empty where the firmware tells none."""
+    """A digest, since only root may read the id itself. Empty where the firmware has none."""
     try:
-        told = path.read_text().strip()
+        uuid = path.read_text().strip()
     except (OSError, UnicodeDecodeError):
         return ""
-    return hashlib.sha256(told.encode()).hexdigest()[:16] if told else ""
+    return hashlib.sha256(uuid.encode()).hexdigest()[:16] if uuid else ""

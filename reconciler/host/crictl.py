@@ -9,13 +9,13 @@ from pathlib import Path
 KEYS = ("runtime-endpoint", "image-endpoint")
 
 
-class CrictlUnread(Exception):
-    """It names an endpoint, or may, that cannot be read; the text is for people."""
+class CrictlUnreadable(Exception):
+    """crictl's file may name an endpoint that cannot be read; the text is for people."""
 
 
 def read(path: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    """Its values, none where there is no file, and what is odd about it. Raises CrictlUnread: the
-    runtime that would be found instead may be another one."""
+    """Returns its values, none where there is no file, and warnings about it. Raises
+    CrictlUnreadable: the runtime that would be found instead may be another one."""
     try:
         text = path.read_text()
     except (FileNotFoundError, NotADirectoryError):
@@ -23,7 +23,7 @@ def read(path: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         text = f"{path} cannot be read ({why}); name the socket with --runtime-endpoint instead"
-        raise CrictlUnread(text) from error
+        raise CrictlUnreadable(text) from error
     import yaml
 
     try:
@@ -31,7 +31,7 @@ def read(path: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
     except yaml.YAMLError as error:
         _refuse_misread(path, text, [line.partition(": ")[0] for line in text.splitlines()])
         text = " ".join(str(error).split())
-        raise CrictlUnread(f"{path} is not valid YAML: {text}") from error
+        raise CrictlUnreadable(f"{path} is not valid YAML: {text}") from error
     _refuse_misread(path, text, found if isinstance(found, dict) else ())
     if isinstance(found, dict):
         return {str(key): str(value) for key, value in found.items() if value}, ()
@@ -41,12 +41,12 @@ def read(path: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
 
 
 def _refuse_misread(path: Path, text: str, given: Collection[str]) -> None:
-    """A line that names an endpoint to whoever reads it, and is none of the given keys."""
+    """Raises CrictlUnreadable for a line that seems to name an endpoint but is no given key."""
     for number, line in enumerate(text.splitlines(), 1):
         for key in (one for one in KEYS if one not in given):
             if re.match(rf"[\s'\"-]*{key.replace('-', '[-_ ]?')}\b", line, re.IGNORECASE):
-                raise CrictlUnread(
-                    f"{path}:{number}:1: expected {key}: unix:///PATH, with a blank after the "
-                    f"colon, found {line.strip()[:80]!r}; mend it, or name the socket with "
+                raise CrictlUnreadable(
+                    f"{path}:{number}:1: expected {key}: unix:///PATH, with a space after the "
+                    f"colon, found {line.strip()[:80]!r}; fix it, or name the socket with "
                     "--runtime-endpoint"
                 )

@@ -1,8 +1,8 @@
-"""kubelet's configuration, as far as it can be seen from here, and what of it governs images.
+"""kubelet's configuration, as far as it can be seen from here, and the part that governs images.
 
 kubelet reads one file, then every *.conf below --config-dir in the order of their paths, each
-merged over what was before as a JSON merge patch (kubernetes cmd/kubelet/app/server.go); an
-evictionHard that is given replaces its defaults as a whole, unless it is told to merge them.
+merged over the earlier ones as a JSON merge patch (kubernetes cmd/kubelet/app/server.go); an
+evictionHard that is given replaces its defaults as a whole, unless kubelet is set to merge them.
 """
 
 from __future__ import annotations
@@ -65,20 +65,20 @@ class Places:
 
 
 def read(places: Places) -> tuple[KubeletConfig, tuple[str, ...]]:
-    """What files say, and what was wrong with them; kubelet's defaults for what they do not say."""
+    """Returns what files say, with kubelet's defaults for the remainder, and what was wrong."""
     merged: dict[str, Any] = {}
     sources: list[str] = []
     troubles: list[str] = []
     files, directories = places.found()
 
     def take(path: Path, name: str) -> bool:
-        """Whether it was read, and is kubelet's: others keep a kubeconfig at OpenShift's place."""
+        """Whether it was read, and is kubelet's: others keep a kubeconfig at OpenShift's path."""
         nonlocal merged
         try:
             given = _document(path)
-        except _Unread as error:
+        except _Unreadable as error:
             if not (error.absent and path == places.file):
-                troubles.append(f"{path} {error}; what it says is not known")
+                troubles.append(f"{path} {error}; what it says is unknown")
             return False
         if given is None:
             return False
@@ -86,7 +86,7 @@ def read(places: Places) -> tuple[KubeletConfig, tuple[str, ...]]:
         sources.append(name)
         return True
 
-    any(take(path, str(path)) for path in files)  # the first of them is kubelet's
+    any(take(path, str(path)) for path in files)  # only the first is kubelet's
     for path in _dropins(directories, troubles):
         take(path, path.name)
     source = ", ".join(sources) if sources else DEFAULTS
@@ -95,8 +95,8 @@ def read(places: Places) -> tuple[KubeletConfig, tuple[str, ...]]:
 
 
 def config_of(found: Json, source: str) -> tuple[KubeletConfig, tuple[str, ...]]:
-    """What a KubeletConfiguration says of images, and what in it can't be read: its default
-    counts then."""
+    """Returns what a KubeletConfiguration says of images, and what in it can't be read: there the
+    default counts."""
     wrong: list[str] = []
 
     def value(key: str, parse: Any, default: Any) -> Any:
@@ -122,7 +122,7 @@ def config_of(found: Json, source: str) -> tuple[KubeletConfig, tuple[str, ...]]
 
 
 def nodefs(places: tuple[Path, ...] = ON_NODEFS) -> NodeFilesystem | None:
-    """Where kubelet's own directory lies; None: it can't be seen from here."""
+    """The filesystem of kubelet's own directory; None: it can't be seen from here."""
     for path in places:
         try:
             size = os.statvfs(path)
@@ -135,7 +135,7 @@ def nodefs(places: tuple[Path, ...] = ON_NODEFS) -> NodeFilesystem | None:
 def _thresholds(
     given: object, setting: str, source: str, wrong: list[str]
 ) -> tuple[Threshold, ...] | None:
-    """Those on filesystems; None: not given."""
+    """The thresholds on filesystems; None: not given."""
     if given is None:
         return None
     if not isinstance(given, Mapping):
@@ -154,8 +154,8 @@ def _thresholds(
     return tuple(found)
 
 
-class _Unread(Exception):
-    """Why a file is not read, to go on after its path. `absent`: there is none."""
+class _Unreadable(Exception):
+    """Why a file is not read; the text continues after its path. `absent`: there is none."""
 
     def __init__(self, text: str, *, absent: bool = False) -> None:
         super().__init__(text)
@@ -163,34 +163,36 @@ class _Unread(Exception):
 
 
 def _document(path: Path) -> dict[str, Any] | None:
-    """A file's first document, which is all that kubelet reads; None: it is of another kind."""
+    """Returns a file's first document, which is all that kubelet reads; None: another kind."""
     try:
         text = path.read_text()
         if path.stat().st_nlink == 0:
-            raise _Unread("was replaced, and what is mounted here is the old one: mount it anew")
+            raise _Unreadable(
+                "was replaced, and what is mounted here is the old one: mount it again"
+            )
     except FileNotFoundError:
-        raise _Unread("is not there", absent=True) from None
+        raise _Unreadable("is not there", absent=True) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise _Unread(f"can't be read ({getattr(error, 'strerror', None) or error})") from error
+        raise _Unreadable(f"can't be read ({getattr(error, 'strerror', None) or error})") from error
     import yaml
 
     try:
         found = next(yaml.load_all(text, Loader=yaml.CSafeLoader), None)
     except yaml.YAMLError as error:
-        raise _Unread(f"is not valid YAML ({' '.join(str(error).split())})") from error
+        raise _Unreadable(f"is not valid YAML ({' '.join(str(error).split())})") from error
     if found is not None and not isinstance(found, dict):
-        raise _Unread(f"is not a {KIND}")
+        raise _Unreadable(f"is not a {KIND}")
     return None if found and found.get("kind", KIND) != KIND else found or {}
 
 
 def _dropins(directories: list[Path], troubles: list[str]) -> list[Path]:
-    """Every *.conf below, in the order in which kubelet goes through them."""
+    """Every *.conf below, in the order in which kubelet reads them."""
     found = []
     for directory in directories:
         try:
             found += sorted(path for path in directory.rglob("*.conf") if path.is_file())
         except OSError as error:
-            why = f"can't be read ({error.strerror}); what it says is not known"
+            why = f"can't be read ({error.strerror}); what it says is unknown"
             troubles.append(f"{directory} {why}")
     return found
 

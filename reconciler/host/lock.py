@@ -1,9 +1,9 @@
 """Exclusive locks on directories: one remover per runtime, one writer per ledger.
 
-They are the kernel's (flock), so they end with their process, however that ends, and go by the
+They are the kernel's (flock), so they end with their process, however that ends, and belong to the
 inode: they hold between containers and namespaces, on a read-only mount too, and on a disk where no
-file can be made. A directory that was removed and made anew is another one, which another process
-can lock: so whoever holds a lock takes it anew, again and again, before it does what it is for.
+file can be made. A directory that was removed and made again is another one, which another process
+can lock: so the holder of a lock takes it again each time before it does what the lock is for.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Lock:
 
     def take(self, directories: Iterable[str | Path]) -> str | None:
         """Takes it, or makes sure that the directories at these paths are the ones that are held.
-        None: it is held. Else who holds one of them, for people, and none is held here any more.
+        Returns None if it is held, else who holds one of them, for people, and then holds none.
         Raises OSError where a directory can't be opened or locked; what was held stays held."""
         wanted: dict[Inode, str | Path] = {}
         for path in sorted(map(str, directories)):
@@ -70,7 +70,7 @@ class Lock:
         return None
 
     def release(self) -> None:
-        """Gives all of it back."""
+        """Releases all of it."""
         _close(self._held)
         self._held = {}
 
@@ -86,8 +86,8 @@ def holder_of(directories: Iterable[str | Path]) -> str | None:
 
 
 def _holder(inode: Inode) -> str | None:
-    """Who holds the lock on a directory, for people. /proc/locks tells of the processes in our own
-    PID namespace only."""
+    """Who holds the lock on a directory, for people. /proc/locks lists only the processes in our
+    own PID namespace."""
     with contextlib.suppress(OSError, ValueError):
         for line in LOCKS.read_text().splitlines():
             _, kind, _, _, pid, place, *_ = line.split()
@@ -95,7 +95,7 @@ def _holder(inode: Inode) -> str | None:
             if int(number) != inode[1]:
                 continue
             command = _command(pid)
-            # On btrfs the kernel tells another device here than stat does.
+            # On btrfs the kernel shows another device here than stat does.
             if os.makedev(int(major, 16), int(minor, 16)) == inode[0] or "reconciler" in command:
                 what = "reconciler" if "reconciler" in command or not command else "process"
                 return f"another {what} (pid {pid}{command and ': '}{command})"

@@ -1,8 +1,8 @@
-"""What systemd is told, where it started us (Type=notify): ready, alive, stopping.
+"""Notifies systemd, where it started us (Type=notify): ready, alive, stopping.
 
 The protocol is one datagram of `NAME=value` lines to the socket in $NOTIFY_SOCKET (sd_notify(3)).
-Alive is told from the same beat that /healthz looks at: while the event loop stands still nothing
-is sent, and WatchdogSec in the unit file has the process killed and started again. That matters
+Alive is sent from the same beat that /healthz looks at: while the event loop is stuck nothing is
+sent, and WatchdogSec in the unit file has the process killed and started again. That matters
 more than it seems: a subscriber that is frozen freezes containerd 2.x for every client
 (docs/runtimes.md).
 """
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 
 class Notifier:
-    """Tells systemd, if it is there; a socket that is gone is no reason to stop."""
+    """Notifies systemd, if it is there; a socket that is gone is no reason to stop."""
 
     def __init__(self, address: str | None) -> None:
         self._address = "\0" + address[1:] if address and address.startswith("@") else address
@@ -27,7 +27,7 @@ class Notifier:
         return cls(environ.get("NOTIFY_SOCKET"))
 
     def ready(self) -> None:
-        """The daemon watches this node. Said once, however often it is called."""
+        """The daemon watches this node. Sent once, however often it is called."""
         if not self._ready:
             self._ready = True
             self._send("READY=1")
@@ -37,7 +37,7 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """A removal in flight may take minutes yet (TimeoutStopSec)."""
+        """The daemon stops; a removal in flight may still take minutes (TimeoutStopSec)."""
         self._send("STOPPING=1")
 
     def _send(self, text: str) -> None:

@@ -1,6 +1,6 @@
-"""The room that watches who tells of pods: which are bound to this node, and which images they
-need, before the runtime has made anything of them. kubelet's socket, kubelet's `/pods`, or the API
-server; facts for the mailbox are all that leaves it."""
+"""The package that watches a source of pods: which pods are bound to this node, and which images
+they need, before the runtime has made anything for them. Sources are kubelet's socket, kubelet's
+`/pods` and the API server; the package puts facts into the mailbox, nothing else."""
 
 import os
 

@@ -1,9 +1,9 @@
 """The API server: one list of this node's pods from its watch cache, then a watch for as long as it
-lasts, in protobuf. What kubelet itself does, so it is what a cluster is built for; every node does
-it at the price of one connection.
+lasts, in protobuf. kubelet itself does the same, so clusters are built for it; it costs one
+connection per node.
 
-Ten thousand nodes must not knock at once: before each list there is a random pause, and a watch is
-given a random end, from which the next goes on.
+Ten thousand nodes must not ask at the same time: before each list there is a random pause, and a
+watch gets a random end, from which the next continues.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ from .https import Broken, Https, Server
 from .source import PodsUnavailable, Put, Sleep
 
 FIRST_SPREAD, SPREAD = 3.0, 30.0  # seconds: the longest pause before the first and any other list
-WATCH_SECONDS = (300, 600)  # how long a watch may last, the API server is told one in between
-QUIET = 90.0  # seconds without a byte: there would be a bookmark each minute, so it is dead
-SHORT = 1.0  # seconds: a watch that ended sooner, with nothing told, is opened again ever later
-RESUME_SPREAD = 3.0  # seconds: the longest pause before a broken watch is opened again
+WATCH_SECONDS = (
+    300,
+    600,
+)  # how long a watch may last; the API server is asked for a random value in between
+QUIET = 90.0  # seconds without a byte: there is a bookmark each minute, so the connection is dead
+SHORT = 1.0  # seconds: a watch that ended sooner, without an event, is reopened with backoff
+RESUME_SPREAD = 3.0  # seconds: the longest pause before a broken watch is reopened
 LARGEST_FRAME = 16 << 20  # bytes; an object in etcd has up to 1.5 MiB
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
@@ -39,11 +42,11 @@ _REFUSALS = {
 
 
 class Expired(Exception):
-    """The API server does not remember as far back as the watch would have to begin."""
+    """The API server no longer has the resourceVersion from which the watch would begin."""
 
 
 def server(host: str, port: int, token: Path, ca: Path) -> Server:
-    """The cluster's API server, as the service account whose token that is."""
+    """The cluster's API server, asked as the service account that the token belongs to."""
 
     def mistrusted(why: str) -> str:
         return f"the API server's certificate is not signed by {ca} ({why}): it gets no token"
@@ -52,7 +55,7 @@ def server(host: str, port: int, token: Path, ca: Path) -> Server:
 
 
 class ApiSource:
-    """The pods bound to one node, as the API server tells of them."""
+    """The pods bound to one node, as the API server reports them."""
 
     name = "api"
 
@@ -60,9 +63,9 @@ class ApiSource:
         self, server: Server, node: str, clock: Callable[[], float], sleep: Sleep = anyio.sleep
     ) -> None:
         self._server, self._node, self._clock, self._sleep = server, node, clock, sleep
-        self._version = "0"  # the newest resourceVersion seen; "0": whatever the cache has
+        self._version = "0"  # the newest resourceVersion seen; "0": any that the cache has
         self._spread = FIRST_SPREAD
-        self._heard = 0  # events of all watches
+        self._events_read = 0  # events of all watches
 
     @property
     def where(self) -> str:
@@ -72,7 +75,9 @@ class ApiSource:
         with anyio.move_on_after(timeout):
             async with Https(self._server) as https:
                 return await self._listed(https)
-        raise PodsUnavailable(f"the API server at {self._server} gave no list in {timeout:.1f} s")
+        raise PodsUnavailable(
+            f"the API server at {self._server} returned no list in {timeout:.1f} s"
+        )
 
     async def watch(self, put: Put) -> None:
         while True:
@@ -84,19 +89,19 @@ class ApiSource:
                 self._version = "0"
 
     async def _list_and_watch(self, put: Put) -> None:
-        """Raises Expired or PodsUnavailable. A watch that ended or broke is gone on with from where
-        it was, as kubelet does, without a list; that nobody takes it up is what counts as lost."""
+        """Raises Expired or PodsUnavailable. A watch that ended or broke is continued from where it
+        was, as kubelet does, without a list; a loss is only when no server continues it."""
         async with Https(self._server) as https:
             asked = self._clock()
             put(PodsReported(asked, self.name, await self._listed(https)))
             delays = backoff_delays()
             while True:
-                began, pause, heard = self._clock(), 0.0, self._heard
+                began, pause, read_before = self._clock(), 0.0, self._events_read
                 try:
                     await self._follow(https, put)
                 except Broken:  # an API server that crashed had the watches of thousands of nodes
                     pause = random.uniform(0, RESUME_SPREAD)
-                if self._heard > heard or self._clock() - began >= SHORT:
+                if self._events_read > read_before or self._clock() - began >= SHORT:
                     delays = backoff_delays()
                 await self._sleep(max(next(delays), pause))
 
@@ -104,7 +109,7 @@ class ApiSource:
         """A list that is not older than anything seen before. Raises PodsUnavailable."""
         status, body = await https.get(self._target(), PROTOBUF)
         if status != 200:
-            self._version = "0"  # maybe it was what cannot be served
+            self._version = "0"  # perhaps this version was the reason
             raise PodsUnavailable(_refusal(status))
         try:
             self._version, pods = translate.pod_list(body)
@@ -113,7 +118,7 @@ class ApiSource:
         return pods
 
     async def _follow(self, https: Https, put: Put) -> None:
-        """One watch to its end. Raises Expired, Broken or PodsUnavailable."""
+        """Follows one watch to its end. Raises Expired, Broken or PodsUnavailable."""
         target = self._target(
             watch="true",
             allowWatchBookmarks="true",
@@ -129,13 +134,13 @@ class ApiSource:
                 async for chunk in chunks:
                     arrived += chunk
                     for frame in whole_frames(arrived):
-                        self._hear(frame, put)
+                        self._handle(frame, put)
         except translate.Unreadable as error:
             raise PodsUnavailable(f"the API server at {self._server}: {error}") from error
 
-    def _hear(self, frame: bytes, put: Put) -> None:
-        """One event. Raises Expired, PodsUnavailable or Unreadable."""
-        self._heard += 1
+    def _handle(self, frame: bytes, put: Put) -> None:
+        """Handles one event. Raises Expired, PodsUnavailable or Unreadable."""
+        self._events_read += 1
         kind, message = translate.watch_event(frame)
         if isinstance(message, pb.Status):
             if message.code == 410:
@@ -160,8 +165,8 @@ def _refusal(status: int) -> str:
 
 
 def whole_frames(arrived: bytearray) -> Iterator[bytes]:
-    """Takes the frames of a watch that have arrived whole, each after its length in 4 bytes. Raises
-    Unreadable for a length that no event has."""
+    """Yields and removes the frames of a watch that have arrived whole, each after its length in 4
+    bytes. Raises Unreadable for a length that no event has."""
     while len(arrived) >= 4:
         length = int.from_bytes(arrived[:4], "big")
         if length > LARGEST_FRAME:

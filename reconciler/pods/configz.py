@@ -1,5 +1,5 @@
-"""kubelet's configuration as it runs, flags included, by its `/configz` over HTTPS where the
-account may get `nodes/configz` (config/pods-kubelet.yaml), else by its files; again now and then.
+"""kubelet's running configuration, flags included, from its `/configz` over HTTPS where the account
+may get `nodes/configz` (config/pods-kubelet.yaml), else from its files; read again periodically.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _REFUSALS = {
 async def look(
     settings: Settings, clock: Callable[[], float], account: Path = SERVICE_ACCOUNT
 ) -> KubeletReported:
-    """What kubelet's configuration says now: its own answer, else its files, else its defaults."""
+    """Reads kubelet's configuration: its own answer, else its files, else its defaults."""
     places = kubelet.Places(settings.kubelet_config, settings.kubelet_config_dir)
     node = await anyio.to_thread.run_sync(kubelet.nodefs)
     place = replace(Place.of(settings), account=account)
@@ -54,7 +54,7 @@ async def look(
 
 
 async def _asked(place: Place, address: tuple[str, int]) -> dict[str, Any]:
-    """The KubeletConfiguration that kubelet answers. Raises PodsUnavailable."""
+    """Returns the KubeletConfiguration that kubelet answers with. Raises PodsUnavailable."""
     from . import kubelet as https_kubelet
     from .https import Https
 
@@ -74,7 +74,7 @@ async def _asked(place: Place, address: tuple[str, int]) -> dict[str, Any]:
 
 
 class KubeletWatch:
-    """Tells kubelet's configuration at the start, and whenever another is found."""
+    """Reports kubelet's configuration at the start, and whenever it changed."""
 
     def __init__(
         self,
@@ -85,18 +85,18 @@ class KubeletWatch:
     ) -> None:
         self._settings, self._mailbox = settings, mailbox
         self._clock, self._sleep = clock, sleep
-        self._told: KubeletReported | None = None
+        self._reported: KubeletReported | None = None
 
     async def once(self) -> None:
-        """One look."""
+        """Looks once."""
         found = await look(self._settings, self._clock)
-        before = self._told
+        before = self._reported
         if before is None or not _is_same(found, before):
-            self._told = found
+            self._reported = found
             self._mailbox.put(("kubelet", "KubeletReported"), found)
 
     async def run(self) -> None:
-        """Looks for ever."""
+        """Looks forever."""
         while True:
             await self.once()
             await self._sleep(EVERY)

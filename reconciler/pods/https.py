@@ -26,13 +26,13 @@ LARGEST = 64 << 20  # bytes of an answer
 
 
 class Broken(PodsUnavailable):
-    """An answer had begun and did not come to its end, or no byte of it came for too long."""
+    """An answer began and did not end, or no byte of it came for too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Whom to ask, and as whom. `mistrusted` makes the text for a certificate that is not to be
-    trusted, of what TLS says."""
+    """Which server to ask, and as which account. `mistrusted` turns what TLS says of a certificate
+    that is not trusted into a text for people."""
 
     who: str  # for people
     host: str
@@ -50,11 +50,11 @@ class Https:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        # Verifies the chain and the name, and trusts nobody yet. Not ssl.create_default_context: an
+        # Verifies the chain and the name, and trusts no CA yet. Not ssl.create_default_context: an
         # empty file would mean all of the web's CAs, and Python 3.13 asks there for more than the
         # CAs of many clusters have.
         trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        with told(server):
+        with translated_errors(server):
             try:
                 trust.load_verify_locations(cadata=server.ca.read_text())
             except (ValueError, ssl.SSLError) as error:
@@ -76,13 +76,13 @@ class Https:
     async def open(
         self, target: str, accept: str, silence: float = SILENCE
     ) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
-        """An answer's status, and its body as it comes in, with so many seconds of silence at most.
-        A 401 is tried once more with the token that is there by then. Raises PodsUnavailable, and
-        Broken from within."""
+        """Yields an answer's status, and its body as it comes in; `silence` is how many seconds may
+        pass without a byte. A 401 is tried once more, with the token read again. Raises
+        PodsUnavailable, and Broken from within."""
         timeout = {"connect": CONNECT, "write": CONNECT, "pool": CONNECT, "read": SILENCE}
         server = self._server
         url = httpcore.URL(scheme="https", host=server.host, port=server.port, target=target)
-        with told(server):
+        with translated_errors(server):
             for again in (True, False):
                 headers = [
                     ("Host", str(server)),
@@ -97,12 +97,12 @@ class Https:
                     if answer.status == 401 and again:
                         continue
                     timeout["read"] = silence  # httpcore looks here before each read
-                    with told(server, Broken):
+                    with translated_errors(server, Broken):
                         yield answer.status, answer.aiter_stream()
                     return
 
     async def get(self, target: str, accept: str) -> tuple[int, bytes]:
-        """A whole answer. Raises PodsUnavailable."""
+        """Returns a whole answer. Raises PodsUnavailable."""
         async with self.open(target, accept) as (status, chunks):
             body = bytearray()
             async for chunk in chunks:
@@ -114,8 +114,10 @@ class Https:
 
 
 @contextlib.contextmanager
-def told(server: Server, kind: type[PodsUnavailable] = PodsUnavailable) -> Iterator[None]:
-    """What a call raises, as PodsUnavailable with a text for people."""
+def translated_errors(
+    server: Server, kind: type[PodsUnavailable] = PodsUnavailable
+) -> Iterator[None]:
+    """Turns what a call raises into PodsUnavailable with a text for people."""
     try:
         yield
     except (

@@ -1,6 +1,6 @@
-"""kubelet's own `/pods` over HTTPS, asked again and again: every 10 s, and every second while the
-node is under pressure. It may be answered wherever kubelet takes tokens of service accounts and
-the account may get `nodes/pods` (config/pods-kubelet.yaml).
+"""kubelet's own `/pods` over HTTPS, polled every 10 s, and every second while the node is under
+pressure. It works wherever kubelet accepts tokens of service accounts and the account may get
+`nodes/pods` (config/pods-kubelet.yaml).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from . import translate
 from .https import Https, Server
 from .source import PodsUnavailable, Put, Sleep
 
-CALM_TICKS, TICK = 10, 1.0  # ticks of so many seconds between two questions while calm
-LARGE = 256 << 10  # bytes of JSON from which on a thread reads it
+CALM_TICKS, TICK = 10, 1.0  # while calm: ticks between two requests, seconds per tick
+LARGE = 256 << 10  # bytes of JSON from which on it is parsed in a thread
 PATH = "/pods"
 
 _REFUSALS = {
@@ -31,11 +31,11 @@ _REFUSALS = {
 
 
 def server(host: str, port: int, token: Path, ca: Path) -> Server:
-    """kubelet's HTTPS server, as the service account whose token that is."""
+    """kubelet's HTTPS server, asked as the service account that the token belongs to."""
 
     def mistrusted(why: str) -> str:
         return (
-            f"kubelet's serving certificate is not to be trusted by {ca} ({why}): have the cluster "
+            f"kubelet's serving certificate is not trusted by {ca} ({why}): have the cluster "
             "sign it (serverTLSBootstrap in kubelet's configuration), name its CA with "
             "--kubelet-ca, or use --pods socket or api"
         )
@@ -44,7 +44,7 @@ def server(host: str, port: int, token: Path, ca: Path) -> Server:
 
 
 class KubeletSource:
-    """The pods as kubelet lists them. While nothing changed, an answer is not read again."""
+    """The pods as kubelet lists them. An answer that did not change is not parsed again."""
 
     name = "kubelet"
 
@@ -52,12 +52,17 @@ class KubeletSource:
         self,
         server: Server,
         clock: Callable[[], float],
-        hurry: Callable[[], bool],
+        under_pressure: Callable[[], bool],
         sleep: Sleep = anyio.sleep,
     ) -> None:
-        self._server, self._clock, self._hurry, self._sleep = server, clock, hurry, sleep
+        self._server, self._clock, self._under_pressure, self._sleep = (
+            server,
+            clock,
+            under_pressure,
+            sleep,
+        )
         self._seen = b""  # the digest of the last answer
-        self._pods: tuple[Pod, ...] = ()  # what it told
+        self._pods: tuple[Pod, ...] = ()  # from the last answer
 
     @property
     def where(self) -> str:
@@ -67,7 +72,7 @@ class KubeletSource:
         with anyio.move_on_after(timeout):
             async with Https(self._server) as https:
                 return await self._listed(https)
-        raise PodsUnavailable(f"kubelet at {self._server} gave no list in {timeout:.1f} s")
+        raise PodsUnavailable(f"kubelet at {self._server} returned no list in {timeout:.1f} s")
 
     async def watch(self, put: Put) -> None:
         async with Https(self._server) as https:
@@ -76,7 +81,7 @@ class KubeletSource:
                 put(PodsReported(asked, self.name, await self._listed(https)))
                 for _ in range(CALM_TICKS):
                     await self._sleep(TICK)
-                    if self._hurry():
+                    if self._under_pressure():
                         break
 
     async def _listed(self, https: Https) -> tuple[Pod, ...]:

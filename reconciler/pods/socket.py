@@ -2,8 +2,8 @@
 milliseconds.
 
 A watch begins with all pods that kubelet has, static ones too, then says that this was all, then
-tells of changes. In that first part something may come twice, or newer before older. kubelet drops
-a watcher that does not read, and replays nothing: then, as after every end, all is told anew.
+reports changes. In that first part a pod may come twice, or newer before older. kubelet drops a
+watcher that does not read, and replays nothing: then, as after every end, all pods come again.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from ._pb import pods_pb2 as pb
 from .source import PodsUnavailable, Put, Sleep
 
 VERSIONS = ("v1", "v1beta1", "v1alpha1")  # of the package, in the order they are tried
-SYNC_LIMIT = 30.0  # seconds that kubelet may take to tell of all its pods
+SYNC_LIMIT = 30.0  # seconds that kubelet may take to report all its pods
 NOT_SYNCED_TRIES, NOT_SYNCED_PAUSE = 30, 1.0  # while kubelet itself does not know its pods yet
-BURST = 100  # events read before the event loop gets its turn
+BURST = 100  # events read before the event loop gets a turn
 
-# No keepalive: a kubelet that stands still starts no pods either, one that is gone closes the
-# socket, and grpc-go sends away a client that pings more often than it expects.
+# No keepalive: a kubelet that hangs starts no pods either, one that is gone closes the socket, and
+# grpc-go disconnects a client that pings more often than it expects.
 OPTIONS = (
     ("grpc.max_receive_message_length", 80 << 20),  # bytes; 250 pods of 100 KiB are 25 MiB
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -53,7 +53,7 @@ class SocketSource:
 
     def __init__(self, path: Path, clock: Callable[[], float], sleep: Sleep = anyio.sleep) -> None:
         self._path, self._clock, self._sleep = path, clock, sleep
-        self._version = ""  # which answered last
+        self._version = ""  # of the API that answered last
 
     @property
     def where(self) -> str:
@@ -72,7 +72,7 @@ class SocketSource:
                         continue
                     raise PodsUnavailable(self._why(error)) from error
                 if answer is None:
-                    raise PodsUnavailable("kubelet's answer is no list of pods")
+                    raise PodsUnavailable("kubelet's answer is not a list of pods")
                 self._version = version
                 return translate.pods(answer.pods)
         raise PodsUnavailable(self._unknown())
@@ -88,13 +88,13 @@ class SocketSource:
         raise PodsUnavailable(NOT_SYNCED)
 
     async def _watched(self, channel: grpc.aio.Channel, put: Put) -> bool:
-        """One watch, of the first version that is there; its end is raised. True: kubelet does not
-        know its pods yet. False: there is no version that we know."""
+        """Runs one watch, of the first version that is there, and raises its end. True: kubelet
+        does not know its pods yet. False: kubelet has no version that we know."""
         for version in VERSIONS:
             reading = Reading(put, self._clock)
             try:
                 self._version = version
-                await reading.to_the_end(_method(channel, version, "WatchPods"))
+                await reading.run(_method(channel, version, "WatchPods"))
             except grpc.aio.AioRpcError as error:
                 if error.code() is Code.UNIMPLEMENTED:
                     continue
@@ -132,11 +132,11 @@ class Reading:
 
     def __init__(self, put: Put, clock: Callable[[], float]) -> None:
         self._put, self._clock = put, clock
-        self._first: dict[str, Pod] = {}  # of the initial sync, by uid
+        self._first: dict[str, Pod] = {}  # pods of the initial sync, by uid
         self._gone: set[str] = set()
         self.synced = False
 
-    async def to_the_end(self, method: Any) -> None:
+    async def run(self, method: Any) -> None:
         """Raises AioRpcError, or PodsUnavailable if the initial sync does not end."""
         call = method(pb.WatchPodsRequest())
         count = 0
@@ -144,7 +144,7 @@ class Reading:
             with anyio.move_on_after(SYNC_LIMIT) as limit:
                 while (event := await call.read()) is not EOF:
                     if event is not None:  # None: bytes that are no event
-                        self.hear(event)
+                        self.handle(event)
                     if self.synced:
                         limit.deadline = math.inf
                     count += 1
@@ -153,11 +153,11 @@ class Reading:
         finally:
             call.cancel()
         if limit.cancelled_caught:
-            raise PodsUnavailable(f"kubelet did not tell of all its pods in {SYNC_LIMIT:g} s")
+            raise PodsUnavailable(f"kubelet did not report all its pods in {SYNC_LIMIT:g} s")
 
-    def hear(self, event: pb.WatchPodsEvent) -> None:
-        """One event. Within the initial sync an order can't be relied on: what was told deleted
-        stays so, and a pod told twice needs what either says."""
+    def handle(self, event: pb.WatchPodsEvent) -> None:
+        """Handles one event. Within the initial sync there is no reliable order: a pod reported
+        deleted stays so, and a pod reported twice needs what either report says."""
         if event.type == pb.INITIAL_SYNC_COMPLETE:
             if not self.synced:
                 self.synced = True
@@ -171,7 +171,7 @@ class Reading:
         if event.type == pb.DELETED:
             self._delete(uid)
         elif event.type in (pb.ADDED, pb.MODIFIED):
-            self._tell(cast("Pod", translate.pod(message)))
+            self._report(cast("Pod", translate.pod(message)))
 
     def _delete(self, uid: str) -> None:
         if self.synced:
@@ -180,7 +180,7 @@ class Reading:
             self._gone.add(uid)
             self._first.pop(uid, None)
 
-    def _tell(self, pod: Pod) -> None:
+    def _report(self, pod: Pod) -> None:
         if self.synced:
             self._put(PodReported(self._clock(), "socket", pod))
         elif pod.uid not in self._gone:
@@ -200,7 +200,7 @@ def _method(channel: grpc.aio.Channel, version: str, name: str) -> Any:
 
 
 def unreachable(path: Path) -> str | None:
-    """Why the socket cannot be reached, in words, where the file system tells."""
+    """Why the socket cannot be reached, in words; None: the file system shows no reason."""
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -211,7 +211,7 @@ def unreachable(path: Path) -> str | None:
     except OSError as error:
         return f"{path}: {error.strerror}; this needs to run as root"
     if not stat.S_ISSOCK(found.st_mode):
-        return f"{path} is no socket"
+        return f"{path} is not a socket"
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
         return f"{path}: permission denied; this needs to run as root"
     return None

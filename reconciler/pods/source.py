@@ -1,4 +1,4 @@
-"""What the three sources of pods have in common: what they are asked, and how they fail."""
+"""What the three sources of pods have in common: their interface, and how they fail."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class PodsUnavailable(Exception):
-    """A source does not tell of pods, or does not any more: nothing is known, least of all that
-    there are none. The text is for people: what failed, and what to do."""
+    """A source does not report pods, or no longer: nothing is known, least of all that there are
+    none. The text is for people: what failed, and what to do."""
 
 
 class Source(Protocol):
-    """Somebody who tells of the pods of this node."""
+    """A source that reports the pods of this node."""
 
     name: str  # socket, kubelet or api
 
     @property
     def where(self) -> str:
-        """Who answers, and at which address; for the log."""
+        """What answers, and at which address; for the log."""
         ...
 
     async def ask(self, timeout: float) -> tuple[Pod, ...]:
-        """All pods of this node, asked for once, in so many seconds. Raises PodsUnavailable."""
+        """Returns all pods of this node within `timeout` seconds. Raises PodsUnavailable."""
         ...
 
     async def watch(self, put: Put) -> None:
-        """Puts a PodsReported, then what changes, for as long as the source tells. Never returns;
+        """Puts a list of all pods, then each change, until the source fails. Never returns;
         raises PodsUnavailable."""
         ...

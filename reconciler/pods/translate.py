@@ -1,5 +1,5 @@
 """Messages and JSON of core/v1 -> `domain.pods`. Images repeat on a node and are shared. What
-does not make sense is read as "not known", never as an error; a pod without a name is none."""
+does not make sense is read as unknown, never as an error; a pod without a name is left out."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..sharing import shared
 from ._pb import pods_pb2 as pb
 
 Json = dict[str, Any]
-MAGIC = b"k8s\x00"  # before what the API server sends as protobuf
+MAGIC = b"k8s\x00"  # begins everything that the API server sends as protobuf
 _FINISHED = {"Succeeded", "Failed"}
 
 
 class Unreadable(Exception):
-    """An answer that is none of ours to read; the text is for people."""
+    """An answer that cannot be read; the text is for people."""
 
 
 def pod(message: pb.Pod) -> Pod | None:
-    """A pod and what it needs, in the order kubelet starts it; None: neither uid nor name."""
+    """A pod and what it needs, in the order kubelet starts it; None: no uid and no name."""
     uid = uid_of(message)
     if uid is None:
         return None
@@ -33,14 +33,14 @@ def pod(message: pb.Pod) -> Pod | None:
 
 
 def uid_of(message: pb.Pod) -> str | None:
-    """What a pod is told apart by: its uid, or else namespace/name."""
+    """What distinguishes a pod: its uid, or else namespace/name."""
     meta = message.metadata
     return meta.uid or (f"{meta.namespace}/{meta.name}" if meta.name else None)
 
 
 def union(first: Pod, second: Pod) -> Pod:
-    """One pod told twice, nobody knows in which order: all that either needs, and finished if
-    either says so, for a pod that is finished stays so."""
+    """One pod reported twice, in unknown order: it needs what either report needs, and is finished
+    if either says so, for a pod that is finished stays so."""
     needs = tuple(dict.fromkeys((*first.needs, *second.needs)))
     return replace(second, needs=needs, finished=first.finished or second.finished)
 
@@ -67,7 +67,7 @@ def _containers(kind: str, containers: Iterable[pb.Container]) -> Iterator[Need]
 
 
 def decoded(data: bytes) -> pb.Pod | None:
-    """A pod's message from its bytes; None: they are none."""
+    """A pod's message from its bytes; None: they are not one."""
     try:
         return pb.Pod.FromString(data)
     except DecodeError:
@@ -83,16 +83,16 @@ def pods(items: Iterable[bytes]) -> tuple[Pod, ...]:
 def pod_list(body: bytes) -> tuple[str, tuple[Pod, ...]]:
     """The API server's answer to a list: its resourceVersion, and the pods. Raises Unreadable."""
     if not body.startswith(MAGIC):
-        raise Unreadable("the answer to a list of pods is no protobuf of Kubernetes")
+        raise Unreadable("the answer to a list of pods is not protobuf of Kubernetes")
     try:
         found = pb.PodList.FromString(unwrapped(body))
     except DecodeError as error:
-        raise Unreadable(f"the answer is no list of pods: {error}") from error
+        raise Unreadable(f"the answer is not a list of pods: {error}") from error
     return found.metadata.resourceVersion, pods(found.items)
 
 
 def unwrapped(raw: bytes) -> bytes:
-    """What is inside of the magic and runtime.Unknown; bytes without the magic are bare already.
+    """What is inside the magic and runtime.Unknown; bytes without the magic are not wrapped.
     Raises DecodeError."""
     return pb.Unknown.FromString(raw[len(MAGIC) :]).raw if raw.startswith(MAGIC) else raw
 
@@ -107,7 +107,7 @@ def watch_event(frame: bytes) -> tuple[str, pb.Pod | pb.Status]:
             return event.type, pb.Status.FromString(inside)
         return event.type, pb.Pod.FromString(inside)
     except DecodeError as error:
-        raise Unreadable(f"a frame of the watch is no event: {error}") from error
+        raise Unreadable(f"a frame of the watch is not an event: {error}") from error
 
 
 # --- JSON --------------------------------------------------------------------------------------
@@ -118,17 +118,17 @@ def json_pods(body: bytes) -> tuple[Pod, ...]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"the answer is no JSON: {error}") from error
+        raise Unreadable(f"the answer is not JSON: {error}") from error
     items = document.get("items") if isinstance(document, dict) else ()
     if not isinstance(document, dict) or document.get("kind") not in {"PodList", "List"}:
-        raise Unreadable("the answer is no list of pods")
+        raise Unreadable("the answer is not a list of pods")
     messages = (json_pod(item) for item in (items if isinstance(items, list) else ()))
     return _known(message for message in messages if message is not None)
 
 
 def json_pod(document: object) -> pb.Pod | None:
     """A pod's message from its JSON, in which the common part of an ephemeral container and a
-    volume's source are inline; None: it is none. What json_format would do, in less time,
+    volume's source are inline; None: it is not one. Does what json_format would, in less time,
     since most of a pod is not looked at."""
     try:
         (pod,) = _objects([document])
@@ -146,7 +146,7 @@ def json_pod(document: object) -> pb.Pod | None:
             ),
             status=_texts(status, ("phase",)),
         )
-    except (TypeError, ValueError):  # also of a text with half a character in it
+    except (TypeError, ValueError):  # also for a text with half a character in it
         return None
 
 
@@ -169,11 +169,11 @@ def _object(document: Json, key: str) -> Json:
 
 
 def _objects(value: object) -> list[Json]:
-    """A list of JSON objects; nothing is none. Raises TypeError."""
+    """A list of JSON objects, empty for None. Raises TypeError."""
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise TypeError("no list of objects")
+        raise TypeError("not a list of objects")
     return value
 
 
@@ -185,7 +185,7 @@ def _known(messages: Iterable[pb.Pod]) -> tuple[Pod, ...]:
     """Each pod once."""
     found: dict[str, Pod] = {}
     for message in messages:
-        told = pod(message)
-        if told is not None:
-            found[told.uid] = union(found[told.uid], told) if told.uid in found else told
+        one = pod(message)
+        if one is not None:
+            found[one.uid] = union(found[one.uid], one) if one.uid in found else one
     return tuple(found.values())

@@ -1,8 +1,8 @@
-"""Who tells of this node's pods, and what to do when nobody does: `--pods`.
+"""Chooses the source of this node's pods, and what to do when none answers: `--pods`.
 
 auto goes down a ladder: kubelet's socket, kubelet's /pods, the API server. The first that answers
-is listened to until it ends, then the ladder begins anew; from a lower rung it is looked up the
-ladder now and then. What a rung needs is imported when it is tried.
+is watched until it ends, then the ladder starts over; while a lower rung is watched, the higher
+ones are tried from time to time. What a rung needs is imported when it is tried.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ LADDERS = {
     "api": ("api",),
     "off": (),
 }
-AGAIN = 60.0  # seconds until the ladder is tried again when nobody answered
-CLIMB = 300.0  # seconds between looks whether a better source answers by now
+AGAIN = 60.0  # seconds until the ladder is tried again when no source answered
+CLIMB = 300.0  # seconds between checks whether a better source answers by now
 ASK = 2.0  # seconds that a better source has to answer then
-HEALTHY = 60.0  # seconds after which a source counts as healthy, and the backoff starts anew
-GLANCE = 3.0  # seconds that a one-shot command waits for all of them together
+HEALTHY = 60.0  # seconds after which a source counts as healthy, and the backoff starts over
+LOOK_TIMEOUT = 3.0  # seconds that a one-shot command waits for all of them together
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where each source would be, as flags and a pod's environment name it."""
+    """Where each source is, by flags and a pod's environment."""
 
     mode: str  # --pods
     socket: Path
@@ -63,10 +63,10 @@ class Place:
         self,
         name: str,
         clock: Callable[[], float],
-        hurry: Callable[[], bool] = lambda: False,
+        under_pressure: Callable[[], bool] = lambda: False,
         sleep: Sleep = anyio.sleep,
     ) -> Source:
-        """A source by its name. Raises PodsUnavailable with what it lacks to be tried at all."""
+        """Returns a source by its name. Raises PodsUnavailable with what is missing to try it."""
         if name == "socket":
             from .socket import SocketSource
 
@@ -77,7 +77,7 @@ class Place:
             raise PodsUnavailable(
                 "no address is known (--kubelet-endpoint, or NODE_IP in the environment)"
                 if name == "kubelet"
-                else "this is no pod of a cluster (KUBERNETES_SERVICE_HOST is not set)"
+                else "this is not a pod of a cluster (KUBERNETES_SERVICE_HOST is not set)"
             )
         if name == "api" and not self.node:
             raise PodsUnavailable("this node's name is not known (--node-name)")
@@ -87,26 +87,26 @@ class Place:
             from . import kubelet
 
             server = kubelet.server(*address, token, self.kubelet_ca or ca)
-            return kubelet.KubeletSource(server, clock, hurry, sleep)
+            return kubelet.KubeletSource(server, clock, under_pressure, sleep)
         from . import api
 
         return api.ApiSource(api.server(*address, token, ca), self.node, clock, sleep)
 
 
 class PodWatch:
-    """Listens to the best source of pods that answers, for as long as the process lives. `hurry`
-    tells whether the node is under pressure now."""
+    """Watches the best source of pods that answers, for as long as the process lives.
+    `under_pressure` says whether the node is under pressure now."""
 
     def __init__(
         self,
         place: Place,
         mailbox: Mailbox[Fact],
         clock: Callable[[], float],
-        hurry: Callable[[], bool],
+        under_pressure: Callable[[], bool],
         sleep: Sleep = anyio.sleep,
     ) -> None:
         self._place, self._mailbox, self._clock = place, mailbox, clock
-        self._hurry, self._sleep = hurry, sleep
+        self._under_pressure, self._sleep = under_pressure, sleep
         self._sources: dict[str, Source] = {}  # those that were tried
         self._delays: Iterator[float] | None = None  # after a loss
 
@@ -116,33 +116,33 @@ class PodWatch:
             await self._sleep(await self.once())
 
     async def once(self) -> float:
-        """Down the ladder to the first source that tells, and with that one to its end; the seconds
-        to wait before the next time."""
+        """Goes down the ladder to the first source that answers and watches it to its end; returns
+        the seconds to wait before the next time."""
         began, reasons = self._clock(), Reasons()
         ladder = LADDERS[self._place.mode]
         for rank, name in enumerate(ladder):
-            stay = Stay(self._mailbox)
-            reason = await self._stay(name, stay, ladder[:rank])
+            session = Session(self._mailbox)
+            reason = await self._watch(name, session, ladder[:rank])
             if reason is None:
                 return 0.0
-            if stay.told:
+            if session.reported:
                 return self._lost(f"{name}: {reason}", began)
             reasons.add(name, reason)
         self._put_lost(str(reasons))
         return next(self._delays) if self._delays else AGAIN * random.uniform(0.8, 1.2)
 
-    async def _stay(self, name: str, stay: Stay, better: tuple[str, ...]) -> str | None:
-        """Listens to one source; why it ended. None: a better one answers."""
+    async def _watch(self, name: str, session: Session, better: tuple[str, ...]) -> str | None:
+        """Watches one source; returns why it ended. None: a better one answers."""
         reason: str | None = None
         async with anyio.create_task_group() as group:
             if better:
                 group.start_soon(self._climb, better, group.cancel_scope)
             try:
                 source = self._source(name)
-                await source.watch(stay.putting(source))
+                await source.watch(session.putting(source))
             except PodsUnavailable as error:
                 reason = str(error)
-            except Exception as error:  # whatever it is must not end the daemon
+            except Exception as error:  # no error of a source may end the daemon
                 reason = _fault(error)
             group.cancel_scope.cancel()
         return reason
@@ -152,19 +152,19 @@ class PodWatch:
         while True:
             await self._sleep(CLIMB * random.uniform(0.8, 1.2))
             for name in better:
-                # Shielded: the call has a deadline of its own, and grpc takes no other well.
+                # Shielded: the call has its own deadline, and grpc handles no other well.
                 with anyio.CancelScope(shield=True):
                     try:
                         await self._source(name).ask(ASK)
-                    except Exception:  # why is told when it is tried in earnest
+                    except Exception:  # the reason is reported when it is really tried
                         continue
                 scope.cancel()
                 return
 
     def _source(self, name: str) -> Source:
-        """Kept once it could be made: it may remember where it was. Raises PodsUnavailable."""
+        """Makes a source once: it may remember where it was. Raises PodsUnavailable."""
         if name not in self._sources:
-            made = self._place.source(name, self._clock, self._hurry, self._sleep)
+            made = self._place.source(name, self._clock, self._under_pressure, self._sleep)
             self._sources[name] = made
         return self._sources[name]
 
@@ -178,19 +178,19 @@ class PodWatch:
         self._mailbox.put(("pods", "lost"), PodsLost(self._clock(), reason))
 
 
-class Stay:
-    """The time with one source: whether it told of any pods so far."""
+class Session:
+    """One source being watched: whether it reported any pods so far."""
 
     def __init__(self, mailbox: Mailbox[Fact]) -> None:
         self._mailbox = mailbox
-        self.told = False
+        self.reported = False
 
     def putting(self, source: Source) -> Put:
-        """Takes the source's facts to the mailbox."""
+        """Returns what puts the source's facts into the mailbox."""
 
         def put(fact: PodsReported | PodReported | PodGone) -> None:
             if isinstance(fact, PodsReported):
-                self.told = True
+                self.reported = True
                 fact = replace(fact, where=source.where)
             self._mailbox.put(_key(fact), fact)
 
@@ -208,14 +208,14 @@ def _key(fact: PodsReported | PodReported | PodGone) -> Hashable:
 
 
 async def look(
-    place: Place, clock: Callable[[], float], timeout: float = GLANCE
+    place: Place, clock: Callable[[], float], timeout: float = LOOK_TIMEOUT
 ) -> PodsReported | PodsLost:
-    """The pods of this node, asked for once, for a command that runs once: by the same ladder, in
-    so many seconds altogether. Raises nothing."""
+    """Asks once for the pods of this node, for a command that runs once: by the same ladder, within
+    `timeout` seconds in total. Raises nothing."""
     reasons, end = Reasons(), anyio.current_time() + timeout
     ladder = LADDERS[place.mode]
     if not ladder:
-        return PodsLost(clock(), "nobody is asked for pods (--pods off)")
+        return PodsLost(clock(), "no source is asked for pods (--pods off)")
     for rank, name in enumerate(ladder):
         share = (end - anyio.current_time()) / (len(ladder) - rank)
         try:
@@ -223,13 +223,13 @@ async def look(
             return PodsReported(asked, name, await place.source(name, clock).ask(max(share, 0.1)))
         except PodsUnavailable as error:
             reasons.add(name, str(error))
-        except Exception as error:  # a command goes on without
+        except Exception as error:  # the command continues without pods
             reasons.add(name, _fault(error))
     return PodsLost(clock(), str(reasons))
 
 
 class Reasons:
-    """Why nobody tells of pods, as one sentence that names each try."""
+    """Why no source reports pods, as one sentence that names each try."""
 
     def __init__(self) -> None:
         self._reasons: list[str] = []
@@ -238,7 +238,7 @@ class Reasons:
         self._reasons.append(f"{name}: {reason}")
 
     def __str__(self) -> str:
-        return "nobody tells of this node's pods; " + "; ".join(self._reasons)
+        return "no source reports this node's pods; " + "; ".join(self._reasons)
 
 
 def _fault(error: Exception) -> str:

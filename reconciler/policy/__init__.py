@@ -1,5 +1,5 @@
-"""The operator's file or directory of files -> `domain.policy.Policy`, or problems that point at
-the place. The only package that knows YAML's nodes."""
+"""The operator's file or directory of files -> `domain.policy.Policy`, or problems that name
+their place. The only package that handles YAML nodes."""
 
 from .files import PolicyInvalid, PolicyUnsettled, absent, load_policy
 from .in_subprocess import load_policy_in_subprocess

@@ -1,4 +1,4 @@
-"""What files gave so far, while a policy is being read."""
+"""What was read from files so far, while a policy is being read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .nodes import Sheet, text
 
 @dataclass(slots=True)
 class Draft:
-    """What files gave so far: single values by the field of `Policy` they set, and where."""
+    """What was read so far: single values by the field of `Policy` they set, and where."""
 
     values: dict[str, Any] = field(default_factory=dict)
     given: dict[str, tuple[yaml.Node, Sheet]] = field(default_factory=dict)  # dotted key -> where
@@ -23,7 +23,7 @@ class Draft:
     expendable: list[Expendable] = field(default_factory=list)
     required: list[Required] = field(default_factory=list)
     marks: dict[str, Mark] = field(default_factory=dict)
-    misread: set[str] = field(default_factory=set)  # dotted keys of marks that are no marks
+    misread: set[str] = field(default_factory=set)  # dotted keys whose values are not marks
 
 
 def parsed(key: str, node: yaml.Node, sheet: Sheet, parse: Callable[[str], Any]) -> Any:

@@ -1,7 +1,7 @@
-"""A file or a directory -> its bytes -> a policy. Never waits on what it is given: a FIFO, a device
-or a loop of links is refused, not read.
+"""A file or a directory -> its bytes -> a policy. Never blocks on what it is given: a FIFO, a
+device or a loop of links is refused, not read.
 
-A small policy is parsed here and now (100 rules take about 2 ms); a big one goes to a child
+A small policy is parsed in place (100 rules take about 2 ms); a big one goes to a child
 process, since a long parse must not stop the event loop.
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..domain.humanize import size_text
-from ..domain.policy import Place, Policy
+from ..domain.policy import Policy
 from .draft import Draft
 from .nodes import Problem, Sheet
 from .parse import finish, read_into
@@ -46,8 +46,8 @@ class PolicyInvalid(Exception):
 
 
 class PolicyUnsettled(PolicyInvalid):
-    """A policy that cannot be told at this moment (somebody is writing it, or this machine is
-    short of something): look again soon."""
+    """A policy that cannot be determined at this moment (somebody is writing it, or this machine
+    is short of something): look again soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ def load_policy(path: Path) -> Policy:
 
 
 def absent(path: Path) -> bool:
-    """Whether there is nothing at a path, for certain: a link that leads nowhere is something,
-    and what may not be looked at is not absent."""
+    """Whether there is certainly nothing at a path: a dangling link is something, and what may not
+    be looked at is not absent."""
     try:
         os.lstat(path)
     except FileNotFoundError:
@@ -84,7 +84,7 @@ def absent(path: Path) -> bool:
 
 def read_text(path: Path) -> Text:
     """All bytes of a file, or of a directory's policy files, by name. Raises PolicyInvalid if the
-    path itself cannot be read, PolicyUnsettled while a file of it is written or taken away."""
+    path itself cannot be read, PolicyUnsettled while one of its files is written or removed."""
     try:
         if path.is_dir():
             return _directory(path)
@@ -94,8 +94,8 @@ def read_text(path: Path) -> Text:
 
 
 def parse_text(text: Text, today: dt.date | None = None) -> tuple[Policy, tuple[Problem, ...]]:
-    """The policy and its warnings, as of a UTC day (this one). Raises PolicyInvalid with all
-    problems of all files."""
+    """Returns the policy and its warnings, as of a UTC day (default: today). Raises PolicyInvalid
+    with all problems of all files."""
     draft, sheets = Draft(), []
     for name, data in text.files:
         sheet = Sheet(name)
@@ -109,18 +109,13 @@ def parse_text(text: Text, today: dt.date | None = None) -> tuple[Policy, tuple[
     return policy, (*text.warnings, *warnings, *disagreeing(policy))
 
 
-def whole(path: Path | str, text: str) -> Problem:
-    """A problem of a file as a whole, or of a directory."""
-    return Problem(Place(str(path), 1, 1), text)
-
-
 def _directory(path: Path) -> Text:
     names = entries(path)
     left_out = {name: why for name in names if (why := _left_out(path / name))}
     taken = [name for name in names if name not in left_out]
     if not taken:
         text = "no *.yaml in this directory; expected at least one policy file"
-        raise PolicyInvalid([whole(path, text)])
+        raise PolicyInvalid([Problem.of_file(path, text)])
     files, problems, size = [], [], 0
     for name in taken:
         file = path / name
@@ -128,21 +123,25 @@ def _directory(path: Path) -> Text:
             data = _bytes(file)
         except OSError as error:
             if absent(file):
-                raise PolicyUnsettled([whole(file, "is gone since it was listed")]) from error
+                raise PolicyUnsettled(
+                    [Problem.of_file(file, "is gone since it was listed")]
+                ) from error
             problems.append(_unreadable(file, error))
             continue
         size += len(data)
         if size > LARGEST_TOGETHER:
             text = f"together larger than {size_text(LARGEST_TOGETHER)}, not read on"
-            raise PolicyInvalid([whole(path, text)])
+            raise PolicyInvalid([Problem.of_file(path, text)])
         files.append((str(file), data))
-    warnings = tuple(whole(path / name, f"is not read: {why}") for name, why in left_out.items())
+    warnings = tuple(
+        Problem.of_file(path / name, f"is not read: {why}") for name, why in left_out.items()
+    )
     return Text(str(path), tuple(files), tuple(problems), warnings)
 
 
 def entries(path: Path) -> list[str]:
-    """What is in a directory of policies, by name. What a ConfigMap's volume is made of (`..data`)
-    and what editors leave (`.policy.yaml.swp`) is none of it, unless it calls itself a policy."""
+    """What is in a directory of policies, by name. The parts of a ConfigMap's volume (`..data`) and
+    what editors leave (`.policy.yaml.swp`) do not count, unless they are named like a policy."""
     return sorted(
         name
         for name in os.listdir(path)
@@ -151,7 +150,7 @@ def entries(path: Path) -> list[str]:
 
 
 def _left_out(path: Path) -> str | None:
-    """Why an entry is no policy file; None: it is one. A ConfigMap's key needs no ending."""
+    """Why an entry is not a policy file; None: it is one. A ConfigMap's key needs no ending."""
     if path.name.startswith("."):
         return "its name begins with a dot"
     if path.suffix in ENDINGS:
@@ -189,32 +188,32 @@ def _check_kind(found: os.stat_result) -> None:
 
 
 def _check_current(found: os.stat_result, path: Path) -> None:
-    """A file that is mounted singly stays what it was at the mount: one that was replaced on the
-    host is in no directory any more, and no edit of it ever arrives here."""
+    """Refuses a stale file: one that is mounted on its own stays what it was at the mount, so after
+    it was replaced on the host it is in no directory any more, and no edit ever arrives here."""
     if found.st_nlink:
         return
     now = os.stat(path)
     if (now.st_dev, now.st_ino) != (found.st_dev, found.st_ino):
-        raise PolicyUnsettled([whole(path, "was replaced while it was read")])
+        raise PolicyUnsettled([Problem.of_file(path, "was replaced while it was read")])
     text = "stale: the file that is mounted here was replaced or removed where it comes from"
     raise OSError(0, f"{text}; mount its directory instead, and restart this")
 
 
 @contextlib.contextmanager
 def _nobody_writing(handle: int, path: Path) -> Iterator[None]:
-    """Makes sure that a file is not read half written: half of a list of exclusions can be a
-    valid policy that excludes less. The kernel grants a read lease only while nobody has the file
+    """Makes sure that a file is not read half written: half a list of exclusions can be a valid
+    policy that excludes less. The kernel grants a read lease only while nobody has the file
     open for writing, and makes writers wait (microseconds) while it is held.
 
-    Where there are no leases (some network filesystems, another user's file) it is read as it is.
+    Where there are no leases (some network filesystems, another user's file) it is read anyway.
     """
     try:
-        # A writer that comes meanwhile makes the kernel send a signal: one that is ignored.
+        # A writer that opens the file now makes the kernel send a signal: one that is ignored.
         fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except BlockingIOError:
         text = "is open for writing elsewhere: it is read when its writer has closed it"
-        raise PolicyUnsettled([whole(path, text)]) from None
+        raise PolicyUnsettled([Problem.of_file(path, text)]) from None
     except OSError:
         yield
         return
@@ -225,4 +224,4 @@ def _nobody_writing(handle: int, path: Path) -> Iterator[None]:
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:
-    return whole(path, f"cannot be read: {error.strerror or error}")
+    return Problem.of_file(path, f"cannot be read: {error.strerror or error}")

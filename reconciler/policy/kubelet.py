@@ -1,4 +1,4 @@
-"""The policy's word on kubelet's configuration, by its own names, where it can't be seen."""
+"""The policy's `kubelet` key: kubelet's configuration by its own names, where it can't be seen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .nodes import Sheet, mapping
 from .values import parse_duration, parse_gc_high, parse_threshold
 
 HIGH, AGE = "imageGCHighThresholdPercent", "imageMaximumGCAge"
-# What else kubelet evicts by, which has nothing to do with images.
+# Other eviction signals of kubelet, which have nothing to do with images.
 OTHER_SIGNALS = (
     "memory.available",
     "allocatableMemory.available",
@@ -24,7 +24,7 @@ OTHER_SIGNALS = (
 
 
 def kubelet(key: str, node: yaml.Node, draft: Draft, sheet: Sheet, today: dt.date) -> None:
-    """It counts instead of whatever is found; what is left out is kubelet's default."""
+    """Overrides whatever configuration is found; keys that are left out have kubelet's defaults."""
     found = mapping(node, sheet, (HIGH, AGE, HARD, SOFT), key)
     known = KubeletConfig()
     high, age = known.image_gc_high, known.maximum_image_age

@@ -1,7 +1,7 @@
-"""YAML text -> nodes that know their line and column, and the problems found on the way.
+"""YAML text -> nodes with line and column, and the problems found on the way.
 
 What YAML can do beyond plain data is refused: aliases (an alias bomb is a few lines of them), tags,
-merge keys, several documents, keys given twice.
+merge keys, several documents, duplicate keys.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import yaml
 
 from ..domain.humanize import counted
 from ..domain.policy import Place
 
-DEEPEST = 32  # levels of nesting
-MOST = 50  # problems told of one file; the others are counted
+MAX_DEPTH = 32  # levels of nesting
+MOST = 50  # problems listed for one file; the others are counted
 LONGEST = 300  # characters of one problem's text
 QUOTE_IT = "to write a pattern that begins with '*', quote it"
 
 # libyaml's loader: 10 to 16 times faster than the one in Python (our measurement).
 Loader = yaml.CSafeLoader
 
-# What YAML 1.1 calls not printable. libyaml refuses it too, but tells the place in bytes.
+# What YAML 1.1 calls not printable. libyaml refuses it too, but gives the place in bytes.
 _UNPRINTABLE = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
@@ -39,18 +40,23 @@ class Problem:
     place: Place
     text: str
 
+    @classmethod
+    def of_file(cls, path: Path | str, text: str) -> Problem:
+        """A problem of a whole file or directory."""
+        return cls(Place(str(path), 1, 1), text)
+
     def __str__(self) -> str:
         return f"{self.place}: {self.text}"
 
 
 @dataclass(slots=True)
 class Sheet:
-    """One file being read: its name, and what is wrong or worth a warning so far."""
+    """One file being read: its name, and its problems and warnings so far."""
 
     file: str
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
-    untold: int = 0  # problems beyond the most that are told
+    omitted: int = 0  # problems beyond MOST
 
     def place(self, node: yaml.Node, offset: int = 0) -> Place:
         """Where a node begins; `offset` characters into the text of a scalar, if it is written
@@ -67,14 +73,14 @@ class Sheet:
 
     @property
     def full(self) -> bool:
-        """Whether no more problems are told."""
+        """Whether no more problems are listed."""
         return len(self.problems) >= MOST
 
     def found(self) -> list[Problem]:
         """The problems, in the order of the file."""
         found = sorted(self.problems, key=lambda one: (one.place.line, one.place.column))
-        if self.untold:
-            more = f"and {counted(self.untold, 'more problem')} in this file"
+        if self.omitted:
+            more = f"and {counted(self.omitted, 'more problem')} in this file"
             found.append(Problem(found[-1].place, more))
         return found
 
@@ -83,15 +89,15 @@ class Sheet:
 
     def _note(self, place: Place, text: str) -> None:
         if self.full:
-            self.untold += 1
+            self.omitted += 1
             return
         shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
         self.problems.append(Problem(place, shown))
 
 
 def _width_before(node: yaml.Node, offset: int) -> int:
-    """Columns from where a scalar begins to a place in its text; 0 where text and writing differ
-    (escapes, several lines): then the scalar itself is pointed at."""
+    """Columns from where a scalar begins to a place in its text; 0 where value and source differ
+    (escapes, several lines): then the problem points at the scalar itself."""
     assert isinstance(node, yaml.ScalarNode)
     quotes = 1 if node.style in ("'", '"') else 0
     start, end = node.start_mark, node.end_mark
@@ -122,8 +128,8 @@ def compose(data: bytes, sheet: Sheet) -> yaml.Node | None:
 
 
 def _is_plain_before(text: str, sheet: Sheet) -> bool:
-    """Looks at what stands before an error of syntax. libyaml reads up to 1024 characters ahead of
-    its events, and a newer one gives up at 1000 levels, before it has told of the 33rd."""
+    """Checks the text before a syntax error. libyaml reads up to 1024 characters ahead of its
+    events, and a newer version gives up at 1000 levels, before it has reported the 33rd."""
     try:
         return _is_plain(yaml.parse(text, Loader=Loader), sheet)
     except yaml.YAMLError:
@@ -131,7 +137,7 @@ def _is_plain_before(text: str, sheet: Sheet) -> bool:
 
 
 def _is_plain(events: Iterable[yaml.Event], sheet: Sheet) -> bool:
-    """Looks at the events before any tree is made of them: a deep tree would cost the C stack,
+    """Checks the events before a tree is built from them: a deep tree would exhaust the C stack,
     an alias bomb the memory."""
     depth = documents = 0
     for event in events:
@@ -150,15 +156,15 @@ def _is_plain(events: Iterable[yaml.Event], sheet: Sheet) -> bool:
 def _fault(event: yaml.Event, depth: int, documents: int) -> str | None:
     if documents > 1:
         return "expected one document, found a second one"
-    if depth > DEEPEST:
-        return f"nested deeper than {DEEPEST} levels"
+    if depth > MAX_DEPTH:
+        return f"nested deeper than {MAX_DEPTH} levels"
     if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-        return f"anchors and aliases (&, *) are not taken; {QUOTE_IT}"
+        return f"anchors and aliases (&, *) are not supported; {QUOTE_IT}"
     if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag not in (
         None,
         "!",
     ):
-        return f"tags are not taken, found {event.tag}"
+        return f"tags are not supported, found {event.tag}"
     return None
 
 
@@ -171,10 +177,10 @@ def _decoded(data: bytes, sheet: Sheet) -> str | None:
         found = f"expected UTF-8, found the byte 0x{data[error.start]:02x}"
         sheet.at(*_line_and_column(before), found)
         return None
-    odd = _UNPRINTABLE.search(text)
-    if odd is not None:
-        found = f"not valid YAML: the character U+{ord(odd[0]):04X} is not allowed"
-        sheet.at(*_line_and_column(text[: odd.start()]), found)
+    unprintable = _UNPRINTABLE.search(text)
+    if unprintable is not None:
+        found = f"not valid YAML: the character U+{ord(unprintable[0]):04X} is not allowed"
+        sheet.at(*_line_and_column(text[: unprintable.start()]), found)
         return None
     return text
 
@@ -186,7 +192,7 @@ def _line_and_column(before: str) -> tuple[int, int]:
 
 
 def mapping(node: yaml.Node, sheet: Sheet, keys: Iterable[str], what: str) -> dict[str, yaml.Node]:
-    """A mapping's values by key; unknown and doubled keys are problems."""
+    """A mapping's values by key; unknown and duplicate keys are problems."""
     if not isinstance(node, yaml.MappingNode):
         sheet.problem(node, f"{what}: expected keys and values, found {kind_of(node)}")
         return {}
@@ -198,7 +204,7 @@ def mapping(node: yaml.Node, sheet: Sheet, keys: Iterable[str], what: str) -> di
             continue
         name = key.value
         if name not in known:
-            hint = "" if sheet.full else _did_you_mean(name[:40], known)  # a search, not for free
+            hint = "" if sheet.full else _did_you_mean(name[:40], known)  # the search takes time
             sheet.problem(key, f"{what}: unknown key {name[:40]!r}{hint}")
         elif name in found:
             sheet.problem(key, f"{what}: key {name!r} is given twice")
@@ -216,7 +222,7 @@ def sequence(node: yaml.Node, sheet: Sheet, what: str) -> list[yaml.Node]:
 
 
 def text(node: yaml.Node, sheet: Sheet, what: str) -> str | None:
-    """A scalar's text, whatever YAML would have made of it; None with a problem noted."""
+    """A scalar's text, without YAML's types; None with a problem noted."""
     if isinstance(node, yaml.ScalarNode) and not node.tag.endswith(":null"):
         return str(node.value)
     sheet.problem(node, f"{what}: expected a value, found {kind_of(node)}")

@@ -1,6 +1,6 @@
-"""Nodes -> `Policy`: every key of the operator's contract, one reader each.
+"""Nodes -> `Policy`: every policy key, with one reader each.
 
-A file may give any of the keys; what it does not give is the default. All problems are gathered, so
+A file may have any of the keys; missing keys have their defaults. All problems are collected, so
 that an operator sees them at once.
 """
 
@@ -24,7 +24,7 @@ API_VERSION, KIND = "reconciler/v1", "ImagePolicy"
 
 
 def read_into(draft: Draft, data: bytes, sheet: Sheet, today: dt.date) -> None:
-    """Reads one file's text into the draft; what is wrong goes onto the sheet."""
+    """Reads one file's text into the draft, and its problems into the sheet."""
     root = compose(data, sheet)
     if root is None:
         if not sheet.problems:
@@ -39,7 +39,7 @@ def read_into(draft: Draft, data: bytes, sheet: Sheet, today: dt.date) -> None:
 
 
 def finish(draft: Draft, source: str) -> Policy:
-    """The policy, once every file was read; marks are compared where they can be."""
+    """Returns the policy, after every file was read; marks are compared where they can be."""
     marks = Watermarks(
         high=draft.marks.get("watermarks.high"),
         low=draft.marks.get("watermarks.low"),
@@ -60,7 +60,7 @@ def finish(draft: Draft, source: str) -> Policy:
 
 
 def _take(key: str, node: yaml.Node, draft: Draft, sheet: Sheet) -> bool:
-    """Notes where a key is given; a second time, in another file, is a problem that names both."""
+    """Notes where a key is set; a second time, in another file, is a problem that names both."""
     if key in ("apiVersion", "kind"):
         return False
     if key in draft.given:
@@ -87,17 +87,17 @@ def _check_marks(draft: Draft, what: str, high: Mark | None, low: Mark | None) -
         return
     at = _inside(draft, keys[0]) or node
     if high is None:
-        # Where kubelet's lines lie would decide whether it is below.
+        # Whether it is below the high mark would depend on kubelet's lines.
         sheet.problem(
-            at, f"{keys[0]} ({low}) needs {keys[1]} beside it; only the high one may stand alone"
+            at, f"{keys[0]} ({low}) needs {keys[1]} too; only the high mark may be set alone"
         )
         return
-    told = [f"{key} ({mark})" for key, mark in zip(keys, (low, high), strict=True)]
+    shown = [f"{key} ({mark})" for key, mark in zip(keys, (low, high), strict=True)]
     if (high.percent is None) != (low.percent is None):
         # Which of the two is lower would differ from node to node.
-        sheet.problem(at, f"{' and '.join(told)} must both be shares or both be bytes")
+        sheet.problem(at, f"{' and '.join(shown)} must both be shares or both be bytes")
     elif (low.percent or low.bytes or 0) >= (high.percent or high.bytes or 0):
-        sheet.problem(at, f"{' must be below '.join(told)}")
+        sheet.problem(at, f"{' must be below '.join(shown)}")
 
 
 def _inside(draft: Draft, key: str) -> yaml.Node | None:
@@ -185,7 +185,7 @@ def _system(key: str, node: yaml.Node, draft: Draft, sheet: Sheet, today: dt.dat
 
 
 def _nothing(key: str, node: yaml.Node, draft: Draft, sheet: Sheet, today: dt.date) -> None:
-    """apiVersion and kind were looked at already."""
+    """apiVersion and kind were checked already."""
 
 
 KEYS: dict[str, Reader] = {

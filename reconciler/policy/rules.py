@@ -25,7 +25,7 @@ MOST_WARNINGS = 20
 
 
 def disagreeing(policy: Policy) -> list[Problem]:
-    """A warning for each two rules that say different things of images both can match. The loop
+    """A warning for each pair of rules that disagree on images both can match. The loop
     follows the more protective one (domain/importance.py)."""
     found = []
     for wins, gives_way in itertools.islice(disagreements(policy), MOST_WARNINGS):
@@ -97,7 +97,7 @@ def _rules(
 
 
 def _check_narrow(what: str, patterns: list[tuple[Pattern, Place]], sheet: Sheet) -> None:
-    """A pattern that means too much keeps too much, which is seen and costs nothing. One by which
+    """A pattern that matches too much keeps too much, which shows and does no harm. One by which
     images go earlier must say which: nobody means `expendable: ["*"]`."""
     for pattern, place in patterns:
         if not pattern.is_narrow:
@@ -108,7 +108,7 @@ def _check_narrow(what: str, patterns: list[tuple[Pattern, Place]], sheet: Sheet
 
 
 def _narrower(pattern: Pattern) -> str:
-    """The same pattern with the host that it lacks, or else an example."""
+    """The same pattern with the host it lacks, or else an example."""
     whole = str(pattern.scopes[0])
     only = len(pattern.scopes) == 1 and parse_pattern(whole).is_narrow
     return whole if only else "for example registry.example.com/ci/*"
@@ -126,10 +126,10 @@ def _needed(
     sheet: Sheet,
     parse: Callable[[str], Any],
 ) -> Any:
-    """A value that a rule cannot do without; None with a problem noted."""
+    """A value that a rule must have; None with a problem noted."""
     if key in found:
         return parsed(f"{what}.{key}", found[key], sheet, parse)
-    sheet.problem(found["images"], f"{what}: expected {key}: {example} beside images, found none")
+    sheet.problem(found["images"], f"{what}: expected {key}: {example} next to images, found none")
     return None
 
 

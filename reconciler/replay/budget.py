@@ -1,7 +1,6 @@
-"""How big a disk makes a past telling: on one too big nothing is ever missed, on one too small
-nothing helps. It is the one on which closed-loop LRU lets a given share of starts wait needlessly.
-And which past is too short to tell anything.
-"""
+"""The disk size at which a past is instructive: on one too big nothing is ever missed, on one too
+small nothing helps. It is the size at which closed-loop LRU makes a given share of starts
+wait needlessly. Also, which past is too short to show anything."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ FULL = 0.85
 MARKS = Marks(FULL, 0.80)
 STEPS = 14
 CLOSE = 0.03  # of the share: near enough
-SHORTEST, FEWEST = DAY, 100  # seconds and starts, after the warm-up: what says something
+SHORTEST, FEWEST = DAY, 100  # seconds and starts after the warm-up that a past needs
 
 
 def disk_for(trace: Trace, share: float) -> float:
@@ -40,8 +39,8 @@ def disk_for(trace: Trace, share: float) -> float:
 
 
 def in_use(trace: Trace) -> float:
-    """Bytes of the images in use: 95 of 100 starts after the warm-up find no more than that; where
-    there are none, 95 of all."""
+    """Bytes of the images in use, as 95 of 100 starts find them at most: of those after the
+    warm-up, or of all where there are none."""
     holders = [0] * len(trace.packed)
     users = [0] * len(trace.images)
     ends: list[tuple[float, int]] = []
@@ -68,7 +67,7 @@ def in_use(trace: Trace) -> float:
 
 
 def too_short(trace: Trace) -> str | None:
-    """Why a past says little, for people; None where it says enough."""
+    """Why a past shows little, for people; None where it is long enough."""
     starts = sum(start.at >= trace.warm for start in trace.starts)
     if trace.counted >= SHORTEST and starts >= FEWEST:
         return None

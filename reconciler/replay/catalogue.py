@@ -1,6 +1,7 @@
-"""Made-up images: applications that share bases, runtimes and dependencies, version after version.
+"""Made-up images: applications that share bases, runtimes and dependencies, version after
+version.
 
-Sizes are megabytes here, as the figures they were fitted to.
+Sizes are in megabytes here, like the figures they were fitted to.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from ..domain.inventory import Image
 from .trace import DAY, MB
 
-REBUILT = 30 * DAY  # how often a base image and what stands on it is built anew
+REBUILT = 30 * DAY  # how often a base image and what is built on it is rebuilt
 REGISTRY = "registry.example.com"
 
 
@@ -37,15 +38,15 @@ class Zipf:
 
 @dataclass(slots=True)
 class App:
-    """One thing that is deployed version after version."""
+    """One application that is deployed version after version."""
 
     number: int
     repository: str
     runtime: int
     dependencies: float  # MB
     own: float  # MB of its own layer
-    counts_streams: bool  # its versions are x.y.z; else one stream for ever
-    below: tuple[int, ...] = ()  # layers it stands on, instead of a base and a runtime
+    counts_streams: bool  # its versions are x.y.z; else one stream forever
+    below: tuple[int, ...] = ()  # layers it is built on, instead of a base and a runtime
     stream: int = 0
     versions: int = 0
     layer: int | None = None  # the present dependencies
@@ -53,7 +54,7 @@ class App:
 
 @dataclass(slots=True)
 class Catalogue:
-    """All layers and images of one workload, in the order in which they come to be."""
+    """All layers and images of one workload, in the order in which they are made."""
 
     draw: random.Random
     bases: int = 12
@@ -79,7 +80,7 @@ class Catalogue:
         self._sizes = [lognormal(draw, 45, 0.7) for _ in range(self.bases)]
 
     def layer(self, size: float, ratio: float | None = None) -> int:
-        """A new layer of so many MB packed, and `ratio` times that unpacked."""
+        """Makes a layer of `size` MB, `ratio` times that unpacked; returns its number."""
         self.packed.append(max(0.01, size) * MB)
         unpacked = size * (ratio or lognormal(self.draw, 2.6, 0.25))
         self.unpacked.append(max(0.03, unpacked) * MB)
@@ -105,9 +106,9 @@ class Catalogue:
         return App(number, f"{REGISTRY}/{name}", runtime, *sizes, counts, below)
 
     def version(self, app: App, at: float, renewed: float = 0.3, name: str = "") -> int:
-        """A new version of an application, its dependencies new with that chance; gives the
-        image's number."""
-        below = app.below or self._standing(app.runtime, at)
+        """Makes a new version of an application, its dependencies new with chance `renewed`;
+        returns the image's number."""
+        below = app.below or self._foundation(app.runtime, at)
         ratio = 2.2 if app.below else None
         if app.layer is None or self.draw.random() < renewed:
             app.layer = self.layer(app.dependencies * lognormal(self.draw, 1, 0.1), ratio)
@@ -120,7 +121,7 @@ class Catalogue:
         self.names.append(name or f"{app.repository}:{_tag(app)}")
         return len(self.layers) - 1
 
-    def _standing(self, runtime: int, at: float) -> tuple[int, int]:
+    def _foundation(self, runtime: int, at: float) -> tuple[int, int]:
         """The base and the runtime's layer of that time."""
         base, size = self._base_of[runtime]
         generation = int((at + self._phases[base]) // REBUILT)
@@ -149,12 +150,12 @@ class Catalogue:
 
 
 def _tag(app: App) -> str:
-    """A tag by which the versions of one stream of one application are told to belong together."""
+    """A tag that shows that the versions of one stream of one application belong together."""
     return f"{_letters(app.number)}-{_letters(app.stream)}-0.0.{app.versions}"
 
 
 def _letters(number: int) -> str:
-    """A number in letters alone: digits would be taken for what changes between versions."""
+    """A number in letters only: digits would be taken for what changes between versions."""
     letters = ""
     while True:
         number, digit = divmod(number, 26)

@@ -1,5 +1,5 @@
-"""our daemon in a replay: it looks at the disk as often as it does, learns its margin as it
-does, and removes one image after the other, measured after each."""
+"""Our daemon in a replay: it looks at the disk as often as the real one, learns its margin in the
+same way, and removes one image after the other, measuring after each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..domain.watermark import Bounds, Pressure, measured, next_pressure
 from .disk import AGE, Disk
 from .orders import Order
 
-# Bytes used, freed by all candidates at the most, low mark, lines above it: down to what to go.
+# Bytes used, most that all candidates free, low mark, lines above it -> where removal ends.
 StopsAt = Callable[[int, float | None, int, list[int]], int]
 LISTING, REMOVAL = 0.06, 0.04  # seconds; medians of a real node (docs/benchmarks.md)
 
@@ -41,7 +41,7 @@ AUTO = Marks()
 
 
 class Daemon:
-    """Woken by `wake(at)` at the latest; looks at the disk whenever `look` is called."""
+    """Looks at the disk whenever `look` is called; asks with `wake(at)` to be called by then."""
 
     def __init__(
         self,
@@ -56,8 +56,8 @@ class Daemon:
         self._yield = 1.0 if disk.trace.crio else GREATEST_YIELD["containerd"]
         self.stops_at: StopsAt = aim
         self._overshoot, self._pressure = Overshoot(), Pressure.CALM
-        self._removes_at: float | None = None  # when the removal that is under way is done
-        self._farthest: float | None = None  # past the mark, in the crossing that goes on
+        self._removes_at: float | None = None  # when the removal in flight is done
+        self._farthest: float | None = None  # past the mark, in the present crossing
         self._hopeless = False  # nothing more could be removed in it
         self.overshoots: list[float] = []  # how far other crossings went, in shares of the disk
         self._set_marks()
@@ -71,7 +71,7 @@ class Daemon:
         self._lines = [self.high - 1, *lines, pulls_fail(capacity).kept_at]
 
     def look(self, at: float) -> int | None:
-        """What the loop does once; gives the image that it removed."""
+        """Does one turn of the loop; returns the image that it removed."""
         self._sample(at)
         done, victim = self._removes_at, None
         if done is not None and at < done:
@@ -95,16 +95,17 @@ class Daemon:
         return victim
 
     def _give_up(self, at: float) -> None:
-        """Nothing more may go now."""
+        """Handles that nothing more may be removed now."""
         self._overshoot.helpless = self._hopeless = True
         if self._disk.pulls:
             self._wake(at + SLOWEST)
-        ripe = [old for one in self._disk.idle if (old := self._disk.images[one] + AGE) > at]
-        if ripe:
-            self._wake(min(ripe) + LISTING)
+        old_enough = [old for one in self._disk.idle if (old := self._disk.images[one] + AGE) > at]
+        if old_enough:
+            self._wake(min(old_enough) + LISTING)
 
     def _victim(self, at: float) -> int | None:
-        """Down to the low mark, or to the next line above that all candidates can reach."""
+        """Returns what to remove, down to the low mark or the next line above it that all
+        candidates can reach."""
         disk = self._disk
         listed = sum(disk.trace.images[image].size for image in disk.candidates(at))
         used, most = int(disk.used), listed * self._yield
@@ -119,12 +120,12 @@ class Daemon:
             self._set_marks()
 
     def released(self, at: float) -> None:
-        """An image is unused: it may go when it is old enough."""
+        """An image is unused: it may be removed when it is old enough."""
         if self._pressure is Pressure.RECLAIMING:
             self._wake(at + AGE + LISTING)
 
-    def watch(self) -> None:
-        """How far usage went past the mark, exactly; asked for whenever it may have turned."""
+    def track_overshoot(self) -> None:
+        """Notes exactly how far usage went past the mark; called whenever usage may turn."""
         used = self._disk.used
         if used >= self.high:
             self._farthest = max(self._farthest or 0.0, used - self.high)

@@ -1,7 +1,7 @@
 """The disk of the simulated node: which images it holds, which are being pulled, how full it is.
 
 Between two events usage is a straight line: every pull under way writes at its own steady speed. A
-layer that is here, or on its way, is not pulled again.
+layer that is here, or being pulled, is not pulled again.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ AGE = 120.0  # seconds: the minimum age, by first sight and last use
 
 @dataclass(eq=False, slots=True)
 class Pull:
-    """An image on its way, and the starts that wait for it."""
+    """An image being pulled, and the starts that wait for it."""
 
     image: int
     at: float
-    ends: float  # its own layers are here
-    ready: float  # the image is: other pulls may bring some of its layers
-    spared: float  # when it would have been ready on an infinite disk
-    again: float  # bytes of it that were here before
+    ends: float  # when its own layers are here
+    ready: float  # when the image is here: other pulls may bring some of its layers
+    ideal_ready: float  # when it would have been ready with an infinite disk
+    pulled_again: float  # bytes of it that were here before
     bytes: float  # that it writes
     layers: tuple[int, ...]  # that it brings
     starts: list[tuple[float, float]] = field(default_factory=list)  # at, lasts
@@ -36,7 +36,7 @@ class Pull:
 
     @property
     def speed(self) -> float:
-        """Bytes a second on disk: what it writes is spread over all its time but the fixed one."""
+        """Bytes a second on disk: what it writes is spread over its time after the fixed part."""
         span = self.ends - self.at - FIXED
         return self.bytes / span if span > 0 else 0.0
 
@@ -45,8 +45,8 @@ class Pull:
 
 
 class Disk:
-    """Sizes in bytes. `images` are those that are here, with the time since which none used them,
-    or of the pull; `idle` are those of them that nothing uses."""
+    """Sizes in bytes. `images` are those that are here, with the time of their last use or of the
+    pull; `idle` are those of them that nothing uses."""
 
     def __init__(self, trace: Trace, capacity: float) -> None:
         self.trace, self.capacity = trace, int(capacity)
@@ -58,19 +58,19 @@ class Disk:
         self.above: dict[float, float] = {}  # seconds above each of these lines since then
         self.sizes = [trace.on_disk(layer) for layer in range(len(trace.packed))]
         self.users = [0] * len(trace.images)  # containers, by image
-        self._holders = [0] * len(trace.packed)  # images here or on their way, by layer
+        self._holders = [0] * len(trace.packed)  # images here or being pulled, by layer
         self._coming: dict[int, Pull] = {}  # by layer
         self._had_layers = bytearray(len(trace.packed))
         self.had_images = bytearray(len(trace.images))
 
     @property
     def full_at(self) -> float:
-        """When it will be full, as things stand."""
+        """When the disk will be full at the present speed."""
         room = self.capacity - self.used
         return self.at + room / self.speed if self.speed > 0 else math.inf
 
     def move(self, at: float) -> None:
-        """Time passes, and pulls write."""
+        """Moves time on, while pulls write."""
         span = at - self.at
         if span <= 0:
             return
@@ -88,7 +88,7 @@ class Disk:
     # --- pulls ---------------------------------------------------------------------------------
 
     def begin(self, image: int, at: float) -> Pull:
-        """A pull of what is missing of an image begins."""
+        """Begins a pull of what is missing of an image."""
         trace, holders = self.trace, self._holders
         missing, others = [], set()
         for layer in trace.layers[image]:
@@ -98,16 +98,18 @@ class Disk:
                 missing.append(layer)
             holders[layer] += 1
         packed = sum(trace.packed[layer] for layer in missing)
-        again = sum(trace.packed[layer] for layer in missing if self._had_layers[layer])
+        pulled_again = sum(trace.packed[layer] for layer in missing if self._had_layers[layer])
         ends = at + FIXED + packed / SPEED
-        spared = at + (0.0 if self.had_images[image] else FIXED) + (packed - again) / SPEED
+        ideal_ready = (
+            at + (0.0 if self.had_images[image] else FIXED) + (packed - pulled_again) / SPEED
+        )
         pull = Pull(
             image,
             at,
             ends,
             max([ends, *(other.ends for other in others)]),
-            max([spared, *(other.spared for other in others)]),
-            again,
+            max([ideal_ready, *(other.ideal_ready for other in others)]),
+            pulled_again,
             sum(self.sizes[layer] for layer in missing),
             tuple(missing),
         )
@@ -122,7 +124,7 @@ class Disk:
     def written(self, pull: Pull) -> None:
         """Its last byte came."""
         self.speed -= pull.speed
-        if self.speed < 1.0:  # less than a byte a second is what adding up leaves
+        if self.speed < 1.0:  # less than a byte a second is rounding
             self.speed = 0.0
         for layer in pull.layers:
             self._had_layers[layer] = 1
@@ -135,7 +137,7 @@ class Disk:
         self.had_images[pull.image] = 1
 
     def fail(self, at: float) -> list[Pull]:
-        """All pulls at once: what they wrote is gone, and what only they held."""
+        """Fails all pulls at once: what they wrote is gone, and what only they held."""
         failed, unfinished = list(self.pulls.values()), set(self._coming)
         for pull in failed:
             if at < pull.ends:
@@ -157,13 +159,13 @@ class Disk:
     # --- use and removal -----------------------------------------------------------------------
 
     def use(self, image: int) -> bool:
-        """A container of it starts; gives whether it is the only one."""
+        """A container of it starts; returns whether it is the only one."""
         self.users[image] += 1
         self.idle.discard(image)
         return self.users[image] == 1
 
     def release(self, image: int, at: float) -> bool:
-        """A container of it is gone; gives whether it was the last."""
+        """A container of it is gone; returns whether it was the last."""
         self.users[image] -= 1
         if self.users[image]:
             return False
@@ -172,7 +174,7 @@ class Disk:
         return True
 
     def remove(self, image: int) -> None:
-        """What only this image holds is free at once."""
+        """Removes an image; what only this image holds is free at once."""
         for layer in self.trace.layers[image]:
             self._let_go(layer)
         del self.images[image]
@@ -186,7 +188,7 @@ class Disk:
         return [image for image in self.idle if images[image] <= latest]
 
     def held_by(self, images: Iterable[int]) -> float:
-        """Bytes that go when all these go."""
+        """Bytes that are freed when all these are removed."""
         layers = self.trace.layers
         held = Counter(layer for image in images for layer in layers[image])
         return sum(self.sizes[one] for one, count in held.items() if count == self._holders[one])

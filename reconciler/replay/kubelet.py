@@ -27,7 +27,7 @@ BACKOFF, LONGEST_BACKOFF = 10.0, 300.0  # seconds until it pulls again what fail
 
 @dataclass(frozen=True, slots=True)
 class KubeletSettings:
-    """As it is: what kubelet does where it is told nothing."""
+    """kubelet's settings; by default those it has without configuration."""
 
     config: KubeletConfig = field(default_factory=KubeletConfig)
     gc_low: int = 80  # imageGCLowThresholdPercent
@@ -61,10 +61,10 @@ class Kubelet:
         self._detected: dict[int, float] = {}
         self._fresh: list[int] = []  # pulled since it looked last
         self._last_used: dict[int, float] = {}
-        self._looked_at = 0.0  # outside its rhythm
+        self._looked_at = 0.0  # outside its schedule
 
     def pulled(self, image: int, at: float) -> None:
-        """It is first seen at the next look."""
+        """An image was pulled; kubelet first sees it at the next look."""
         self._detected[image] = -(-at // GC_EVERY) * GC_EVERY
         self._fresh.append(image)
 
@@ -72,8 +72,8 @@ class Kubelet:
         """No container uses an image any more: it was last seen in use at the look before."""
         self._last_used[image] = max(at // GC_EVERY * GC_EVERY, self._looked_at)
 
-    def collects(self, at: float) -> list[int]:
-        """Removes as garbage collection does; gives what it removed."""
+    def collect(self, at: float) -> list[int]:
+        """Removes as garbage collection does; returns what it removed."""
         wanted, listed, gone = self._disk.used - self._gc_low, 0.0, []
         for image in self._oldest_first(at):
             self._disk.remove(image)
@@ -83,8 +83,8 @@ class Kubelet:
                 break
         return gone
 
-    def deletes_unused(self, at: float) -> list[int]:
-        """Removes all it may; gives what it removed."""
+    def delete_unused(self, at: float) -> list[int]:
+        """Removes all it may; returns what it removed."""
         gone = self._oldest_first(at)
         for image in gone:
             self._disk.remove(image)
@@ -107,6 +107,5 @@ def _lowest(config: KubeletConfig, capacity: int) -> float:
 
 
 def pull_backoff(failures: int) -> float:
-    """Seconds until it pulls again what failed so often; they double with each failure, and ever
-    more failures are no ever larger number."""
+    """Seconds until it pulls again after so many failures; they double with each, up to a limit."""
     return min(BACKOFF * 2.0 ** min(failures, 10), LONGEST_BACKOFF)

@@ -1,5 +1,5 @@
 """Orders of removal that can be replayed. `Keepscore` is the daemon's; `Lru` is what it is compared
-with, as kubelet is (kubelet.py)."""
+with, apart from kubelet (kubelet.py)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MayGo = Callable[[int], bool]
 
 
 class Order(Protocol):
-    """Told what happens to images (by number), asked who goes."""
+    """Is notified of what happens to images (by number), and picks which is removed."""
 
     def pulled(self, image: int, at: float) -> None: ...
     def started(self, image: int, at: float, *, opens: bool) -> None: ...
@@ -27,19 +27,19 @@ class Order(Protocol):
     def removed(self, image: int, at: float) -> None: ...
 
     def first(self, may_go: MayGo, at: float) -> int | None:
-        """Which unused image goes first, of those that may."""
+        """Returns which unused image to remove first, of those that may be."""
         ...
 
 
 class Queue:
-    """Unused images by a number, lowest first."""
+    """Unused images in the order of a number, lowest first."""
 
     def __init__(self, images: int) -> None:
-        self._heap: list[tuple[float, int, int]] = []  # the last is the image's turn
+        self._heap: list[tuple[float, int, int]] = []  # number, image, the image's turn
         self._turns = [0] * images
 
     def put(self, image: int, place: float) -> None:
-        """Also where it was in the queue before."""
+        """Puts an image in its place, also if it was in the queue before."""
         self._turns[image] += 1
         heapq.heappush(self._heap, (place, image, self._turns[image]))
 
@@ -47,7 +47,7 @@ class Queue:
         self._turns[image] += 1
 
     def taken(self) -> Iterator[tuple[float, int]]:
-        """Takes one after the other out."""
+        """Takes out one after the other."""
         while self._heap:
             place, image, turn = heapq.heappop(self._heap)
             if turn == self._turns[image]:
@@ -73,13 +73,13 @@ class Lru:
         self._queue.drop(image)
 
     def first(self, may_go: MayGo, at: float) -> int | None:
-        found, aside = None, []
+        found, passed = None, []
         for used, image in self._queue.taken():
-            aside.append((image, used))
+            passed.append((image, used))
             if may_go(image):
                 found = image
                 break
-        for image, used in aside:
+        for image, used in passed:
             self._queue.put(image, used)
         return found
 
@@ -87,9 +87,9 @@ class Lru:
 class Keepscore:
     """The daemon's own order: its memory, its appraiser, its `removal_order`.
 
-    An image's score can't fall faster than its quickest count of uses fades, by 1/e an hour, unless
-    a newer version of it arrives. So an image whose last score, faded like that, is above another's
-    present one need not be scored anew.
+    An image's score can't fall faster than its quickest count of uses decays, by 1/e an hour,
+    unless a newer version of it arrives. So an image whose last score, decayed like that, is above
+    another's present one need not be scored again.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -139,11 +139,11 @@ class Keepscore:
 
     def first(self, may_go: MayGo, at: float) -> int | None:
         appraiser = Appraiser(self._memory.arrivals, at, unpacked=self._trace.crio)
-        hours, aside = at / HOUR, []
+        hours, examined = at / HOUR, []
         best, found = (math.inf, 0.0, ""), None
         for least, image in self._queue.taken():
             if least - hours > _log(best[0]) + 1e-9:
-                aside.append((image, least))
+                examined.append((image, least))
                 break
             if may_go(image):
                 one, record = self._trace.images[image], self._memory.images[self._keys[image]]
@@ -151,8 +151,8 @@ class Keepscore:
                 least = _log(place[0]) + hours
                 if place < best:
                     best, found = place, image
-            aside.append((image, least))
-        for image, least in aside:
+            examined.append((image, least))
+        for image, least in examined:
             self._queue.put(image, least)
         return found
 
@@ -161,5 +161,5 @@ def _log(score: float) -> float:
     return math.log(max(score, 1e-300))
 
 
-KUBELET = "kubelet"  # for people: nobody but kubelet is there
+KUBELET = "kubelet"  # for people: kubelet alone, without us
 ORDERS: dict[str, Callable[[Trace], Order]] = {"keepscore": Keepscore, "lru": Lru}

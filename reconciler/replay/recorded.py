@@ -1,7 +1,7 @@
 """A node's own past as a file: written by `reconciler record`, replayed by `reconciler simulate`.
 
-The daemon keeps which image was started when, never what ran in it. No runtime tells how big a
-layer is, so every image counts whole, as if it shared nothing with others.
+The daemon keeps which image was started when, never what ran in it. No runtime reports how big
+a layer is, so every image counts whole, as if it shared nothing with others.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Json = dict[str, Any]
 
 
 class RecordInvalid(Exception):
-    """A file that is no record; the text says what was expected."""
+    """A file that is not a record; the text says what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What a record says of the node itself, where it could be asked."""
+    """What a record says of the node itself, if the node could be asked."""
 
     crio: bool = False
     capacity: int | None = None  # bytes of the image filesystem
@@ -39,8 +39,8 @@ class Node:
 
 
 def document(log: Log, node: Node, now: float, *, anonymize: bool) -> Json:
-    """A record of all starts and pulls in the log. Anonymized, names, ids and the time of day are
-    gone; which images are versions of one thing is kept."""
+    """A record of all starts and pulls in the log. When anonymized it has no names, ids and time of
+    day; which images are versions of one application is kept."""
     keys = sorted({key for *_, key in log.starts} | {key for _, key in log.pulls})
     number = {key: index for index, key in enumerate(keys)}
     times = [at for at, *_ in log.starts] + [at for at, _ in log.pulls]
@@ -67,7 +67,7 @@ def document(log: Log, node: Node, now: float, *, anonymize: bool) -> Json:
 
 
 def _other(log: Log, node: Node) -> int:
-    """Bytes on the disk that are no image's, by what its images are estimated to take."""
+    """Bytes on the disk that belong to no image, by the estimated size of its images."""
     if node.used is None:
         return 0
     listed = sum(log.images[key].size for key in log.present)
@@ -82,7 +82,7 @@ def _image(key: str, record: ImageRecord, mask: _Mask | None) -> Json:
 
 
 class _Mask:
-    """Gives every text another, the same for the same, from which it cannot be told."""
+    """Replaces every text by another, the same for the same, that does not reveal it."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], str] = {}
@@ -95,7 +95,7 @@ class _Mask:
         return self._known[kind, text]
 
     def name(self, name: str) -> str:
-        """Another name whose repository and stream are others', exactly where the name's are."""
+        """Another name; names share repository or stream exactly where the originals do."""
         try:
             reference = parse_reference(name)
         except InvalidReference:
@@ -115,25 +115,25 @@ class _Mask:
 def read(path: Path) -> tuple[Trace, Node]:
     """A record's trace and its node. Raises RecordInvalid, OSError."""
     try:
-        told = json.loads(path.read_bytes())
-        if not isinstance(told, dict) or (told.get("apiVersion"), told.get("kind")) != (
+        record = json.loads(path.read_bytes())
+        if not isinstance(record, dict) or (record.get("apiVersion"), record.get("kind")) != (
             API_VERSION,
             KIND,
         ):
             raise RecordInvalid(f"{path}: expected a record as `reconciler record` writes it")
-        return trace_of(told), Node(bool(told["crio"]), told["capacityBytes"])
+        return trace_of(record), Node(bool(record["crio"]), record["capacityBytes"])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise RecordInvalid(f"{path}: this record does not make sense: {error!r}") from error
 
 
-def trace_of(told: Json) -> Trace:
-    """The trace in a record. Raises KeyError, TypeError, ValueError for what cannot be."""
-    begin, end, crio = float(told["from"]), float(told["to"]), bool(told["crio"])
+def trace_of(record: Json) -> Trace:
+    """The trace in a record. Raises KeyError, TypeError, ValueError for impossible values."""
+    begin, end, crio = float(record["from"]), float(record["to"]), bool(record["crio"])
     if not (math.isfinite(begin) and math.isfinite(end) and begin <= end):
         raise ValueError("it ends before it begins")
-    images = [_listed(image) for image in told["images"]]
+    images = [_listed(image) for image in record["images"]]
     starts = []
-    for at, ended, number in told["starts"]:
+    for at, ended, number in record["starts"]:
         if not 0 <= int(number) < len(images):
             raise ValueError(f"start of an image that is not in it: {number}")
         lasted = (end if ended is None else float(ended)) - float(at)
@@ -155,12 +155,12 @@ def trace_of(told: Json) -> Trace:
         end=span,
         lingers=0.0,
         crio=crio,
-        other=max(0.0, float(told["otherBytes"])),
+        other=max(0.0, float(record["otherBytes"])),
     )
 
 
 def _listed(image: Json) -> Image:
-    """An image as the runtime listed it. Layers that earlier versions told count for nothing."""
+    """An image as the runtime listed it. Layers in records of earlier versions are ignored."""
     tags = tuple(str(name) for name in image["names"] if "@" not in name)
     digests = tuple(str(name) for name in image["names"] if "@" in name)
     return Image(f"sha256:{image['key']}", tags, digests, int(image["sizeBytes"]))

@@ -1,10 +1,9 @@
-"""One node goes through one trace: what had to be pulled again, how long pods waited, and what
-kubelet did beside us.
+"""Takes one node through one trace: what was pulled again, how long pods waited, what kubelet did.
 
 A pull costs 1.5 s and then 50 MB a second, each at full speed however many there are, and fills the
-disk as it goes. What is counted is what an infinite disk would have spared ("avoidable"): the first
-pull of anything is the same for every order and is left out. A pull that fills the disk fails, with
-all others, and is tried again as kubelet does.
+disk on the way. What is counted is what an infinite disk would have avoided ("avoidable"): the
+first pull of anything is the same for every order and is left out. A pull that fills the disk
+fails, with all others, and is retried as kubelet does.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from .daemon import AUTO, Daemon, Marks
 from .disk import FIXED, Disk, Pull
 from .kubelet import AS_SHIPPED, GC_EVERY, LOOKS_EVERY, Kubelet, KubeletSettings, pull_backoff
 from .orders import Order
-from .outcome import Outcome, why_not_helped
+from .outcome import Outcome, why_unpreventable
 from .trace import Trace
 
 
 class Replay:
-    """The node as it goes through a trace. Without an order there is no daemon of ours; `kubelet`
+    """One node on its way through a trace. Without an order there is no daemon of ours; `kubelet`
     may be left out too."""
 
     def __init__(
@@ -41,7 +40,7 @@ class Replay:
             self.daemon = Daemon(self.disk, order, marks, settings.config, self._wake)
         self._events: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._counter = 0
-        self._releases: list[tuple[float, int]] = []  # when which container is gone
+        self._releases: list[tuple[float, int]] = []  # (when, which container is gone)
         self._running: dict[int, int] = {}  # the images of containers, by number, oldest first
         self._containers = 0
         self._look_at = math.inf
@@ -71,7 +70,7 @@ class Replay:
         heapq.heappush(self._events, (at, self._counter, happens, what))
 
     def _advance(self, until: float) -> None:
-        """Everything up to then, in the order in which it comes."""
+        """Handles everything up to then, in order."""
         events, releases, disk = self._events, self._releases, self.disk
         while True:
             event = events[0][0] if events else math.inf
@@ -90,7 +89,7 @@ class Replay:
                 return
 
     def _wake(self, at: float) -> None:
-        """Our daemon looks then at the latest."""
+        """Lets our daemon look then at the latest."""
         if at < self._look_at:
             self._look_at = at
             self._at(at, self._look)
@@ -99,9 +98,9 @@ class Replay:
         if at != self._look_at or self.daemon is None:
             return  # it looked sooner
         self._look_at = math.inf
-        self.daemon.watch()
+        self.daemon.track_overshoot()
         if self.daemon.look(at) is not None:
-            self.daemon.watch()
+            self.daemon.track_overshoot()
             self._outcome.removals += at >= self._trace.warm
 
     # --- pulls and containers ------------------------------------------------------------------
@@ -121,7 +120,7 @@ class Replay:
             self._at(pull.ends, self._written, pull)
         self._at(pull.ready, self._arrive, pull)
         if self.daemon is not None:
-            self._wake(math.ceil(at))  # one of the looks that come once a second
+            self._wake(math.ceil(at))  # one of the looks once a second
         self._tick(at, GC_EVERY)
         self._tick(at, LOOKS_EVERY)
         return pull
@@ -138,7 +137,7 @@ class Replay:
         if pull.failed:
             return
         self._count_waits(pull, at)
-        self._outcome.again += pull.again if pull.at >= self._trace.warm else 0.0
+        self._outcome.pulled_again += pull.pulled_again if pull.at >= self._trace.warm else 0.0
         self.disk.arrive(pull)
         if self._order is not None:
             self._order.pulled(pull.image, at)
@@ -151,15 +150,15 @@ class Replay:
         had = bool(self.disk.had_images[pull.image])
         for at, _ in pull.starts:
             if at >= self._trace.warm:
-                waited = until - at - max(0.0, pull.spared - at)
+                waited = until - at - max(0.0, pull.ideal_ready - at)
                 self._outcome.cold += had and waited > 0
                 self._outcome.delay += max(0.0, waited)
 
     def _fill(self, at: float) -> None:
-        """No room is left: every pull fails."""
+        """The disk is full: every pull fails."""
         self.disk.move(at)
         if self._kubelet is not None and self._kubelet.gc_when_full:
-            gone = self._kubelet.collects(at)
+            gone = self._kubelet.collect(at)
             self._removed(gone, at)
             if gone and self.disk.full_at > at:
                 return
@@ -168,7 +167,7 @@ class Replay:
             self._at(at + pull_backoff(pull.failures), self._pull_again, pull)
 
     def _pull_again(self, at: float, failed: Pull) -> None:
-        """Waiting for this turn is no delay of a pull: failed pulls are counted themselves."""
+        """Retries a pull. The backoff counts as no delay: failed pulls are counted themselves."""
         for _, lasts in failed.starts:
             if failed.image in self.disk.images:
                 self._run(at, lasts, failed.image)
@@ -199,7 +198,7 @@ class Replay:
     # --- kubelet -------------------------------------------------------------------------------
 
     def _tick(self, after: float, every: float) -> None:
-        """kubelet looks at the next turn, if it does not already."""
+        """Lets kubelet look at its next time, if that is not planned already."""
         if self._kubelet is not None and not self._ticks[every]:
             self._ticks[every] = True
             at = math.floor(after / every) * every + every
@@ -214,20 +213,20 @@ class Replay:
         kubelet = self._kubelet
         assert kubelet is not None
         if self.disk.used >= kubelet.gc_line:
-            self._blame(at, kubelet.gc_line)
+            self._count_act(at, kubelet.gc_line)
             self._outcome.collections += at >= self._trace.warm
-            self._removed(kubelet.collects(at), at)
+            self._removed(kubelet.collect(at), at)
         self._ticked(at, kubelet.gc_line, GC_EVERY)
 
     def _evict(self, at: float) -> None:
         kubelet = self._kubelet
         assert kubelet is not None
         if self.disk.used >= kubelet.eviction_line:
-            self._blame(at, kubelet.eviction_line)
+            self._count_act(at, kubelet.eviction_line)
             self._outcome.evictions += at >= self._trace.warm
             while self._releases and self._releases[0][0] <= at + self._trace.lingers:
                 self._release(at, heapq.heappop(self._releases)[1])
-            self._removed(kubelet.deletes_unused(at), at)
+            self._removed(kubelet.delete_unused(at), at)
             if self.disk.used >= kubelet.eviction_line and self._running:
                 self._outcome.pods_evicted += at >= self._trace.warm
                 self._release(at, next(reversed(self._running)))
@@ -241,10 +240,10 @@ class Replay:
             self._outcome.removals += len(images)
             self._outcome.by_kubelet += len(images)
         if self.daemon is not None:
-            self.daemon.watch()
+            self.daemon.track_overshoot()
             self._wake(at + 1.0)
 
-    def _blame(self, at: float, line: float) -> None:
+    def _count_act(self, at: float, line: float) -> None:
         if self.daemon is not None:
-            self.daemon.watch()
-            self._outcome.blame(why_not_helped(self.disk, at, line))
+            self.daemon.track_overshoot()
+            self._outcome.count_act(why_unpreventable(self.disk, at, line))

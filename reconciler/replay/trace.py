@@ -12,7 +12,7 @@ MB = 1e6  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A container: when it was started, for how many seconds it ran, which image."""
+    """A container: when it was started, for how many seconds it ran, and its image."""
 
     at: float
     lasted: float
@@ -21,7 +21,7 @@ class Start:
 
 @dataclass(slots=True)
 class Trace:
-    """Layers and images are told by their number. Sizes are bytes, times seconds."""
+    """Layers and images are known by their number. Sizes are bytes, times seconds."""
 
     name: str
     packed: list[float]  # of each layer, as pulled
@@ -33,7 +33,7 @@ class Trace:
     end: float
     lingers: float = 300.0  # seconds that a container refers to its image after it ended
     crio: bool = False  # layers are kept unpacked only, and listed so
-    other: float = 0.0  # bytes on the disk that are no image's
+    other: float = 0.0  # bytes on the disk that belong to no image
     _disk: list[float] = field(default_factory=list)
 
     @property
@@ -42,7 +42,7 @@ class Trace:
         return max(0.0, self.starts[-1].at - self.warm) if self.starts else 0.0
 
     def on_disk(self, layer: int) -> float:
-        """Bytes that a layer takes: containerd keeps what it pulled beside what it unpacked."""
+        """Bytes that a layer takes: containerd keeps what it pulled next to what it unpacked."""
         if not self._disk:
             both = zip(self.packed, self.unpacked, strict=True)
             self._disk = [u if self.crio else p + u for p, u in both]

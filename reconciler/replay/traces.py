@@ -1,5 +1,5 @@
-"""Pasts rebuilt from real traces, read from a folder and never kept: docs/eviction.md says who they
-are from and under which licence.
+"""Pasts rebuilt from real traces, read from a folder and never kept: docs/eviction.md says where
+they come from and under which licence.
 
     azure2019_1000_inv.csv   invocations a minute of 1,000 functions over one day
     prow_periodics.json.gz   Kubernetes' own periodic CI jobs, with their images, day by day
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from .catalogue import App, Catalogue, lognormal
-from .making import Making
 from .trace import DAY, HOUR
+from .trace_builder import TraceBuilder
 
 FUNCTIONS = 400  # that one node hosts
 KEPT_ALIVE = 600.0  # seconds that a function's container waits for the next invocation
@@ -30,16 +30,16 @@ _DAYS = {"SUN": 0, "MON": 1, "TUE": 2, "WED": 3, "THU": 4, "FRI": 5, "SAT": 6}
 FIRST_DAY = 6  # the trace begins on a Saturday
 
 
-def azure(seed: int, folder: Path) -> tuple[Making, float, float]:
-    """Real arrivals, made-up images: one day of 400 functions; with warm-up and end in seconds."""
+def azure(seed: int, folder: Path) -> tuple[TraceBuilder, float, float]:
+    """Real arrivals, made-up images: a day of 400 functions; with warm-up and end in seconds."""
     draw = random.Random(f"azure:{seed}")
-    making = Making(draw, Catalogue(draw, bases=4, runtimes=12))
+    builder = TraceBuilder(draw, Catalogue(draw, bases=4, runtimes=12))
     with (folder / "azure2019_1000_inv.csv").open(newline="") as file:
         rows = list(csv.reader(file))[1:]
     draw.shuffle(rows)
     for row in rows[:FUNCTIONS]:
-        app = making.catalogue.app(dependencies=(40, 1.2), own=(10, 1.0))
-        image = making.catalogue.version(app, 0)
+        app = builder.catalogue.app(dependencies=(40, 1.2), own=(10, 1.0))
+        image = builder.catalogue.version(app, 0)
         begun = last = None
         for minute, invocations in enumerate(row[3:]):
             if float(invocations) <= 0:
@@ -47,40 +47,40 @@ def azure(seed: int, folder: Path) -> tuple[Making, float, float]:
             at = minute * 60.0 + draw.random() * 59
             if begun is None or last is None or at - last > KEPT_ALIVE:
                 if begun is not None and last is not None:
-                    making.start(begun, last - begun + KEPT_ALIVE, image)
+                    builder.start(begun, last - begun + KEPT_ALIVE, image)
                 begun = at
             last = at
         if begun is not None and last is not None:
-            making.start(begun, last - begun + KEPT_ALIVE, image)
-    return making, 4 * HOUR, DAY
+            builder.start(begun, last - begun + KEPT_ALIVE, image)
+    return builder, 4 * HOUR, DAY
 
 
-def prow(seed: int, folder: Path) -> tuple[Making, float, float]:
+def prow(seed: int, folder: Path) -> tuple[TraceBuilder, float, float]:
     """A real schedule with real tags, made-up sizes and placement: 42 days of one node of 40."""
     draw = random.Random(f"prow:{seed}")
-    making = Making(draw, Catalogue(draw, bases=5, runtimes=10))
+    builder = TraceBuilder(draw, Catalogue(draw, bases=5, runtimes=10))
     with gzip.open(folder / "prow_periodics.json.gz", "rt") as file:
         days = json.load(file)
-    images = _Named(making)
-    for day, told in enumerate(days):
-        for job in told["jobs"]:
+    images = _Named(builder)
+    for day, listed in enumerate(days):
+        for job in listed["jobs"]:
             if job["c"] != CLUSTER or not job["im"]:
                 continue
             for at in _runs(job, day, random.Random(f"{seed}:{job['n']}")):
                 if draw.random() < 1 / NODES:
                     lasted = min(3 * HOUR, lognormal(draw, 1500, 0.9))
                     for name in job["im"]:
-                        making.start(at + draw.random() * 30, lasted, images.of(name, at))
-                    for name in told["util"]:
-                        making.start(at + draw.random() * 20, lasted, images.of(name, at))
-    return making, 10 * DAY, len(days) * DAY
+                        builder.start(at + draw.random() * 30, lasted, images.of(name, at))
+                    for name in listed["util"]:
+                        builder.start(at + draw.random() * 20, lasted, images.of(name, at))
+    return builder, 10 * DAY, len(days) * DAY
 
 
 class _Named:
     """Images by their real names, each made when it is first asked for."""
 
-    def __init__(self, making: Making) -> None:
-        self._making, self._apps = making, dict[str, App]()
+    def __init__(self, builder: TraceBuilder) -> None:
+        self._builder, self._apps = builder, dict[str, App]()
         self._images: dict[str, int] = {}
 
     def of(self, name: str, at: float) -> int:
@@ -88,12 +88,12 @@ class _Named:
             repository = name.rpartition(":")[0] or name
             if repository not in self._apps:
                 self._apps[repository] = self._app(repository.rpartition("/")[2])
-            catalogue = self._making.catalogue
+            catalogue = self._builder.catalogue
             self._images[name] = catalogue.version(self._apps[repository], at, 0.5, name)
         return self._images[name]
 
     def _app(self, what: str) -> App:
-        app = self._making.catalogue.app
+        app = self._builder.catalogue.app
         if what == "kubekins-e2e":
             return app(dependencies=(900, 0.15), own=(150, 0.2))
         if what == "krte":
@@ -125,7 +125,7 @@ def _runs(job: dict[str, Any], day: int, draw: random.Random) -> Iterator[float]
 
 
 def _schedule(text: str) -> tuple[set[int], set[int], set[int]] | None:
-    """Minutes, hours and days of the week; None for what is no schedule of five fields."""
+    """Minutes, hours and days of the week; None for what is not a schedule of five fields."""
     fields = text.split()
     if len(fields) < 5:
         return None

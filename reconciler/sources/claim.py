@@ -1,7 +1,7 @@
 """The right to remove images of this runtime: one process at a time has it.
 
 It is the lock on the directories of all its image filesystems (host/lock.py), so it belongs to the
-runtime, whoever is started with whatever state directory, in whatever container.
+runtime, no matter in which container or with which state directory a process is started.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import anyio.to_thread
 from ..domain.facts import RemoverReported
 
 PATIENCE = 5.0  # seconds that the directories have to answer
-HANGS = "does not answer, so nobody can tell who removes images here; its disk may hang"
+HANGS = "does not answer, so it is unknown who removes images here; its disk may hang"
 
 
 class Exclusive(Protocol):
-    """A lock as `lock.Lock` is one."""
+    """A lock like `host.lock.Lock`."""
 
     def take(self, directories: Iterable[str]) -> str | None:
-        """None: it is held now. Else by whom, for people. Raises OSError."""
+        """Returns None if it is held now, else who holds it, for people. Raises OSError."""
         ...
 
     def release(self) -> None: ...
@@ -30,7 +30,7 @@ class Exclusive(Protocol):
 
 class Claim:
     """Asks for the right, on demand, in a thread: a disk that hangs must not stop the loop. While
-    an answer is owed it is not asked again."""
+    an answer is outstanding it does not ask again."""
 
     def __init__(
         self,
@@ -44,8 +44,8 @@ class Claim:
         self._hangs = False
 
     async def renew(self, wanted: bool) -> RemoverReported:
-        """Takes the right if it is wanted and free, makes sure that it is still ours, or gives it
-        back. It is nobody's as long as the runtime names no directory."""
+        """Takes the right if it is wanted and free, makes sure that it is still ours, or releases
+        it. Nobody has it as long as the runtime names no directory."""
         directories = self._directories()
         if not self._hangs:
             with anyio.move_on_after(self._patience):
@@ -64,7 +64,7 @@ class Claim:
             return RemoverReported(self._clock(), ours=other is None, other=other)
         except OSError as error:
             text = f"{error.filename or ', '.join(directories)} can't be locked ({error.strerror}),"
-            text += " so nobody can tell whether another reconciler removes images here"
+            text += " so it is unknown whether another reconciler removes images here"
             return RemoverReported(self._clock(), trouble=text)
         finally:
             self._hangs = False

@@ -1,13 +1,13 @@
-"""The runtime's event stream -> facts. Reads on whatever happens: on containerd 2.x a subscriber
-that stops reading stops pod creation on the node (our measurement, docs/runtimes.md).
+"""The runtime's event stream -> facts. It never stops reading: on containerd 2.x a subscriber that
+stops reading stops pod creation on the node (our measurement, docs/runtimes.md).
 
-How a stream ends says what it was:
-    UNIMPLEMENTED                     containerd 1.6: there are none; asked again rarely
-    a clean end at once, twice        CRI-O with events off, its default; asked again rarely
+How a stream ends shows what it was:
+    UNIMPLEMENTED                     containerd 1.6: there are none; tried again rarely
+    a clean end at once, twice        CRI-O with events off, its default; tried again rarely
     a clean end later                 CRI-O shutting down: reconnect
-    UNAVAILABLE and all else          the runtime went away: reconnect, with backoff
-A silent stream is no fault: an idle node sends nothing. The periodic listing makes up for one that
-stalled.
+    UNAVAILABLE and all else          the runtime is gone: reconnect, with backoff
+A silent stream is no fault: an idle node sends nothing. The periodic listing makes up for a stalled
+one.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from ..aiokit import Mailbox, backoff_delays
 from ..domain.facts import ContainerChanged, EventsAbsent, EventsLost, EventsOpened, Fact
 from ..domain.runtime import EventsUnsupported, ImageRuntime, RuntimeFailure
 
-AT_ONCE = 1.0  # seconds: a stream that ends sooner, without an event, never was one
-LOOK_TWICE = 0.1  # seconds until the second look at such a one
-ASK_AGAIN = 600.0  # seconds until a runtime without events is asked again
-HEALTHY = 60.0  # seconds after which a stream counts as healthy, and the backoff starts anew
-BURST = 100  # events read before the loop gets its turn
+AT_ONCE = 1.0  # seconds: a stream that ends sooner, without an event, never worked
+SECOND_TRY = 0.1  # seconds until such a stream is tried a second time
+ASK_AGAIN = 600.0  # seconds until a runtime without events is tried again
+HEALTHY = 60.0  # seconds after which a stream counts as healthy, and the backoff starts over
+BURST = 100  # events read before the loop gets a turn
 
 Sleep = Callable[[float], Awaitable[None]]
 
 
 class EventWatch:
-    """The subscription: opened again and again, for as long as the process lives."""
+    """The subscription, reopened for as long as the process lives."""
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class EventWatch:
         self._empty_streams = 0  # in a row, each ended at once
 
     async def run(self) -> None:
-        """Subscribes for ever."""
+        """Subscribes again and again, forever."""
         while True:
             await self._sleep(await self.once())
 
     async def once(self) -> float:
-        """One subscription from its opening to its end; the seconds to wait before the next."""
+        """Runs one subscription to its end; returns the seconds to wait before the next."""
         opened = self._clock()
         self._put(EventsOpened(opened))
         count = 0
@@ -68,8 +68,8 @@ class EventWatch:
         return await self._ended(count, opened)
 
     async def _ended(self, count: int, opened: float) -> float:
-        """A clean end: events are off if it came at once, again and again, from a runtime that
-        answers otherwise."""
+        """Handles a clean end: events are off if it came at once, repeatedly, from a runtime that
+        answers other calls."""
         if count or self._clock() - opened >= AT_ONCE:
             return self._lost("the runtime ended the event stream", opened)
         try:
@@ -78,7 +78,7 @@ class EventWatch:
             return self._lost(str(failure), opened)
         self._empty_streams += 1
         if self._empty_streams < 2:
-            return LOOK_TWICE  # nothing to tell yet: no stream that was there is lost
+            return SECOND_TRY  # nothing to report yet: no working stream was lost
         return self._absent(
             f"{version.name} {version.version} ends the event stream at once: container events "
             "are switched off (CRI-O: enable_pod_events)"

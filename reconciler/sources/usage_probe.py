@@ -21,7 +21,7 @@ from ..domain.runtime import ImageRuntime, RuntimeFailure
 
 EVERY = 1.0  # seconds between samples
 PATIENCE = 5.0  # seconds that a filesystem has to answer
-ASK_EVERY = 60.0  # seconds between questions for the mountpoints
+ASK_EVERY = 60.0  # seconds between requests for the mountpoints
 
 MOUNTS = Path("/proc/self/mountinfo")
 REMEDY = "where this runs in a container, mount the path at the same place"
@@ -30,47 +30,47 @@ Measure = Callable[[str], FilesystemUsage]
 
 
 class Nonsense(Exception):
-    """What a filesystem says of itself cannot be true of images'; the text goes on after its
-    path."""
+    """What a filesystem reports of itself cannot be true of an image filesystem; the text continues
+    after its path."""
 
 
 def measure(mountpoint: str) -> FilesystemUsage:
     """One filesystem, as kubelet sees it: what only root may use counts as used. Raises OSError
-    where the path cannot be seen from here, Nonsense where what it says cannot be."""
+    where the path cannot be seen from here, Nonsense where what it reports cannot be."""
     found = os.statvfs(mountpoint)
     if _is_ours(mountpoint) and _is_empty(mountpoint):
         raise Nonsense(f"is an empty directory of this container, not the runtime's; {REMEDY}")
-    return usage_by(found, mountpoint, os.stat(mountpoint).st_dev)
+    return usage_from(found, mountpoint, os.stat(mountpoint).st_dev)
 
 
-def usage_by(told: os.statvfs_result, mountpoint: str, device: int) -> FilesystemUsage:
-    """What a statvfs tells of a filesystem. One without a fixed number of inodes may tell that some
-    are free (f_files = 0, f_favail > 0: FUSE): none are counted there."""
+def usage_from(stats: os.statvfs_result, mountpoint: str, device: int) -> FilesystemUsage:
+    """What statvfs reports of a filesystem. One without a fixed number of inodes may report free
+    ones (f_files = 0, f_favail > 0: FUSE): none are counted there."""
     return FilesystemUsage(
         mountpoint=mountpoint,
         device=device,
-        capacity=told.f_blocks * told.f_frsize,
-        used=(told.f_blocks - told.f_bavail) * told.f_frsize,
-        total_inodes=told.f_files,
-        used_inodes=told.f_files - told.f_favail if told.f_files else 0,
-        reserved=(told.f_bfree - told.f_bavail) * told.f_frsize,
+        capacity=stats.f_blocks * stats.f_frsize,
+        used=(stats.f_blocks - stats.f_bavail) * stats.f_frsize,
+        total_inodes=stats.f_files,
+        used_inodes=stats.f_files - stats.f_favail if stats.f_files else 0,
+        reserved=(stats.f_bfree - stats.f_bavail) * stats.f_frsize,
         kind=kind_of(device),
     )
 
 
 @functools.lru_cache(maxsize=64)
 def kind_of(device: int, mounts: Path = MOUNTS) -> str:
-    """The kind of a mounted filesystem by its st_dev; nothing for btrfs, whose subvolumes have
-    devices of their own, nor where it can't be told."""
+    """The kind of a mounted filesystem by its st_dev; empty for btrfs, whose subvolumes have
+    devices of their own, and where it is unknown."""
     try:
         lines = mounts.read_text().splitlines()
     except OSError:
         return ""
     wanted = f"{os.major(device)}:{os.minor(device)}"
     for line in lines:
-        about, _, rest = line.partition(" - ")
+        about, _, kind = line.partition(" - ")
         if about.split()[2] == wanted:
-            return rest.split()[0]
+            return kind.split()[0]
     return ""
 
 
@@ -81,7 +81,7 @@ def _is_ours(directory: str) -> bool:
 
 @functools.cache
 def _stacked_root(mounts: Path = MOUNTS) -> bool:
-    """Whether / is stacked of layers, as containers' roots are and nodes' hardly are."""
+    """Whether / is an overlay of layers, as containers' roots are and nodes' hardly ever are."""
     try:
         lines = mounts.read_text().splitlines()
     except OSError:
@@ -107,7 +107,7 @@ async def sample(
     patience: float = PATIENCE,
 ) -> UsageSample:
     """Measures in a thread, since a disk that hangs must not stop the loop: after `patience`
-    seconds it counts as not measured. A filesystem that several directories are on counts once."""
+    seconds it counts as not measured. A filesystem that holds several directories counts once."""
     wanted, at = tuple(mountpoints), clock()
     with anyio.move_on_after(patience):
         return await anyio.to_thread.run_sync(_sample, wanted, measure, at, abandon_on_cancel=True)
@@ -136,16 +136,16 @@ def _sample(mountpoints: tuple[str, ...], measure: Measure, at: float) -> UsageS
 def _check(usage: FilesystemUsage) -> None:
     """Raises Nonsense. A filesystem without a size has no mark that could be crossed."""
     if usage.capacity <= 0:
-        raise Nonsense("tells no size (ramfs and tmpfs may have none): nothing to measure it by")
+        raise Nonsense("reports no size (ramfs and tmpfs may have none): nothing to measure it by")
     if not 0 <= usage.used <= usage.capacity:
-        raise Nonsense(f"says that {usage.used} of its {usage.capacity} bytes are in use")
+        raise Nonsense(f"reports that {usage.used} of its {usage.capacity} bytes are in use")
     if not 0 <= usage.used_inodes <= usage.total_inodes:
-        text = f"says that {usage.used_inodes} of its {usage.total_inodes} inodes are in use"
+        text = f"reports that {usage.used_inodes} of its {usage.total_inodes} inodes are in use"
         raise Nonsense(text)
 
 
 def _why(error: OSError | Nonsense) -> str:
-    """For people, to go on after the path."""
+    """For people; continues after the path."""
     if isinstance(error, Nonsense):
         return str(error)
     if isinstance(error, FileNotFoundError):
@@ -203,8 +203,8 @@ class UsageProbe:
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         pause: Callable[[], float] = lambda: EVERY,
     ) -> None:
-        """Samples for ever, after each `pause` in seconds. A reader that a removal keeps busy finds
-        the last sample of each second: the low mark or the farthest overshoot may be in any."""
+        """Samples forever, after each `pause` in seconds. A reader that a removal keeps busy finds
+        the last sample of each second: any may show the low mark or the farthest overshoot."""
         while True:
             fact = await self.once()
             if fact is not None:

@@ -1,5 +1,5 @@
-"""Opening one of our SQLite files, as all of them are: a write-ahead log, a schema number, checked
-before it is believed."""
+"""Opens our SQLite files, all in the same way: with a write-ahead log, a schema number, and a check
+of the file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ PATIENCE = 2.0  # seconds to wait for another process's transaction
 
 
 class Unreadable(sqlite3.DatabaseError):
-    """The file is damaged, of a later version of this program, or says what cannot be."""
+    """The file is damaged, of a later version of this program, or has impossible contents."""
 
 
 def opened(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
-    """Opens or begins a file. Each of `steps` is the SQL that makes a file of schema n, its place
-    in the list, one of schema n + 1; the first begins a new one. In a write-ahead log with
+    """Opens or creates a file. Each of `steps` is the SQL that makes a file of schema n, its place
+    in the list, one of schema n + 1; the first makes a new one. In a write-ahead log with
     `synchronous = NORMAL` a transaction survives kill -9 of ours; the newest may be lost with the
     machine's power. Raises sqlite3.Error, OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,8 +27,8 @@ def opened(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = NORMAL")
         base.execute("PRAGMA journal_size_limit = 1048576")
-        base.execute("PRAGMA cache_size = -256")  # KiB: what is written is hardly read again
-        bring_up(base, steps)
+        base.execute("PRAGMA cache_size = -256")  # KiB: what is written is rarely read again
+        migrate(base, steps)
         (verdict,) = base.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise Unreadable(verdict)
@@ -38,7 +38,7 @@ def opened(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
     return base
 
 
-def refused(path: Path) -> str | None:
+def why_unreadable(path: Path) -> str | None:
     """Why this user may not read one of our files, for people; None: it may, or there is none."""
     try:
         path.stat()
@@ -52,8 +52,8 @@ def refused(path: Path) -> str | None:
     return f"{path} cannot be read: {why}; this needs to run as a user who may (root)"
 
 
-def bring_up(base: sqlite3.Connection, steps: Sequence[str]) -> None:
-    """Makes the tables, or brings older ones up, each step in one transaction."""
+def migrate(base: sqlite3.Connection, steps: Sequence[str]) -> None:
+    """Makes the tables, or migrates older ones, each step in one transaction."""
     found = schema_of(base, known=len(steps))
     for number, step in enumerate(steps[found:], found + 1):
         base.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
@@ -68,7 +68,7 @@ def schema_of(base: sqlite3.Connection, known: int) -> int:
 
 
 def is_corrupt(error: sqlite3.Error) -> bool:
-    """Whether a file can never be read, by this version: set it aside and begin a new one."""
+    """Whether this version can never read a file: set it aside and start a new one."""
     if isinstance(error, Unreadable):
         return True
     codes = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -1,7 +1,7 @@
 """What was removed, when, why, and what would bring it back: a SQLite file in the state directory.
 
-It is for people only: nothing is decided by it. So it is a file of its own beside the ledger, and
-trouble with it never gets in the way of a removal. It keeps the newest `KEPT` entries.
+It is for people only: no decision depends on it. So it is a separate file next to the ledger, and
+trouble with it never blocks a removal. It keeps the newest `KEPT` entries.
 
 Calls block; the daemon makes them in a thread, one at a time.
 """
@@ -22,7 +22,7 @@ KEPT = 5000  # entries
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One removal that was asked for, with the evidence that it was decided on."""
+    """One removal that was asked for, with the evidence it was decided on."""
 
     at: float
     image_id: str
@@ -39,13 +39,13 @@ class Entry:
     last_used: float | None
     last_user: str  # "main of default/web-1"; empty: none was seen since the start
     uses: int
-    listed_at: float | None  # when the listing that it was decided on began
+    listed_at: float | None  # when the listing it was decided on began
     mountpoint: str  # the filesystem that was fullest, over its mark
     used_before: int  # bytes in use on it
     used_after: int
     high: int  # bytes
     low: int  # bytes
-    about: bool = False  # what was freed is not exact: others wrote or freed meanwhile
+    about: bool = False  # what was freed is not exact: others wrote or freed at the same time
     account: str | None = None  # a line with every factor of its score
 
 
@@ -53,35 +53,35 @@ COLUMNS = tuple(field.name for field in fields(Entry))
 
 
 class History:
-    """The file, and what waits to be written to it."""
+    """The history file, and the entries that are not written to it yet."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         self._base: sqlite3.Connection | None = None
-        self._owed: list[Entry] = []
+        self._unwritten: list[Entry] = []
         self.trouble: str | None = None  # why the last entries are not on disk, for people
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Writes entries, and those owed since the disk last refused; never raises for what a
+        """Writes entries, and those that could not be written before; never raises for what a
         disk can do."""
-        self._owed = [*self._owed, *entries][-KEPT:]
-        if not self._owed:
+        self._unwritten = [*self._unwritten, *entries][-KEPT:]
+        if not self._unwritten:
             return
         try:
             base = self._base or self._connected()
             with base:
-                base.executemany(_INSERT, map(_row, self._owed))
+                base.executemany(_INSERT, map(_row, self._unwritten))
                 base.execute(_TRIM, (KEPT,))
         except (sqlite3.Error, OSError) as error:
             self.close()
             self.trouble = f"{self._path}: {error}; removals are in the log only"
             return
-        self._owed, self.trouble = [], None
+        self._unwritten, self.trouble = [], None
 
     def newest(self, count: int, since: float = 0.0, image: str = "") -> tuple[Entry, ...]:
-        """See `read`; with what could not be written yet."""
-        owed = [one for one in self._owed if one.at >= since and _about(one, image)]
-        return (*reversed(owed), *read(self._path.parent, count, since, image))[:count]
+        """Like `read`, but also with entries that could not be written yet."""
+        unwritten = [one for one in self._unwritten if one.at >= since and _about(one, image)]
+        return (*reversed(unwritten), *read(self._path.parent, count, since, image))[:count]
 
     def close(self) -> None:
         if self._base is not None:
@@ -92,7 +92,7 @@ class History:
         try:
             self._base = opened(self._path, _STEPS)
         except sqlite3.Error as error:
-            if is_corrupt(error):  # the next try begins anew
+            if is_corrupt(error):  # the next try starts a new one
                 self._path.replace(self._path.with_suffix(".unreadable"))
             raise
         return self._base
@@ -141,7 +141,7 @@ def _kind(annotation: str) -> str:
 
 
 def _select(base: sqlite3.Connection) -> str:
-    """Also for a file that an older daemon writes still."""
+    """Works on a file that an older daemon still writes, too."""
     here = {row[1] for row in base.execute("PRAGMA table_info(removals)")}
     wanted = [one if one in here else "NULL" for one in COLUMNS]
     return f"SELECT {', '.join(wanted)} FROM removals WHERE at >= ? ORDER BY id DESC"

@@ -1,17 +1,16 @@
 """The ledger on disk: one SQLite file in the state directory.
 
-It survives restarts and kill -9 (write-ahead log, one transaction per save). A disk that is full or
-read-only leaves it in memory, says so in `trouble`, and is tried again with every save, with all
-that changed in between. A file that is gone is written anew, whole. A file that cannot be read is
-set aside and a new one begun: every image then counts as seen just now, which errs on the side of
-keeping.
+It survives restarts and kill -9 (write-ahead log, one transaction per save). With a disk that is
+full or read-only it stays in memory, `trouble` says so, and every save tries again, with all that
+changed in between. A file that is gone is rewritten whole. A file that cannot be read is set aside
+and a new one started: every image then counts as seen just now, which errs on the side of keeping.
 
-One process writes it: who holds the lock on the directory. Another reads it once, goes on in
-memory, and reads it again when the lock is its own (`save`).
+One process writes it: the one that holds the lock on the directory. Another reads it once,
+continues in memory, and reads it again when it gets the lock (`save`).
 
 A save is not forced to the disk (`synchronous = NORMAL`): when the power fails, what was saved in
-the last seconds may be missing. That is as much as a restart at that moment would forget: a removal
-begun and not remembered makes the image look as if somebody else had removed it.
+the last seconds may be missing. A restart at that moment would forget as much: a removal that was
+begun and is not remembered makes the image look as if somebody else had removed it.
 
 Calls block; the daemon makes them in a thread, one at a time.
 """
@@ -25,7 +24,7 @@ import time
 from pathlib import Path
 
 from ..domain.ledger import Changes, LogLine, Remembered
-from ..host.clock import Clocks, unread
+from ..host.clock import Clocks, no_second_clock
 from ..host.lock import Lock, LockUnavailable
 from .database import is_corrupt, opened
 from .ledger_file import STEPS, note_clocks, read_only, set_right
@@ -34,32 +33,36 @@ from .ledger_rows import Shelves, load, nothing
 
 FILE = "ledger.db"
 SET_ASIDE_KEPT = 3
-OWED_LOG = 10_000  # lines of the log of starts that are owed at most
-TRIM_AFTER = 1_000  # lines written to it
+UNWRITTEN_LOG = 10_000  # most unwritten lines of the log of starts that are kept
+TRIM_AFTER = 1_000  # lines written to that log before it is trimmed
 
 
 class Ledger:
-    """What is on disk, and what should be and could not be written yet."""
+    """The ledger on disk, and what could not be written to it yet."""
 
-    def __init__(self, folder: Path, clocks: Clocks = unread, lock: Lock | None = None) -> None:
+    def __init__(
+        self, folder: Path, clocks: Clocks = no_second_clock, lock: Lock | None = None
+    ) -> None:
         self._path, self._clocks = folder / FILE, clocks
         self._lock = lock  # None: nobody else writes here
         self._ours = lock is None
         self.writer: str | None = None  # another process that writes it, for people
         self._base: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None  # the file that was opened last
-        self._shelves = Shelves()  # all that should be on disk
+        self._shelves = Shelves()  # everything that should be on disk
         self._log: list[LogLine] = []  # to be written
         self._logged = TRIM_AFTER  # lines written since the log was trimmed
-        self._owed_all = False
+        self._rewrite = False  # the next save writes everything, not only changes
         self._notice: str | None = None
         self.trouble: str | None = None  # why it lives in memory only, for people
         self.set_aside: Path | None = None  # the file that could not be read, under its new name
 
     @classmethod
-    def open(cls, folder: Path, clocks: Clocks = unread, lock: Lock | None = None) -> Ledger:
-        """Opens or begins the ledger; never raises for what a disk can do. `clocks` tell whether
-        the wall clock was set since it was written: all in it is then set right. Where another
+    def open(
+        cls, folder: Path, clocks: Clocks = no_second_clock, lock: Lock | None = None
+    ) -> Ledger:
+        """Opens or creates the ledger; never raises for what a disk can do. `clocks` show whether
+        the wall clock was set since it was written: its times are then corrected. Where another
         process has the lock it is only read."""
         ledger = cls(folder, clocks, lock)
         if ledger._take():
@@ -67,8 +70,8 @@ class Ledger:
         return ledger
 
     @classmethod
-    def read(cls, folder: Path, now: float, clocks: Clocks = unread) -> Remembered:
-        """What is on disk, for a command that writes nothing; empty where there is none."""
+    def read(cls, folder: Path, now: float, clocks: Clocks = no_second_clock) -> Remembered:
+        """Returns what is on disk, for a command that writes nothing; empty where there is none."""
         try:
             return read_only(folder / FILE, now, clocks())
         except (sqlite3.Error, OSError):
@@ -76,29 +79,29 @@ class Ledger:
 
     @classmethod
     def read_log(cls, folder: Path) -> Log | None:
-        """The log of starts and pulls; None where there is none that can be read."""
+        """The log of starts and pulls; None where it is missing or unreadable."""
         try:
             return load_log(folder / FILE, time.time())
         except (sqlite3.Error, OSError):
             return None
 
     def load(self, now: float) -> Remembered:
-        """All records. Times that cannot be true (the clock was set back) become `now`."""
-        told = nothing()
+        """Returns all records. Impossible times (the clock was set back) become `now`."""
+        remembered = nothing()
         try:
             if self._base is None:  # a disk that cannot be written can still be read
-                told = read_only(self._path, now, self._clocks())
+                remembered = read_only(self._path, now, self._clocks())
             else:
-                told = load(self._base, now)
+                remembered = load(self._base, now)
         except (sqlite3.DatabaseError, OSError) as error:
             if self._base is not None:
-                self._start_anew(error)
-        self._shelves.put(told)
-        return told
+                self._replace_file(error)
+        self._shelves.put(remembered)
+        return remembered
 
     @staticmethod
     def make_room(folder: Path) -> None:
-        """Makes the state directory. Raises LockUnavailable where there can be none."""
+        """Makes the state directory. Raises LockUnavailable if it cannot."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -106,15 +109,16 @@ class Ledger:
             raise LockUnavailable(f"{text} with --state-dir") from error
 
     def save(self, changes: Changes, now: float = math.inf) -> Remembered | None:
-        """Writes what changed in one transaction; None means forget. What cannot be written is
-        owed, and `trouble` says why. Where another process wrote the file until now, gives what
-        that one wrote, and writes nothing yet: the caller joins it with what is known here."""
+        """Writes what changed in one transaction; None means forget. What cannot be written waits
+        for the next save, and `trouble` says why. Where another process wrote the file until
+        now, returns what that one wrote, and writes nothing yet: the caller merges it with what
+        is known here."""
         self._shelves.images.update(changes.images)
         self._shelves.removals.update(changes.removals)
         self._shelves.arrivals.update(changes.arrivals)
         self._shelves.templates.update(changes.templates)
         self._shelves.overshoots.update(changes.overshoots)
-        self._log = [*self._log, *changes.log][-OWED_LOG:]
+        self._log = [*self._log, *changes.log][-UNWRITTEN_LOG:]
         before = self._ours
         if not self._take():
             return None
@@ -122,16 +126,16 @@ class Ledger:
             return self._take_over(now)
         if self._inode is not None and self._file() != self._inode:
             self.close()
-            self._owed_all = True  # another file than the one that was written so far, or none
+            self._rewrite = True  # the file was replaced, or is gone
         if self._base is None:
             self._connect()
         if not self._written():
-            self._written()  # a file that was damaged has been begun anew
+            self._written()  # the file was damaged, and a new one was started
         return None
 
-    def tell(self, *, standby: bool = False) -> str | None:
-        """What to tell people after a save: the trouble it is in, or, once, that a file was set
-        aside. That another process writes it is none for one that stands by."""
+    def trouble_to_log(self, *, standby: bool = False) -> str | None:
+        """What to log after a save: the current trouble, or, once, that a file was set aside. That
+        another process writes the ledger is no trouble for one that stands by."""
         notice, self._notice = self._notice, None
         return notice or self.trouble or (None if standby else self._written_by())
 
@@ -141,8 +145,8 @@ class Ledger:
             self._base = None
 
     def _take(self) -> bool:
-        """Whether the file is ours to write. A directory that is gone, or can't be made, is no
-        other process's either: then what was so goes on to be so."""
+        """Whether this process may write the file. No other process has a directory that is gone or
+        can't be made: then the last answer stays valid."""
         if self._lock is None:
             return True
         try:
@@ -158,7 +162,8 @@ class Ledger:
         return self._ours
 
     def _take_over(self, now: float) -> Remembered:
-        """What is in a file that another process wrote until now. It has logged what was pulled."""
+        """Returns what is in a file that another process wrote until now, and which already has the
+        pulls in its log."""
         self._log = [line for line in self._log if line.container]
         self._connect()
         return self.load(now)
@@ -170,7 +175,7 @@ class Ledger:
         return text + "give each its own --state-dir"
 
     def _written(self) -> bool:
-        """Whether nothing is owed any more, or nothing can be done about it."""
+        """Writes what waits. False: the file was damaged and replaced, so write again."""
         if self._base is None:
             return True
         try:
@@ -178,16 +183,16 @@ class Ledger:
                 self._write(self._base)
         except sqlite3.DatabaseError as error:
             if is_corrupt(error):
-                self._start_anew(error)
+                self._replace_file(error)
                 return False
             self._give_up(error)
             return True
         self._shelves.settle()
-        self._log, self._owed_all, self.trouble = [], False, None
+        self._log, self._rewrite, self.trouble = [], False, None
         return True
 
     def _write(self, base: sqlite3.Connection) -> None:
-        self._shelves.write(base, whole=self._owed_all)
+        self._shelves.write(base, whole=self._rewrite)
         note_clocks(base, self._clocks())
         write_log(base, self._log)
         self._logged += len(self._log)
@@ -203,7 +208,7 @@ class Ledger:
             self.trouble = None
         except sqlite3.DatabaseError as error:
             if is_corrupt(error):
-                self._start_anew(error)
+                self._replace_file(error)
             else:
                 self._give_up(error)
         except OSError as error:
@@ -219,10 +224,10 @@ class Ledger:
             return None
         return found.st_dev, found.st_ino
 
-    def _start_anew(self, error: Exception) -> None:
-        """Sets an unreadable file aside and begins a new one."""
+    def _replace_file(self, error: Exception) -> None:
+        """Sets an unreadable file aside and starts a new one."""
         self.close()
-        self._owed_all = True
+        self._rewrite = True
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         aside = self._path.with_name(f"{FILE}.unreadable-{stamp}")
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..domain.ledger import Remembered
 from ..host.clock import Reading
-from .database import PATIENCE, bring_up
+from .database import PATIENCE, migrate
 from .ledger_rows import load, nothing
 
 # What makes a file of schema n one of schema n + 1. Only ever add to these.
@@ -132,7 +132,7 @@ def copied(path: Path, reading: Reading | None = None) -> sqlite3.Connection | N
         copy = sqlite3.connect(":memory:")
         try:
             base.backup(copy)
-            bring_up(copy, STEPS)
+            migrate(copy, STEPS)
             set_right(copy, reading)
             return copy
         except sqlite3.OperationalError:

@@ -1,5 +1,5 @@
 """The ledger's log of starts and pulls: what `record` exports and `simulate` replays. Bounded; no
-decision looks at it."""
+decision uses it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PULLS_KEPT = 20_000
 class Log:
     """The log of starts and pulls, oldest first, with the records of the images in it."""
 
-    starts: tuple[tuple[float, float | None, str], ...]  # begun, ended, image key
+    starts: tuple[tuple[float, float | None, str], ...]  # start, end, image key
     pulls: tuple[tuple[float, str], ...]
     images: dict[str, ImageRecord]
     present: frozenset[str]  # the images on the node
@@ -32,10 +32,15 @@ def load_log(path: Path, now: float) -> Log | None:
     if base is None:
         return None
     try:
-        told = load(base, now)
+        remembered = load(base, now)
         starts = base.execute("SELECT at, ended, key FROM starts ORDER BY at, container")
         pulls = base.execute("SELECT at, key FROM pulls ORDER BY at, key")
-        return Log(tuple(starts), tuple(pulls), told.images | told.gone, frozenset(told.images))
+        return Log(
+            tuple(starts),
+            tuple(pulls),
+            remembered.images | remembered.gone,
+            frozenset(remembered.images),
+        )
     finally:
         base.close()
 

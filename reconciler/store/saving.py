@@ -18,11 +18,12 @@ def saver(
     history: History,
     finished: Callable[[], Iterable[Entry]],
     clock: Callable[[], float],
-    tell: Callable[[str | None, float], None] = lambda trouble, at: None,
+    log_trouble: Callable[[str | None, float], None] = lambda trouble, at: None,
 ) -> Callable[[State], Awaitable[None]]:
-    """What the loop saves with. One save is not to be cancelled: what was taken to be written must
-    be. A ledger that another process wrote until now is joined with what is known here, and written
-    whole. `finished` gives the removals since the save before; told is the trouble, or None."""
+    """Returns what the loop saves with. A save must not be cancelled: changes that were taken to be
+    written must be written. A ledger that another process wrote until now is merged with what is
+    known here, and written whole. `finished` returns the removals since the last save;
+    `log_trouble` gets the trouble, or None."""
 
     async def save(state: State) -> None:
         removed, now = finished(), clock()
@@ -36,6 +37,6 @@ def saver(
             if theirs is not None:
                 state.inherit(theirs, now)
                 await anyio.to_thread.run_sync(ledger.save, state.take_changes(), now)
-        tell(ledger.tell(standby=state.stands_by) or history.trouble, clock())
+        log_trouble(ledger.trouble_to_log(standby=state.stands_by) or history.trouble, clock())
 
     return save

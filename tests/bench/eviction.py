@@ -61,7 +61,7 @@ def delay(outcome: Outcome) -> float:
 
 
 def again(outcome: Outcome) -> float:
-    return outcome.again
+    return outcome.pulled_again
 
 
 def cold(outcome: Outcome) -> float:
@@ -144,7 +144,7 @@ def shipped_lines(figures: Figures) -> list[Line]:
     runs = [one for disk in DISKS for one in figures.outcomes(OURS[disk])]
     runs += [one[OURS["medium"]] for one in figures.big.values()]
     name = f"of {len(runs)} runs, those with an act of kubelet that could be helped"
-    return [*wanted, (name, sum(one.helped > 0 for one in runs), 0)]
+    return [*wanted, (name, sum(one.preventable > 0 for one in runs), 0)]
 
 
 def equal_lines(figures: Figures) -> list[Line]:
@@ -202,10 +202,10 @@ def not_helped(figures: Figures) -> list[str]:
     for disk in DISKS:
         for name in figures.names:
             found = [one[OURS[disk]] for key, one in figures.found.items() if key[0] == name]
-            helped = sum(one.helped for one in found)
-            why = sum((one.unhelped for one in found), Counter[str]())
+            helped = sum(one.preventable for one in found)
+            why = sum((one.unpreventable for one in found), Counter[str]())
             if helped or why:
-                runs = sum(bool(one.helped or one.unhelped) for one in found)
+                runs = sum(bool(one.preventable or one.unpreventable) for one in found)
                 reasons = ", ".join(f"{count}x {text}" for text, count in why.most_common())
                 rows.append(f"| {disk} | {name} | {runs} of {len(found)} | {helped} | {reasons} |")
     return rows if len(rows) > 2 else ["kubelet did not act in any run."]
@@ -235,7 +235,7 @@ def overshoots(figures: Figures) -> list[str]:
 def big_node(figures: Figures) -> list[str]:
     ours, stock = OURS["medium"], STOCK["medium"]
     found = [one[ours] for one in figures.big.values()]
-    why: Counter[str] = sum((one.unhelped for one in found), Counter())
+    why: Counter[str] = sum((one.unpreventable for one in found), Counter())
     far = [100 * share for one in found for share in one.overshoots] or [0.0]
     rows = [
         "| | against kubelet as shipped | against its image GC alone |",
@@ -248,8 +248,9 @@ def big_node(figures: Figures) -> list[str]:
         ]
         rows.append(f"| {label} | {' | '.join(cells)} |")
     reasons = ", ".join(f"{count}x {text}" for text, count in why.items()) or "never"
+    preventable = sum(one.preventable for one in found)
     rows.append(
-        f"kubelet acted beside us where it could be helped: {sum(one.helped for one in found)} "
+        f"kubelet acted beside us where it could be helped: {preventable} "
         f"times; where not: {reasons}. Overshoot p50 {quantile(far, 0.5):.2f}%, "
         f"p99 {quantile(far, 0.99):.2f}%, max {max(far):.2f}%."
     )

@@ -327,7 +327,7 @@ async def test_a_socket_that_crictls_file_names_and_that_is_gone_is_told_by_ever
     assert f"warning: {file} names unix://{tmp_path}/old.sock, and no such socket" in done.err
     file.write_text(f"runtime-endpoint:unix://{at.socket}\n")
     done = await at.run(*typed, *more, node=False)
-    assert f"{file}:1:1: expected runtime-endpoint: unix:///PATH, with a blank" in done.err
+    assert f"{file}:1:1: expected runtime-endpoint: unix:///PATH, with a space" in done.err
     assert done.code == (0 if typed == ["check"] else 2)
 
 
@@ -506,7 +506,7 @@ async def test_what_df_says_stands_beside_what_kubelet_counts(
     """On a small ext4 `plan` said 80.8 % and `df` 53 %: people compare, and doubt one of them. A
     filesystem that cannot be measured is named beside it."""
     small = FilesystemUsage("/images", 1, 1000 * MIB, 808 * MIB, reserved=592 * MIB)
-    lost = InvisibleFilesystem("/layers", "tells no size")
+    lost = InvisibleFilesystem("/layers", "reports no size")
 
     async def measured(*_: object) -> UsageSample:
         return UsageSample(time.time(), (small,), (lost,))
@@ -515,9 +515,9 @@ async def test_what_df_says_stands_beside_what_kubelet_counts(
     told = (await at.run("plan")).out
     both = "/images: 80.8% (df: 53%, which leaves root's reserve out) of 1000 MiB used"
     assert both in told
-    assert "/layers: not measured, it tells no size" in told
+    assert "/layers: not measured, it reports no size" in told
     state = State(began_at=0.0)
     absorb(UsageSampled(await measured()), state)
     document = {"filesystems": filesystems_json(state), "unmeasured": unmeasured_json(state)}
     assert filesystem_line(document["filesystems"][0]).startswith(both)
-    assert document["unmeasured"] == [{"mountpoint": "/layers", "why": "tells no size"}]
+    assert document["unmeasured"] == [{"mountpoint": "/layers", "why": "reports no size"}]

@@ -118,16 +118,16 @@ async def test_an_image_in_two_entries_loses_neither_its_pin_nor_a_name(
 ) -> None:
     """The entry that is read last must not stand for the whole image: the other may be pinned, or
     have the name that an exclusion or a container means. So also where one writes the id bare, and
-    when the list is told again."""
+    when the list is sent again."""
     node = a_node(habits)
     (app,) = (one for one in node.images.values() if APP in one.tags)
     app.pinned = True
     node.tag(app, DATA)
     async with served(node, tmp_path) as (runtime, client):
-        told = runtime.calls.images
+        images = runtime.calls.images
 
         def twice(request: Any) -> Any:
-            for one in told(request):
+            for one in images(request):
                 rich = pb.Image(id=one.id, repo_tags=one.repo_tags[:1], size=one.size, pinned=True)
                 poor = pb.Image(
                     id=image_key(one.id) if bare else one.id,
@@ -153,7 +153,7 @@ async def test_the_rule_of_identity_finds_the_true_image_on_every_runtime(
     """image_id, else image_ref: after its tag moved a container still leads to its own image."""
     node = a_node(habits)
     before = next(iter(node.containers.values())).image
-    node.publish(APP, [layer("app, pushed anew", 1000)])
+    node.publish(APP, [layer("app, pushed again", 1000)])
     node.pull(APP, T0)
     async with served(node, tmp_path) as (_, client):
         listing = await client.list_all()
@@ -190,7 +190,7 @@ async def test_a_runtime_without_streams_is_asked_for_them_once(tmp_path: Path) 
 
 
 async def test_a_runtime_that_was_upgraded_is_asked_for_streams_again(tmp_path: Path) -> None:
-    """Who answers is asked on every reconnect, and what was remembered of the old one is gone."""
+    """Every reconnect asks for the version, and what was remembered of the old one is dropped."""
     node = a_node(CONTAINERD_2)
     async with served(node, tmp_path) as (runtime, client):
         await client.list_all()
@@ -223,7 +223,7 @@ async def test_a_failing_stream_fails_the_listing_instead_of_shortening_it(tmp_p
 async def test_a_big_nodes_list_arrives_whole(
     habits: Habits, mebibytes: int, tmp_path: Path
 ) -> None:
-    """grpc takes no more than 4 MiB unless told; CRI-O sends up to 80."""
+    """grpc accepts no more than 4 MiB by default; CRI-O sends up to 80."""
     node = a_node(habits)
     heavy = "x" * (1 << 18)  # one label of 256 KiB
     pod = next(iter(node.sandboxes))
@@ -250,7 +250,7 @@ async def test_values_are_kept_between_listings_only_while_nothing_changed(tmp_p
 
 
 async def test_an_upgraded_runtimes_new_fields_are_taken_up(tmp_path: Path) -> None:
-    """containerd 2.3 begins to tell image_id, of containers that lived through the upgrade too."""
+    """containerd 2.3 begins to report image_id, also for containers older than the upgrade."""
     node = a_node(CONTAINERD_2)
     async with served(node, tmp_path) as (_, client):
         (before,) = (await client.list_all()).containers
@@ -261,7 +261,7 @@ async def test_an_upgraded_runtimes_new_fields_are_taken_up(tmp_path: Path) -> N
 
 
 async def test_nothing_of_one_runtime_is_taken_for_another(tmp_path: Path) -> None:
-    """Same socket, same ids, another runtime: told by what a listing says, not by memory."""
+    """Same socket, same ids, another runtime: recognised by what a listing says, not by memory."""
     where = str(tmp_path / "cri.sock")
     other = Node(CRIO)
     for name in ("reg.example/first:1", "reg.example/second:1"):
@@ -284,8 +284,8 @@ async def test_nothing_of_one_runtime_is_taken_for_another(tmp_path: Path) -> No
 # --- questions about one thing -------------------------------------------------------------------
 
 
-async def test_volumes_and_pause_images_are_told_for_each_id(tmp_path: Path) -> None:
-    """What no list tells is asked for by id; the manifest is that of the moment of mounting."""
+async def test_volumes_and_pause_images_are_asked_for_by_id(tmp_path: Path) -> None:
+    """What no list reports is asked for by id; the manifest is that of the moment of mounting."""
     node = a_node()
     node.publish(DATA, [layer("data", 10)])
     data = node.pull(DATA, T0)
@@ -299,7 +299,7 @@ async def test_volumes_and_pause_images_are_told_for_each_id(tmp_path: Path) -> 
     assert node.pause_name in (pause or ())
 
 
-async def test_a_sandbox_that_runs_on_no_image_is_told_apart(tmp_path: Path) -> None:
+async def test_a_sandbox_that_runs_on_no_image_is_recognised(tmp_path: Path) -> None:
     """A VM's: held back for want of its pause image, no image would ever go."""
     node = a_node(replace(CONTAINERD_2_4, pauseless=True))
     pod = node.run_pod("vm", T0)
@@ -307,25 +307,27 @@ async def test_a_sandbox_that_runs_on_no_image_is_told_apart(tmp_path: Path) -> 
         assert await client.pause_of(pod.id) is None
 
 
-async def test_the_configured_pause_image_is_told_where_a_runtime_tells_it(tmp_path: Path) -> None:
+async def test_the_configured_pause_image_is_known_where_a_runtime_reports_it(
+    tmp_path: Path,
+) -> None:
     """containerd 1.x and CRI-O name it, 2.x does not."""
     for number, habits in enumerate((CONTAINERD_1_6, CRIO, CONTAINERD_2)):
         folder = tmp_path / str(number)
         folder.mkdir()
         node = a_node(habits)
-        expected = node.pause_name if habits.tells_configured_pause else None
+        expected = node.pause_name if habits.reports_configured_pause else None
         async with served(node, folder) as (_, client):
             assert await client.configured_pause() == expected
 
 
 async def test_only_image_filesystems_are_measured(tmp_path: Path) -> None:
-    """CRI-O names a container filesystem too; each place is told once."""
+    """CRI-O names a container filesystem too; each mountpoint is reported once."""
     node = a_node(CRIO)
     async with served(node, tmp_path) as (_, client):
         assert await client.image_mountpoints() == (node.mountpoint,)
 
 
-async def test_what_is_gone_is_told_apart_from_what_failed(tmp_path: Path) -> None:
+async def test_what_is_gone_is_distinguished_from_what_failed(tmp_path: Path) -> None:
     """A container that ended between list and question calls for a new listing, not for a hold."""
     async with served(a_node(), tmp_path) as (_, client):
         with pytest.raises(NoSuchObject, match=r"ContainerStatus at .*not found"):
@@ -343,7 +345,7 @@ async def test_what_is_gone_is_told_apart_from_what_failed(tmp_path: Path) -> No
 )
 async def test_only_a_full_id_can_be_removed(text: str, tmp_path: Path) -> None:
     """containerd removes a lone image for an empty text, and any that a short one begins: such a
-    text is never sent, whoever asks."""
+    text is never sent, no matter who asks."""
     node = a_node()
     async with served(node, tmp_path) as (runtime, client):
         with pytest.raises(ValueError, match="only a full image id"):
@@ -415,8 +417,8 @@ def test_a_runtime_still_coming_up_is_not_one_without_events(call: str) -> None:
     """A socket that answers before its CRI plugin is there: to be asked again soon, not in ten
     minutes."""
     text = "unknown service runtime.v1.RuntimeService"
-    told = failure(call, "/x", grpc.StatusCode.UNIMPLEMENTED, text)
-    assert type(told) is RuntimeUnavailable
+    error = failure(call, "/x", grpc.StatusCode.UNIMPLEMENTED, text)
+    assert type(error) is RuntimeUnavailable
 
 
 @pytest.fixture
@@ -448,7 +450,7 @@ async def test_a_plain_file_is_not_a_socket(hall: Path) -> None:
     assert "config.toml: not a socket" in await unavailable(file)
 
 
-async def test_a_dead_runtimes_socket_is_told_from_a_missing_one(hall: Path) -> None:
+async def test_a_dead_runtimes_socket_is_distinguished_from_a_missing_one(hall: Path) -> None:
     """Killed, a runtime leaves its socket behind: nobody listens there."""
     path = hall / "dead.sock"
     with socket.socket(socket.AF_UNIX) as dead:
@@ -458,7 +460,7 @@ async def test_a_dead_runtimes_socket_is_told_from_a_missing_one(hall: Path) -> 
     assert "no such socket" not in text
 
 
-async def test_a_socket_of_roots_is_told_to_others(hall: Path) -> None:
+async def test_a_socket_that_only_root_may_use_is_an_error_with_words(hall: Path) -> None:
     """Started without root the text says so, instead of "connection refused"."""
     path = hall / "root.sock"
     async with FakeRuntimeServer(a_node(), str(path)):
@@ -474,7 +476,7 @@ async def test_a_socket_of_roots_is_told_to_others(hall: Path) -> None:
 
 
 async def test_an_answer_that_does_not_decode_is_a_failure(tmp_path: Path) -> None:
-    """grpc logs it and hands over nothing: taken for an answer it would end the daemon, taken for
+    """grpc logs it and returns nothing: taken for an answer it would end the daemon, taken for
     an empty one it would say that no container is there."""
 
     async def garbage(request: Any, context: Any) -> bytes:
@@ -498,11 +500,13 @@ async def test_an_answer_that_does_not_decode_is_a_failure(tmp_path: Path) -> No
     await server.start()
     try:
         async with open_client(path) as client:
-            with pytest.raises(RuntimeRefused, match=r"Version at .*no message we can read"):
+            with pytest.raises(RuntimeRefused, match=r"Version at .*not a message we can read"):
                 await client.version()
-            with pytest.raises(RuntimeRefused, match=r"StreamImages at .*no message we can read"):
+            with pytest.raises(
+                RuntimeRefused, match=r"StreamImages at .*not a message we can read"
+            ):
                 await client.list_all()
-            with pytest.raises(RuntimeRefused, match="no message we can read"):
+            with pytest.raises(RuntimeRefused, match="not a message we can read"):
                 await anext(client.container_events())
     finally:
         await server.stop(None)
@@ -524,7 +528,9 @@ async def test_one_item_that_does_not_decode_fails_the_whole_list(tmp_path: Path
     await server.start()
     try:
         async with open_client(path) as client:
-            with pytest.raises(RuntimeRefused, match=r"list of Images at .*no message we can read"):
+            with pytest.raises(
+                RuntimeRefused, match=r"list of Images at .*not a message we can read"
+            ):
                 await client.list_all()
     finally:
         await server.stop(None)
@@ -545,7 +551,7 @@ def test_endpoints_are_taken_as_crictl_takes_them(endpoint: str, path: str) -> N
 
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:1", "run/x.sock", "", "npipe://x"])
 def test_an_endpoint_that_is_no_socket_is_refused(endpoint: str) -> None:
-    """CRI over a network is nothing we speak."""
+    """CRI over a network is not supported."""
     with pytest.raises(ValueError, match="expected unix:///PATH or an absolute path"):
         socket_path(endpoint)
 
@@ -561,9 +567,9 @@ async def test_events_arrive_translated_in_order(tmp_path: Path) -> None:
         events = client.container_events()
         node.exit(container, T0 + 1)
         node.remove(container, T0 + 2)
-        told = [await anext(events) for _ in range(2)]
+        received = [await anext(events) for _ in range(2)]
         await events.aclose()  # type: ignore[attr-defined] # a generator, though typed an iterator
-    assert [(one.subject_id, one.kind, one.created_at) for one in told] == [
+    assert [(one.subject_id, one.kind, one.created_at) for one in received] == [
         (container, EventKind.STOPPED, T0 + 1),
         (container, EventKind.DELETED, T0 + 2),
     ]
@@ -577,8 +583,8 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def test_a_cancelled_question_ends_in_the_scope_that_was_cancelled(tmp_path: Path) -> None:
-    """grpc answers cancellation with an error of its own making, by which a scope of anyio does
-    not know itself: it would escape, and end the daemon wherever a question was given up."""
+    """grpc answers cancellation with an error of its own, which a scope of anyio does not
+    recognise: it would escape, and end the daemon wherever a call was given up."""
     async with served(a_node(), tmp_path) as (runtime, client):
         asked = asyncio.Event()
 
@@ -618,7 +624,7 @@ async def test_a_left_event_stream_is_given_back(tmp_path: Path) -> None:
 
 
 async def test_the_client_finds_a_restarted_runtime_by_itself(tmp_path: Path) -> None:
-    """grpc's own patience grows to two minutes; ours must not: a restart takes a second."""
+    """grpc's own backoff grows to two minutes; ours must not: a restart takes a second."""
     node = a_node()
     async with served(node, tmp_path) as (runtime, client):
         before = await client.list_all()

@@ -1,5 +1,5 @@
-"""Messages as each runtime forms them -> domain values. One story for each way a runtime tells
-something; the forms are those of docs/runtimes.md."""
+"""Messages as each runtime forms them -> domain values. One story for each form in which a runtime
+reports something; the forms are those of docs/runtimes.md."""
 
 from __future__ import annotations
 
@@ -104,10 +104,10 @@ def test_an_image_without_tags_keeps_its_digest_names() -> None:
         pytest.param(HEX, "", id="cri-o to 1.29"),
     ],
 )
-def test_a_listed_container_keeps_both_fields_that_tell_its_image(
+def test_a_listed_container_keeps_both_fields_that_name_its_image(
     image_ref: str, image_id: str
 ) -> None:
-    """Which of the two tells the image differs by runtime; the core decides, nothing is mixed."""
+    """Which of the two names the image differs by runtime; the core decides, nothing is mixed."""
     message = listed(
         image=pb.ImageSpec(image=TAG),
         image_ref=image_ref,
@@ -128,7 +128,7 @@ def test_a_listed_container_keeps_both_fields_that_tell_its_image(
 
 
 def test_a_listed_containers_volumes_are_not_known_rather_than_none() -> None:
-    """No list tells mounts: read as "mounts nothing", an image volume would be removed."""
+    """No list has mounts: read as "mounts nothing", an image volume would be removed."""
     assert translate.container(listed()).volumes is None
 
 
@@ -140,7 +140,7 @@ def test_every_state_of_a_container_arrives_as_itself(state: ContainerState) -> 
 
 
 def test_a_state_from_the_future_reads_as_unknown() -> None:
-    """A newer runtime may have states we lack: the container is there all the same."""
+    """A newer runtime may have states we lack: the container is there in any case."""
     message = pb.Container.FromString(listed().SerializeToString() + b"\x30\x63")  # state = 99
     assert message.state == 99
     assert translate.container(message).state is ContainerState.UNKNOWN
@@ -161,7 +161,7 @@ def test_fields_we_do_not_know_are_skipped() -> None:
     ("text", "image_ref", "image_id"),
     [
         pytest.param("localhost:5000/other:v9", BY_DIGEST, "", id="containerd to 2.2"),
-        pytest.param(TAG, f"sha256:{HEX}", "", id="containerd, image gone meanwhile"),
+        pytest.param(TAG, f"sha256:{HEX}", "", id="containerd, image gone by then"),
         pytest.param(TAG, BY_DIGEST, f"sha256:{HEX}", id="containerd from 2.3"),
         pytest.param("other:z", BY_DIGEST, HEX, id="cri-o"),
     ],
@@ -172,8 +172,8 @@ def test_an_events_container_keeps_the_forms_of_a_status(
     """containerd gives a digest name here where the list gives the id, and some tag of today:
     taken for the list's forms they would tie a container to the wrong image."""
     message = status(image=pb.ImageSpec(image=text), image_ref=image_ref, image_id=image_id)
-    told = translate.container_status(message, BOX)
-    assert (told.sandbox_id, told.image, told.image_ref, told.image_id, told.volumes) == (
+    found = translate.container_status(message, BOX)
+    assert (found.sandbox_id, found.image, found.image_ref, found.image_id, found.volumes) == (
         BOX,
         text,
         image_ref,
@@ -218,20 +218,20 @@ def test_a_sandbox_is_named_for_people_and_its_pause_image_not_known_yet() -> No
     message = pb.PodSandbox(
         id=BOX, metadata=metadata, state=pb.SANDBOX_NOTREADY, created_at=2_000_000_000
     )
-    told = Sandbox(
+    expected = Sandbox(
         BOX, "shop/web-1", 2.0, None, "one", ready=False, template=Template("shop/web-*", False)
     )
-    assert translate.sandbox(message) == told
+    assert translate.sandbox(message) == expected
 
 
-def test_the_labels_that_kubelet_passes_on_tell_what_a_pod_was_made_from() -> None:
+def test_the_labels_that_kubelet_passes_on_show_what_a_pod_was_made_from() -> None:
     """A list and an event have them in other fields."""
     labels = {"app": "web", "pod-template-hash": "7d4b9"}
     metadata = pb.PodSandboxMetadata(name="web-7d4b9-x2x4z", namespace="shop")
     template = Template("shop/pod-template-hash=7d4b9", exact=True)
     for kind in (pb.PodSandbox, pb.PodSandboxStatus):
-        told = translate.sandbox(kind(id=BOX, metadata=metadata, labels=labels))
-        assert (told.template, told.ready) == (template, True)
+        found = translate.sandbox(kind(id=BOX, metadata=metadata, labels=labels))
+        assert (found.template, found.ready) == (template, True)
 
 
 PAUSE = "registry.k8s.io/pause:3.10"
@@ -239,7 +239,7 @@ CONFIGURED = "registry.k8s.io/pause:3.11"
 
 
 @pytest.mark.parametrize(
-    ("told", "names"),
+    ("info", "names"),
     [
         pytest.param({"image": PAUSE, "pid": 7, "runtimeSpec": {}}, (PAUSE,), id="containerd 1"),
         pytest.param(
@@ -250,7 +250,7 @@ CONFIGURED = "registry.k8s.io/pause:3.11"
                 },
             },
             (PAUSE, CONFIGURED),
-            id="containerd 2.1, configured anew",
+            id="containerd 2.1, reconfigured",
         ),
         pytest.param(
             {
@@ -270,16 +270,18 @@ CONFIGURED = "registry.k8s.io/pause:3.11"
     ],
 )
 def test_the_pause_image_is_found_wherever_a_runtime_names_it(
-    told: dict[str, Any], names: tuple[str, ...]
+    info: dict[str, Any], names: tuple[str, ...]
 ) -> None:
     """Missed, the pause image of running pods looks unused on containerd 1.6, which pins none."""
-    assert translate.pause_names(json.dumps(told)) == names
+    assert translate.pause_names(json.dumps(info)) == names
 
 
 @pytest.mark.parametrize(
-    ("told", "pauseless"),
+    ("info", "pauseless"),
     [
-        pytest.param({"image": "", "processStatus": ""}, True, id="a sandboxer that tells little"),
+        pytest.param(
+            {"image": "", "processStatus": ""}, True, id="a sandboxer that reports little"
+        ),
         pytest.param({"image": "", "processStatus": "SANDBOX_READY", "pid": 7}, True, id="a VM"),
         pytest.param({"image": "", "processStatus": "deleted"}, False, id="containerd lost it"),
         pytest.param({"image": PAUSE, "processStatus": "running"}, False, id="containerd"),
@@ -298,10 +300,10 @@ def test_the_pause_image_is_found_wherever_a_runtime_names_it(
     ],
 )
 def test_only_a_sandbox_whose_status_says_so_runs_on_no_image(
-    told: dict[str, Any], pauseless: bool
+    info: dict[str, Any], pauseless: bool
 ) -> None:
-    """What a runtime does not tell is unknown; that there is nothing, it has to say."""
-    assert translate.is_pauseless(json.dumps(told)) is pauseless
+    """What a runtime does not report is unknown; that there is nothing, it has to say."""
+    assert translate.is_pauseless(json.dumps(info)) is pauseless
 
 
 @pytest.mark.parametrize(
@@ -321,29 +323,29 @@ def test_only_a_sandbox_whose_status_says_so_runs_on_no_image(
         pytest.param("NaN", id="not JSON, though Python reads it"),
     ],
 )
-def test_senseless_verbose_answers_tell_nothing(text: str) -> None:
-    """Debug JSON is a promise of nobody: what does not make sense is not known, never an error."""
+def test_senseless_verbose_answers_are_read_as_unknown(text: str) -> None:
+    """Nobody promises debug JSON: what does not make sense is unknown, never an error."""
     assert translate.pause_names(text) == ()
     assert not translate.is_pauseless(text)
     assert translate.configured_pause(text.replace("image", "sandboxImage")) is None
 
 
 @pytest.mark.parametrize(
-    ("told", "name"),
+    ("info", "name"),
     [
         pytest.param({"sandboxImage": PAUSE, "snapshotter": "overlayfs"}, PAUSE, id="containerd 1"),
         pytest.param(
             {"sandboxImage": PAUSE, "crio": {"EnablePodEvents": False}}, PAUSE, id="cri-o"
         ),
-        pytest.param({"containerd": {}, "cni": {}}, None, id="containerd 2: not told"),
+        pytest.param({"containerd": {}, "cni": {}}, None, id="containerd 2: not reported"),
         pytest.param({"sandboxImage": 5}, None, id="a number"),
     ],
 )
-def test_the_configured_pause_image_is_taken_where_told(
-    told: dict[str, Any], name: str | None
+def test_the_configured_pause_image_is_taken_where_reported(
+    info: dict[str, Any], name: str | None
 ) -> None:
     """The next pod needs it, even while no pod runs."""
-    assert translate.configured_pause(json.dumps(told)) == name
+    assert translate.configured_pause(json.dumps(info)) == name
 
 
 # --- events --------------------------------------------------------------------------------------
@@ -375,29 +377,29 @@ def test_every_kind_of_event_arrives_as_itself(kind: EventKind) -> None:
     message = pb.ContainerEventResponse(
         container_id="x", container_event_type=pb.ContainerEventType.Name(kind.value)
     )
-    told = translate.event(message)
-    assert told is not None
-    assert told.kind is kind
+    event = translate.event(message)
+    assert event is not None
+    assert event.kind is kind
 
 
-def test_an_event_without_a_pod_tells_no_sandbox() -> None:
+def test_an_event_without_a_pod_has_no_sandbox() -> None:
     """containerd 1.7 sends a removed pod's DELETED so: it is not about a pod with an empty id."""
     message = pb.ContainerEventResponse(
         container_id=BOX, container_event_type=pb.CONTAINER_DELETED_EVENT
     )
-    told = translate.event(message)
-    assert told == ContainerEvent(BOX, EventKind.DELETED, 0.0, None, ())
-    assert not told.about_sandbox
+    event = translate.event(message)
+    assert event == ContainerEvent(BOX, EventKind.DELETED, 0.0, None, ())
+    assert not event.about_sandbox
 
 
-def test_a_pods_own_event_is_told_by_its_id() -> None:
+def test_a_pods_own_event_is_recognised_by_its_id() -> None:
     """Nothing but the equal ids marks it."""
     message = pb.ContainerEventResponse(
         container_id=BOX, pod_sandbox_status=pb.PodSandboxStatus(id=BOX)
     )
-    told = translate.event(message)
-    assert told is not None
-    assert told.about_sandbox
+    event = translate.event(message)
+    assert event is not None
+    assert event.about_sandbox
 
 
 def test_an_event_from_the_future_is_passed_over() -> None:
@@ -411,7 +413,7 @@ def test_an_event_from_the_future_is_passed_over() -> None:
 def test_what_is_listed_in_place_of_no_name_is_none(tags: list[str]) -> None:
     """Taken for names they would bring nothing back, and end what is remembered of true ones."""
     digests = ["<none>@<none>", f"<none>@sha256:{'1' * 64}"]
-    told = translate.image(pb.Image(id="1" * 64, repo_tags=tags, repo_digests=digests))
-    assert told.names == ()
+    image = translate.image(pb.Image(id="1" * 64, repo_tags=tags, repo_digests=digests))
+    assert image.names == ()
     mixed = pb.Image(id="1" * 64, repo_tags=[*tags, "a.example/b:v1"], repo_digests=digests)
     assert translate.image(mixed).names == ("a.example/b:v1",)

@@ -69,10 +69,12 @@ OURS = pytest.mark.parametrize("ours", [RUNTIME, WORKLOAD], ids=["runtime", "wor
 def reference() -> FileDescriptor:
     """The package's descriptors in a pool of their own: the default pool holds ours, and the two
     define the same names. So the package is imported by another process, which sends them here."""
-    tell = "import sys; from cri_api.v1 import api_pb2 as a; sys.stdout.buffer.write("
-    code = f"{tell}a.DESCRIPTOR.serialized_pb)"
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout
-    return DescriptorPool().AddSerializedFile(told)
+    code_of_api = "import sys; from cri_api.v1 import api_pb2 as a; sys.stdout.buffer.write("
+    code = f"{code_of_api}a.DESCRIPTOR.serialized_pb)"
+    descriptor = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True
+    ).stdout
+    return DescriptorPool().AddSerializedFile(descriptor)
 
 
 def type_of(field: FieldDescriptor) -> str:
@@ -136,8 +138,8 @@ def wrong_fields(ours: FileDescriptor, theirs: FileDescriptor) -> dict[str, set[
     wrong = {}
     for message, mine in fields(ours).items():
         newer = {(*field, "") for field in NEWER_FIELDS.get(message, set())}
-        if odd := mine - known.get(message, set()) - newer:
-            wrong[message] = odd
+        if unexpected := mine - known.get(message, set()) - newer:
+            wrong[message] = unexpected
     return wrong
 
 
@@ -199,7 +201,7 @@ def test_the_comparison_sees_any_change_of_a_field(change: str) -> None:
 
 
 class Dialled:
-    """Stands where a channel does and notes each path, and whether its answer is a stream."""
+    """Replaces a channel and notes each path, and whether its answer is a stream."""
 
     def __init__(self) -> None:
         self.paths: dict[str, bool] = {}
@@ -216,7 +218,7 @@ def test_the_client_dials_the_paths_that_were_checked() -> None:
     dialled = Dialled()
     for service in ("RuntimeService", "ImageService"):
         Methods(cast("grpc.aio.Channel", dialled), service)
-    assert dialled.paths == {path: told[3] for path, told in methods(RUNTIME).items()}
+    assert dialled.paths == {path: method[3] for path, method in methods(RUNTIME).items()}
 
 
 def test_the_numbers_of_the_core_are_the_protocols() -> None:
@@ -255,12 +257,12 @@ def test_the_daemon_never_imports_the_workloads_protocol() -> None:
         "import sys, reconciler.app\n"
         "print([m for m in sys.modules if 'fake_runtime' in m or 'workload' in m])"
     )
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert told.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_the_generated_code_is_what_the_protos_say(tmp_path: Path) -> None:
-    """A .proto edited without generating anew would be checked here and not be what runs."""
+    """A .proto edited without regenerating would be checked here and not be what runs."""
     generate = [sys.executable, "protos/generate.py", "--into", str(tmp_path)]
     subprocess.run(generate, check=True, cwd=ROOT, capture_output=True)
     made = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*.py*")}

@@ -56,7 +56,7 @@ def test_nothing_goes_where_both_marks_are_equal_and_usage_is_on_them() -> None:
 @pytest.mark.parametrize(
     ("usage", "why"),
     [
-        (FilesystemUsage("/images", 1, 0, 0), "tells no size"),
+        (FilesystemUsage("/images", 1, 0, 0), "reports no size"),
         (FilesystemUsage("/images", 1, GIB, 2 * GIB), "bytes are in use"),
         (FilesystemUsage("/images", 1, GIB, -1), "bytes are in use"),
         (FilesystemUsage("/images", 1, GIB, GIB, 10, 11), "inodes are in use"),

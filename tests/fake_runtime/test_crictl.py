@@ -85,7 +85,7 @@ def compile_to(program: Path) -> None:
     assert built.returncode == 0, built.stderr
 
 
-async def told(cri: Path, runtime: FakeRuntimeServer, *words: str) -> list[Any]:
+async def answers(cri: Path, runtime: FakeRuntimeServer, *words: str) -> list[Any]:
     """What the client prints, each line as JSON; AssertionError with its words if it fails."""
     flags = [word for word in words if word.startswith("-")]
     verbs = [word for word in words if not word.startswith("-")]
@@ -118,9 +118,9 @@ async def test_images_ps_and_pods_show_the_node(habits: Habits, cri: Path, tmp_p
     """Every image, container and pod, by unary lists and by streamed ones where there are any."""
     async with serving(habits, tmp_path) as runtime:
         for flags in ((), ("-stream",)):
-            (images,) = await told(cri, runtime, *flags, "images")
-            (containers,) = await told(cri, runtime, *flags, "ps")
-            (pods,) = await told(cri, runtime, *flags, "pods")
+            (images,) = await answers(cri, runtime, *flags, "images")
+            (containers,) = await answers(cri, runtime, *flags, "ps")
+            (pods,) = await answers(cri, runtime, *flags, "pods")
             assert {one["id"] for one in images["images"]} == {
                 habits.id_text(key) for key in runtime.node.images
             }
@@ -132,10 +132,10 @@ async def test_images_ps_and_pods_show_the_node(habits: Habits, cri: Path, tmp_p
 
 
 @EVERY
-async def test_inspecti_tells_names_and_layers(habits: Habits, cri: Path, tmp_path: Path) -> None:
+async def test_inspecti_shows_names_and_layers(habits: Habits, cri: Path, tmp_path: Path) -> None:
     """With the debug JSON that a verbose status carries."""
     async with serving(habits, tmp_path) as runtime:
-        (answer,) = await told(cri, runtime, "inspecti", APP)
+        (answer,) = await answers(cri, runtime, "inspecti", APP)
     assert answer["image"]["repoTags"] == [APP]
     spec = json.loads(answer["info"]["info"])["imageSpec"]
     assert len(spec["rootfs"]["diff_ids"]) == 1
@@ -145,7 +145,7 @@ async def test_inspecti_tells_names_and_layers(habits: Habits, cri: Path, tmp_pa
 async def test_imagefsinfo_names_the_mountpoint(habits: Habits, cri: Path, tmp_path: Path) -> None:
     """Where the client library insists on one filesystem at least."""
     async with serving(habits, tmp_path) as runtime:
-        (answer,) = await told(cri, runtime, "imagefsinfo")
+        (answer,) = await answers(cri, runtime, "imagefsinfo")
     (filesystem,) = answer["imageFilesystems"]
     assert filesystem["fsId"]["mountpoint"] == "/var/lib/images"
 
@@ -154,14 +154,14 @@ async def test_imagefsinfo_names_the_mountpoint(habits: Habits, cri: Path, tmp_p
 async def test_rmi_removes_an_image_by_its_name(habits: Habits, cri: Path, tmp_path: Path) -> None:
     """The unused one; the one in use stays only where the runtime refuses."""
     async with serving(habits, tmp_path) as runtime:
-        await told(cri, runtime, "rmi", "registry.example.com/shop/old:v1")
+        await answers(cri, runtime, "rmi", "registry.example.com/shop/old:v1")
         left = {tag for image in runtime.node.images.values() for tag in image.tags}
         assert left == {APP, runtime.node.pause_name}
         if habits.crio:
             with pytest.raises(AssertionError, match="image is in use by a container"):
-                await told(cri, runtime, "rmi", APP)
+                await answers(cri, runtime, "rmi", APP)
         else:
-            await told(cri, runtime, "rmi", APP)
+            await answers(cri, runtime, "rmi", APP)
         left = {tag for image in runtime.node.images.values() for tag in image.tags}
         assert (APP in left) == habits.crio
 
@@ -171,18 +171,20 @@ async def test_pull_takes_a_short_name(habits: Habits, cri: Path, tmp_path: Path
     """`crictl pull busybox`, where the registry has it and the node does not."""
     async with serving(habits, tmp_path) as runtime:
         runtime.node.publish("busybox:latest", [layer("busybox", 1000)])
-        (pulled,) = await told(cri, runtime, "pull", "busybox")
-        (found,) = await told(cri, runtime, "inspecti", "busybox")
+        (pulled,) = await answers(cri, runtime, "pull", "busybox")
+        (found,) = await answers(cri, runtime, "inspecti", "busybox")
     assert found["image"]["id"] == pulled["imageRef"]
     assert found["image"]["repoTags"] == ["docker.io/library/busybox:latest"]
 
 
 @EVERY
-async def test_version_and_info_tell_who_answers(habits: Habits, cri: Path, tmp_path: Path) -> None:
+async def test_version_and_info_show_which_runtime_answers(
+    habits: Habits, cri: Path, tmp_path: Path
+) -> None:
     """The library refuses a runtime that names no version or lacks a condition."""
     async with serving(habits, tmp_path) as runtime:
-        (version,) = await told(cri, runtime, "version")
-        (info,) = await told(cri, runtime, "info")
+        (version,) = await answers(cri, runtime, "version")
+        (info,) = await answers(cri, runtime, "info")
     assert (version["runtimeName"], version["runtimeVersion"]) == (habits.name, habits.version)
     assert {one["type"] for one in info["status"]["conditions"]} >= {"RuntimeReady", "NetworkReady"}
 
@@ -193,14 +195,14 @@ async def test_events_arrive_as_they_happen(habits: Habits, cri: Path, tmp_path:
     async with serving(habits, tmp_path) as runtime:
         if habits is CONTAINERD_1_6:
             with pytest.raises(AssertionError, match="Unimplemented"):
-                await told(cri, runtime, "events", "1")
+                await answers(cri, runtime, "events", "1")
             return
         if habits.events is CRIO_EVENTS_OFF.events:
             with pytest.raises(AssertionError, match="EOF"):
-                await told(cri, runtime, "events", "1")
+                await answers(cri, runtime, "events", "1")
             return
         (container,) = runtime.node.containers
-        client = asyncio.create_task(told(cri, runtime, "events", "2"))
+        client = asyncio.create_task(answers(cri, runtime, "events", "2"))
         while runtime.subscribers == 0 and not client.done():
             await asyncio.wait([client], timeout=0.01)
         runtime.node.exit(container, T0)

@@ -37,9 +37,9 @@ class Asked:
         return self.node.pull(APP, T0)
 
     def status(self, text: str) -> str:
-        """The bare id of what a text means, or that it is nothing, or the error that is told."""
+        """The bare id of what a text means, or that it is nothing, or the error."""
         request = pb.ImageStatusRequest(image=pb.ImageSpec(image=text))
-        answer = self._told(self.calls.image_status, request)
+        answer = self._answer_of(self.calls.image_status, request)
         if isinstance(answer, str):
             return answer
         return answer.image.id if answer.HasField("image") else NOTHING
@@ -53,13 +53,13 @@ class Asked:
     def remove(self, text: str) -> tuple[str, bool]:
         """What RemoveImage answers, and whether the first image is still there."""
         request = pb.RemoveImageRequest(image=pb.ImageSpec(image=text))
-        answer = self._told(self.calls.remove_image, request)
-        told = answer if isinstance(answer, str) else "OK"
-        return told, self.image.hex_id in self.node.images
+        answer = self._answer_of(self.calls.remove_image, request)
+        outcome = answer if isinstance(answer, str) else "OK"
+        return outcome, self.image.hex_id in self.node.images
 
     def pull(self, text: str) -> str:
         request = pb.PullImageRequest(image=pb.ImageSpec(image=text))
-        answer = self._told(self.calls.pull_image, request)
+        answer = self._answer_of(self.calls.pull_image, request)
         return answer if isinstance(answer, str) else answer.image_ref
 
     def run_pod(self, attempt: int = 0) -> str:
@@ -74,7 +74,7 @@ class Asked:
             image=pb.ImageSpec(image=image), mounts=mounts if volume else []
         )
         request = pb.CreateContainerRequest(pod_sandbox_id=pod or self.run_pod(), config=config)
-        answer = self._told(self.calls.create_container, request)
+        answer = self._answer_of(self.calls.create_container, request)
         return answer if isinstance(answer, str) else answer.container_id
 
     def container(self, container_id: str) -> Any:
@@ -86,10 +86,10 @@ class Asked:
 
     def start(self, container_id: str) -> str:
         request = pb.StartContainerRequest(container_id=container_id)
-        answer = self._told(self.calls.start_container, request)
+        answer = self._answer_of(self.calls.start_container, request)
         return answer if isinstance(answer, str) else "OK"
 
-    def _told(self, call: Callable[[Any], Any], request: Any) -> Any:
+    def _answer_of(self, call: Callable[[Any], Any], request: Any) -> Any:
         try:
             return call(request)
         except Refused as refused:
@@ -122,11 +122,11 @@ TEXTS = {
     "twelve digits of no image are an error": (UNKNOWN, NOTHING),
     "a whole id of no image is an error": ("0" * 64, NOTHING),
     "an id in containerd's form is found": ("sha256:{id}", short_name("sha256:{id}")),
-    "what is no name is told as a short one": (
+    "what is no name is reported as a short one": (
         f"{REPOSITORY}:",
         f"UNKNOWN '{REPOSITORY}:': invalid reference format",
     ),
-    "capitals are told as a short name": ("App", "UNKNOWN 'App': invalid reference format"),
+    "capitals are reported as a short name": ("App", "UNKNOWN 'App': invalid reference format"),
     "a short name is completed": ("app", short_name("app")),
 }
 
@@ -209,7 +209,7 @@ def tag_moved(at: Asked) -> object:
 
 
 def tags_moved_one_after_the_other(at: Asked) -> object:
-    """CRI-O tells the name that the image had first, not the one that it lost last."""
+    """CRI-O reports the name that the image had first, not the one that it lost last."""
     at.node.tag(at.image, OTHER)
     at.push("second")
     at.node.tag(at.node.pull(APP, T0), OTHER)
@@ -219,7 +219,7 @@ def tags_moved_one_after_the_other(at: Asked) -> object:
 def pause_moved(at: Asked) -> object:
     old = at.node.images[at.node.pull(at.node.pause_name, T0).hex_id]
     pinned = old.pinned
-    at.node.publish(at.node.pause_name, [layer("pause, anew", 1)])
+    at.node.publish(at.node.pause_name, [layer("pause, again", 1)])
     new = at.node.pull(at.node.pause_name, T0)
     made_up = f"registry.k8s.io/pause@sha256:{old.manifest}"
     return pinned, old.pinned, new.pinned, at.names(old) == ([], [made_up])
@@ -260,9 +260,9 @@ def test_an_image_is_listed_under_the_names_that_cri_o_lists(
 ) -> None:
     """Exclusions, protectUnpullable and pods that ask by digest see what is listed."""
     at = Asked()
-    told = story(at)
+    shown = story(at)
     built = next((one.manifest for one in at.node.images.values() if "built" in str(one.tags)), "")
-    assert str(told) == str(real).replace("{manifest}", at.manifest).replace("{built}", built)
+    assert str(shown) == str(real).replace("{manifest}", at.manifest).replace("{built}", built)
 
 
 def test_a_name_made_up_for_a_registry_with_an_ipv6_address_is_no_name() -> None:
@@ -376,8 +376,8 @@ def labels(at: Asked) -> object:
 def the_pod_with_its_containers(at: Asked) -> object:
     pod = at.run_pod()
     made = at.create(APP, pod)
-    told = at.pod(pod)
-    return [one.id == made for one in told.containers_statuses], told.timestamp == int(T0 * 1e9)
+    answer = at.pod(pod)
+    return [one.id == made for one in answer.containers_statuses], answer.timestamp == int(T0 * 1e9)
 
 
 def of_an_untagged_image(at: Asked) -> object:
@@ -414,7 +414,7 @@ PODS: dict[str, tuple[Callable[[Asked], object], object]] = {
             ("io.kubernetes.pod.uid", "u"),
         ],
     ),
-    "a pod's status tells none of its containers": (the_pod_with_its_containers, ([True], True)),
+    "a pod's status lists none of its containers": (the_pod_with_its_containers, ([True], True)),
     "a container of an untagged image has its id for a name": (
         of_an_untagged_image,
         [("<id>", "", "<id>"), ("", "", "<id>")],
@@ -430,14 +430,14 @@ PODS: dict[str, tuple[Callable[[Asked], object], object]] = {
 def test_pods_and_containers_are_as_on_cri_o(
     story: Callable[[Asked], object], real: object
 ) -> None:
-    """Codes, ids, labels and names, as the real one told them."""
+    """Codes, ids, labels and names, as the real one reported them."""
     assert story(Asked()) == real
 
 
-def test_with_events_off_a_pods_status_tells_of_the_pod_alone() -> None:
-    """The containers in it, and the time, are for whoever reads events."""
+def test_with_events_off_a_pods_status_reports_the_pod_alone() -> None:
+    """The containers in it, and the time, are there for readers of events."""
     at = Asked(CRIO_EVENTS_OFF)
     pod = at.run_pod()
     at.create(APP, pod)
-    told = at.pod(pod)
-    assert (list(told.containers_statuses), told.timestamp) == ([], 0)
+    answer = at.pod(pod)
+    assert (list(answer.containers_statuses), answer.timestamp) == ([], 0)

@@ -40,9 +40,9 @@ def a_node(habits: Habits) -> tuple[Node, Calls, Stored]:
     return node, Calls(node, lambda: T0), node.pull(APP, T0)
 
 
-def push_anew(node: Node) -> Stored:
+def push_again(node: Node) -> Stored:
     """The tag moves: pushed with another content, and pulled."""
-    node.publish(APP, [layer("base", 1000, ratio=3), layer("app, anew", 500, ratio=3)])
+    node.publish(APP, [layer("base", 1000, ratio=3), layer("app, again", 500, ratio=3)])
     return node.pull(APP, T0 + 60)
 
 
@@ -90,7 +90,7 @@ def test_a_moved_tag_leaves_the_digest_name_on_containerd(habits: Habits) -> Non
     """The old image has no tag, and resolves by its digest and its id."""
     node, calls, old = a_node(habits)
     digests = list(old.digests)
-    new = push_anew(node)
+    new = push_again(node)
     assert (list(listed(calls, old).repo_tags), list(listed(calls, old).repo_digests)) == (
         [],
         digests,
@@ -104,7 +104,7 @@ def test_a_moved_tag_leaves_a_made_up_name_on_cri_o() -> None:
     no name at all, and the made-up one leads nowhere."""
     node, calls, old = a_node(CRIO)
     manifest = old.digests[0].partition("@")[2]
-    push_anew(node)
+    push_again(node)
     made_up = f"localhost@{manifest}"
     assert list(listed(calls, old).repo_digests) == [made_up]
     by_id = status(calls, old.hex_id).image
@@ -174,7 +174,7 @@ def test_what_is_no_image_is_answered_ok_and_empty(habits: Habits) -> None:
 
 
 @CONTAINERDS
-def test_containerd_removes_an_image_in_use_without_a_word(habits: Habits) -> None:
+def test_containerd_removes_an_image_in_use_without_an_error(habits: Habits) -> None:
     """By any of its tags, with all of its tags: nothing but our graph protects a container."""
     node, calls, image = a_node(habits)
     node.tag(image, "localhost:5000/other:v1")
@@ -187,7 +187,7 @@ def test_containerd_removes_an_image_in_use_without_a_word(habits: Habits) -> No
 
 @CONTAINERDS
 def test_containerd_removes_a_lone_image_for_an_empty_text(habits: Habits) -> None:
-    """Of two it cannot tell which."""
+    """Of two it does not know which."""
     node, calls, image = a_node(habits)
     remove(calls, "")
     assert node.images == {}
@@ -283,11 +283,11 @@ def test_removing_twice_is_fine(habits: Habits) -> None:
     assert node.images == {}
 
 
-# --- what is told of a container's image ---------------------------------------------------------
+# --- what is reported of a container's image ------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("habits", "ref", "told"),
+    ("habits", "ref", "image_id"),
     [
         (CONTAINERD_1_6, "sha256:{id}", ""),
         (CONTAINERD_1_7, "sha256:{id}", ""),
@@ -305,18 +305,18 @@ def test_removing_twice_is_fine(habits: Habits) -> None:
         "cri-o-1.29",
     ],
 )
-def test_a_listed_containers_image_is_told_in_each_runtimes_form(
-    habits: Habits, ref: str, told: str
+def test_a_listed_containers_image_has_each_runtimes_form(
+    habits: Habits, ref: str, image_id: str
 ) -> None:
     """As the creator asked for it, and by id or digest; a tag that moves changes none of it."""
     node, calls, image = a_node(habits)
     digest = image.digests[0]
     node.create(node.run_pod("web", T0).id, APP, T0)
-    push_anew(node)
+    push_again(node)
     (container,) = calls.list_containers(pb.ListContainersRequest()).containers
     assert container.image.image == APP
     assert container.image_ref == ref.format(id=image.hex_id, digest=digest)
-    assert container.image_id == told.format(id=image.hex_id)
+    assert container.image_id == image_id.format(id=image.hex_id)
 
 
 def container_status(calls: Calls, container_id: str) -> Any:
@@ -329,31 +329,35 @@ def test_a_status_on_containerd_names_what_the_image_is_called_now() -> None:
     node, calls, image = a_node(CONTAINERD_2)
     node.tag(image, "localhost:5000/aaa:v9")
     made = node.create(node.run_pod("web", T0).id, APP, T0)
-    told = container_status(calls, made.id)
-    assert (told.image.image, told.image_ref) == ("localhost:5000/aaa:v9", image.digests[0])
+    reported = container_status(calls, made.id)
+    assert (reported.image.image, reported.image_ref) == ("localhost:5000/aaa:v9", image.digests[0])
     remove(calls, APP)
-    told = container_status(calls, made.id)
-    assert (told.image.image, told.image_ref) == (APP, f"sha256:{image.hex_id}")
+    reported = container_status(calls, made.id)
+    assert (reported.image.image, reported.image_ref) == (APP, f"sha256:{image.hex_id}")
 
 
 def test_a_status_on_cri_o_names_what_the_image_was_called_then() -> None:
-    """Frozen when the container was made, whatever the tags do since."""
+    """Frozen when the container was made, no matter what happens to the tags."""
     node, calls, image = a_node(CRIO)
     digest = image.digests[0]
     made = node.create(node.run_pod("web", T0).id, APP, T0)
-    push_anew(node)
-    told = container_status(calls, made.id)
-    assert (told.image.image, told.image_ref, told.image_id) == (APP, digest, image.hex_id)
+    push_again(node)
+    reported = container_status(calls, made.id)
+    assert (reported.image.image, reported.image_ref, reported.image_id) == (
+        APP,
+        digest,
+        image.hex_id,
+    )
 
 
-def test_a_mount_tells_the_creators_text_on_containerd_and_the_id_on_cri_o() -> None:
+def test_a_mount_has_the_creators_text_on_containerd_and_the_id_on_cri_o() -> None:
     """The manifest at the path's end is that of the moment of mounting."""
     for habits in (CONTAINERD_2, CRIO):
         node, calls, image = a_node(habits)
         manifest = image.digests[0].partition("@sha256:")[2]
         pod = node.run_pod("web", T0)
         made = node.create(pod.id, APP, T0, volumes={"/data": APP})
-        push_anew(node)
+        push_again(node)
         (mount,) = container_status(calls, made.id).mounts
         assert mount.image.image == (image.hex_id if habits.crio else APP)
         assert mount.host_path.endswith("/merged" if habits.crio else f"/{pod.id}/{manifest}")
@@ -370,13 +374,13 @@ def test_old_runtimes_mount_no_images(habits: Habits) -> None:
     assert node.containers == {}
 
 
-def test_a_verbose_status_tells_layers_and_on_containerd_their_chain() -> None:
+def test_a_verbose_status_has_layers_and_on_containerd_their_chain() -> None:
     """The chain's name hashes each layer onto those below it."""
     _, calls, image = a_node(CONTAINERD_2)
-    told = json.loads(status(calls, APP, verbose=True).info["info"])
-    base, app = told["imageSpec"]["rootfs"]["diff_ids"]
+    fields = json.loads(status(calls, APP, verbose=True).info["info"])
+    base, app = fields["imageSpec"]["rootfs"]["diff_ids"]
     assert [base, app] == [f"sha256:{one.diff_id}" for one in image.layers]
-    assert told["chainID"].startswith("sha256:")
-    assert told["chainID"] not in (base, app)
+    assert fields["chainID"].startswith("sha256:")
+    assert fields["chainID"] not in (base, app)
     _, calls, _ = a_node(CRIO)
     assert json.loads(status(calls, APP, verbose=True).info["info"]).keys() == {"imageSpec"}

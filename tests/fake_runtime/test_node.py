@@ -1,5 +1,5 @@
-"""The fake runtime's pods and disk behave as real ones were measured to: what each answer
-tells, which bytes are freed when."""
+"""The fake runtime's pods and disk behave as real ones were measured to: what each answer says,
+which bytes are freed when."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EVERY = pytest.mark.parametrize("habits", ALL.values(), ids=ALL.keys())
 
 
 class Clock:
-    """Time that moves when told to."""
+    """Time that moves only on command."""
 
     def __init__(self) -> None:
         self.now = T0
@@ -50,8 +50,8 @@ def a_node(habits: Habits) -> Node:
 
 
 def info(answer: Any, key: str = "info") -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(answer.info[key])
-    return told
+    fields: dict[str, Any] = json.loads(answer.info[key])
+    return fields
 
 
 # --- the disk ------------------------------------------------------------------------------------
@@ -76,10 +76,10 @@ def test_an_image_removed_under_its_container_frees_its_compressed_bytes_only() 
     pause = node.run_pod("web", T0).pause
     made = node.create(next(iter(node.sandboxes)), DATA, T0)
     node.remove_image(DATA)
-    rest = 7 + 1500 + 4500 + pause.compressed + pause.unpacked
-    assert node.used() == rest + 1500
+    remaining = 7 + 1500 + 4500 + pause.compressed + pause.unpacked
+    assert node.used() == remaining + 1500
     node.remove(made.id, T0)
-    assert node.used() == rest
+    assert node.used() == remaining
 
 
 def test_a_removed_image_volume_stays_unpacked_as_long_as_its_pod() -> None:
@@ -107,8 +107,8 @@ def test_what_a_container_writes_counts() -> None:
 def test_usage_is_what_statvfs_would_say() -> None:
     """Of the whole disk, and never more than it holds."""
     node = Node(CONTAINERD_2, capacity=1000, base=2000)
-    told = node.usage("/sim")
-    assert (told.mountpoint, told.capacity, told.used) == ("/sim", 1000, 1000)
+    usage = node.usage("/sim")
+    assert (usage.mountpoint, usage.capacity, usage.used) == ("/sim", 1000, 1000)
 
 
 def used_bytes(calls: Calls) -> int:
@@ -117,7 +117,7 @@ def used_bytes(calls: Calls) -> int:
 
 
 def test_containerds_own_figure_is_ten_seconds_late_and_leaves_out_the_compressed_half() -> None:
-    """After a removal it says the old figure: whoever steers by it removes too much."""
+    """After a removal it says the old figure: a daemon that goes by it removes too much."""
     clock = Clock()
     node = a_node(CONTAINERD_2)
     calls = Calls(node, clock)
@@ -140,15 +140,15 @@ def test_cri_os_own_figure_is_its_metadata() -> None:
     assert [fs.fs_id.mountpoint for fs in answer.container_filesystems] == ["/sim"]
 
 
-# --- what is told --------------------------------------------------------------------------------
+# --- what is reported ----------------------------------------------------------------------------
 
 
 @EVERY
 def test_the_version_is_the_real_ones(habits: Habits) -> None:
     """With what distributions append to it."""
-    told = Calls(Node(habits), Clock()).version(pb.VersionRequest())
-    assert (told.version, told.runtime_api_version) == ("0.1.0", "v1")
-    assert (told.runtime_name, told.runtime_version) == (habits.name, habits.version)
+    answer = Calls(Node(habits), Clock()).version(pb.VersionRequest())
+    assert (answer.version, answer.runtime_api_version) == ("0.1.0", "v1")
+    assert (answer.runtime_name, answer.runtime_version) == (habits.name, habits.version)
 
 
 @pytest.mark.parametrize(
@@ -161,18 +161,18 @@ def test_the_version_is_the_real_ones(habits: Habits) -> None:
     ],
     ids=["containerd-1.6", "containerd-1.7", "containerd-2", "cri-o"],
 )
-def test_the_configured_pause_image_is_told_by_all_but_containerd_2(
+def test_the_configured_pause_image_is_reported_by_all_but_containerd_2(
     habits: Habits, names: bool
 ) -> None:
     """In the debug JSON of a verbose status alone."""
     node = Node(habits)
     calls = Calls(node, Clock())
-    told = info(calls.status(pb.StatusRequest(verbose=True)), "config")
-    assert told.get("sandboxImage") == (node.pause_name if names else None)
+    config = info(calls.status(pb.StatusRequest(verbose=True)), "config")
+    assert config.get("sandboxImage") == (node.pause_name if names else None)
     assert dict(calls.status(pb.StatusRequest()).info) == {}
 
 
-def test_cri_o_tells_whether_events_are_on() -> None:
+def test_cri_o_reports_whether_events_are_on() -> None:
     """Without anyone having to subscribe."""
     for habits, on in ((CRIO, True), (CRIO_EVENTS_OFF, False)):
         answer = Calls(Node(habits), Clock()).status(pb.StatusRequest(verbose=True))
@@ -186,7 +186,7 @@ def test_a_sandbox_names_its_pause_image_where_each_runtime_puts_it() -> None:
         CONTAINERD_2: ("old", {"io.kubernetes.cri.podsandbox.image-name": "new"}),
         CRIO: (None, {"io.kubernetes.cri-o.ImageName": "old"}),
     }
-    for habits, told in expected.items():
+    for habits, listed in expected.items():
         node = Node(habits)
         old = node.pause_name
         pod = node.run_pod("web", T0)
@@ -198,7 +198,7 @@ def test_a_sandbox_names_its_pause_image_where_each_runtime_puts_it() -> None:
         assert (
             names[answer.get("image")],
             {key: names[value] for key, value in annotations.items()},
-        ) == told
+        ) == listed
 
 
 @EVERY
@@ -281,20 +281,20 @@ def test_a_containers_life_leaves_its_marks(habits: Habits) -> None:
     node.exit(made.id, T0 + 3, code=4)
     request = pb.ContainerStatusRequest(container_id=made.id[:12], verbose=True)
     answer = calls.container_status(request)
-    told = answer.status
-    assert (told.created_at, told.started_at, told.finished_at, told.exit_code) == (
+    status = answer.status
+    assert (status.created_at, status.started_at, status.finished_at, status.exit_code) == (
         int((T0 + 1) * 1e9),
         int((T0 + 2) * 1e9),
         int((T0 + 3) * 1e9),
         4,
     )
-    assert told.state == pb.CONTAINER_EXITED
+    assert status.state == pb.CONTAINER_EXITED
     assert info(answer)["sandboxID"] == made.sandbox_id
 
 
 @EVERY
 def test_a_container_is_started_once(habits: Habits) -> None:
-    """One that has exited is made anew, under another id."""
+    """One that has exited is made again, under another id."""
     node = a_node(habits)
     made = node.create(node.run_pod("web", T0).id, APP, T0)
     node.start(made.id, T0)
@@ -337,15 +337,15 @@ def test_the_forms_of_an_old_cri_o_are_among_the_habits() -> None:
     """Up to 1.29 no image_id, and the bare id as the reference."""
     node = a_node(CRIO_1_29)
     made = node.create(node.run_pod("web", T0).id, APP, T0)
-    (told,) = Calls(node, Clock()).list_containers(pb.ListContainersRequest()).containers
-    assert (told.image_ref, told.image_id) == (made.image.hex_id, "")
+    (listed,) = Calls(node, Clock()).list_containers(pb.ListContainersRequest()).containers
+    assert (listed.image_ref, listed.image_id) == (made.image.hex_id, "")
 
 
 # --- a simulated life ----------------------------------------------------------------------------
 
 
 @EVERY
-def test_the_same_seed_lives_the_same_life(habits: Habits) -> None:
+def test_the_same_seed_gives_the_same_life(habits: Habits) -> None:
     """A run that shows a bug can be run again."""
     lives = []
     for _ in range(2):

@@ -1,5 +1,5 @@
 """The whole daemon in virtual time, with a real policy file and a real ledger, for faults of the
-machine; as a program it lives through one of a filesystem of its own and prints what it saw."""
+machine; as a program it lives through a fault on a filesystem of its own and prints what it saw."""
 
 from __future__ import annotations
 
@@ -126,11 +126,11 @@ async def live_through(fault: str, folder: Path, runtime: FakeRuntime) -> dict[s
         after = Machine(folder, runtime)
         await after.turns(120, 5)
         seen = {"left": len(runtime.images), "healthy": after.gauge("ledger_healthy")}
-        seen["told"] = sum(line["event"] == "ledger-trouble" for line in log)
+        seen["logged"] = sum(line["event"] == "ledger-trouble" for line in log)
         _end(folder / "state")
         await after.turns(20)
     seen["healthy again"] = after.gauge("ledger_healthy")
-    seen["told again"] = sum(line["event"] == "ledger-works-again" for line in log)
+    seen["logged again"] = sum(line["event"] == "ledger-works-again" for line in log)
     after.close()
     kept = Ledger.read(folder / "state", runtime.clock())
     return seen | {"in the ledger": len(kept.images), "removals": len(kept.removals)}

@@ -1,4 +1,4 @@
-"""Faults of the machine: for each what holds, that the log tells it once, which metric shows it,
+"""Faults of the machine: for each what holds, that it is logged once, which metric shows it,
 and that work goes on by itself. The whole daemon, with its real ledger and policy file."""
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ def test_a_state_directory_that_takes_no_more_costs_no_image_and_no_age(
     fault: str, tmp_path: Path
 ) -> None:
     """Ten minutes of it, from a start: images go down to the low mark by the ages known before, it
-    is told once, `ledger_healthy` is 0; with room again all is written."""
+    is logged once, `ledger_healthy` is 0; with room again all is written."""
     assert lived_through(fault, tmp_path) == {
         "left": 6,
         "healthy": 0,
-        "told": 1,
+        "logged": 1,
         "healthy again": 1,
-        "told again": 1,
+        "logged again": 1,
         "in the ledger": 6,
         "removals": 2,
     }
@@ -131,7 +131,7 @@ WRONG = [0.0, 2 * DAY, -2 * DAY, 20 * YEAR, -57 * YEAR]  # the last: a clock tha
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-async def test_a_machine_started_anew_with_a_wrong_clock_makes_no_image_old(
+async def test_a_machine_restarted_with_a_wrong_clock_makes_no_image_old(
     wrong: float, tmp_path: Path
 ) -> None:
     """What was pulled right before the machine went down is as old as it has been up, whatever its
@@ -152,7 +152,7 @@ async def test_a_machine_started_anew_with_a_wrong_clock_makes_no_image_old(
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-async def test_a_machine_started_anew_with_a_wrong_clock_makes_no_image_young(
+async def test_a_machine_restarted_with_a_wrong_clock_makes_no_image_young(
     wrong: float, tmp_path: Path
 ) -> None:
     """The disk is full, and what is a day old would look new for another hour."""
@@ -170,7 +170,7 @@ async def test_a_machine_started_anew_with_a_wrong_clock_makes_no_image_young(
 async def unused_for(
     folder: Path, runtime: FakeRuntime, hours: int, reboot_every: int, *, comes_up_at: float
 ) -> int:
-    """How many images are left after so many hours under `maximumUnusedAge: 10h`, on a machine
+    """How many images are left after that many hours under `maximumUnusedAge: 10h`, on a machine
     that comes up at the same wrong time again and again, and is set right by the network."""
     (folder / "policy.yaml").write_text(POLICY + "maximumUnusedAge: 10h\n")
     for first in range(0, hours, reboot_every):
@@ -194,7 +194,7 @@ async def test_reboots_with_a_wrong_clock_do_not_keep_images_young_for_ever(
 
 
 @pytest.mark.parametrize("baked", [0.0, -5 * YEAR, 5 * YEAR])
-async def test_a_state_directory_baked_into_a_machine_image_begins_anew(
+async def test_a_state_directory_cloned_with_a_machine_image_starts_over(
     baked: float, tmp_path: Path
 ) -> None:
     """Thousands of nodes start with the ledger of the machine that built their disk, by a clock of
@@ -210,7 +210,7 @@ async def test_a_state_directory_baked_into_a_machine_image_begins_anew(
 
 
 async def test_a_process_stopped_for_an_hour_decides_on_nothing_it_knew(tmp_path: Path) -> None:
-    """SIGSTOP with every image in use meanwhile: the first thing after it is to look anew."""
+    """SIGSTOP, and every image in use since: the first thing after it is to look again."""
     (tmp_path / "policy.yaml").write_text(POLICY.replace("1h", "0s"))
     machine = Machine(tmp_path, FakeRuntime(Clock()))
     await machine.settle()

@@ -1,4 +1,4 @@
-"""Faults of the runtime: for each what holds, that the log tells it once, which metric shows it,
+"""Faults of the runtime: for each what holds, that it is logged once, which metric shows it,
 and that work goes on by itself. On the loop, in virtual time; what the wire makes of each fault is
 in tests/cri."""
 
@@ -79,7 +79,7 @@ async def test_a_runtime_that_lists_nothing_but_errors_loses_no_image(
 
 @each_code
 @pytest.mark.parametrize("call", ["volumes_of", "pause_of"])
-async def test_a_runtime_that_will_not_tell_details_loses_no_image(
+async def test_a_runtime_that_refuses_details_loses_no_image(
     call: str, code: grpc.StatusCode, log: list[EventDict]
 ) -> None:
     """What a container mounts and what a sandbox is made of is not known: anything may be it."""
@@ -120,7 +120,7 @@ async def test_a_runtime_that_refuses_every_removal_is_left_in_peace(
 async def test_an_error_after_the_image_went_is_a_removal_whatever_its_code(
     code: grpc.StatusCode, log: list[EventDict]
 ) -> None:
-    """The listing tells, not the answer."""
+    """The listing decides, not the answer."""
     world = await full_world()
     world.runtime.fails["removed"] = answer("RemoveImage", code)
     await world.turns(60)
@@ -130,7 +130,7 @@ async def test_an_error_after_the_image_went_is_a_removal_whatever_its_code(
 
 
 async def test_lists_that_hang_past_their_deadline_lose_no_image(log: list[EventDict]) -> None:
-    """Two minutes each, again and again: told once, and over when they are answered."""
+    """Two minutes each, again and again: logged once, and over when they are answered."""
     world = await full_world()
 
     def hangs() -> None:
@@ -148,7 +148,7 @@ async def test_lists_that_hang_past_their_deadline_lose_no_image(log: list[Event
 
 async def test_answers_that_come_late_are_used_and_not_trusted_for_longer() -> None:
     """Every list takes 45 s, and a pod starts during each, without an event: what it uses stays,
-    and the reclaim comes to its end all the same."""
+    and the reclaim still ends."""
     world = await full_world()
     greedy(world)
     started: list[str] = []
@@ -189,7 +189,7 @@ async def test_a_list_that_lacks_what_is_there_for_a_moment_loses_no_image(lack:
         nothing: dict[str, Any] = dict.fromkeys(kinds, ())
         return replace(listing, **nothing)
 
-    world.runtime.list_all = lacking  # type: ignore[method-assign] # it tells half the truth
+    world.runtime.list_all = lacking  # type: ignore[method-assign] # it lists half
     await world.turns(400)
     assert not world.runtime.wrong
     world.runtime.list_all = whole  # type: ignore[method-assign] # and the whole again
@@ -272,7 +272,7 @@ DISTORTIONS = [as_sent, lost, doubled, reordered, strangers]
 
 @pytest.mark.parametrize("late", [0, 20, 300], ids=["at once", "late", "5 minutes later"])
 @pytest.mark.parametrize("distortion", DISTORTIONS, ids=lambda one: one.__name__)
-async def test_events_that_lie_cost_no_image(distortion: Distortion, late: int) -> None:
+async def test_wrong_events_cost_no_image(distortion: Distortion, late: int) -> None:
     """Pods come and go under pressure for ten minutes while the stream loses, doubles, delays,
     reorders, replays and invents: nothing in use goes, and the disk has room in the end."""
     chance = random.Random(f"{distortion.__name__} {late}")
@@ -300,7 +300,7 @@ async def test_events_that_lie_cost_no_image(distortion: Distortion, late: int) 
 
 
 def happened(chance: random.Random, world: World, keeper: Container) -> list[ContainerEvent]:
-    """A container may have come, another gone; the truth changes at once, the events tell it."""
+    """A container may come, another go; the truth changes at once, and events report it."""
     events, runtime = [], world.runtime
     if runtime.images and chance.random() < 0.4:
         of = chance.choice(list(runtime.images.values()))
@@ -322,7 +322,9 @@ def event(world: World, of: Container, kind: EventKind) -> ContainerEvent:
     return ContainerEvent(of.id, kind, world.clock(), box, payload)
 
 
-async def test_a_stream_that_breaks_every_second_is_told_a_few_times(log: list[EventDict]) -> None:
+async def test_a_stream_that_breaks_every_second_is_logged_a_few_times(
+    log: list[EventDict],
+) -> None:
     """Ten minutes of broken subscriptions: a line, not six hundred, and listings do the work."""
     world = await full_world()
     for _ in range(600):
@@ -339,7 +341,7 @@ async def test_a_stream_that_breaks_every_second_is_told_a_few_times(log: list[E
 
 
 async def test_a_stream_that_stalls_silently_frees_no_image() -> None:
-    """It looks healthy and tells nothing: each removal has a listing of its own all the same."""
+    """It looks healthy and sends nothing: each removal still has a listing of its own."""
     world = await full_world(VICTIM, *LINE)
     greedy(world)
     world.mailbox.put("opened", facts.EventsOpened(world.clock()))

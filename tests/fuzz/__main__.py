@@ -1,4 +1,4 @@
-"""`make fuzz MINUTES=n`: each target for so many minutes, with fresh seeds.
+"""`make fuzz MINUTES=n`: each target for n minutes, with fresh seeds.
 
 What breaks a target is made small, kept in tests/fuzz/corpus, and ends the run with 1.
 """
@@ -20,7 +20,7 @@ ROUND = 1000  # inputs of one seed
 
 @dataclass
 class Done:
-    """What a run came to; `found` is the file with the input that broke the target."""
+    """The result of a run; `found` is the file with the input that broke the target."""
 
     inputs: int = 0
     seeds: int = 0
@@ -30,7 +30,7 @@ class Done:
 
 
 def run(name: str, target: Target, seconds: float, seed: int, corpus: Path) -> Done:
-    """Fuzzes one target for so long, one seed after the other."""
+    """Fuzzes one target for a time, one seed after the other."""
     done, began = Done(), time.monotonic()
     while not done.error and time.monotonic() - began < seconds:
         for data in itertools.islice(inputs(name, seed + done.seeds), ROUND):
@@ -81,8 +81,8 @@ def main() -> int:
     for name in asked.target or TARGETS:
         done = run(name, TARGETS[name], asked.minutes * 60, first, CORPUS / name)
         verdict = f"broke, see {done.found}: {done.error}" if done.found else "nothing found"
-        told = f"{done.inputs} inputs, seeds {first} to {first + done.seeds - 1}"
-        print(f"{name}: {told}, {done.seconds:.0f} s: {verdict}", flush=True)
+        summary = f"{done.inputs} inputs, seeds {first} to {first + done.seeds - 1}"
+        print(f"{name}: {summary}, {done.seconds:.0f} s: {verdict}", flush=True)
         bad |= done.found is not None
     return 1 if bad else 0
 

@@ -1,4 +1,4 @@
-"""What is fuzzed: bytes in, and what must hold of whatever comes out. A target raises if it does
+"""What is fuzzed: bytes in, and what must hold of the result. A target raises if it does
 not; what the code under test may raise it takes as an answer."""
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ def verbose(data: bytes) -> None:
     configured = translate.configured_pause(text)
     assert configured != ""
     with contextlib.suppress(UnicodeEncodeError):  # protobuf's own check
-        told = translate.version(pb.VersionResponse(runtime_version=text))
-        assert all(number >= 0 for number in told.numbers)
+        version = translate.version(pb.VersionResponse(runtime_version=text))
+        assert all(number >= 0 for number in version.numbers)
         mount = pb.Mount(host_path=text, image=pb.ImageSpec(image=text))
         translate.volumes(pb.ContainerStatus(mounts=[mount]))
 

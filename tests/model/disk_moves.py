@@ -62,8 +62,8 @@ def hide_a_disk(world: World, dice: Dice) -> None:
 def lie_of_a_disk(world: World, dice: Dice) -> None:
     """A filesystem says of itself what cannot be, or the truth again."""
     disk = _a_disk(world, dice)
-    disk.lie = "" if disk.lie else dice.pick(("no size", "too much"))
-    world.note(f"{disk.mountpoint} lies:", disk.lie)
+    disk.misreports = "" if disk.misreports else dice.pick(("no size", "too much"))
+    world.note(f"{disk.mountpoint} lies:", disk.misreports)
 
 
 def flood(world: World, dice: Dice) -> None:

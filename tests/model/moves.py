@@ -257,7 +257,7 @@ def remove_container(world: World, dice: Dice) -> None:
     containers = list(world.node.containers)
     if containers:
         one = dice.pick(containers)
-        world.node.remove(one, world.wall(), tell=dice.number(0, 3) > 0)
+        world.node.remove(one, world.wall(), notify=dice.number(0, 3) > 0)
         world.note("removed container", one[:8])
 
 
@@ -371,7 +371,7 @@ def runtime_restart(world: World, dice: Dice) -> None:
     habits = dice.pick(same_ids) if dice.number(0, 1) else node.habits
     if not habits.image_volumes:
         for one in [c for c in node.containers.values() if c.volumes]:
-            node.remove(one.id, world.wall(), tell=False)
+            node.remove(one.id, world.wall(), notify=False)
     if node.habits.crio and dice.number(0, 3) == 0:
         node.containers.clear()
         node.sandboxes.clear()

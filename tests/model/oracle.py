@@ -321,7 +321,7 @@ class Oracle:
         if any(_path(name).rpartition("/")[2] == "pause" for name in told.names):
             self._blame("S3", f"a pause image by its name: {told.names}")
         habits = self.node.habits
-        if habits.tells_configured_pause and self.node.pause_name in told.names:
+        if habits.reports_configured_pause and self.node.pause_name in told.names:
             self._blame("S3", "the runtime's configuration names it as pause image")
         if told.size < policy.minimum_size:
             self._blame("S3", f"{told.size} bytes are under the minimum size")

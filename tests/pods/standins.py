@@ -1,5 +1,5 @@
-"""Those who tell of pods, as far as documents and measurements say how they behave: kubelet's Pods
-API on a unix socket, kubelet's HTTPS server and the API server on loopback."""
+"""Stand-ins for the sources of pods, with the behaviour that is documented or measured: kubelet's
+Pods API on a unix socket, kubelet's HTTPS server and the API server on loopback."""
 
 from __future__ import annotations
 
@@ -48,19 +48,15 @@ def nameplate(pod: pb.Pod) -> pb.Pod:
 
 def images(fact: Fact) -> dict[str, set[str]]:
     """What a fact says is needed, by uid."""
-    told = (
-        fact.pods
-        if isinstance(fact, PodsReported)
-        else [fact.pod]
-        if isinstance(fact, PodReported)
-        else []
-    )
-    return {one.uid: {need.image for need in one.needs} for one in told}
+    pods = fact.pods if isinstance(fact, PodsReported) else ()
+    if isinstance(fact, PodReported):
+        pods = (fact.pod,)
+    return {one.uid: {need.image for need in one.needs} for one in pods}
 
 
 class Naps:
-    """Stands where sleep does: notes for how long, and takes no time. With `limit` the nap after so
-    many never ends."""
+    """Replaces sleep: notes for how long, and takes no time. The nap after `limit` naps never
+    ends."""
 
     def __init__(self, limit: int | None = None) -> None:
         self.taken: list[float] = []
@@ -151,7 +147,7 @@ class PodsApi:
     ) -> None:
         await self._server.stop(None)
 
-    def tell(self, kind: str, pod: pb.Pod) -> None:
+    def send(self, kind: str, pod: pb.Pod) -> None:
         """Something happens to a pod now; a watcher with a full buffer is dropped."""
         if kind == "deleted":
             self.pods.pop(pod.metadata.uid, None)
@@ -161,7 +157,7 @@ class PodsApi:
         for watcher in self._watchers:
             self._into(watcher, _event(kind, pod))
 
-    def tell_raw(self, message: pb.WatchPodsEvent) -> None:
+    def send_raw(self, message: pb.WatchPodsEvent) -> None:
         for watcher in self._watchers:
             self._into(watcher, message.SerializeToString())
 
@@ -259,10 +255,10 @@ def _handler(web: Web) -> type[BaseHTTPRequestHandler]:
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             self.wfile.flush()
-            while isinstance(told := web.script.get(), bytes):
-                self.wfile.write(f"{len(told):x}\r\n".encode() + told + b"\r\n")
+            while isinstance(chunk := web.script.get(), bytes):
+                self.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
                 self.wfile.flush()
-            if told == "end":
+            if chunk == "end":
                 self.wfile.write(b"0\r\n\r\n")
             else:
                 self.close_connection = True
@@ -275,7 +271,7 @@ def _handler(web: Web) -> type[BaseHTTPRequestHandler]:
 
 @contextlib.contextmanager
 def web(folder: Path) -> Iterator[Web]:
-    """The server; whatever watches are open end with it."""
+    """The server; open watches end with it."""
     made = Web(folder)
     with https(folder, _handler(made)) as made.port:
         try:

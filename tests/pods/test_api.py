@@ -1,4 +1,5 @@
-"""The API server: a list, then watches that go on from one another, at a price clusters can pay."""
+"""The API server: a list, then watches that continue from one another, at a price clusters can
+pay."""
 
 from __future__ import annotations
 
@@ -33,16 +34,16 @@ def source(there: Web, naps: Naps | None = None) -> ApiSource:
 
 
 async def test_one_list_from_the_cache_then_a_watch(there: Web) -> None:
-    """What every node asks for must not reach etcd, and tell of this node's pods alone."""
+    """What every node asks for must not reach etcd, and list this node's pods alone."""
     async with Listening(source(there)) as listening:
         first = await listening.fact()
         assert isinstance(first, PodsReported)
         assert (first.at, first.source) == (NOW, "api")
         assert images(first) == {"uid-app": {"reg.example/app:1"}}
         there.script.put(frame("ADDED", pod("new", "reg.example/new:1"), "101"))
-        told = await listening.fact()
-        assert isinstance(told, PodReported)
-        assert images(told) == {"uid-new": {"reg.example/new:1"}}
+        changed = await listening.fact()
+        assert isinstance(changed, PodReported)
+        assert images(changed) == {"uid-new": {"reg.example/new:1"}}
     protobuf = "application/vnd.kubernetes.protobuf"
     assert there.accepted == [protobuf, f"{protobuf};stream=watch"]
     listed, watched = there.queries
@@ -53,8 +54,8 @@ async def test_one_list_from_the_cache_then_a_watch(there: Web) -> None:
     assert 300 <= int(watched["timeoutSeconds"]) <= 600
 
 
-async def test_changes_and_ends_are_told(there: Web) -> None:
-    """With the envelope of Kubernetes or without, in whatever pieces they arrive."""
+async def test_changes_and_ends_are_reported(there: Web) -> None:
+    """With the envelope of Kubernetes or without, in any pieces they arrive in."""
     async with Listening(source(there)) as listening:
         await listening.fact()
         changed = frame("MODIFIED", pod("app", "reg.example/app:2"), bare=True)
@@ -90,7 +91,7 @@ async def test_a_watch_that_breaks_is_taken_up_again_without_a_list(there: Web) 
 
 
 async def test_a_server_that_does_not_come_back_is_a_loss(there: Web) -> None:
-    """Nobody tells any more, and that must be known."""
+    """No source reports any more, and that must be known."""
     there.statuses = [200, 200, 503]
     async with Listening(source(there)) as listening:
         await listening.fact()
@@ -110,8 +111,8 @@ async def test_a_silent_connection_is_given_up(there: Web, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("how", ["status", "event"])
-async def test_a_past_that_is_forgotten_is_listed_anew(there: Web, how: str) -> None:
-    """410 Gone: what happened since is told by a list alone, at a time of our own."""
+async def test_an_expired_version_is_followed_by_a_new_list(there: Web, how: str) -> None:
+    """410 Gone: what happened since is in a list alone, at a time of our own."""
     there.body = pod_list("100")
     naps = Naps()
     if how == "status":
@@ -128,7 +129,7 @@ async def test_a_past_that_is_forgotten_is_listed_anew(there: Web, how: str) -> 
 
 
 async def test_a_list_is_never_older_than_what_was_seen(there: Web) -> None:
-    """Another API server may be behind: a pod that was told would seem gone."""
+    """Another API server may be behind: a pod that was reported would seem gone."""
     one = source(there)
     await one.ask(5)
     await one.ask(5)
@@ -140,7 +141,7 @@ async def test_a_list_is_never_older_than_what_was_seen(there: Web) -> None:
     assert there.queries[-1]["resourceVersion"] == "0"
 
 
-async def test_ten_thousand_nodes_do_not_knock_at_once(there: Web) -> None:
+async def test_ten_thousand_nodes_do_not_ask_at_once(there: Web) -> None:
     """Before every list there is a pause of a random length; a command's one question has none."""
     firsts, seconds = [], []
     for _ in range(5):
@@ -163,7 +164,7 @@ async def test_ten_thousand_nodes_do_not_knock_at_once(there: Web) -> None:
 
 
 async def test_watches_that_end_at_once_are_opened_ever_more_rarely(there: Web) -> None:
-    """Some proxies allow none: that must not become a call after the other."""
+    """Some proxies allow none: that must not become one call after the other."""
     for _ in range(8):
         there.script.put("end")
     naps = Naps()
@@ -208,7 +209,7 @@ async def test_a_refusal_says_what_to_do(there: Web, status: int, reason: str) -
             await listening.fact()
 
 
-async def test_an_error_within_the_watch_is_told(there: Web) -> None:
+async def test_an_error_within_the_watch_is_reported(there: Web) -> None:
     """In the server's own words."""
     async with Listening(source(there)) as listening:
         await listening.fact()
@@ -235,7 +236,7 @@ async def test_nonsense_in_a_watch_ends_it(there: Web) -> None:
 
 
 async def test_another_clusters_certificate_gets_no_token(there: Web, tmp_path: Path) -> None:
-    """Who cannot prove to be the API server is told nothing."""
+    """A server that cannot prove to be the API server gets no token."""
     with web(tmp_path / "other") as other:
         (there.folder / "ca.crt").write_bytes((other.folder / "ca.crt").read_bytes())
     with pytest.raises(PodsUnavailable, match="it gets no token"):

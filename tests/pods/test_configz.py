@@ -1,4 +1,4 @@
-"""kubelet's configuration as it runs: by its own word, else by its files, and never made up."""
+"""kubelet's running configuration: from its own answer, else from its files, never made up."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def there(tmp_path: Path) -> Iterator[Web]:
 
 
 def settings(there: Web, tmp_path: Path) -> Settings:
-    """A pod's, with a file of kubelet's beside it that says something else."""
+    """A pod's, with a file of kubelet's that says something else."""
     file = tmp_path / "config.yaml"
     file.write_text("imageGCHighThresholdPercent: 60\n")
     return Settings(
@@ -49,13 +49,15 @@ async def found(there: Web, tmp_path: Path) -> KubeletReported:
     return await look(settings(there, tmp_path), lambda: NOW, there.folder)
 
 
-async def test_kubelets_own_word_goes_before_its_file(there: Web, tmp_path: Path) -> None:
-    """Flags go over the file, and only kubelet itself knows of them."""
-    told = await found(there, tmp_path)
-    assert told.config.source == "kubelet's /configz"
-    assert told.config.image_gc_high == 70
-    assert [str(one) for one in told.config.thresholds] == ["evictionHard imagefs.available<20%"]
-    assert told.troubles == ()
+async def test_kubelets_own_answer_takes_precedence_over_its_file(
+    there: Web, tmp_path: Path
+) -> None:
+    """Flags override the file, and only kubelet itself knows of them."""
+    fact = await found(there, tmp_path)
+    assert fact.config.source == "kubelet's /configz"
+    assert fact.config.image_gc_high == 70
+    assert [str(one) for one in fact.config.thresholds] == ["evictionHard imagefs.available<20%"]
+    assert fact.troubles == ()
     assert there.asked == ["/configz"]
     assert there.tokens == [f"Bearer {TOKEN}"]
 
@@ -71,22 +73,22 @@ async def test_kubelets_own_word_goes_before_its_file(there: Web, tmp_path: Path
         (200, b'{"kubeletconfig": []}', "has no configuration in it"),
     ],
 )
-async def test_where_it_does_not_tell_its_file_does_and_that_is_said(
+async def test_where_kubelet_does_not_answer_its_file_counts_and_that_is_said(
     there: Web, tmp_path: Path, status: int, body: bytes, why: str
 ) -> None:
     """A number alone sends people to search."""
     there.statuses, there.body = [status] * 2, body
-    told = await found(there, tmp_path)
-    assert told.config.image_gc_high == 60
-    assert told.config.source == str(tmp_path / "config.yaml")
-    assert any(why in one for one in told.troubles)
+    fact = await found(there, tmp_path)
+    assert fact.config.image_gc_high == 60
+    assert fact.config.source == str(tmp_path / "config.yaml")
+    assert any(why in one for one in fact.troubles)
 
 
 async def test_without_a_token_kubelet_is_not_asked(there: Web, tmp_path: Path) -> None:
     """Most daemons have none, and that is no trouble."""
     (there.folder / "token").unlink()
-    told = await found(there, tmp_path)
-    assert (told.config.image_gc_high, told.troubles) == (60, ())
+    fact = await found(there, tmp_path)
+    assert (fact.config.image_gc_high, fact.troubles) == (60, ())
     assert there.asked == []
 
 
@@ -98,10 +100,10 @@ async def test_an_edit_of_kubelets_file_is_seen_and_said_once(tmp_path: Path) ->
     watch = KubeletWatch(
         Settings(None, "a test", kubelet_config=file), mailbox, lambda: NOW, Naps()
     )
-    told = []
+    reported = []
     for text in ("60", "60", "65", "65", "60"):
         file.write_text(f"imageGCHighThresholdPercent: {text}\n")
         await watch.once()
         facts = [one for one in mailbox.drain() if isinstance(one, KubeletReported)]
-        told.append([one.config.image_gc_high for one in facts])
-    assert told == [[60], [], [65], [], [60]]
+        reported.append([one.config.image_gc_high for one in facts])
+    assert reported == [[60], [], [65], [], [60]]

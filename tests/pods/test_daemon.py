@@ -1,4 +1,4 @@
-"""The whole daemon, with a kubelet that tells of its pods."""
+"""The whole daemon, with a kubelet that reports its pods."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_what_a_bound_pod_needs_outlives_a_reclaim(tmp_path: Path) -> None
         kubelet.pods = {"a": pod("waits", *sorted(needed)[1:])}
         async with whole(tmp_path, pods=kubelet.path) as running:
             await running.until(lambda: running.daemon.state.pods.awaited.source == "socket")
-            kubelet.tell("added", pod("waits-too", sorted(needed)[0]))
+            kubelet.send("added", pod("waits-too", sorted(needed)[0]))
             await running.until(lambda: len(running.daemon.state.pods.awaited.pods) == 2)
             fill(running)
             await running.until(lambda: low(running))
@@ -44,13 +44,13 @@ async def test_what_a_bound_pod_needs_outlives_a_reclaim(tmp_path: Path) -> None
             assert len(here(running)) < 9
 
 
-async def test_without_a_kubelet_that_tells_a_reclaim_is_as_ever(tmp_path: Path) -> None:
-    """The daemon did its work before it knew of pods, and says once that nobody tells."""
+async def test_without_a_source_of_pods_a_reclaim_is_as_ever(tmp_path: Path) -> None:
+    """The daemon did its work before it knew of pods, and says once that no source reports them."""
     (tmp_path / "images").mkdir()
     async with whole(tmp_path, pods=tmp_path / "none.sock") as running:
         fill(running)
         await running.until(lambda: low(running))
-        told = [one.told for one in running.daemon.journal.recent.after(0)]
-        (lost,) = [one for one in told if one["event"] == "pods-untold"]
+        lines = [one.told for one in running.daemon.journal.recent.after(0)]
+        (lost,) = [one for one in lines if one["event"] == "pods-untold"]
         assert "none.sock" in lost["detail"]
         assert len(here(running)) < 9

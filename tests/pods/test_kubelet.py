@@ -26,15 +26,15 @@ def there(tmp_path: Path) -> Iterator[Web]:
 
 
 def source(
-    there: Web, naps: Naps | None = None, ca: Path | None = None, *, hurry: bool = False
+    there: Web, naps: Naps | None = None, ca: Path | None = None, *, under_pressure: bool = False
 ) -> KubeletSource:
     folder = there.folder
     server = kubelet.server("127.0.0.1", there.port, folder / "token", ca or folder / "ca.crt")
-    return KubeletSource(server, lambda: NOW, lambda: hurry, naps or Naps())
+    return KubeletSource(server, lambda: NOW, lambda: under_pressure, naps or Naps())
 
 
-async def test_all_pods_are_told_each_time(there: Web) -> None:
-    """That nothing changed proves that kubelet still tells."""
+async def test_all_pods_are_reported_each_time(there: Web) -> None:
+    """An unchanged answer proves that kubelet still answers."""
     async with Listening(source(there)) as listening:
         first, second = await listening.fact(), await listening.fact()
         assert first == second
@@ -61,7 +61,7 @@ async def test_a_calm_node_is_asked_about_every_ten_seconds(there: Web) -> None:
 async def test_under_pressure_it_is_asked_every_second(there: Web) -> None:
     """What is about to be removed may be what a pod was bound for 2 s ago."""
     naps = Naps(limit=4)
-    async with Listening(source(there, naps, hurry=True)) as listening:
+    async with Listening(source(there, naps, under_pressure=True)) as listening:
         for _ in range(5):
             await listening.fact()
     assert naps.taken[:4] == [1.0] * 4
@@ -78,7 +78,7 @@ async def test_a_token_that_rotates_is_read_for_every_call(there: Web) -> None:
     assert there.tokens[-1] == "Bearer second.token"
 
 
-async def test_a_token_that_was_replaced_meanwhile_is_tried_again(there: Web) -> None:
+async def test_a_token_that_was_just_replaced_is_tried_again(there: Web) -> None:
     """A 401 between the reading of the file and the call is no loss of the source."""
 
     def rotate() -> None:
@@ -132,7 +132,7 @@ async def test_a_certificate_for_another_address_gets_no_token(there: Web) -> No
 
 @pytest.mark.parametrize("missing", ["token", "ca.crt"])
 async def test_a_file_that_is_gone_is_named(there: Web, missing: str) -> None:
-    """Not a word of an errno, but the file."""
+    """The error names the file, not an errno."""
     (there.folder / missing).unlink()
     with pytest.raises(PodsUnavailable, match=f"{missing}: No such file"):
         await source(there).ask(5)
@@ -147,7 +147,7 @@ async def test_a_ca_that_is_none_trusts_nobody(there: Web, text: str) -> None:
     assert there.asked == []
 
 
-async def test_a_kubelet_that_is_not_there_is_told_with_its_address(there: Web) -> None:
+async def test_a_kubelet_that_is_not_there_is_reported_with_its_address(there: Web) -> None:
     """A wrong --kubelet-endpoint is seen."""
     folder = there.folder
     server = kubelet.server("127.0.0.1", 1, folder / "token", folder / "ca.crt")
@@ -158,7 +158,7 @@ async def test_a_kubelet_that_is_not_there_is_told_with_its_address(there: Web) 
 async def test_a_kubelet_that_hangs_is_waited_for_only_so_long(there: Web) -> None:
     """A one-shot command has seconds."""
     there.on_ask = there.script.get
-    with pytest.raises(PodsUnavailable, match=r"gave no list in 0\.2 s"):
+    with pytest.raises(PodsUnavailable, match=r"returned no list in 0\.2 s"):
         await source(there).ask(0.2)
     there.script.put("end")
 
@@ -174,6 +174,6 @@ async def test_an_answer_that_is_no_list_is_not_taken_for_no_pods(there: Web, bo
 async def test_a_large_answer_is_read_in_a_thread(
     there: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Events of the runtime must be read meanwhile; it tells the same."""
+    """Events of the runtime must be read while it parses; the result is the same."""
     monkeypatch.setattr(kubelet, "LARGE", 10)
     assert [one.uid for one in await source(there).ask(5)] == ["uid-app"]

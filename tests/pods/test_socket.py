@@ -1,4 +1,4 @@
-"""kubelet's Pods API: what is told of the pods, whatever the order, and how an end is told."""
+"""kubelet's Pods API: what is reported of the pods, in any order, and how an end is reported."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def source(kubelet: PodsApi, naps: Naps | None = None) -> SocketSource:
     return SocketSource(kubelet.path, lambda: NOW, naps or Naps())
 
 
-async def test_nothing_is_told_before_all_is(kubelet: PodsApi) -> None:
+async def test_nothing_is_reported_before_the_first_list_is_complete(kubelet: PodsApi) -> None:
     """A part of the pods as all of them would make the others' images look unneeded."""
     kubelet.pods = {"a": APP, "s": STATIC}
     async with Listening(source(kubelet)) as listening:
@@ -44,19 +44,19 @@ async def test_nothing_is_told_before_all_is(kubelet: PodsApi) -> None:
         }
 
 
-async def test_a_node_without_pods_is_told_as_such(kubelet: PodsApi) -> None:
+async def test_a_node_without_pods_is_reported_as_such(kubelet: PodsApi) -> None:
     """None at all is knowledge too, unlike silence."""
     async with Listening(source(kubelet)) as listening:
         assert await listening.fact() == PodsReported(NOW, "socket", ())
 
 
-async def test_a_change_is_told_when_it_comes(kubelet: PodsApi) -> None:
+async def test_a_change_is_reported_when_it_comes(kubelet: PodsApi) -> None:
     """A pod that was bound just now needs its images before it has so much as a sandbox."""
     async with Listening(source(kubelet)) as listening:
         await listening.fact()
-        kubelet.tell("added", APP)
-        kubelet.tell("modified", pod("app", "reg.example/app:2"))
-        kubelet.tell("deleted", APP)
+        kubelet.send("added", APP)
+        kubelet.send("modified", pod("app", "reg.example/app:2"))
+        kubelet.send("deleted", APP)
         added, changed = await listening.fact(), await listening.fact()
         assert isinstance(added, PodReported)
         assert images(added) == {"uid-app": {"reg.example/app:1"}}
@@ -72,7 +72,7 @@ async def test_an_older_addition_does_not_bring_back_what_was_deleted(kubelet: P
         assert images(await listening.fact()) == {}
 
 
-async def test_a_pod_told_twice_needs_what_either_says(kubelet: PodsApi) -> None:
+async def test_a_pod_reported_twice_needs_what_either_says(kubelet: PodsApi) -> None:
     """Nobody knows which is newer, so neither's images may go."""
     kubelet.pods = {"a": APP}
     kubelet.first = [("modified", pod("app", "reg.example/app:2", phase="Failed"))]
@@ -80,9 +80,9 @@ async def test_a_pod_told_twice_needs_what_either_says(kubelet: PodsApi) -> None
     async with Listening(source(kubelet)) as listening:
         first = await listening.fact()
         assert isinstance(first, PodsReported)
-        (told,) = first.pods
-        assert [need.image for need in told.needs] == ["reg.example/app:2", "reg.example/app:1"]
-        assert told.finished
+        (app,) = first.pods
+        assert [need.image for need in app.needs] == ["reg.example/app:2", "reg.example/app:1"]
+        assert app.finished
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta1", "v1alpha1"])
@@ -90,15 +90,15 @@ async def test_each_version_of_the_service_is_found(tmp_path: Path, version: str
     """The next kubelet has it under another name, and says nothing of the old one."""
     async with PodsApi(tmp_path / "p.sock", version) as kubelet:
         kubelet.pods = {"a": APP}
-        told = source(kubelet)
-        async with Listening(told) as listening:
+        pods = source(kubelet)
+        async with Listening(pods) as listening:
             assert images(await listening.fact()).keys() == {"uid-app"}
-        assert told.where == f"kubelet's Pods API {version} at {kubelet.path}"
-        assert [one.uid for one in await told.ask(2)] == ["uid-app"]
+        assert pods.where == f"kubelet's Pods API {version} at {kubelet.path}"
+        assert [one.uid for one in await pods.ask(2)] == ["uid-app"]
 
 
-async def test_a_service_of_another_version_is_told_with_what_was_tried(tmp_path: Path) -> None:
-    """Whoever reads it knows that it is we who are too old."""
+async def test_a_service_of_another_version_is_reported_with_what_was_tried(tmp_path: Path) -> None:
+    """The text shows that our version is the one that is too old."""
     async with PodsApi(tmp_path / "p.sock", "v9") as kubelet:
         async with Listening(source(kubelet)) as listening:
             reason = await listening.reason()
@@ -118,7 +118,7 @@ async def test_a_kubelet_that_has_just_started_is_asked_again_soon(kubelet: Pods
 
 
 async def test_a_kubelet_that_stays_so_makes_room_for_others(kubelet: PodsApi) -> None:
-    """Without the API server it never syncs; after half a minute it is told, and others asked."""
+    """Without the API server it never syncs: a loss after half a minute, and others are asked."""
     kubelet.unsynced = 1000
     async with Listening(source(kubelet)) as listening:
         assert "does not know its pods yet" in await listening.reason()
@@ -127,14 +127,14 @@ async def test_a_kubelet_that_stays_so_makes_room_for_others(kubelet: PodsApi) -
         await source(kubelet).ask(2)
 
 
-async def test_a_dropped_watch_ends_and_the_next_one_lists_anew(kubelet: PodsApi) -> None:
+async def test_a_dropped_watch_ends_and_the_next_one_lists_again(kubelet: PodsApi) -> None:
     """kubelet replays nothing: what went by in between is in the next list alone."""
     async with Listening(source(kubelet)) as listening:
         await listening.fact()
-        kubelet.tell("added", APP)
+        kubelet.send("added", APP)
         await listening.fact()
         for number in range(BUFFER + 2):
-            kubelet.tell("added", pod(f"p{number}", "reg.example/p:1"))
+            kubelet.send("added", pod(f"p{number}", "reg.example/p:1"))
         assert "RESOURCE_EXHAUSTED" in await listening.reason()
     async with Listening(source(kubelet)) as listening:
         first = await listening.fact()
@@ -157,30 +157,34 @@ async def test_a_sync_that_does_not_end_is_given_up(
     monkeypatch.setattr(socket, "SYNC_LIMIT", 0.05)
     kubelet.hangs = True
     async with Listening(source(kubelet)) as listening:
-        assert "did not tell of all its pods" in await listening.reason()
+        assert "did not report all its pods" in await listening.reason()
 
 
 async def test_nonsense_is_passed_over(kubelet: PodsApi) -> None:
-    """One odd event must not cost the knowledge of all others."""
+    """One malformed event must not hide all others."""
     async with Listening(source(kubelet)) as listening:
         await listening.fact()
-        kubelet.tell_raw(pb.WatchPodsEvent(type=pb.ADDED, pod=b"\xff\xff\xff"))
-        kubelet.tell_raw(pb.WatchPodsEvent(type=pb.ADDED))
+        kubelet.send_raw(pb.WatchPodsEvent(type=pb.ADDED, pod=b"\xff\xff\xff"))
+        kubelet.send_raw(pb.WatchPodsEvent(type=pb.ADDED))
         unheard_of: Any = 77
-        kubelet.tell_raw(pb.WatchPodsEvent(type=unheard_of, pod=APP.SerializeToString()))
-        kubelet.tell_raw(pb.WatchPodsEvent(type=pb.INITIAL_SYNC_COMPLETE))
-        kubelet.tell("added", APP)
+        kubelet.send_raw(pb.WatchPodsEvent(type=unheard_of, pod=APP.SerializeToString()))
+        kubelet.send_raw(pb.WatchPodsEvent(type=pb.INITIAL_SYNC_COMPLETE))
+        kubelet.send("added", APP)
         assert images(await listening.fact()).keys() == {"uid-app"}
 
 
 @pytest.mark.parametrize(
     ("there", "reason"),
-    [("nothing", "there is no .*feature gate"), ("file", "is no socket"), ("dead", "not answer")],
+    [
+        ("nothing", "there is no .*feature gate"),
+        ("file", "is not a socket"),
+        ("dead", "not answer"),
+    ],
 )
-async def test_a_socket_that_does_not_answer_is_told_in_words(
+async def test_a_socket_that_does_not_answer_is_an_error_with_words(
     tmp_path: Path, there: str, reason: str
 ) -> None:
-    """Whoever reads the reason knows what to do."""
+    """The reason says what to do."""
     path = tmp_path / "p.sock"
     if there == "file":
         path.touch()

@@ -1,4 +1,4 @@
-"""A pod's every image is a need, whether it comes as protobuf or as JSON; nonsense is not known."""
+"""A pod's every image is a need, whether it comes as protobuf or as JSON; nonsense is unknown."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_every_image_of_a_pod_is_a_need() -> None:
     assert translate.pod(message()) == Pod("3f2a", "ml/train", NEEDS)
 
 
-def test_json_and_protobuf_tell_the_same() -> None:
+def test_json_and_protobuf_are_read_alike() -> None:
     """Two sources that disagree on one pod would make its images come and go."""
     by_hand = pb.Pod(
         metadata=pb.ObjectMeta(name="train", namespace="ml", uid="3f2a", resourceVersion="812"),
@@ -114,20 +114,20 @@ def test_json_and_protobuf_tell_the_same() -> None:
 )  # fmt: skip
 def test_only_a_pod_that_ended_is_finished(phase: str, finished: bool) -> None:
     """A phase that nobody knows is no reason to forget what the pod needs."""
-    told = translate.pod(pb.Pod(metadata=pb.ObjectMeta(uid="1"), status=pb.PodStatus(phase=phase)))
-    assert told is not None
-    assert told.finished is finished
+    found = translate.pod(pb.Pod(metadata=pb.ObjectMeta(uid="1"), status=pb.PodStatus(phase=phase)))
+    assert found is not None
+    assert found.finished is finished
 
 
 def test_a_pod_without_a_uid_goes_by_its_name() -> None:
-    """And one without either is none: it could never be told gone."""
+    """And one without either is left out: it could never be reported gone."""
     named = pb.Pod(metadata=pb.ObjectMeta(name="a", namespace="b"))
     assert translate.uid_of(named) == "b/a"
     assert translate.pod(pb.Pod()) is None
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "malformed",
     [None, 5, "pod", [], {}, {"metadata": 5}, {"metadata": {"uid": []}},
      {"metadata": {"uid": "1"}, "spec": 5},
      {"metadata": {"uid": "1"}, "status": [1]},
@@ -138,9 +138,9 @@ def test_a_pod_without_a_uid_goes_by_its_name() -> None:
      {"metadata": {"uid": "1"}, "spec": {"volumes": [{"image": 5}]}},
      {"metadata": {"uid": "1"}, "spec": {"ephemeralContainers": {"a": 1}}}],
 )  # fmt: skip
-def test_an_odd_pod_does_not_take_the_others_along(odd: object) -> None:
-    """One that can't be read must not blind us for all; nor is half of its needs taken for all."""
-    body = json.dumps({"kind": "PodList", "items": [odd, JSON]}).encode()
+def test_a_malformed_pod_does_not_hide_the_others(malformed: object) -> None:
+    """One that can't be read must not hide all; nor is half of its needs taken for all of them."""
+    body = json.dumps({"kind": "PodList", "items": [malformed, JSON]}).encode()
     assert [one.uid for one in translate.json_pods(body)] == ["3f2a"]
 
 
@@ -159,13 +159,13 @@ def test_a_pod_that_is_listed_twice_is_one() -> None:
         ).SerializeToString()
         for image in ("a", "b")
     )
-    (told,) = translate.pods([first, second, b"\xff\xff"])
-    assert [need.image for need in told.needs] == ["a", "b"]
+    (found,) = translate.pods([first, second, b"\xff\xff"])
+    assert [need.image for need in found.needs] == ["a", "b"]
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_readers(data: bytes) -> None:
-    """Whatever stands behind an address, the daemon goes on."""
+    """No matter what is behind an address, the daemon continues."""
     translate.pods([data])
     readers: tuple[Callable[[bytes], object], ...] = (
         translate.pod_list,
@@ -190,7 +190,7 @@ json_values = st.recursive(
 
 @given(json_values)
 def test_no_json_breaks_the_reader(value: object) -> None:
-    """Neither does whatever is in the answer."""
+    """Nor does anything in the answer stop it."""
     found = translate.json_pod(value)
     if found is not None:
         translate.pod(found)

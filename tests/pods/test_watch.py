@@ -1,5 +1,5 @@
-"""The ladder: who is asked in which order, what a loss leads to, and what is told when nobody
-answers. Sources that can be scripted stand for the real ones, save in the last tests."""
+"""The ladder: who is asked in which order, what a loss leads to, and what is reported when nobody
+answers. Scripted sources replace the real ones, except in the last tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ALL = PodsReported(NOW, "", (Pod("1", "shop/app"),), "a test")
 
 
 class Scripted:
-    """A source whose watches are told beforehand: the facts of each, and how it ends; None: it does
+    """A source whose watches are set beforehand: the facts of each, and how it ends; None: it does
     not. Each watch takes `lasting` seconds."""
 
     where = "a test"
@@ -46,8 +46,8 @@ class Scripted:
         return ALL.pods
 
     async def watch(self, put: Put) -> None:
-        told, end = self.watches.pop(0) if self.watches else ([], f"no {self.name}")
-        for fact in told:
+        facts, end = self.watches.pop(0) if self.watches else ([], f"no {self.name}")
+        for fact in facts:
             put(fact)
         self.now(self.lasting)
         if end is None:
@@ -70,7 +70,9 @@ class Story:
         for source in self.sources.values():
             source.now = self.advance
         monkeypatch.setattr(
-            Place, "source", lambda place, name, clock, hurry=None, sleep=None: self.sources[name]
+            Place,
+            "source",
+            lambda place, name, clock, under_pressure=None, sleep=None: self.sources[name],
         )
         place = Place(mode, Path("/none"), None, None, None, "")
         self.naps = naps or Naps()
@@ -92,13 +94,14 @@ def near(seconds: float) -> object:
 async def test_nobody_to_ask_is_one_sentence_with_every_try(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Silence would read as "no pods", and a bare "lost" would not tell what to do."""
+    """Silence would read as "no pods", and a bare "lost" would not say what to do."""
     story = Story(monkeypatch)
-    told, delay = await story.once()
-    assert told == [
+    facts, delay = await story.once()
+    assert facts == [
         PodsLost(
             NOW,
-            "nobody tells of this node's pods; socket: no socket; kubelet: no kubelet; api: no api",
+            "no source reports this node's pods; "
+            "socket: no socket; kubelet: no kubelet; api: no api",
         )
     ]
     assert delay == near(AGAIN)
@@ -108,22 +111,22 @@ async def test_nobody_to_ask_is_one_sentence_with_every_try(
 async def test_a_source_that_was_named_is_asked_alone(
     monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    """Who chose one does not want a token used elsewhere."""
-    told, _ = await Story(monkeypatch, mode).once()
-    (lost,) = told
+    """An operator who chose one does not want a token used elsewhere."""
+    facts, _ = await Story(monkeypatch, mode).once()
+    (lost,) = facts
     assert isinstance(lost, PodsLost)
-    assert lost.reason == f"nobody tells of this node's pods; {mode}: no {mode}"
+    assert lost.reason == f"no source reports this node's pods; {mode}: no {mode}"
 
 
-async def test_the_first_that_answers_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And its end is told in its own words, then all begins with the best again, soon."""
+async def test_the_first_that_answers_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And its end is reported in its own words, then all begins with the best again, soon."""
     story = Story(monkeypatch, kubelet=Scripted("kubelet", ([ALL], "it hung up")))
-    told, delay = await story.once()
-    assert told == [ALL, PodsLost(NOW, "kubelet: it hung up")]
+    facts, delay = await story.once()
+    assert facts == [ALL, PodsLost(NOW, "kubelet: it hung up")]
     assert delay == near(0.1)
     story.sources["socket"].watches.append(([ALL], "it went away"))
-    told, delay = await story.once()
-    assert told == [ALL, PodsLost(NOW, "socket: it went away")]
+    facts, delay = await story.once()
+    assert facts == [ALL, PodsLost(NOW, "socket: it went away")]
     assert delay == near(0.2)
 
 
@@ -153,9 +156,9 @@ async def test_each_pod_has_a_key_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
         PodGone(NOW, "socket", "1"),
     ]
     story = Story(monkeypatch, socket=Scripted("socket", ([*events, *events], "end")))
-    told, _ = await story.once()
-    assert told[:-1] == [ALL, events[3], events[4]]
-    assert isinstance(told[-1], PodsLost)
+    facts, _ = await story.once()
+    assert facts[:-1] == [ALL, events[3], events[4]]
+    assert isinstance(facts[-1], PodsLost)
 
 
 @pytest.mark.parametrize("error", [TypeError("odd"), RuntimeError("odder"), OSError("oddest")])
@@ -164,12 +167,12 @@ async def test_a_fault_of_ours_ends_no_daemon(
 ) -> None:
     """The daemon did its work before it knew of pods."""
     story = Story(monkeypatch, socket=Scripted("socket", ([ALL], error)))
-    told, _ = await story.once()
-    assert told[-1] == PodsLost(NOW, f"socket: {type(error).__name__}: {error}")
+    facts, _ = await story.once()
+    assert facts[-1] == PodsLost(NOW, f"socket: {type(error).__name__}: {error}")
     story.sources["socket"].answers = False
     story.sources["kubelet"].watches.append(([], error))
-    told, _ = await story.once()
-    assert f"kubelet: {type(error).__name__}" in str(told[-1])
+    facts, _ = await story.once()
+    assert f"kubelet: {type(error).__name__}" in str(facts[-1])
 
 
 async def test_from_a_lower_rung_a_better_source_is_found_again(
@@ -178,15 +181,15 @@ async def test_from_a_lower_rung_a_better_source_is_found_again(
     """kubelet was only restarted: its socket needs no token and nothing of the API server."""
     story = Story(monkeypatch, api=Scripted("api", ([ALL], None)))
     story.sources["kubelet"].answers = True
-    told, delay = await story.once()
-    assert told == [ALL]  # no loss: the better one takes over at once
+    facts, delay = await story.once()
+    assert facts == [ALL]  # no loss: the better one takes over at once
     assert delay == 0
     assert story.sources["socket"].asked == 1
     assert story.naps.taken[-1] == near(watch.CLIMB)
 
 
 async def test_the_best_source_is_never_left_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is asked beside it."""
+    """No other source is asked."""
     story = Story(monkeypatch, socket=Scripted("socket", ([ALL], "end")))
     story.sources["kubelet"].answers = story.sources["api"].answers = True
     await story.once()
@@ -194,11 +197,11 @@ async def test_the_best_source_is_never_left_for_another(monkeypatch: pytest.Mon
     assert story.sources["kubelet"].asked == story.sources["api"].asked == 0
 
 
-async def test_who_tells_is_told_with_the_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_source_is_named_with_the_pods(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which version of what answers, and where: for the log."""
     story = Story(monkeypatch, socket=Scripted("socket", ([ALL], "end")))
-    told, _ = await story.once()
-    assert [fact.where for fact in told if isinstance(fact, PodsReported)] == ["a test"]
+    facts, _ = await story.once()
+    assert [fact.where for fact in facts if isinstance(fact, PodsReported)] == ["a test"]
 
 
 async def test_a_command_asks_once_by_the_same_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,14 +217,16 @@ async def test_a_command_asks_once_by_the_same_ladder(monkeypatch: pytest.Monkey
 async def test_a_command_that_may_not_ask_says_so() -> None:
     """`--pods off` holds for commands too."""
     place = Place("off", Path("/none"), None, None, None, "")
-    assert await look(place, lambda: NOW) == PodsLost(NOW, "nobody is asked for pods (--pods off)")
+    assert await look(place, lambda: NOW) == PodsLost(
+        NOW, "no source is asked for pods (--pods off)"
+    )
 
 
 # --- the real sources --------------------------------------------------------------------------
 
 
 async def test_what_can_not_even_be_tried_says_what_it_lacks(tmp_path: Path) -> None:
-    """On a plain node the sentence is what tells an operator of the flag's needs."""
+    """On a plain node the sentence is how an operator learns what the flag needs."""
     place = Place("auto", tmp_path / "none.sock", None, None, None, "", tmp_path)
     lost = await look(place, lambda: NOW)
     assert isinstance(lost, PodsLost)
@@ -240,7 +245,7 @@ async def test_each_real_source_answers_on_its_rung(tmp_path: Path) -> None:
         address = ("127.0.0.1", there.port)
         path = tmp_path / "p.sock"
 
-        async def told(kubelet: tuple[str, int] | None) -> str:
+        async def source_used(kubelet: tuple[str, int] | None) -> str:
             place = Place("auto", path, kubelet, None, address, NODE, there.folder)
             found = await look(place, lambda: NOW)
             assert isinstance(found, PodsReported), found
@@ -248,12 +253,12 @@ async def test_each_real_source_answers_on_its_rung(tmp_path: Path) -> None:
             return found.source
 
         there.body = pod_list("1", pod("app", "a"))
-        assert await told(None) == "api"
+        assert await source_used(None) == "api"
         there.body = json_list(json_pod("app", "a"))
-        assert await told(address) == "kubelet"
+        assert await source_used(address) == "kubelet"
         async with PodsApi(path) as kubelet:
             kubelet.pods = {"a": pod("app", "a")}
-            assert await told(address) == "socket"
+            assert await source_used(address) == "socket"
 
 
 async def test_a_command_waits_for_all_of_them_only_so_long(tmp_path: Path) -> None:
@@ -281,7 +286,7 @@ async def test_a_command_waits_for_all_of_them_only_so_long(tmp_path: Path) -> N
 
 
 async def test_the_whole_watch_follows_a_kubelet_that_restarts(tmp_path: Path) -> None:
-    """Lost, and listened to again, as often as it takes."""
+    """Lost, and watched again, as often as needed."""
     mailbox: Mailbox[facts.Fact] = Mailbox()
     path = tmp_path / "p.sock"
     place = Place("auto", path, None, None, None, "", tmp_path)
@@ -300,8 +305,8 @@ async def test_the_whole_watch_follows_a_kubelet_that_restarts(tmp_path: Path) -
         for number in range(2):
             async with PodsApi(path) as kubelet:
                 kubelet.pods = {"a": pod(f"app{number}", "a")}
-                told = await until(PodsReported)
-                assert [one.uid for one in told.pods] == [f"uid-app{number}"]
+                listed = await until(PodsReported)
+                assert [one.uid for one in listed.pods] == [f"uid-app{number}"]
             lost = await until(PodsLost)
             assert lost.reason
     finally:
@@ -351,8 +356,8 @@ def test_places_come_from_flags_and_a_pods_environment(tmp_path: Path) -> None:
     assert (place.kubelet, place.api) == (("10.0.0.7", 10250), ("10.96.0.1", 443))
     assert str(place.socket) == "/var/lib/kubelet/pods-api/pods-api.sock"
     assert Place.of(settings, {}).api is None
-    odd = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "tcp://10.96.0.1"}
-    assert Place.of(settings, odd).api is None
+    environ = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "tcp://10.96.0.1"}
+    assert Place.of(settings, environ).api is None
     assert Place.of(Settings(None, "")).mode == "off"
 
 

@@ -69,7 +69,7 @@ def test_what_happened_is_numbered_as_by_kubelet() -> None:
 
 
 class Dialled:
-    """Stands where a channel does and notes each path."""
+    """Replaces a channel and notes each path."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []

@@ -44,8 +44,8 @@ def refusal(path: Path) -> str:
 
 
 def test_a_directory_is_read_by_name(tmp_path: Path) -> None:
-    """Its policy files in the order of their names, whatever YAML's ending; ConfigMap's own and
-    what editors leave are none, and anything else that is left out is told."""
+    """Its policy files in the order of their names, with either of YAML's endings; ConfigMap's own
+    and what editors leave are none, and anything else that is left out is reported."""
     written(tmp_path / "20-b.yaml", "exclusions: [{images: [b]}]")
     written(tmp_path / "10-a.yml", "exclusions: [{images: [a]}]")
     written(tmp_path / "policy", "exclusions: [{images: [c]}]")
@@ -96,8 +96,8 @@ def test_a_directory_without_a_policy_is_refused(tmp_path: Path) -> None:
 
 
 def test_one_unreadable_file_refuses_the_directory(tmp_path: Path) -> None:
-    """A rule that cannot be read may be the one that protects; the faults of the others are told
-    as well."""
+    """A rule that cannot be read may be the one that protects; the faults of the others are
+    reported as well."""
     written(tmp_path / "a.yaml", "mode: x")
     (tmp_path / "b.yaml").symlink_to(tmp_path / "gone")
     (tmp_path / "c.yaml").mkdir()
@@ -122,7 +122,7 @@ def test_a_device_is_refused_and_not_opened(tmp_path: Path) -> None:
 
 
 def test_a_loop_of_links_is_refused(tmp_path: Path) -> None:
-    """It is told as what it is."""
+    """The error says what it is."""
     (tmp_path / "policy.yaml").symlink_to(tmp_path / "policy.yaml")
     assert "Too many levels of symbolic links" in refusal(tmp_path / "policy.yaml")
 
@@ -146,7 +146,7 @@ def test_only_what_is_certainly_not_there_is_absent(tmp_path: Path) -> None:
 
 
 def test_too_large_a_file_is_refused_unread(tmp_path: Path) -> None:
-    """A terabyte of nothing is told at once."""
+    """A terabyte of nothing is refused at once."""
     file = written(tmp_path / "policy.yaml")
     os.truncate(file, 1 << 40)
     assert refusal(file).endswith(
@@ -201,7 +201,7 @@ def big(rules: int) -> Text:
 
 
 async def test_a_big_policy_does_not_stop_the_loop() -> None:
-    """20,000 rules take a while, in another process; the event loop turns meanwhile."""
+    """20,000 rules take a while, in another process, while the event loop runs."""
     text = big(20_000)
     assert LARGE < text.size <= LARGEST
     parsing = asyncio.ensure_future(load_policy_in_subprocess(text))
@@ -219,16 +219,16 @@ async def test_a_big_policy_does_not_stop_the_loop() -> None:
     )
 
 
-async def test_aside_or_not_the_answer_is_the_same() -> None:
+async def test_in_a_child_process_or_not_the_answer_is_the_same() -> None:
     """A big policy's problems and places are those of a small one."""
     text = big(1000)
     assert (await load_policy_in_subprocess(text))[0] == parse_text(text)[0]
     bad = Text("p", (("p", text.files[0][1] + b"mode: x\n"),))
     with pytest.raises(PolicyInvalid) as here:
         parse_text(bad)
-    with pytest.raises(PolicyInvalid) as aside:
+    with pytest.raises(PolicyInvalid) as in_child:
         await load_policy_in_subprocess(bad)
-    assert aside.value.problems == here.value.problems
+    assert in_child.value.problems == here.value.problems
 
 
 async def test_a_parse_that_is_cancelled_leaves_no_process_behind() -> None:

@@ -1,4 +1,4 @@
-"""Marks that the policy leaves to the daemon, and its word on kubelet's configuration."""
+"""Marks that the policy leaves to the daemon, and its `kubelet` key."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def test_each_mark_may_be_left_to_the_daemon(text: str, marks: Watermarks) -> No
     [
         ("atuo", "3:13: watermarks: expected auto, or high and low, found 'atuo'"),
         ("[auto]", "3:13: watermarks: expected keys and values, found a list"),
-        ("{low: 70%}", "3:19: watermarks.low (70%) needs watermarks.high beside it"),
+        ("{low: 70%}", "3:19: watermarks.low (70%) needs watermarks.high too"),
         ("{high: auto, low: 70%}", "3:31: watermarks.low (70%) needs watermarks.high"),
         ("{inodes: {high: auto, low: 9%}}", "3:40: watermarks.inodes.low (9%) needs"),
     ],
 )
 def test_a_low_mark_that_may_lie_above_the_high_one_is_refused(text: str, problem: str) -> None:
     """It would depend on kubelet's configuration, node by node."""
-    (told,) = problems(f"watermarks: {text}\n")
-    assert told.startswith(f"a.yaml:{problem}")
+    (found,) = problems(f"watermarks: {text}\n")
+    assert found.startswith(f"a.yaml:{problem}")
 
 
 def test_kubelets_configuration_is_given_by_its_own_names() -> None:
-    """So that it can be copied from kubelet's file; what is about memory is none of ours."""
+    """So that it can be copied from kubelet's file; keys about memory are ignored."""
     kubelet = parsed(
         "kubelet:\n  imageGCHighThresholdPercent: 90\n  imageMaximumGCAge: 168h0m0s\n"
         "  evictionHard: {imagefs.available: 10%, memory.available: 100Mi, nodefs.available: 5Gi}\n"
@@ -91,5 +91,5 @@ def test_what_is_left_out_of_it_is_kubelets_default() -> None:
 )
 def test_what_kubelet_would_refuse_is_refused_where_it_stands(text: str, problem: str) -> None:
     """A threshold that is read as none would put the mark above it."""
-    told = problems(f"kubelet: {text}\n")
-    assert any(one.startswith(f"a.yaml:{problem}") for one in told), told
+    found = problems(f"kubelet: {text}\n")
+    assert any(one.startswith(f"a.yaml:{problem}") for one in found), found

@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from reconciler.domain.policy import Mark, Mode, Policy, Watermarks
-from tests.policy.texts import HEAD, parsed, problems, told
+from tests.policy.texts import HEAD, parsed, problems, with_warnings
 
 WHOLE = """\
 mode: enforce
@@ -133,8 +133,8 @@ def test_what_is_not_given_is_the_default() -> None:
         ("requiredImages: {a: b}", "3:17: requiredImages: expected a list, found keys and values"),
     ],
 )
-def test_a_mistake_is_told_where_it_is(body: str, problem: str) -> None:
-    """The operator is sent to the line and column, told what was expected and what was found."""
+def test_a_mistake_is_reported_with_its_place(body: str, problem: str) -> None:
+    """The error has line and column, what was expected and what was found."""
     assert problems(body)[0].startswith(f"a.yaml:{problem}")
 
 
@@ -157,19 +157,19 @@ def test_a_fault_within_a_pattern_is_pointed_at(body: str, place: list[int]) -> 
 
 
 def test_a_pattern_over_several_lines_is_pointed_at_as_a_whole() -> None:
-    """No column that lies in the wrong line."""
+    """No column of the wrong line."""
     body = "exclusions:\n- images:\n  - >-\n    reg.example/\n    a?b\n"
     assert problems(body)[0].startswith("a.yaml:5:5:")
 
 
-def test_all_mistakes_are_told_at_once() -> None:
-    """Nobody wants to mend a file one error message at a time."""
+def test_all_mistakes_are_reported_at_once() -> None:
+    """Nobody wants to fix a file one error message at a time."""
     found = problems("mode: x\nminimumAge: y\nexclusions: [{images: [a?, b]}]\nminimumSize: z\n")
     assert [one.split(":")[1] for one in found] == ["3", "4", "5", "6"]
 
 
 def test_a_thousand_mistakes_do_not_fill_the_log() -> None:
-    """Fifty are told and the others counted; a text of any length is cut."""
+    """Fifty are listed and the others counted; a text of any length is cut."""
     found = problems("".join(f"key{number}: a\n" for number in range(1000)))
     assert len(found) == 51
     assert found[-1].endswith("and 950 more problems in this file")
@@ -180,7 +180,7 @@ def test_a_thousand_mistakes_do_not_fill_the_log() -> None:
     ("marks", "problem"),
     [
         ("{high: 70%, low: 70%}", "3:30: watermarks.low (70%) must be below watermarks.high (70%)"),
-        ("{low: 70%}", "3:19: watermarks.low (70%) needs watermarks.high beside it"),
+        ("{low: 70%}", "3:19: watermarks.low (70%) needs watermarks.high too"),
         ("{high: 1Gi, low: 2Gi}", "3:30: watermarks.low (2147483648 bytes) must be below"),
         ("{high: 40Gi, low: 78%}", "3:31: watermarks.low (78%) and watermarks.high (42949672960"),
         ("{inodes: {low: 50%}}", "3:28: watermarks.inodes.low (50%) needs watermarks.inodes.high"),
@@ -194,7 +194,7 @@ def test_marks_that_would_never_stop_or_never_start_are_refused(marks: str, prob
     ]
 
 
-def test_a_mark_that_is_no_mark_is_told_once() -> None:
+def test_a_value_that_is_no_mark_is_reported_once() -> None:
     """The default it falls back to is not compared: one mistake, one message."""
     assert len(problems("watermarks: {high: 9x%, low: 85%}")) == 1
 
@@ -216,7 +216,7 @@ def test_a_rule_warns_a_week_ahead_of_its_end() -> None:
     """A protection does not end behind the operator's back."""
 
     def warnings(until: str) -> tuple[str, ...]:
-        return told(f"exclusions: [{{images: [a], until: {until}}}]")[1]
+        return with_warnings(f"exclusions: [{{images: [a], until: {until}}}]")[1]
 
     assert warnings("2027-02-01") == ()
     assert warnings("2027-01-31") == (
@@ -229,7 +229,7 @@ def test_a_rule_warns_a_week_ahead_of_its_end() -> None:
 
 def test_a_rule_without_patterns_is_warned_of() -> None:
     """It is valid and protects nothing: somebody meant something by it."""
-    assert told("exclusions: [{images: []}]")[1] == (
+    assert with_warnings("exclusions: [{images: []}]")[1] == (
         "a.yaml:3:23: exclusions[0]: a rule without patterns protects nothing",
     )
 
@@ -267,7 +267,7 @@ def test_a_key_set_in_two_files_names_both_places(first: str, second: str, probl
 
 
 def test_one_bad_file_refuses_the_whole_edit() -> None:
-    """Half a policy is none: all problems of all files are told, nothing is taken."""
+    """Half a policy is none: all problems of all files are reported, and nothing is used."""
     found = problems("mode: x", "minimumAge: 1m", "kind: Pod")
     assert [one.split(" ")[0] for one in found] == ["a.yaml:3:7:", "c.yaml:3:1:"]
     assert len(HEAD.splitlines()) == 2

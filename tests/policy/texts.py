@@ -11,9 +11,9 @@ HEAD = "apiVersion: reconciler/v1\nkind: ImagePolicy\n"  # what follows begins o
 TODAY = dt.date(2027, 1, 24)
 
 
-def told(*bodies: str | bytes) -> tuple[Policy, tuple[str, ...]]:
-    """A policy of one file a.yaml, or of several (a.yaml, b.yaml), and its warnings. Texts get
-    the head put before them, bytes are taken as they are."""
+def with_warnings(*bodies: str | bytes) -> tuple[Policy, tuple[str, ...]]:
+    """A policy of one file a.yaml, or of several (a.yaml, b.yaml), and its warnings. Texts get HEAD
+    in front, bytes are taken as they are."""
     files = tuple(
         (f"{'abcdef'[number]}.yaml", body if isinstance(body, bytes) else (HEAD + body).encode())
         for number, body in enumerate(bodies)
@@ -23,7 +23,7 @@ def told(*bodies: str | bytes) -> tuple[Policy, tuple[str, ...]]:
 
 
 def parsed(*bodies: str | bytes) -> Policy:
-    return told(*bodies)[0]
+    return with_warnings(*bodies)[0]
 
 
 def problems(*bodies: str | bytes) -> list[str]:

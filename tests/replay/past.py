@@ -17,8 +17,8 @@ def past(
     other: float = 0,
     layers: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Trace:
-    """Containers from images of one layer of so many MB, nothing unpacked. With `layers` the sizes
-    are those of layers."""
+    """Containers from images of one layer each, sizes in MB, nothing unpacked. With `layers` the
+    sizes are those of layers."""
     held = layers or {name: (name,) for name in sizes}
     names, parts = list(held), list(sizes)
     images = [

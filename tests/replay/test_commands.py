@@ -56,12 +56,12 @@ def test_a_recorded_past_is_replayed_with_a_row_for_each_question(
     )  # fmt: skip
     assert made.code == 0, made.err
     assert "48 starts of 2 images" in made.out
-    told = reconciler(
+    done = reconciler(
         "simulate", "--from", str(out), "--disk", "1Gi", "--watermarks", "80/78,60/50",
         "--order", "keepscore,kubelet", "--plot", str(picture), "-o", "json",
     )  # fmt: skip
-    assert told.code == 0, told.err
-    rows = json.loads(told.out)["rows"]
+    assert done.code == 0, done.err
+    rows = json.loads(done.out)["rows"]
     assert [(row["watermarks"], row["order"]) for row in rows] == [
         ("80/78", "keepscore"),
         ("80/78", "kubelet"),
@@ -75,20 +75,20 @@ def test_a_recorded_past_is_replayed_with_a_row_for_each_question(
 def test_the_nodes_own_past_is_replayed_without_any_file(tmp_path: Path, reconciler: Run) -> None:
     """`simulate` alone answers for this node."""
     a_past(tmp_path)
-    told = reconciler(
+    done = reconciler(
         "simulate", "--state-dir", str(tmp_path), "--disk", "1Gi",
         "-r", f"unix://{tmp_path}/none.sock",
     )  # fmt: skip
-    assert told.code == 0, told.err
-    assert "auto" in told.out
-    assert "without reconciler" in told.out
-    assert told.err == ""  # progress is for terminals
+    assert done.code == 0, done.err
+    assert "auto" in done.out
+    assert "without reconciler" in done.out
+    assert done.err == ""  # progress is for terminals
 
 
 def simulated(reconciler: Run, *arguments: str) -> Any:
-    told = reconciler("simulate", *arguments, "-o", "json")
-    assert told.code == 0, told.err
-    return json.loads(told.out)
+    done = reconciler("simulate", *arguments, "-o", "json")
+    assert done.code == 0, done.err
+    return json.loads(done.out)
 
 
 def test_what_is_asked_by_default_is_auto_the_policys_marks_and_nobody(
@@ -108,13 +108,13 @@ def test_what_is_asked_by_default_is_auto_the_policys_marks_and_nobody(
         assert [row["watermarks"] for row in rows] == ["auto", *own, "without reconciler"]
 
 
-def test_kubelets_share_of_the_removals_is_told(tmp_path: Path, reconciler: Run) -> None:
+def test_kubelets_share_of_the_removals_is_shown(tmp_path: Path, reconciler: Run) -> None:
     """Under its lines it has nothing to do; at 90/88 it does all the work, as it does alone."""
     a_past(tmp_path)
-    told = simulated(
+    document = simulated(
         reconciler, "--state-dir", str(tmp_path), "--disk", "780Mi", "--watermarks", "auto,90/88"
     )
-    auto, wide, alone = told["rows"]
+    auto, wide, alone = document["rows"]
     assert auto["removals"] > 0
     assert (auto["removalsByKubelet"], auto["kubeletActed"]) == (0, 0)
     for row in (wide, alone):
@@ -123,12 +123,12 @@ def test_kubelets_share_of_the_removals_is_told(tmp_path: Path, reconciler: Run)
 
 
 def test_a_record_too_short_to_say_much_says_so(tmp_path: Path, reconciler: Run) -> None:
-    """Ten minutes of starts and no disk known: replayed all the same, with a warning, and without a
+    """Ten minutes of starts and no disk known: replayed anyway, with a warning, and without a
     mean use of 948 %."""
     a_past(tmp_path, hours=1)
-    told = simulated(reconciler, "--state-dir", str(tmp_path))
-    assert any("too short" in text for text in told["doubts"])
-    assert all(0 <= row["meanUsedPercent"] <= 100 for row in told["rows"])
+    document = simulated(reconciler, "--state-dir", str(tmp_path))
+    assert any("too short" in text for text in document["doubts"])
+    assert all(0 <= row["meanUsedPercent"] <= 100 for row in document["rows"])
     shown = reconciler("simulate", "--state-dir", str(tmp_path))
     assert "The record is too short" in shown.out
 
@@ -138,10 +138,10 @@ def test_a_disk_that_can_not_have_held_this_past_is_refused(
 ) -> None:
     """Figures of a node that could not even run its pods would be read as those of its marks."""
     a_past(tmp_path)
-    told = reconciler("simulate", "--state-dir", str(tmp_path), "--disk", "100Mi")
-    assert told.code == 1
-    assert "too small" in told.err
-    assert "--disk" in told.err
+    done = reconciler("simulate", "--state-dir", str(tmp_path), "--disk", "100Mi")
+    assert done.code == 1
+    assert "too small" in done.err
+    assert "--disk" in done.err
 
 
 def test_a_past_that_can_not_be_had_is_said_so(tmp_path: Path, reconciler: Run) -> None:
@@ -154,10 +154,10 @@ def test_a_past_that_can_not_be_had_is_said_so(tmp_path: Path, reconciler: Run) 
         ("simulate", "--workload", "prow", "--traces", str(tmp_path)),
         ("record", "--out", str(tmp_path / "x"), "--state-dir", str(tmp_path)),
     ):
-        told = reconciler(*arguments)
-        assert told.code == 1, arguments
-        assert told.err.startswith("error: ")
-        assert "Traceback" not in told.err
+        done = reconciler(*arguments)
+        assert done.code == 1, arguments
+        assert done.err.startswith("error: ")
+        assert "Traceback" not in done.err
 
 
 def test_marks_and_orders_that_make_no_sense_are_usage_errors(reconciler: Run) -> None:

@@ -1,4 +1,4 @@
-"""kubelet in a replay: when it acts, alone and beside us, and what we could have helped."""
+"""kubelet in a replay: when it acts, alone and with us, and what we could have prevented."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def alone(trace: Trace, kubelet: KubeletSettings = AS_SHIPPED) -> Replay:
     return replay
 
 
-def beside(trace: Trace, marks: Marks = AUTO) -> Outcome:
+def with_reconciler(trace: Trace, marks: Marks = AUTO) -> Outcome:
     return Replay(trace, DISK * MB, Lru(trace), marks).run()
 
 
@@ -32,7 +32,7 @@ def test_it_collects_from_one_percent_below_its_setting_on() -> None:
 
 
 def test_it_looks_every_five_minutes_and_not_before() -> None:
-    """A disk that is too full for four minutes is none of its business yet."""
+    """A disk that is too full for four minutes does not concern it yet."""
     begun = HOUR + 10
     trace = past((0, "a"), (begun, "b"), sizes={"a": 300, "b": 545})
     for end, there in ((HOUR + 299, True), (HOUR + 301, False)):
@@ -57,7 +57,7 @@ def test_it_adds_up_listed_sizes_and_removes_too_much() -> None:
 
 
 def test_below_what_must_be_free_it_removes_everything_unused() -> None:
-    """Ten seconds over 85 %, and the whole cache is gone, whatever would have been enough."""
+    """Ten seconds over 85 %, and the whole cache is gone, no matter what would have been enough."""
     sizes = {"a": 100, "b": 100, "c": 100, "big": 600}
     trace = past((0, "a"), (60, "b"), (120, "c"), (HOUR, "big"), sizes=sizes)
     trace.end = HOUR + 100
@@ -88,30 +88,30 @@ def test_it_does_not_act_while_we_may_remove_something() -> None:
     names = [f"app{number}" for number in range(20)]
     starts = [(number * HOUR, names[number % 20]) for number in range(23)]
     trace = past(*starts, sizes=dict.fromkeys(names, 110.0))
-    outcome = beside(trace)
-    assert (outcome.acts, outcome.helped, outcome.by_kubelet) == (0, 0, 0)
+    outcome = with_reconciler(trace)
+    assert (outcome.acts, outcome.preventable, outcome.by_kubelet) == (0, 0, 0)
     assert outcome.removals > 10
     assert Replay(trace, DISK * MB, None).run().acts > 0
 
 
-def test_marks_above_its_lines_leave_the_work_to_it_and_that_counts_as_ours_to_help() -> None:
+def test_marks_above_its_lines_leave_the_work_to_it_and_that_counts_as_preventable() -> None:
     """90/88 on a stock kubelet: it removes all that goes."""
     names = [f"app{number}" for number in range(20)]
     trace = past(
         *((number * HOUR, name) for number, name in enumerate(names)),
         sizes=dict.fromkeys(names, 110.0),
     )
-    outcome = beside(trace, Marks(0.90, 0.88))
+    outcome = with_reconciler(trace, Marks(0.90, 0.88))
     assert outcome.by_kubelet == outcome.removals > 0
-    assert outcome.helped > 0
+    assert outcome.preventable > 0
 
 
-def test_an_act_that_we_could_not_help_says_why() -> None:
-    """All is in use, or on its way, or too young."""
+def test_an_act_that_we_could_not_prevent_says_why() -> None:
+    """All is in use, being pulled, or too young."""
     running = past((0, "a"), sizes={"a": 450}, lasts=5 * HOUR, other=430)
     coming = past((0, "a"), (HOUR, "b"), sizes={"a": 100, "b": 5000}, other=600)
     young = past((0, "a"), (5, "b"), sizes={"a": 450, "b": 430}, lasts=1, lingers=0)
     for trace, why in ((running, IN_USE), (coming, PULLED), (young, YOUNG)):
-        outcome = beside(trace)
-        assert outcome.helped == 0
-        assert outcome.unhelped[why] > 0, why
+        outcome = with_reconciler(trace)
+        assert outcome.preventable == 0
+        assert outcome.unpreventable[why] > 0, why

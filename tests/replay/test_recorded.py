@@ -51,7 +51,7 @@ def replayed(path: Path) -> list[tuple[object, ...]]:
     ]
 
 
-def test_an_anonymized_record_tells_no_name_and_replays_alike(tmp_path: Path) -> None:
+def test_an_anonymized_record_has_no_name_and_replays_alike(tmp_path: Path) -> None:
     """What leaves the node says which images are versions of one thing, and nothing else."""
     plain, masked = tmp_path / "plain", tmp_path / "masked"
     plain.write_text(json.dumps(document(log(), NODE, NOW, anonymize=False)))
@@ -75,13 +75,13 @@ def test_a_container_that_still_runs_runs_to_the_end_of_the_record(tmp_path: Pat
 
 
 def test_a_record_of_an_earlier_version_is_replayed_as_one_of_today(tmp_path: Path) -> None:
-    """Files were collected when layers were still told: they are read, the layers left aside."""
-    told = document(log(), NODE, NOW, anonymize=True)
+    """Files were collected when layers were still recorded: they are read, without the layers."""
+    record = document(log(), NODE, NOW, anonymize=True)
     before, today = tmp_path / "before", tmp_path / "today"
-    today.write_text(json.dumps(told))
-    for number, image in enumerate(told["images"]):
+    today.write_text(json.dumps(record))
+    for number, image in enumerate(record["images"]):
         image["layers"] = ["base", f"own-{number}"]
-    before.write_text(json.dumps(told))
+    before.write_text(json.dumps(record))
     assert replayed(before) == replayed(today)
 
 
@@ -111,10 +111,10 @@ def test_what_is_no_record_is_refused_in_words(tmp_path: Path, text: str) -> Non
 
 def test_a_start_of_an_image_that_is_not_there_is_refused(tmp_path: Path) -> None:
     """A cut or edited file must not be replayed as something else."""
-    told = document(log(), NODE, NOW, anonymize=False)
-    told["starts"].append([T0, T0, 99])
+    record = document(log(), NODE, NOW, anonymize=False)
+    record["starts"].append([T0, T0, 99])
     path = tmp_path / "record"
-    path.write_text(json.dumps(told))
+    path.write_text(json.dumps(record))
     with pytest.raises(RecordInvalid, match="99"):
         read(path)
 

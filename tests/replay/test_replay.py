@@ -35,7 +35,7 @@ def test_on_an_infinite_disk_nothing_is_avoidable() -> None:
     """First pulls are the same for every order: they are not counted."""
     trace = first_days(workload("cron3", 1), 10)
     outcome = Replay(trace, 1e18, Keepscore(trace)).run()
-    assert (outcome.cold, outcome.again, outcome.removals) == (0, 0.0, 0)
+    assert (outcome.cold, outcome.pulled_again, outcome.removals) == (0, 0.0, 0)
     assert outcome.delay == pytest.approx(0, abs=1e-3)
     assert outcome.starts > 1000
 
@@ -45,7 +45,7 @@ def test_what_was_removed_and_is_started_again_is_counted() -> None:
     trace = past((0, "a"), (2 * HOUR, "b"), (4 * HOUR, "a"), sizes={"a": 600, "b": 300})
     outcome = alone(trace, 1000)
     assert (outcome.starts, outcome.cold, outcome.emergencies) == (3, 1, 0)
-    assert outcome.again == 600 * MB
+    assert outcome.pulled_again == 600 * MB
     assert outcome.delay == pytest.approx(pull_of(600))
 
 
@@ -56,7 +56,7 @@ def test_a_start_during_a_pull_waits_for_the_rest_of_it() -> None:
     starts = (0, "a"), (2 * HOUR, "b"), (again, "a"), (middle, "a")
     outcome = alone(past(*starts, sizes={"a": 600, "b": 300}), 1000)
     assert (outcome.starts, outcome.cold) == (4, 2)
-    assert outcome.again == 600 * MB
+    assert outcome.pulled_again == 600 * MB
     assert outcome.delay == pytest.approx(1.5 * pull_of(600))
 
 
@@ -145,7 +145,7 @@ def test_auto_marks_are_under_kubelets_line_and_use_the_disk_up_to_there() -> No
 
 
 class Checked(Keepscore):
-    """Beside each choice, all that may go are ranked anew as the daemon would."""
+    """With each choice, all that may go are ranked again as the daemon would."""
 
     choices = 0
 
@@ -166,7 +166,7 @@ class Checked(Keepscore):
 
 @pytest.mark.parametrize(("name", "disk"), [("svc", 40_000), ("cron3", 20_000)])
 def test_every_choice_is_the_first_of_the_daemons_own_order(name: str, disk: int) -> None:
-    """Only images that could be first are scored anew; that comes to the same as scoring all."""
+    """Only images that could be first are scored again; the result is the same as scoring all."""
     trace = first_days(workload(name, 2), 4)
     order = Checked(trace)
     Replay(trace, disk * MB, order).run()

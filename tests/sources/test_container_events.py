@@ -1,4 +1,4 @@
-"""The event stream: drained whatever happens, opened anew when it ends, and what each end means."""
+"""The event stream: always drained, reopened when it ends, and what each end means."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reconciler.aiokit import DELAYS, Mailbox
 from reconciler.domain.facts import ContainerChanged, EventsAbsent, EventsLost, EventsOpened, Fact
 from reconciler.domain.inventory import ContainerEvent, EventKind
 from reconciler.domain.runtime import EventsUnsupported, RuntimeUnavailable
-from reconciler.sources.container_events import ASK_AGAIN, BURST, LOOK_TWICE, EventWatch
+from reconciler.sources.container_events import ASK_AGAIN, BURST, SECOND_TRY, EventWatch
 from tests.builders import T0, digest, image, policy
 from tests.engine.world import Clock, FakeRuntime, StreamPart, World
 
@@ -46,7 +46,7 @@ def near(step: int) -> object:
 
 
 async def test_a_runtime_without_events_is_asked_again_rarely() -> None:
-    """containerd 1.6 answers UNIMPLEMENTED: said as it is, and no knocking every second."""
+    """containerd 1.6 answers UNIMPLEMENTED: reported as it is, and not tried every second."""
     facts, delay = await Story([EventsUnsupported("not implemented")]).once()
     assert [type(fact) for fact in facts] == [EventsOpened, EventsAbsent]
     assert delay == ASK_AGAIN
@@ -58,7 +58,7 @@ async def test_a_clean_end_at_once_twice_means_that_events_are_off() -> None:
     story = Story([None], [None], [None])
     first, delay = await story.once()
     assert [type(fact) for fact in first] == [EventsOpened]
-    assert delay == LOOK_TWICE
+    assert delay == SECOND_TRY
     second, delay = await story.once()
     absent = second[-1]
     assert isinstance(absent, EventsAbsent)
@@ -91,12 +91,12 @@ async def test_clean_ends_with_a_healthy_stream_between_them_are_no_sign() -> No
     endings: list[list[StreamPart]] = [[event(), None], [event(), BROKEN], [BROKEN]]
     for between in endings:
         story = Story([None], between, [None])
-        told = [type((await story.once())[0][-1]) for _ in range(3)]
-        assert told == [EventsOpened, EventsLost, EventsOpened]
+        kinds = [type((await story.once())[0][-1]) for _ in range(3)]
+        assert kinds == [EventsOpened, EventsLost, EventsOpened]
 
 
 async def test_a_start_with_events_off_is_no_loss() -> None:
-    """CRI-O's default: each start told of a loss, counted one, and then that there is no stream."""
+    """CRI-O's default: each start reported and counted a loss, then that there is no stream."""
     with structlog.testing.capture_logs() as log:
         world = World(policy())
         world.runtime.streams = [[None], [None]]
@@ -105,7 +105,7 @@ async def test_a_start_with_events_off_is_no_loss() -> None:
         for _ in range(2):
             delays.append(await watch.once())
             await world.turns(1)
-    assert delays == [LOOK_TWICE, ASK_AGAIN]
+    assert delays == [SECOND_TRY, ASK_AGAIN]
     events = [line["event"] for line in log if line["event"].startswith("events-")]
     assert events == ["events-absent"]
     metrics = world.journal.metrics.registry
@@ -120,7 +120,7 @@ async def test_a_runtime_that_is_away_is_asked_less_and_less_often() -> None:
     assert delays == [near(min(step, len(DELAYS) - 1)) for step in range(len(delays))]
 
 
-async def test_a_healthy_minute_starts_the_backoff_anew() -> None:
+async def test_a_healthy_minute_starts_the_backoff_over() -> None:
     """A runtime that is restarted once a day is back at once each time."""
     story = Story([BROKEN], [BROKEN], [BROKEN], [event(), BROKEN])
     for _ in range(3):
@@ -131,7 +131,7 @@ async def test_a_healthy_minute_starts_the_backoff_anew() -> None:
 
 
 async def test_every_end_is_followed_by_another_subscription() -> None:
-    """Whatever it was, the watch goes on for as long as the process lives."""
+    """The watch survives every failure, for as long as the process lives."""
     story = Story([event(1), BROKEN], [None], [event(2), None])
     waits: list[float] = []
 
@@ -172,7 +172,7 @@ async def test_a_burst_is_drained_while_the_reader_is_busy() -> None:
 
 
 async def test_a_stream_that_stalls_is_made_up_for_by_listings() -> None:
-    """A silent stream is no fault, so nothing tells that it is dead: every half minute a listing
+    """A silent stream is no fault, so nothing shows that it is dead: every half minute a listing
     shows what it kept back."""
     world = World(policy())
     app = image("app:v1")

@@ -1,4 +1,4 @@
-"""How full the disk is: measured where the runtime says, and known to be unknown where not."""
+"""How full the disk is: measured where the runtime says, and unknown where it cannot be."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from reconciler.sources.usage_probe import (
     kind_of,
     measure,
     sample,
-    usage_by,
+    usage_from,
 )
 from reconciler.telemetry.journal import LogAndMetrics
 from reconciler.telemetry.metrics import Metrics
@@ -72,7 +72,7 @@ def absorbed(found: UsageSample) -> State:
     return state
 
 
-def test_usage_is_what_kubelet_sees_and_df_is_told_beside_it(tmp_path: Path) -> None:
+def test_usage_is_what_kubelet_sees_and_df_is_shown_too(tmp_path: Path) -> None:
     """What only root may use counts as used, for bytes and inodes alike; `df` leaves it out."""
     found, real = measure(str(tmp_path)), os.statvfs(tmp_path)
     assert found.capacity == real.f_blocks * real.f_frsize
@@ -91,8 +91,8 @@ async def test_an_empty_directory_of_the_daemons_own_container_is_not_the_runtim
     root: str, mount: str, seen: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Mounted below it on the host, and not into the container: its root would be measured."""
-    told = f"30 1 0:1 / / rw - {root} none rw\n"
-    (tmp_path / "mountinfo").write_text(told)
+    mounts = f"30 1 0:1 / / rw - {root} none rw\n"
+    (tmp_path / "mountinfo").write_text(mounts)
     images = Path(tempfile.mkdtemp(dir="/"))
     try:
         if mount:
@@ -145,7 +145,7 @@ async def test_one_filesystem_of_two_that_can_not_be_seen_does_not_leave_the_oth
 
 
 async def test_no_fixed_number_of_inodes_turns_their_marks_off_and_is_said_once() -> None:
-    """btrfs gives f_files = 0: no share of nothing is too much of it."""
+    """btrfs reports f_files = 0: no share of nothing is too much of it."""
     state, journal = State(began_at=T0), LogAndMetrics(Metrics())
     with structlog.testing.capture_logs() as log:
         for _ in range(2000):
@@ -157,11 +157,11 @@ async def test_no_fixed_number_of_inodes_turns_their_marks_off_and_is_said_once(
 
 
 async def test_a_filesystem_without_inodes_that_calls_some_free_is_measured() -> None:
-    """Some FUSE filesystems say f_files = 0 and f_favail > 0: that was taken for nonsense, so that
-    the disk was never measured and nothing ever went."""
+    """Some FUSE filesystems report f_files = 0 and f_favail > 0: that was taken for nonsense, so
+    that the disk was never measured and nothing ever went."""
     blocks = FULL // 20 // 4096  # free, of 4 KiB each
-    told = os.statvfs_result((4096, 4096, 20 * blocks, blocks, blocks, 0, 500, 500, 0, 255))
-    found = await sample(["/images"], partial(usage_by, told, device=1), Clock())
+    stats = os.statvfs_result((4096, 4096, 20 * blocks, blocks, blocks, 0, 500, 500, 0, 255))
+    found = await sample(["/images"], partial(usage_from, stats, device=1), Clock())
     (usage,) = found.filesystems
     assert (usage.used_inodes, usage.total_inodes) == (0, 0)
     state = absorbed(found)
@@ -213,7 +213,7 @@ async def test_the_mountpoints_are_asked_for_again() -> None:
 
 
 async def test_a_runtime_that_does_not_answer_leaves_the_known_mountpoints() -> None:
-    """The disk is there whether or not the runtime is; before the first answer nothing is told."""
+    """The disk is there even if the runtime is not; before the first answer there is no sample."""
     node = Node(Clock())
     node.fails["image_mountpoints"] = RuntimeUnavailable("away")
     probe = probe_of(node)
@@ -225,7 +225,7 @@ async def test_a_runtime_that_does_not_answer_leaves_the_known_mountpoints() -> 
     assert (await sampled(probe)).filesystems
 
 
-async def told_meanwhile(percents: list[int], pause: float) -> list[Fact]:
+async def sampled_while_busy(percents: list[int], pause: float) -> list[Fact]:
     """What a reader that was busy finds in the mailbox, after a look at each of these usages."""
     clock, left = Clock(), list(percents)
     probe, mailbox = probe_of(Node(clock), lambda at: full(at, left.pop(0))), Mailbox[Fact]()
@@ -248,7 +248,7 @@ async def test_a_low_mark_that_was_reached_while_the_loop_was_busy_ends_the_recl
     """A removal takes ten seconds, kubelet removes as well, then somebody pulls: only the last
     sample was left to the loop, and another image went."""
     state = state_of([image("app:v1", 5 * GIB)], full=90)
-    for fact in await told_meanwhile([84, 77, 79], pause=1.0):
+    for fact in await sampled_while_busy([84, 77, 79], pause=1.0):
         absorb(fact, state)
     assert state.disks.pressure is Pressure.CALM
 
@@ -256,18 +256,18 @@ async def test_a_low_mark_that_was_reached_while_the_loop_was_busy_ends_the_recl
 async def test_how_far_usage_ran_while_the_loop_was_busy_is_learned() -> None:
     """The farthest is seldom the last: what goes on is what makes a removal slow."""
     state = state_of([image("app:v1", 5 * GIB)], full=70)
-    for fact in await told_meanwhile([70, 81, 87, 82], pause=1.0):
+    for fact in await sampled_while_busy([70, 81, 87, 82], pause=1.0):
         absorb(fact, state)
     assert state.disks.overshoot("/images").farthest == 7 * GIB
 
 
 async def test_a_busy_loop_finds_one_sample_for_each_second() -> None:
     """Near the mark there are ten: a removal that hangs for ten minutes would leave thousands."""
-    told = await told_meanwhile([84] * 600, pause=0.1)
-    assert len(told) == 60
+    facts = await sampled_while_busy([84] * 600, pause=0.1)
+    assert len(facts) == 60
 
 
-def test_the_kind_of_a_filesystem_is_told_by_its_device(tmp_path: Path) -> None:
+def test_the_kind_of_a_filesystem_is_found_by_its_device(tmp_path: Path) -> None:
     """Which ones show late what was freed is known; of any other nothing is believed."""
     mounts = tmp_path / "mountinfo"
     mounts.write_text(

@@ -143,4 +143,4 @@ async def test_a_question_after_strangers_that_fails_fails_the_listing(
         strangers = Strangers(channel, where)
         with pytest.raises(failure):
             await strangers.listed(5.0)
-        assert strangers.told
+        assert strangers.supported

@@ -1,4 +1,4 @@
-"""What a workload is made with: starts of containers, lives, and deployments of new versions."""
+"""Builds a made-up past: starts of containers, their lifetimes, deployments of new versions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .catalogue import App, Catalogue, lognormal
 from .trace import DAY, HOUR, Start
 
 END, WARM = 28 * DAY, 7 * DAY
-# How long containers live: up to so many seconds with that chance, log-uniform in between.
-Lives = Sequence[tuple[float, float]]
-SERVICES: Lives = (
+# How long containers live: pairs of longest (seconds) and chance, log-uniform in between.
+Lifetimes = Sequence[tuple[float, float]]
+SERVICES: Lifetimes = (
     (10, 0.10),
     (60, 0.08),
     (300, 0.10),
@@ -24,8 +24,8 @@ SERVICES: Lives = (
     (7 * DAY, 0.12),
     (14 * DAY, 0.06),
 )
-JOBS: Lives = ((10, 0.30), (60, 0.24), (300, 0.20), (600, 0.11), (1800, 0.10), (3600, 0.05))
-# Hours between the runs of a cron job, and how often that is chosen.
+JOBS: Lifetimes = ((10, 0.30), (60, 0.24), (300, 0.20), (600, 0.11), (1800, 0.10), (3600, 0.05))
+# Hours between the runs of a cron job, and the share of jobs that have them.
 PERIODS = (
     (1, 0.09),
     (2, 0.06),
@@ -39,11 +39,11 @@ PERIODS = (
     (72, 0.02),
     (168, 0.03),
 )
-Timeline = list[tuple[float, int]]  # from when on which image is the present version
+Timeline = list[tuple[float, int]]  # (since when, which image is the present version)
 
 
-class Making:
-    """One past in the making: its catalogue and its starts so far."""
+class TraceBuilder:
+    """A past being built: its catalogue and its starts so far."""
 
     def __init__(self, draw: random.Random, catalogue: Catalogue) -> None:
         self.draw, self.catalogue = draw, catalogue
@@ -52,15 +52,15 @@ class Making:
     def start(self, at: float, lasted: float, image: int) -> None:
         self.starts.append(Start(at, lasted, image))
 
-    def life(self, lives: Lives) -> float:
+    def lifetime(self, lifetimes: Lifetimes) -> float:
         """Seconds that a container lives."""
         chance, shortest = self.draw.random(), 1.0
-        for longest, share in lives:
+        for longest, share in lifetimes:
             if chance < share:
                 return float(shortest * (longest / shortest) ** self.draw.random())
             chance -= share
             shortest = longest
-        return float(lives[-1][0])
+        return float(lifetimes[-1][0])
 
     def poisson(
         self, a_day: float, busy: Callable[[float], float] | None = None
@@ -93,7 +93,7 @@ class Making:
         return sorted(found)
 
 
-Part = Callable[[Making], None]
+Part = Callable[[TraceBuilder], None]
 
 
 def current(timeline: Timeline, at: float) -> int:

@@ -73,12 +73,12 @@ def test_a_rule_that_makes_no_sense_is_refused_where_it_stands(
     path = written(tmp_path, rule)
     with pytest.raises(PolicyInvalid) as caught:
         parse_text(read_text(path))
-    told = [str(problem) for problem in caught.value.problems]
-    assert any(line.startswith(f"{path}:{place}: ") and said in line for line in told), told
+    found = [str(problem) for problem in caught.value.problems]
+    assert any(line.startswith(f"{path}:{place}: ") and said in line for line in found), found
 
 
 def test_rules_that_keep_may_be_wide_and_ids_are_narrow(tmp_path: Path) -> None:
-    """Who keeps everything on purpose may; an id is one image."""
+    """Keeping everything on purpose is allowed; an id is one image."""
     text = (
         'importance:\n  - {images: ["*", nginx], tier: high}\n'
         'expendable:\n  - {images: ["sha256:deadbeefcafe", a.io/ci], unusedFor: 1h}\n'
@@ -112,7 +112,7 @@ def test_rules_that_can_not_meet_are_not_warned_of(tmp_path: Path) -> None:
 
 
 def test_too_many_rules_to_compare_are_said_to_be_so(tmp_path: Path) -> None:
-    """Looking for disagreements is bounded, and the bound is told."""
+    """Looking for disagreements is bounded, and the bound is reported."""
     patterns = ", ".join(f'"a.io/x{n}"' for n in range(300))
     text = f"importance:\n  - {{images: [{patterns}], tier: low}}\n"
     (warning,) = parse_text(read_text(written(tmp_path, text)))[1]
