@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reconciler.domain.neutral import LONGEST, neutralised
 from reconciler.telemetry import logs
-from reconciler.telemetry.logs import LISTED, get_logger
+from reconciler.telemetry.logs import MOST_ITEMS, get_logger
 from reconciler.telemetry.troubles import CHANGES, REMIND, Once
 
 HOSTILE = {
@@ -132,7 +132,7 @@ def items(value: str) -> list[str]:
 TRICKY = st.text(st.sampled_from('ab\\"= ,\n\u3000'), max_size=12) | st.text(max_size=40)
 
 
-@given(TRICKY, st.lists(TRICKY.filter(bool), min_size=1, max_size=LISTED), TRICKY)
+@given(TRICKY, st.lists(TRICKY.filter(bool), min_size=1, max_size=MOST_ITEMS), TRICKY)
 def test_a_text_line_is_read_back_as_it_was_meant(one: str, names: list[str], other: str) -> None:
     """Whatever is in a name: a backslash before a quote ended the value early, and what followed
     passed for other values."""
@@ -155,7 +155,7 @@ def test_a_thousand_names_are_not_listed(capsys: pytest.CaptureFixture[str]) -> 
     """An image can have as many names as somebody likes."""
     (line,) = written(capsys, True, names=[f"name{number}" for number in range(1000)])
     names = json.loads(line)["names"]
-    assert names[: LISTED + 1] == [*[f"name{n}" for n in range(LISTED)], "... (1000 in all)"]
+    assert names[: MOST_ITEMS + 1] == [*[f"name{n}" for n in range(MOST_ITEMS)], "... (1000 in all)"]
 
 
 def test_a_trouble_is_told_once_and_then_counted() -> None:

@@ -45,7 +45,7 @@ def _await(coroutine: Coroutine[Any, Any, int]) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     from ..app import run
-    from ..http.face import ListenFailed
+    from ..http.server import ListenFailed
     from ..telemetry import logs
 
     try:

@@ -28,7 +28,7 @@ from ..fake_runtime.habits import CONTAINERD_2
 from ..fake_runtime.life import Life
 from ..fake_runtime.node import Node
 from ..fake_runtime.server import FakeRuntimeServer
-from ..http import face
+from ..http import server
 from ..settings import LISTEN, Settings, parse_listen
 from ..telemetry import logs
 from ..telemetry.journal import LogAndMetrics
@@ -111,7 +111,7 @@ async def show(draw: Draw, seconds: float, seed: int) -> tuple[Seen, int]:
     """The daemon and the node's life, drawn until the time is up, the picture is done, or somebody
     interrupts; what was seen, and how many images were removed that must not be."""
     recent = Recent()
-    logs.set_up(False, "info", recent, logs.Silence())  # the screen and the page are the log here
+    logs.set_up(False, "info", recent, logs.Discarded())  # the screen and the page are the log here
     bound = _listening()
     host, port = bound.getsockname()[:2]
     with bound, tempfile.TemporaryDirectory(prefix="reconciler-demo-") as folder:
@@ -148,9 +148,9 @@ def _listening() -> socket.socket:
     """The usual address for the page, so that the other commands find the demo's daemon by
     themselves; any free one where it is taken."""
     try:
-        return face.listening(*parse_listen(LISTEN))
-    except face.ListenFailed:
-        return face.listening("127.0.0.1", 0)
+        return server.listening(*parse_listen(LISTEN))
+    except server.ListenFailed:
+        return server.listening("127.0.0.1", 0)
 
 
 async def _run(daemon: Daemon, bound: socket.socket, life: Life, seen: Seen, draw: Draw) -> None:
@@ -158,7 +158,7 @@ async def _run(daemon: Daemon, bound: socket.socket, life: Life, seen: Seen, dra
     broken: list[BrokenPipeError] = []
     async with anyio.create_task_group() as group:
         group.start_soon(live, daemon)
-        group.start_soon(face.serve, bound, web(daemon))
+        group.start_soon(server.serve, bound, web(daemon))
         group.start_soon(_live, life)
         group.start_soon(_operator, daemon.settings.policy, seen)
         group.start_soon(_interrupted, group.cancel_scope)

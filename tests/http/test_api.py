@@ -19,7 +19,7 @@ from reconciler.domain.pattern import parse_pattern
 from reconciler.domain.plan import Plan
 from reconciler.domain.policy import Mode, Place, Required
 from reconciler.domain.state import State
-from reconciler.http import face
+from reconciler.http import server
 from reconciler.http.health import Pulse
 from reconciler.http.status import BIG
 from reconciler.http.view import View
@@ -59,7 +59,7 @@ class Face:
         self.latest: tuple[float, Plan] | None = None
         self.recent = Recent()
         self.recent.sampled(state)
-        self.recent.say({"event": "removed", "level": "info", "timestamp": "2027-01-15T08:00:00Z"})
+        self.recent.add({"event": "removed", "level": "info", "timestamp": "2027-01-15T08:00:00Z"})
         history = History(folder)
         history.add([ONE])
         history.close()
@@ -71,7 +71,7 @@ class Face:
         if token_file is not None:
             token_file.write_text(f"{token}\n")
         self.token_file = token_file
-        self.app: Starlette = face.application(
+        self.app: Starlette = server.application(
             View(
                 state=state,
                 pulse=Pulse(lambda: 0.0),
@@ -345,7 +345,7 @@ async def test_an_open_page_hears_the_status_and_every_line_once(seen: Face) -> 
     first = await listen(seen.app, "/api/v1/stream", 2)
     assert [event for event, _ in first] == ["status", "line"]
     number = str(first[1][1]["number"])
-    seen.recent.say({"event": "missed", "level": "info", "timestamp": "2027-01-15T08:00:01Z"})
+    seen.recent.add({"event": "missed", "level": "info", "timestamp": "2027-01-15T08:00:01Z"})
     again = await listen(seen.app, "/api/v1/stream", 2, {"Last-Event-ID": number})
     assert again[1][1]["event"] == "missed"
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from reconciler.http import connections, face
+from reconciler.http import connections, server
 from reconciler.http.connections import LIMITS, STUCK, Connections, Kind
 from reconciler.http.guard import Guard
 from reconciler.http.token import Token
@@ -63,10 +63,10 @@ class Door:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Door]:
-        bound = face.listening("127.0.0.1", 0)
+        bound = server.listening("127.0.0.1", 0)
         self.port = bound.getsockname()[1]
         async with anyio.create_task_group() as group:
-            group.start_soon(face.serve, bound, self.app, self.connections)
+            group.start_soon(server.serve, bound, self.app, self.connections)
             yield self
             for writer in self.writers:
                 writer.transport.abort()

@@ -20,7 +20,7 @@ from reconciler.domain.inventory import FilesystemUsage, InvisibleFilesystem, Us
 from reconciler.domain.neutral import neutralised
 from reconciler.domain.state import State
 from reconciler.host.systemd import Notifier
-from reconciler.http import face
+from reconciler.http import server
 from reconciler.http.health import SILENCE, Pulse
 from reconciler.http.view import View
 from reconciler.store.history import Entry
@@ -47,7 +47,7 @@ class Served:
         self.monotonic = Clock(0.0)
         self.pulse = Pulse(self.monotonic)
         self.metrics = metrics or Metrics()
-        self.app = face.application(
+        self.app = server.application(
             View(
                 state=state,
                 pulse=self.pulse,
@@ -64,10 +64,10 @@ class Served:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Served]:
-        bound = face.listening("127.0.0.1", 0)
+        bound = server.listening("127.0.0.1", 0)
         self.port = bound.getsockname()[1]
         async with anyio.create_task_group() as group:
-            group.start_soon(face.serve, bound, self.app)
+            group.start_soon(server.serve, bound, self.app)
             yield self
             group.cancel_scope.cancel()
 
@@ -181,10 +181,10 @@ async def test_metrics_are_prometheus_text_whatever_the_mountpoint_is_called() -
 
 def test_an_address_that_is_taken_is_told_with_what_to_do() -> None:
     """Before anything else has started."""
-    bound = face.listening("127.0.0.1", 0)
+    bound = server.listening("127.0.0.1", 0)
     port = bound.getsockname()[1]
     try:
-        with pytest.raises(face.ListenFailed, match=rf"127\.0\.0\.1:{port}.*--listen"):
-            face.listening("127.0.0.1", port)
+        with pytest.raises(server.ListenFailed, match=rf"127\.0\.0\.1:{port}.*--listen"):
+            server.listening("127.0.0.1", port)
     finally:
         bound.close()
