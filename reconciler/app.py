@@ -1,5 +1,5 @@
-"""The composition root of `reconciler run`: opens files and sockets, starts the sources and the loop
-in one task group, and shuts down cleanly. A source or loop that ends by itself ends the process."""
+"""The composition root of `reconciler run`: opens files and sockets, runs sources and loop in one
+task group, and shuts down cleanly. A source or loop that ends by itself ends the process."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def web(daemon: Daemon) -> Starlette:
 async def end_on_signal(
     signals: AsyncIterator[signal.Signals], scope: anyio.CancelScope, daemon: Daemon
 ) -> None:
-    """Ends the daemon cleanly on SIGTERM and SIGINT: a removal in flight is waited for. The receiver
+    """Ends the daemon cleanly on SIGTERM and SIGINT: it waits for a removal in flight. The receiver
     stays open until then, so that a second signal does not cut it short."""
     async for number in signals:
         logs.get_logger().info("ending", signal=number.name)

@@ -230,7 +230,7 @@ def timestamp(seconds: float) -> str:
 
 
 def used_text(used_percent: float, df_percent: float) -> str:
-    """How full a filesystem is, in percent as kubelet counts, and what `df` says if that differs."""
+    """How full a filesystem is in percent, as kubelet counts, and what `df` says if it differs."""
     text = f"{used_percent:.1f}%"
     if abs(used_percent - df_percent) < 0.5:
         return text

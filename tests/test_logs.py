@@ -155,7 +155,10 @@ def test_a_thousand_names_are_not_listed(capsys: pytest.CaptureFixture[str]) -> 
     """An image can have as many names as somebody likes."""
     (line,) = written(capsys, True, names=[f"name{number}" for number in range(1000)])
     names = json.loads(line)["names"]
-    assert names[: MOST_ITEMS + 1] == [*[f"name{n}" for n in range(MOST_ITEMS)], "... (1000 in all)"]
+    assert names[: MOST_ITEMS + 1] == [
+        *[f"name{n}" for n in range(MOST_ITEMS)],
+        "... (1000 in all)",
+    ]
 
 
 def test_a_trouble_is_told_once_and_then_counted() -> None:

@@ -287,7 +287,9 @@ async def test_a_reclaim_is_the_same_whatever_the_api_server_does(
             node.publish(name, [layer(name, GIB)])
             node.pull(name, 1_700_000_000.0 + number)
         recent = running.daemon.journal.recent
-        await running.until(lambda: any(o.fields["event"] == "reached-low" for o in recent.after(0)))
+        await running.until(
+            lambda: any(o.fields["event"] == "reached-low" for o in recent.after(0))
+        )
         removed = 9 - len(node.images)
         assert removed > 1
         if mood == "ok":

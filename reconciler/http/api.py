@@ -38,9 +38,7 @@ class Api:
         self._status: Json = {}
         self._status_text = ""
         self._status_at = float("-inf")
-        cache = functools.partial(
-            DocumentCache, arrived=view.arrived, monotonic=view.monotonic
-        )
+        cache = functools.partial(DocumentCache, arrived=view.arrived, monotonic=view.monotonic)
         self._all_images = cache(functools.partial(documents.images, view))
         self._whole_plan = cache(functools.partial(documents.plan, view))
         self._open_streams = 0

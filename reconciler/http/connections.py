@@ -2,7 +2,8 @@
 second or does not read its answer takes no place that a probe needs.
 
 uvicorn has one limit for all connections alike, answers 503 to everybody beyond it, including
-probes, and lets a request's head take for ever (uvicorn/protocols/http/h11_impl.py; our measurement).
+probes, and lets a request's head take for ever (uvicorn/protocols/http/h11_impl.py; our
+measurement).
 """
 
 from __future__ import annotations
@@ -144,8 +145,8 @@ class Connection(H11Protocol):
 
 
 async def accept(bound: socket.socket, make: Callable[[], Connection]) -> None:
-    """Accepts connections until cancelled. A flood of them is accepted at a pace that leaves time to
-    the event loop; the others wait in the kernel, in order."""
+    """Accepts connections until cancelled. A flood of them is accepted at a pace that leaves the
+    event loop its time; the others wait in the kernel, in order."""
     loop = asyncio.get_running_loop()
     while True:
         began = time.monotonic()

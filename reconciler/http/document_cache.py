@@ -29,8 +29,8 @@ PIECE = 64 * 1024  # bytes
 
 @dataclass(slots=True)
 class Document:
-    """A document: its head, and its lists as rows of JSON. With `ids`, the sorted ids of the rows of
-    `items`, it can be read in pages."""
+    """A document: its head, and its lists as rows of JSON. With `ids`, the sorted ids of the rows
+    of `items`, it can be read in pages."""
 
     head: Json
     lists: Mapping[str, Sequence[bytes]]
@@ -38,8 +38,8 @@ class Document:
     _zipped: list[bytes] = field(default_factory=list)
 
     def page(self, after: str, limit: int) -> Document:
-        """The `limit` rows after an id, as Kubernetes pages a long list: with `continue` for the next
-        request, and how many are left."""
+        """The `limit` rows after an id, as Kubernetes pages a long list: with `continue` for the
+        next request, and how many are left."""
         first = bisect_right(self.ids, after)
         last = min(first + limit, len(self.ids))
         more = last < len(self.ids)
@@ -85,7 +85,7 @@ class Document:
 
 
 class DocumentCache:
-    """Caches one document. `arrived` counts the events received, so that building gives way to them."""
+    """Caches one document. `arrived` counts received events, to which building gives way."""
 
     def __init__(
         self,

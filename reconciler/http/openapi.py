@@ -1,5 +1,5 @@
-"""The OpenAPI document of /api/v1: its paths, parameters and answers. The schemas of the answers are
-in `schemas.py`; a test checks every answer against them."""
+"""The OpenAPI document of /api/v1: its paths, parameters and answers. The answers' schemas are in
+`schemas.py`; a test checks every answer against them."""
 
 from __future__ import annotations
 

@@ -39,6 +39,6 @@ def checked(name: str, given: str) -> str:
 
 
 def last_event(request: Request) -> int:
-    """The number of the last line that a page received, as its browser sends it; 0: none of ours."""
+    """The number of the last line a page received, as its browser sends it; 0: none of ours."""
     last = request.headers.get("last-event-id", "")
     return int(last) if re.fullmatch("[0-9]{1,15}", last) else 0

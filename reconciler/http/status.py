@@ -26,8 +26,8 @@ FRESH = 1.0  # seconds for which a plan is reused
 
 
 def plan_now(view: View, now: float) -> Plan:
-    """The loop's own plan while it is fresh and not older than the last listing, otherwise a new one;
-    on a big node always the loop's, since planning would hold up the event loop."""
+    """The loop's own plan while it is fresh and not older than the last listing, otherwise a new
+    one; on a big node always the loop's, since planning would hold up the event loop."""
     latest, listed_at = view.latest(), view.state.runtime.listed_at
     if latest is not None:
         fresh = now - latest[0] < FRESH and (listed_at is None or latest[0] >= listed_at)

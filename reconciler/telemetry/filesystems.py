@@ -76,8 +76,8 @@ class Filesystems:
         )
 
     def marks(self, state: State) -> None:
-        """Logs where each filesystem's marks are and whether kubelet acts before them, once for each
-        change of what the marks depend on."""
+        """Logs where each filesystem's marks are and whether kubelet acts before them, once for
+        each change of what the marks depend on."""
         basis = (state.disks.bounds, state.operator.policy, tuple(state.disks.filesystems))
         if basis == self._logged_basis or not state.disks.filesystems:
             return

@@ -135,7 +135,9 @@ class Instruments:
 
     def _histograms(self) -> None:
         self.call_seconds = self._histogram("removal_seconds", "How long RemoveImage calls took.")
-        self.listing_seconds = self._histogram("listing_seconds", "How long complete listings took.")
+        self.listing_seconds = self._histogram(
+            "listing_seconds", "How long complete listings took."
+        )
         self.first_seconds = self._histogram(
             "first_removal_seconds", "From a high mark crossed to the first RemoveImage."
         )

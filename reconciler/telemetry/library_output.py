@@ -26,7 +26,10 @@ def redirect_to_log() -> None:
     """Takes effect until the end of the process; call it after `logs.set_up`. Only for a process
     whose stderr is a log: tests have hooks of their own, commands write for people."""
     root = logging.getLogger()
-    root.handlers, root.level = [_LibraryHandler()], logging.WARNING  # headers and tokens are below that
+    root.handlers, root.level = (
+        [_LibraryHandler()],
+        logging.WARNING,
+    )  # headers and tokens are below that
     logging.raiseExceptions = False
     logging.captureWarnings(True)
     sys.excepthook = lambda kind, error, trace: _uncaught("the process", error)
@@ -37,8 +40,8 @@ def redirect_to_log() -> None:
 
 
 class _LibraryHandler(logging.Handler):
-    """Passes on what libraries log. Strangers can cause such lines (bytes that are not HTTP), so the
-    same one is logged once and then counted."""
+    """Passes on what libraries log. Strangers can cause such lines (bytes that are not HTTP), so
+    the same one is logged once and then counted."""
 
     def __init__(self) -> None:
         super().__init__()

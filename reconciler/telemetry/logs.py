@@ -52,7 +52,9 @@ def _neutralise(logger: object, method: str, event: Event) -> Event:
 
 
 def _shortened(items: list[str]) -> list[str]:
-    return items if len(items) <= MOST_ITEMS else [*items[:MOST_ITEMS], f"... ({len(items)} in all)"]
+    return (
+        items if len(items) <= MOST_ITEMS else [*items[:MOST_ITEMS], f"... ({len(items)} in all)"]
+    )
 
 
 def _as_text(logger: object, method: str, event: Event) -> str:

@@ -102,7 +102,9 @@ class ApiServer:
         """Creates an Event; blocks. Raises NotCreated, OSError, ValueError or HTTPException."""
         token = (self.folder / "token").read_text().strip()
         trust = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
-        call = http.client.HTTPSConnection(self.host, self.port, timeout=STEP_TIMEOUT, context=trust)
+        call = http.client.HTTPSConnection(
+            self.host, self.port, timeout=STEP_TIMEOUT, context=trust
+        )
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         with contextlib.closing(call):
             call.request("POST", PATH, json.dumps(event), headers)
