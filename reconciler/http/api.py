@@ -19,11 +19,11 @@ from ..report import API_VERSION, Json, image_json
 from . import documents
 from .document_cache import DocumentCache
 from .openapi import openapi
-from .query import BadQuery, checked, last_event, text, whole
+from .query import BadQuery, checked, last_event, text, whole_number
 from .token import Token
 from .view import View
 
-MOST = 1000  # entries of one answer
+MOST_ENTRIES = 1000  # of one answer
 STREAMS = 16  # pages that may be open at once
 EVERY = 1.0  # seconds between updates of an open page
 
@@ -63,7 +63,10 @@ class Api:
             "reclaim": self._reclaim,
         }
         return [
-            *(Route(f"/api/v1/{path}", read(do), methods=["GET"]) for path, do in reading.items()),
+            *(
+                Route(f"/api/v1/{path}", refusing_bad_queries(do), methods=["GET"])
+                for path, do in reading.items()
+            ),
             *(Route(f"/api/v1/{path}", do, methods=["POST"]) for path, do in commands.items()),
         ]
 
@@ -86,7 +89,7 @@ class Api:
         return JSONResponse(self._fresh_status())
 
     async def _images(self, request: Request) -> Response:
-        limit, after = whole(request, "limit", 0), text(request, "continue")
+        limit, after = whole_number(request, "limit", 0), text(request, "continue")
         document = await self._all_images.get()
         if limit or after:
             document = document.page(after, limit or len(document.ids))
@@ -96,11 +99,11 @@ class Api:
         query = checked("the image", str(request.path_params["query"]))
         found = images_meant(self._view.state.graph, query)
         if not found:
-            return trouble(404, f"no image here matches {query!r}")
+            return error_response(404, f"no image here matches {query!r}")
         if len(found) > 1:
             choices = [image_json(one) for one in found[:20]]
             sentence = f"{query!r} could be any of {len(found)} images; say which"
-            return trouble(409, sentence, choices=choices)
+            return error_response(409, sentence, choices=choices)
         return JSONResponse(documents.image(self._view, found[0]))
 
     async def _plan(self, request: Request) -> Response:
@@ -108,13 +111,13 @@ class Api:
         return await self._whole_plan.answer(document, request.headers.get("accept-encoding", ""))
 
     async def _events(self, request: Request) -> Response:
-        after = whole(request, "after", 0)
+        after = whole_number(request, "after", 0)
         now = self._view.state.wall(self._view.clock())
         return JSONResponse(documents.events(self._view.recent.after(after), now))
 
     async def _history(self, request: Request) -> Response:
-        view, count = self._view, whole(request, "count", 100, MOST)
-        since = float(whole(request, "since", 0))
+        view, count = self._view, whole_number(request, "count", 100, MOST_ENTRIES)
+        since = float(whole_number(request, "since", 0))
         entries = await view.history(count, since, text(request, "image"))
         return JSONResponse(documents.history(entries, view.state.wall(view.clock())))
 
@@ -132,7 +135,7 @@ class Api:
     async def _stream(self, request: Request) -> Response:
         """Server-sent events: a `status` every second and every log line as `line`."""
         if self._open_streams >= STREAMS:
-            return trouble(503, f"{STREAMS} pages are open already")
+            return error_response(503, f"{STREAMS} pages are open already")
         return StreamingResponse(
             self._live(last_event(request)),
             media_type="text/event-stream",
@@ -168,7 +171,7 @@ class Api:
         refusal = await self._refusal(request)
         if refusal is None and policy is not None and policy.mode is Mode.OBSERVE:
             sentence = "the policy's mode is observe: set mode: enforce, or run `reconciler prune`"
-            return trouble(409, sentence)
+            return error_response(409, sentence)
         return refusal or await self._command(ReclaimAsked)(request)
 
     async def _refusal(self, request: Request) -> Response | None:
@@ -178,22 +181,22 @@ class Api:
         refusal = await self._token.refusal(authorization, basic=False)
         if refusal is None:
             return None
-        return trouble(403 if self._token.file is None else 401, refusal)
+        return error_response(403 if self._token.file is None else 401, refusal)
 
 
-def read(answer: Answer) -> Answer:
-    """The same, but a BadQuery is answered with status 400 and what is wrong."""
+def refusing_bad_queries(answer: Answer) -> Answer:
+    """Wraps an answer so that a BadQuery becomes status 400 with what is wrong."""
 
     async def answered(request: Request) -> Response:
         try:
             return await answer(request)
         except BadQuery as error:
-            return trouble(400, str(error))
+            return error_response(400, str(error))
 
     return answered
 
 
-def trouble(code: int, text: str, **more: object) -> Response:
+def error_response(code: int, text: str, **more: object) -> Response:
     """An error as JSON, for people."""
     return JSONResponse({"apiVersion": API_VERSION, "kind": "Error", "error": text} | more, code)
 

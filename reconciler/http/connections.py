@@ -21,7 +21,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-MOST = 512  # connections at once
+MOST_CONNECTIONS = 512  # at once
 MOST_ANSWERS = 128  # of them that wait for an answer, or read one
 BATCH = 64  # connections accepted before the event loop gets a pause
 BATCH_SECONDS = 0.02  # for a batch and the pause after it, at least
@@ -60,7 +60,7 @@ class Connections:
         longest; or, if too many wait for answers, the one that has waited for longest, so that idle
         ones still find a place to send a request."""
         self._open.add(new)
-        if len(self._open) > MOST:
+        if len(self._open) > MOST_CONNECTIONS:
             answers = [one for one in self._open if one.kind is Kind.ANSWER]
             idle = [one for one in self._open if one.kind is Kind.IDLE]
             crowded = answers if len(answers) > MOST_ANSWERS else idle

@@ -15,7 +15,9 @@ class BadQuery(Exception):
     """An invalid value; the text says what was expected."""
 
 
-def whole(request: Request, name: str, default: int, most: int = MOST, least: int = 0) -> int:
+def whole_number(
+    request: Request, name: str, default: int, most: int = MOST, least: int = 0
+) -> int:
     """A parameter that is a whole number. Raises BadQuery."""
     given = request.query_params.get(name)
     if given is None:

@@ -42,9 +42,7 @@ class LogAndMetrics:
         self._filesystems = Filesystems(metrics, self.notes, self.evidence, self._troubles)
         self._listings = Listings(metrics, self.notes, self._troubles)
         self._pods_from = ""  # the last source of pods, in words
-        self._compared: Policy | None = (
-            None  # the policy whose rules were matched against the images
-        )
+        self._compared: Policy | None = None  # its rules were matched against the images
 
     def absorbed(self, fact: facts.Fact, state: State, at: float) -> None:
         self.metrics.absorbed(fact, state)

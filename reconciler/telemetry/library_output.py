@@ -26,10 +26,8 @@ def redirect_to_log() -> None:
     """Takes effect until the end of the process; call it after `logs.set_up`. Only for a process
     whose stderr is a log: tests have hooks of their own, commands write for people."""
     root = logging.getLogger()
-    root.handlers, root.level = (
-        [_LibraryHandler()],
-        logging.WARNING,
-    )  # headers and tokens are below that
+    root.handlers = [_LibraryHandler()]
+    root.level = logging.WARNING  # headers and tokens are below that
     logging.raiseExceptions = False
     logging.captureWarnings(True)
     sys.excepthook = lambda kind, error, trace: _uncaught("the process", error)

@@ -34,9 +34,8 @@ class Metrics(Instruments):
         self._children: dict[tuple[object, tuple[str, ...]], Any] = {}
         self._crossed: dict[str, float] = {}  # mountpoint -> when it crossed its high mark
         self.had_pod_source = False
-        self._unanswered: float | None = (
-            None  # when the high mark was crossed, until a removal begins
-        )
+        # When a high mark was crossed, until a removal begins.
+        self._unanswered: float | None = None
 
     def _labels(self, metric: M, *labels: str) -> M:
         """A metric with its labels. Near a mark twenty are set ten times a second, and the

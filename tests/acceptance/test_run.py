@@ -175,7 +175,7 @@ async def test_it_waits_for_a_runtime_that_is_not_there_yet(daemon: Daemon) -> N
 
 
 async def test_it_stays_up_and_holds_on_a_bad_policy(daemon: Daemon) -> None:
-    """The place of the fault is told; the good edit that follows is in force at once, and a bad
+    """The place of the fault is logged; the good edit that follows is in force at once, and a bad
     one after it leaves that in force."""
     daemon.policy.write_text(POLICY.replace("enforce", "enforced"))
     async with daemon.runtime, daemon.running():
@@ -195,7 +195,7 @@ async def test_it_stays_up_and_holds_on_a_bad_policy(daemon: Daemon) -> None:
 GARBAGE = {
     "a TLS hello": bytes.fromhex("16030100c8010000c40303") + bytes(range(190)),
     "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
-    "an odd version": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+    "an unknown version": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
     "a bad length": b"POST /api/v1/pause HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
     "an endless header": b"GET / HTTP/1.1\r\nX: " + b"y" * 200_000 + b"\r\n\r\n",
     "half a request": b"GET / HT",

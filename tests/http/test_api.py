@@ -153,7 +153,7 @@ async def test_the_openapi_document_names_every_route_and_no_other(seen: Applica
 
 
 async def test_a_big_nodes_status_is_the_loops_own_plan(tmp_path: Path) -> None:
-    """Planning for thousands of images anew for every look would hold up the loop."""
+    """Planning for thousands of images for every request would hold up the loop."""
     many = [image(f"app{number}:v1") for number in range(BIG + 1)]
     big = state_of(many)
     seen = Application(tmp_path, big)

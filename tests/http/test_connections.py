@@ -131,7 +131,7 @@ async def test_when_all_places_are_taken_the_longest_idle_one_goes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A probe is answered however many connect and say nothing."""
-    monkeypatch.setattr(connections, "MOST", 8)
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 8)
     async with Site().open() as site:
         readers = []
         for _ in range(12):
@@ -147,7 +147,7 @@ async def test_clients_that_wait_for_answers_leave_room_for_requests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All places cannot be taken by clients that request much at once."""
-    monkeypatch.setattr(connections, "MOST", 8)
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 8)
     monkeypatch.setattr(connections, "MOST_ANSWERS", 4)
     async with Site().open() as site:
         for _ in range(12):
