@@ -62,7 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _not_started(error: Exception | str, code: int) -> int:
-    """Logs why the daemon could not start: who reads its log reads nothing else."""
+    """Logs why the daemon could not start: its stderr is a log, which programs read."""
     from ..telemetry.logs import get_logger
 
     get_logger().error("not-started", detail=str(error))

@@ -79,9 +79,7 @@ def _add_looking(add: Add, common: argparse.ArgumentParser) -> None:
     )
     top.add_argument("--count", type=int, metavar="N", help="looks (endless; once in a pipe)")
     history = add("history", "what was removed, when and why", parents=[common])
-    history.add_argument(
-        "--since", type=flags.duration, metavar="1h", help="only the last hour, for example"
-    )
+    history.add_argument("--since", type=flags.duration, metavar="1h", help="only this far back")
     history.add_argument("--image", default="", metavar="TEXT", help="part of a name, or an id")
     history.add_argument("--count", type=int, default=100, metavar="N", help="at most (100)")
     _add_output(history)

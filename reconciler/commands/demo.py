@@ -165,9 +165,7 @@ async def _run(daemon: Daemon, bound: socket.socket, life: Life, seen: Seen, dra
         with anyio.move_on_after(seen.seconds):
             try:
                 await draw(lambda: _look(daemon, life, seen))
-            except (
-                BrokenPipeError
-            ) as error:  # raised again outside, where it is not in an exception group
+            except BrokenPipeError as error:  # raised again outside of the group
                 broken.append(error)
         daemon.policies.stop()
         group.cancel_scope.cancel()

@@ -115,7 +115,7 @@ async def relist(client: ImageRuntime, state: State, clock: Callable[[], float])
 
 
 def _questions(state: State) -> frozenset[str]:
-    """Containers and sandboxes that must still be asked for."""
+    """Containers and sandboxes that must still be asked about."""
     return frozenset(state.asks_volumes | state.graph.unasked_sandboxes)
 
 

@@ -1,4 +1,4 @@
-// Draws the reference graph: users on the left, images in the middle, the protections that hold them
+// Draws the reference graph: users on the left, images in the middle, the protections that keep them
 // on the right. On a big node only the first rows of the search are drawn.
 
 import { byId, shown, svg } from "./dom.js";
@@ -16,7 +16,7 @@ export function drawGraph(images, total, open) {
   const kinds = column(drawn.flatMap(kindsOf));
   const height = ROW * (2 + Math.max(users.size, drawn.length, kinds.size));
   const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "group", "aria-label": "Reference graph" });
-  root.append(heading(0, "used by"), heading(MIDDLE, "image"), heading(RIGHT, "held by"));
+  root.append(heading(0, "used by"), heading(MIDDLE, "image"), heading(RIGHT, "kept by"));
   const place = (n, of) => ROW * 1.5 + (n + 0.5) * ((height - ROW * 1.5) / Math.max(1, of));
   drawn.forEach((image, row) => {
     const y = place(row, drawn.length);
