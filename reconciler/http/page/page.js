@@ -16,7 +16,7 @@ function status(current) {
   byId("live").textContent = `live, ${new Date(current.at).toLocaleTimeString()}`;
   byId("node").textContent = current.node ? shown(current.node) : "";
   document.title = `${current.node ? `${shown(current.node)} ` : ""}reconciler`;
-  const { counts, pods, runtime } = now;
+  const { counts, pods, runtime } = current;
   byId("facts").textContent =
     `mode ${current.mode ?? "unknown"}, ${current.pressure}; ${counted(counts.images, "image")}, ` +
     `${counted(counts.containers, "container")}; ${shown(runtime.name ?? "no runtime yet")} ${shown(runtime.version ?? "")}, ` +
