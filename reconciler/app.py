@@ -1,5 +1,5 @@
-"""The composition root of `reconciler run`: opens what there is to open, starts the sources and the
-loop in one task group, and ends it well. A source or loop that ends by itself ends the process."""
+"""The composition root of `reconciler run`: opens files and sockets, runs sources and loop in one
+task group, and shuts down cleanly. A source or loop that ends by itself ends the process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .domain.watermark import Pressure
 from .host.clock import SteadyClock, clocks_of_this_machine
 from .host.lock import Lock
 from .host.systemd import Notifier
-from .http import face
+from .http import server
 from .http.health import Pulse
 from .http.view import View
 from .pods.configz import KubeletWatch
@@ -32,25 +32,25 @@ from .settings import SOCKETS, Settings
 from .sources.container_events import EventWatch
 from .store.history import Entry
 from .store.ledger import Ledger
-from .telemetry import logs, strays
+from .telemetry import library_output, logs
 from .telemetry.journal import LogAndMetrics
 from .telemetry.metrics import Metrics
 from .telemetry.node_events import ApiServer, NodeEvents
 from .telemetry.recent import Recent
 
-COLLECT_AFTER = (10_000, 20, 20)  # allocations, and rounds, between the collector's rounds
+GC_THRESHOLD = (10_000, 20, 20)  # allocations; then collections of the younger generation
 BEAT = 1.0  # seconds between beats of the pulse
 
 
 async def run(settings: Settings) -> int:
-    """`reconciler run`: until SIGTERM or SIGINT, then 0. Raises ListenFailed; LockUnavailable
-    where there is no place for the state."""
+    """`reconciler run`: runs until SIGTERM or SIGINT, then returns 0. Raises ListenFailed, and
+    LockUnavailable if the state directory cannot be used."""
     recent = Recent()
     logs.set_up(settings.log_json, settings.log_level, recent)
-    strays.collect()
+    library_output.redirect_to_log()
     log = logs.get_logger()
     endpoint = settings.runtime_endpoint or f"unix://{SOCKETS[0]}"
-    bound = face.listening(*settings.listen)
+    bound = server.listening(*settings.listen)
     Ledger.make_room(settings.state_dir)
     with Lock() as lock, Lock() as ledger_lock:
         clock = SteadyClock()
@@ -82,7 +82,7 @@ async def run(settings: Settings) -> int:
                 with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                     async with anyio.create_task_group() as group:
                         group.start_soon(end_on_signal, signals, group.cancel_scope, daemon)
-                        group.start_soon(face.serve, bound, web(daemon))
+                        group.start_soon(server.serve, bound, web(daemon))
                         await live(daemon)
             finally:
                 daemon.close()
@@ -91,11 +91,11 @@ async def run(settings: Settings) -> int:
 
 
 async def live(daemon: Daemon) -> None:
-    """The sources and the loop, until cancelled; then the ledger is written one last time."""
-    gc.set_threshold(*COLLECT_AFTER)
+    """Runs the sources and the loop until cancelled, then writes the ledger one last time."""
+    gc.set_threshold(*GC_THRESHOLD)
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(spare_the_collector, daemon.state)
+            group.start_soon(freeze_what_stays, daemon.state)
             for name, task in sources(daemon).items():
                 group.start_soon(run_forever, name, task, name=name)
             await run_forever("the loop", daemon.reconciler.run)
@@ -104,9 +104,9 @@ async def live(daemon: Daemon) -> None:
             await daemon.reconciler.end()
 
 
-async def spare_the_collector(state: State) -> None:
-    """Takes what stays for good out of the garbage collector's sight, now and once a node is known:
-    on a big node each of its full rounds held the event loop for 50 ms (docs/benchmarks.md)."""
+async def freeze_what_stays(state: State) -> None:
+    """Excludes permanent objects from garbage collection, now and after the first listing: on a big
+    node each full collection held up the event loop for 50 ms (docs/benchmarks.md)."""
     gc.freeze()
     while True:
         await anyio.sleep(BEAT)
@@ -116,7 +116,7 @@ async def spare_the_collector(state: State) -> None:
 
 
 def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
-    """What watches, by name."""
+    """The long-running watchers, by name."""
     clock = daemon.reconciler.deps.clock
     watching: dict[str, Callable[[], Awaitable[None]]] = {
         "policy files": daemon.policies.watch,
@@ -147,7 +147,7 @@ def sources(daemon: Daemon) -> dict[str, Callable[[], Awaitable[None]]]:
 
 async def beat(pulse: Pulse, notifier: Notifier) -> None:
     """Proves once a second that the event loop turns. systemd counts the daemon as started with
-    the first beat; whether it has all it needs to remove anything is /readyz's to tell."""
+    the first beat; whether it has all it needs to remove anything is shown by /readyz."""
     notifier.ready()
     while True:
         notifier.alive()
@@ -156,16 +156,16 @@ async def beat(pulse: Pulse, notifier: Notifier) -> None:
 
 
 def web(daemon: Daemon) -> Starlette:
-    """The HTTP face on a daemon."""
+    """The HTTP application on a daemon."""
 
     async def history(count: int, since: float, image: str) -> tuple[Entry, ...]:
         return await anyio.to_thread.run_sync(daemon.history.newest, count, since, image)
 
-    def tell(fact: Fact) -> None:
+    def submit(fact: Fact) -> None:
         daemon.mailbox.put(("operator", type(fact).__name__), fact)
 
     clock = daemon.reconciler.deps.clock
-    return face.application(
+    return server.application(
         View(
             state=daemon.state,
             pulse=daemon.pulse,
@@ -173,7 +173,7 @@ def web(daemon: Daemon) -> Starlette:
             recent=daemon.journal.recent,
             clock=clock,
             history=history,
-            tell=tell,
+            submit=submit,
             latest=lambda: daemon.journal.latest,
             began_at=daemon.state.began_at,
             node=daemon.settings.node_name,
@@ -188,8 +188,8 @@ def web(daemon: Daemon) -> Starlette:
 async def end_on_signal(
     signals: AsyncIterator[signal.Signals], scope: anyio.CancelScope, daemon: Daemon
 ) -> None:
-    """SIGTERM and SIGINT end the daemon well: a removal in flight is waited for. The receiver stays
-    open meanwhile, so that a second signal does not cut it short."""
+    """Ends the daemon cleanly on SIGTERM and SIGINT: it waits for a removal in flight. The receiver
+    stays open until then, so that a second signal does not cut it short."""
     async for number in signals:
         logs.get_logger().info("ending", signal=number.name)
         daemon.notifier.stopping()

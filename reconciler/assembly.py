@@ -1,4 +1,4 @@
-"""The daemon, put together: everything that `run` works with. Nothing runs yet (app.py)."""
+"""Assembles the daemon: everything that `run` works with. Nothing runs yet (app.py)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .telemetry.metrics import Metrics
 @dataclass(slots=True)
 class Daemon:
     """Everything that `run` works with; made by `assemble`, so that the demo and the tests run the
-    very same daemon on another runtime and another disk."""
+    same daemon on another runtime and another disk."""
 
     settings: Settings
     runtime: ImageRuntime
@@ -48,7 +48,7 @@ class Daemon:
     notifier: Notifier
 
     def close(self) -> None:
-        """Closes the files; the last thing."""
+        """Closes the files, at the very end."""
         self.ledger.close()
         self.history.close()
 
@@ -64,11 +64,10 @@ def assemble(
     clocks: Clocks = no_second_clock,
     wall: Callable[[], float] | None = None,
 ) -> Daemon:
-    """Builds the daemon; nothing runs yet. The demo and the tests bring a disk, a journal and
-    clocks of their own: `clock` never steps, `wall` may at any moment and is what dates are by
-    (None: the same). With `lock`, on the image filesystems, goes the right to remove; with
-    `ledger_lock`, on the state directory, the right to write there. Without them nobody else is
-    there."""
+    """Builds the daemon; nothing runs yet. The demo and the tests pass a disk, a journal and clocks
+    of their own: `clock` never steps; `wall` may step at any moment and gives dates (None: the same
+    clock). `lock`, on the image filesystems, is the right to remove; `ledger_lock`, on the state
+    directory, the right to write there. Without them no other process is expected."""
     ledger = Ledger.open(settings.state_dir, clocks, ledger_lock)
     history = History(settings.state_dir)
     state = State(began_at=clock())

@@ -1,4 +1,4 @@
-"""The JSON that others build on, and the same facts as tables for people.
+"""Renders results as the JSON that others build on, and as text for people.
 
 The shapes are the operator's contract (docs/commands.md): fields are added, never renamed.
 """
@@ -26,13 +26,13 @@ from .domain.watermark import FilesystemState
 from .store.history import Entry
 
 API_VERSION = "reconciler/v1"
-NAMED = 8  # users named in a list's row; their number is told beside them
+USERS_SHOWN = 8  # users named in a list's row, next to their number
 Json = dict[str, Any]
 
 
 def to_text(document: Json) -> str:
-    """Indented JSON in plain ASCII: names come from strangers, and whatever a terminal could trip
-    over is an escape in it."""
+    """Indented JSON in plain ASCII: names are untrusted, so whatever could confuse a terminal is
+    escaped."""
     return json.dumps(document, indent=2)
 
 
@@ -42,7 +42,7 @@ def document(kind: str, now: float) -> Json:
 
 
 def plan_json(plan: Plan, state: State, mode: Mode | None, now: float) -> Json:
-    """A plan as the contract gives it; every image is in exactly one list."""
+    """A plan as the contract defines it; every image is in exactly one list."""
     return document("Plan", now) | {
         "mode": (mode or Mode.OBSERVE).value,
         "hold": hold_json(plan.hold),
@@ -104,7 +104,7 @@ def candidate_json(candidate: Candidate, state: State, now: float) -> Json:
 
 def score_json(score: Score, ahead: float = 0.0) -> Json:
     """The factors of a score; `keep` is the product of tierWeight, standing, usesPerHour and
-    sizeFactor. The wall clock is so many seconds `ahead` of the score's times."""
+    sizeFactor. The wall clock is `ahead` seconds ahead of the score's times."""
     rule, newer = score.rule, score.newer
     return {
         "keep": score.keep,
@@ -123,7 +123,7 @@ def score_json(score: Score, ahead: float = 0.0) -> Json:
 
 
 def rule_json(rule: Exclusion | Importance) -> Json:
-    """Where a rule of the operator's stands, and what it says."""
+    """Where a rule of the policy is, and what it says."""
     return {
         "file": rule.place.file,
         "line": rule.place.line,
@@ -161,7 +161,7 @@ def image_row_json(
         "verdict": "kept" if protections else "candidate",
         "protections": [protection_json(one) for one in protections],
         "users": len(state.graph.users_of(image.key)),
-        "usedBy": user_names(image.key, state)[:NAMED],
+        "usedBy": user_names(image.key, state)[:USERS_SHOWN],
         "firstSeen": moment(record.first_seen, state),
         "lastUsed": moment(record.last_used, state),
         "uses": record.uses,
@@ -205,7 +205,7 @@ def explanation_json(
     explanation: Explanation,
     line: str,
 ) -> Json:
-    """One image's explanation; every kind is there, also those that do not hold."""
+    """One image's explanation, with every kind of protection, including those that do not hold."""
     return {
         "apiVersion": API_VERSION,
         "kind": "Explanation",
@@ -220,7 +220,7 @@ def explanation_json(
 
 
 def moment(at: float | None, state: State) -> str | None:
-    """A time of the state's as the wall clock has it, which may have been set since."""
+    """A time in the state as wall clock time; the wall clock may have been set since."""
     return None if at is None else timestamp(state.wall(at))
 
 
@@ -230,8 +230,7 @@ def timestamp(seconds: float) -> str:
 
 
 def used_text(used_percent: float, df_percent: float) -> str:
-    """How full a filesystem is, in percent as kubelet counts; beside it what `df` says, where that
-    is another number."""
+    """How full a filesystem is in percent, as kubelet counts, and what `df` says if it differs."""
     text = f"{used_percent:.1f}%"
     if abs(used_percent - df_percent) < 0.5:
         return text
@@ -244,7 +243,7 @@ def unmeasured_json(state: State) -> list[Json]:
 
 
 def freed_text(freed: int | None, about: bool) -> str:
-    """What a removal freed, for people: "about" where others wrote or freed meanwhile."""
+    """What a removal freed, for people: "about" if others wrote or freed at the same time."""
     if freed is None:
         return "unknown"
     return f"about {size_text(freed)}" if about else size_text(freed)

@@ -52,9 +52,9 @@ def test_bash_completes(
     assert done.stderr == ""
 
 
-def test_what_fish_is_told_ends_where_it_should() -> None:
-    """fish reads a backslash before a quote as no end, which sh does not: the rest of the script
-    was inside of the text. Without a fish here, its two rules read the text back."""
+def test_a_description_for_fish_ends_where_it_should() -> None:
+    """For fish, unlike sh, a backslash before a quote does not end the text: the remaining script
+    was inside of it. Without a fish here, its two rules read the text back."""
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers()
     text = "it's a \\ and 'one' more: \\"
@@ -74,7 +74,7 @@ def test_every_shell_knows_every_command(shell: str, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("line", LINES)
 def test_an_example_of_the_help_can_be_typed(line: str) -> None:
-    """What the help shows is taken as it stands."""
+    """What the help shows is valid as it is."""
     words = shlex.split(line.partition(" > ")[0])
     assert build_parser().parse_args(words).command
 

@@ -1,4 +1,4 @@
-"""What was removed is remembered for people, and never gets in the way."""
+"""Removals are remembered for people, and never disturb the daemon."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_removal_is_remembered_with_what_brings_the_image_back(tmp_path: Path)
 
 
 def test_a_history_of_an_earlier_version_is_read_and_written_on(tmp_path: Path) -> None:
-    """It told no factors of a score: what went before an update is still there, without them."""
+    """It had no factors of scores: removals from before an update are still there, without them."""
     with closing(History(tmp_path)) as history:
         history.add([ONE])
     with closing(sqlite3.connect(tmp_path / FILE)) as base:
@@ -66,7 +66,7 @@ def test_the_newest_come_first_and_old_ones_make_room(tmp_path: Path) -> None:
 
 
 def test_one_image_is_found_by_part_of_its_name_or_id(tmp_path: Path) -> None:
-    """Who asks for `app` or the beginning of an id gets its removals alone, and since when."""
+    """A query by `app`, the beginning of an id or a time returns only matching removals."""
     other = replace(ONE, at=2000.0, image_id="sha256:" + "ef" * 32, names=("reg.example/other:v1",))
     with closing(History(tmp_path)) as history:
         history.add([ONE, other])
@@ -77,7 +77,7 @@ def test_one_image_is_found_by_part_of_its_name_or_id(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_refuses_costs_nothing_and_is_tried_again(tmp_path: Path) -> None:
-    """While it cannot be written the entries wait, and are told all the same."""
+    """While it cannot be written the entries wait, and are returned all the same."""
     blocked = tmp_path / "state"
     blocked.write_text("a file where the folder should be")
     with closing(History(blocked)) as history:
@@ -90,8 +90,8 @@ def test_a_disk_that_refuses_costs_nothing_and_is_tried_again(tmp_path: Path) ->
         assert [one.at for one in read(blocked, 10)] == [2000.0, 1000.0]
 
 
-def test_a_file_that_can_not_be_read_is_set_aside_and_begun_anew(tmp_path: Path) -> None:
-    """Rubbish where the history was: what is new is remembered from the next save on."""
+def test_an_unreadable_file_is_renamed_and_a_new_one_begun(tmp_path: Path) -> None:
+    """Garbage in place of the history: new removals are remembered from the next save on."""
     (tmp_path / FILE).write_bytes(b"rubbish" * 1000)
     with closing(History(tmp_path)) as history:
         history.add([ONE])

@@ -1,5 +1,6 @@
-"""Who imports whom, read from the source and, for the daemon, from a process of its own. What is
-not named here is not allowed: a new room, and a library in a new room, are added on purpose."""
+"""Which module may import which, read from the source and, for the daemon, from a process of its
+own. What is not named here is not allowed: a new room, and a library in a new room, are added on
+purpose."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from pathlib import Path
 import reconciler
 
 ROOT = Path(reconciler.__file__).parent
-# Each room, or module beside the rooms, and those that it may import.
+# Each room, or module outside of the rooms, and those that it may import.
 MAY_IMPORT: dict[str, set[str]] = {
     "domain": set(),
     "aiokit": set(),
@@ -76,7 +77,7 @@ LIBRARIES = {
     "structlog": {"telemetry.logs"},
     "rich": {"commands"},
 }
-# Those of the standard library's that only some may.
+# Modules of the standard library that only some rooms may import.
 STANDARD = {"sqlite3": {"store"}, "argparse": {"cli"}}
 STDLIB = {*sys.stdlib_module_names, "__future__"}
 NOT_FOR_THE_DAEMON = (
@@ -114,7 +115,7 @@ def _imported(name: str, path: Path) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
-            for alias in node.names:  # each may be a module, or what is in one
+            for alias in node.names:  # each may be a module or something in one
                 full = f"{module}.{alias.name}"
                 yield node.lineno, full if is_module(full) else module
 
@@ -127,11 +128,11 @@ def is_module(name: str) -> bool:
 
 
 def own(module: str) -> str | None:
-    """The room a module of ours belongs to; None for anybody else's."""
-    head, _, rest = module.partition(".")
+    """The room that one of our modules belongs to; None for others."""
+    head, _, below = module.partition(".")
     if head != "reconciler":
         return None
-    room = rest.partition(".")[0]
+    room = below.partition(".")[0]
     known = (ROOT / room).is_dir() or (ROOT / f"{room}.py").is_file()
     return room if room and known else "__init__"
 
@@ -187,8 +188,8 @@ def test_every_room_imports_those_that_it_may() -> None:
     assert not wrong
 
 
-def test_what_chooses_the_order_is_not_asked_what_to_keep() -> None:
-    """A reader sees which code guards and which ranks."""
+def test_protections_do_not_import_ranking() -> None:
+    """A reader sees which code protects and which ranks."""
     wrong = [
         f"{path}:{line} imports {module}"
         for name, path in sources()
@@ -200,7 +201,7 @@ def test_what_chooses_the_order_is_not_asked_what_to_keep() -> None:
 
 
 def test_a_library_is_touched_in_its_rooms_only() -> None:
-    """gRPC is spoken in one room (and in the fake runtime's), files are watched in one, ..."""
+    """gRPC is used in one room (and in the fake runtime's), files are watched in one, ..."""
     allowed = LIBRARIES | STANDARD
     wrong = [
         f"{path}:{line} imports {module}"

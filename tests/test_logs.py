@@ -1,4 +1,4 @@
-"""The log: hostile texts, one line per event, and troubles told once."""
+"""The log: hostile texts, one line per event, and troubles logged once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reconciler.domain.neutral import LONGEST, neutralised
 from reconciler.telemetry import logs
-from reconciler.telemetry.logs import LISTED, get_logger
+from reconciler.telemetry.logs import MOST_ITEMS, get_logger
 from reconciler.telemetry.troubles import CHANGES, REMIND, Once
 
 HOSTILE = {
@@ -58,12 +58,12 @@ def test_whatever_the_text_it_is_one_printable_line(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["reg.example/app:v1", "größe", "画像", "naïve 🚀"])
 def test_honest_names_are_left_alone(text: str) -> None:
-    """Letters of any script are no attack."""
+    """Letters of any script are not an attack."""
     assert neutralised(text) == text
 
 
 def test_a_name_of_64_kib_is_cut() -> None:
-    """Its length is told; escapes are not cut in the middle."""
+    """Its length is shown; escapes are not cut in the middle."""
     assert neutralised("a" * 65536) == "a" * LONGEST + "... (65536 characters)"
     assert len(neutralised("\U000e0041" * 65536)) < 12 * LONGEST
 
@@ -74,18 +74,23 @@ def written(capsys: pytest.CaptureFixture[str], as_json: bool, **values: object)
     return capsys.readouterr().err.splitlines()
 
 
-class Odd:
+class Hostile:
     def __str__(self) -> str:
-        return "odd\n\x1b[2J"
+        return "hostile\n\x1b[2J"
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
 def test_an_event_is_one_line_whatever_is_in_it(
     capsys: pytest.CaptureFixture[str], as_json: bool
 ) -> None:
-    """Texts, lists, and things that are shown by their own words."""
+    """Texts, lists, and objects that are shown by their own `str`."""
     hostile = "".join(HOSTILE.values())
-    values = {"image": hostile, "names": [hostile, "b"], "odd": Odd(), "more": {hostile: hostile}}
+    values = {
+        "image": hostile,
+        "names": [hostile, "b"],
+        "other": Hostile(),
+        "more": {hostile: hostile},
+    }
     (line,) = written(capsys, as_json, **values)
     assert line.isascii()
     assert line.isprintable()
@@ -95,13 +100,13 @@ def test_a_json_line_keeps_numbers_and_lists(capsys: pytest.CaptureFixture[str])
     """Others count with them."""
     values = {"freed": 7, "took": 0.5, "gone": True, "why": None, "names": ("a", "b")}
     (line,) = written(capsys, True, **values)
-    told = json.loads(line)
-    assert told.pop("timestamp").endswith("Z")
+    logged = json.loads(line)
+    assert logged.pop("timestamp").endswith("Z")
     expected = {"event": "removed", "level": "info", "names": ["a", "b"]}
-    assert told == values | expected
+    assert logged == values | expected
 
 
-def test_a_text_line_can_not_be_made_to_say_more(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_line_cannot_be_made_to_say_more(capsys: pytest.CaptureFixture[str]) -> None:
     """A name with spaces, quotes and equals signs stays one value."""
     (line,) = written(capsys, False, image='a" removed=yes image="b', names=["x y", "z"])
     assert line.endswith(r'info    removed image="a\" removed=yes image=\"b" names="x y,z"')
@@ -113,40 +118,42 @@ VALUE = re.compile(r' (\w+)=(?:"((?:[^"\\]|\\.)*)"|([^ "=]+))')
 
 
 def read_back(line: str) -> dict[str, str]:
-    """The values of a text line, as whoever collects logs reads them."""
-    _, _, _, rest = line.split(maxsplit=3)
-    rest, found, at = f" {rest}", {}, 0
-    while at < len(rest):
-        one = VALUE.match(rest, at)
-        assert one is not None, rest[at:]
+    """The values of a text line, as a log collector reads them."""
+    _, _, _, fields = line.split(maxsplit=3)
+    fields, found, at = f" {fields}", {}, 0
+    while at < len(fields):
+        one = VALUE.match(fields, at)
+        assert one is not None, fields[at:]
         found[one[1]] = re.sub(r"\\(.)", r"\1", one[2]) if one[3] is None else one[3]
         at = one.end()
     return found
 
 
 def items(value: str) -> list[str]:
-    """Those of a list."""
+    """The items of a list."""
     return [re.sub(r"\\(.)", r"\1", one) for one in re.findall(r"(?:[^,\\]|\\.)+", value)]
 
 
 TRICKY = st.text(st.sampled_from('ab\\"= ,\n\u3000'), max_size=12) | st.text(max_size=40)
 
 
-@given(TRICKY, st.lists(TRICKY.filter(bool), min_size=1, max_size=LISTED), TRICKY)
+@given(TRICKY, st.lists(TRICKY.filter(bool), min_size=1, max_size=MOST_ITEMS), TRICKY)
 def test_a_text_line_is_read_back_as_it_was_meant(one: str, names: list[str], other: str) -> None:
     """Whatever is in a name: a backslash before a quote ended the value early, and what followed
-    passed for other values."""
-    event = {"timestamp": "now", "level": "info", "event": "removed"}
-    told = logs._neutralise(None, "", {**event, "image": one, "names": names, "error": other})
-    meant = dict(told)
-    found = read_back(logs._as_text(None, "", told))
+    was taken for other values."""
+    head = {"timestamp": "now", "level": "info", "event": "removed"}
+    event = logs._neutralise(None, "", {**head, "image": one, "names": names, "error": other})
+    meant = dict(event)
+    found = read_back(logs._as_text(None, "", event))
     assert found.keys() == {"image", "names", "error"}
     assert (found["image"], found["error"]) == (meant["image"], meant["error"])
     assert items(found["names"]) == meant["names"]
 
 
-def test_a_number_that_is_none_is_json_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    """JSON has no word for infinity, and a reader of JSON drops the whole line."""
+def test_a_value_that_is_not_a_number_is_json_all_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """JSON cannot express infinity, and a reader of JSON drops the whole line."""
     (line,) = written(capsys, True, score=float("inf"))
     assert json.loads(line, parse_constant=lambda _: None)["score"] == "inf"
 
@@ -155,10 +162,13 @@ def test_a_thousand_names_are_not_listed(capsys: pytest.CaptureFixture[str]) -> 
     """An image can have as many names as somebody likes."""
     (line,) = written(capsys, True, names=[f"name{number}" for number in range(1000)])
     names = json.loads(line)["names"]
-    assert names[: LISTED + 1] == [*[f"name{n}" for n in range(LISTED)], "... (1000 in all)"]
+    assert names[: MOST_ITEMS + 1] == [
+        *[f"name{n}" for n in range(MOST_ITEMS)],
+        "... (1000 in all)",
+    ]
 
 
-def test_a_trouble_is_told_once_and_then_counted() -> None:
+def test_a_trouble_is_logged_once_and_then_counted() -> None:
     """A thousand failures in ten minutes are one line, and one that counts them."""
     once = Once()
     assert once.due("listing", "refused", 0.0) == 0
@@ -167,7 +177,7 @@ def test_a_trouble_is_told_once_and_then_counted() -> None:
     assert once.due("listing", "refused", REMIND + 1) is None
 
 
-def test_a_trouble_that_ends_or_changes_is_told_anew() -> None:
+def test_a_trouble_that_ends_or_changes_is_logged_again() -> None:
     """What is different is news; topics do not mix."""
     once = Once()
     assert once.due("listing", "refused", 0.0) == 0
@@ -181,6 +191,6 @@ def test_a_trouble_that_ends_or_changes_is_told_anew() -> None:
 def test_a_trouble_that_keeps_changing_does_not_fill_the_log() -> None:
     """A text with a number in it, or two troubles in turn: ten lines in ten minutes."""
     once = Once()
-    told = [once.due("listing", f"took {n} s", n / 10) for n in range(5000)]
-    assert len([count for count in told if count is not None]) == CHANGES
+    counts = [once.due("listing", f"took {n} s", n / 10) for n in range(5000)]
+    assert len([count for count in counts if count is not None]) == CHANGES
     assert once.due("listing", "took 1 s", 2 * REMIND) == 0

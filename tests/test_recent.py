@@ -1,4 +1,4 @@
-"""What happened lately stays bounded, whatever happens."""
+"""The recent past stays bounded, whatever happens."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from reconciler.telemetry.recent import LINES, POINTS, SPACING, Recent
 from tests.builders import T0, state_of, usage
 
 
-def test_lines_are_told_after_the_last_one_seen() -> None:
+def test_lines_after_the_last_one_seen_are_returned() -> None:
     """A reader that comes back gets what it missed, and nothing twice."""
     recent = Recent()
     for number in range(5):
-        recent.say({"event": f"e{number}"})
+        recent.add({"event": f"e{number}"})
     seen = recent.after(0)[-1].number
-    recent.say({"event": "new"})
-    assert [line.told["event"] for line in recent.after(seen)] == ["new"]
+    recent.add({"event": "new"})
+    assert [line.fields["event"] for line in recent.after(seen)] == ["new"]
 
 
 def test_old_lines_make_room() -> None:
     """A chatty day costs no memory."""
     recent = Recent()
     for number in range(3 * LINES):
-        recent.say({"event": number})
+        recent.add({"event": number})
     assert len(recent.after(0)) == LINES
 
 
@@ -44,7 +44,7 @@ def test_usage_keeps_a_point_every_so_often_and_always_the_newest() -> None:
 
 
 def test_a_filesystem_that_is_gone_is_forgotten() -> None:
-    """The runtime moved its images: the old filesystem is drawn no more."""
+    """The runtime moved its images: the old filesystem is no longer drawn."""
     recent, state = Recent(), state_of(full=50)
     recent.sampled(state)
     sample = state.disks.sample

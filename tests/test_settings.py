@@ -1,4 +1,4 @@
-"""Who names what: flags before the environment before crictl's file before what is found."""
+"""Where settings come from: flags, then the environment, then crictl's file, then what exists."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def crictl(folder: Path, text: str) -> Path:
 
 
 def test_the_runtime_is_named_by_flag_environment_file_or_found(tmp_path: Path) -> None:
-    """In that order, and it is told which it was."""
+    """In that order, and the settings say which it was."""
     file = crictl(tmp_path, "runtime-endpoint: unix:///file.sock\n")
     flags: dict[str, object] = {"runtime_endpoint": "/flag.sock"}
     environ = {"CONTAINER_RUNTIME_ENDPOINT": "unix:///env.sock"}
@@ -45,7 +45,7 @@ def test_the_runtime_is_named_by_flag_environment_file_or_found(tmp_path: Path) 
     assert "/run/containerd/containerd.sock" in nothing.no_endpoint
 
 
-def test_images_of_another_runtime_are_never_looked_at(tmp_path: Path) -> None:
+def test_images_of_another_runtime_are_never_used(tmp_path: Path) -> None:
     """crictl's file names one runtime's images, a flag another runtime: on those nothing would
     look used. The file's image endpoint goes with the file's runtime only."""
     file = crictl(tmp_path, "runtime-endpoint: /file.sock\nimage-endpoint: /file-images.sock\n")
@@ -66,8 +66,8 @@ def test_an_endpoint_has_many_spellings(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["tcp://1.2.3.4:5", "http://x", "x.sock", "unix://x.sock"])
-def test_an_endpoint_that_is_no_socket_is_told_with_its_source(text: str) -> None:
-    """Who wrote it where."""
+def test_an_endpoint_that_is_not_a_socket_is_reported_with_its_source(text: str) -> None:
+    """The error says where it was set."""
     with pytest.raises(SettingsError, match=r"^CONTAINER_RUNTIME_ENDPOINT: expected unix:///PATH"):
         settled(None, {"CONTAINER_RUNTIME_ENDPOINT": text})
 
@@ -82,7 +82,7 @@ def test_an_endpoint_that_is_no_socket_is_told_with_its_source(text: str) -> Non
 def test_a_broken_crictl_file_is_one_line_for_people(
     tmp_path: Path, text: str, problem: str
 ) -> None:
-    """And no matter at all to who names the endpoint otherwise."""
+    """And no error at all if the endpoint is named otherwise."""
     file = crictl(tmp_path, text)
     with pytest.raises(SettingsError) as caught:
         settled(None, None, file)
@@ -92,8 +92,8 @@ def test_a_broken_crictl_file_is_one_line_for_people(
 
 
 @pytest.mark.parametrize("text", ["", "- a", "42", "runtime-endpoint:\n", "runtime-endpoint: ''"])
-def test_a_crictl_file_that_names_nothing_is_passed_over(tmp_path: Path, text: str) -> None:
-    """crictl itself writes such files; what is in one and means nothing is warned of."""
+def test_a_crictl_file_that_names_nothing_is_ignored(tmp_path: Path, text: str) -> None:
+    """crictl itself writes such files; content without a meaning causes a warning."""
     settings = settled(None, None, crictl(tmp_path, text))
     assert settings.runtime_endpoint is None
     assert len(settings.warnings) == (text in ("- a", "42"))
@@ -113,10 +113,10 @@ def test_a_crictl_file_that_names_nothing_is_passed_over(tmp_path: Path, text: s
         ("runtime-endpoint=unix:///a\n", 1, "runtime-endpoint=unix:///a"),
     ],
 )
-def test_an_endpoint_that_yaml_does_not_see_is_told_where_it_stands(
+def test_an_endpoint_that_yaml_does_not_see_is_reported_with_its_place(
     tmp_path: Path, text: str, line: int, found: str
 ) -> None:
-    """Passed over, the first socket that exists would be taken: maybe another runtime's."""
+    """If it were ignored, the first socket that exists would be used: maybe another runtime's."""
     file = crictl(tmp_path, text)
     with pytest.raises(SettingsError) as caught:
         settled(None, None, file, (str(file),))
@@ -126,7 +126,7 @@ def test_an_endpoint_that_yaml_does_not_see_is_told_where_it_stands(
 
 
 def test_a_socket_that_is_not_where_crictls_file_says_is_warned_of(tmp_path: Path) -> None:
-    """It is not replaced by another runtime's that is there; who names one himself is not told."""
+    """It is not replaced by another runtime's socket; one named by a flag causes no warning."""
     here = tmp_path / "here.sock"
     here.touch()
     text = f"runtime-endpoint: {tmp_path}/gone.sock\nimage-endpoint: {here}\n"
@@ -139,7 +139,7 @@ def test_a_socket_that_is_not_where_crictls_file_says_is_warned_of(tmp_path: Pat
     assert settled(None, None, crictl(tmp_path, f"runtime-endpoint: {here}\n")).warnings == ()
 
 
-def test_a_directory_for_a_crictl_file_is_told(tmp_path: Path) -> None:
+def test_a_directory_for_a_crictl_file_is_an_error(tmp_path: Path) -> None:
     """What cannot be read may name another runtime than the one that would be found."""
     with pytest.raises(SettingsError, match="cannot be read"):
         settled(None, None, tmp_path)
@@ -188,7 +188,7 @@ def test_an_address_to_listen_on(text: str, address: tuple[str, int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["9723", ":9723", "host", "::1:80", "h:65536", "h:-1", "a b:1"])
-def test_an_address_that_is_none_is_told(text: str) -> None:
+def test_an_invalid_address_is_an_error(text: str) -> None:
     """With what was expected."""
     with pytest.raises(SettingsError, match="--listen: expected HOST:PORT"):
         parse_listen(text)
@@ -205,7 +205,7 @@ def test_an_address_that_is_none_is_told(text: str) -> None:
     ],
 )
 def test_where_kubelet_is(text: str, address: tuple[str, int]) -> None:
-    """Its port is 10250 where nobody says otherwise; the flag goes before the environment."""
+    """The default port is 10250; the flag goes before the environment."""
     environ = {"NODE_IP": "10.0.0.9"}
     assert settled({"kubelet_endpoint": text}, environ).kubelet_endpoint == address
     assert settled(None, environ).kubelet_endpoint == ("10.0.0.9", 10250)
@@ -213,13 +213,13 @@ def test_where_kubelet_is(text: str, address: tuple[str, int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["https://a", ":1", "a:b", "a:0", "a:65536", "a b", "[fd00::7"])
-def test_where_kubelet_can_not_be_is_told(text: str) -> None:
+def test_an_invalid_kubelet_endpoint_is_an_error(text: str) -> None:
     """With what was expected."""
     with pytest.raises(SettingsError, match="--kubelet-endpoint: expected HOST or HOST:PORT"):
         settled({"kubelet_endpoint": text})
 
 
-def test_the_node_whose_pods_are_asked_for_is_this_one() -> None:
+def test_the_node_whose_pods_are_requested_is_this_one() -> None:
     """A variable of its own, since NODE_NAME with a token means Events too."""
     assert settled(None, {"RECONCILER_PODS_NODE": "a"}).pods_node == "a"
     assert settled(None, {"RECONCILER_PODS_NODE": "a"}).node_name == ""

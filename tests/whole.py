@@ -18,7 +18,7 @@ from reconciler.cri.client import open_client
 from reconciler.fake_runtime.habits import CONTAINERD_2, Habits
 from reconciler.fake_runtime.node import Node
 from reconciler.fake_runtime.server import FakeRuntimeServer
-from reconciler.http import face
+from reconciler.http import server
 from reconciler.settings import PODS_SOCKET, Settings
 from reconciler.telemetry import logs
 from reconciler.telemetry.journal import LogAndMetrics
@@ -90,7 +90,7 @@ async def whole(
     node = Node(habits, capacity, 0, mountpoint=str(folder / "images"))
     recent = Recent()
     logs.set_up(True, "info", recent)
-    bound = face.listening("127.0.0.1", 0)
+    bound = server.listening("127.0.0.1", 0)
     # Short: a unix socket's path has room for about 100 characters.
     with tempfile.TemporaryDirectory(prefix="rw", dir="/tmp") as short:
         socket = f"{short}/cri.sock"
@@ -111,7 +111,7 @@ async def whole(
             daemon = assemble(settings, client, time.time, node.usage, journal)
             async with anyio.create_task_group() as group:
                 group.start_soon(live, daemon)
-                group.start_soon(face.serve, bound, web(daemon))
+                group.start_soon(server.serve, bound, web(daemon))
                 try:
                     yield Whole(node, daemon, settings, folder)
                 finally:

@@ -1,8 +1,8 @@
-"""What each command comes to: its arguments as the call that it stands for, and an exit code.
+"""Calls each command with its arguments, and returns its exit code.
 
     0 done    1 bad news    2 usage, or an ambiguous image    3 the runtime did not answer
 
-Whatever a command needs is imported when that command is chosen, and not before.
+What a command needs is imported when that command is chosen, and not before.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ DONE, BAD_NEWS, USAGE, NO_ANSWER = 0, 1, 2, 3
 
 
 def call(arguments: argparse.Namespace) -> int:
-    """Carries out the command that was chosen. Raises SettingsError, RuntimeFailure,
+    """Runs the chosen command. Raises SettingsError, RuntimeFailure,
     LockUnavailable, OSError."""
     return CALLS[arguments.command](arguments)
 
 
 def in_words(error: OSError) -> str:
-    """What this machine will not do, for people."""
+    """An error of the operating system, for people."""
     why = error.strerror or str(error)
     return f"{error.filename}: {why}" if error.filename is not None else why
 
@@ -45,7 +45,7 @@ def _await(coroutine: Coroutine[Any, Any, int]) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     from ..app import run
-    from ..http.face import ListenFailed
+    from ..http.server import ListenFailed
     from ..telemetry import logs
 
     try:
@@ -62,7 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _not_started(error: Exception | str, code: int) -> int:
-    """What ends the daemon is a line of its log: whoever reads that reads nothing else."""
+    """Logs why the daemon could not start: its stderr is a log, which programs read."""
     from ..telemetry.logs import get_logger
 
     get_logger().error("not-started", detail=str(error))
@@ -70,10 +70,10 @@ def _not_started(error: Exception | str, code: int) -> int:
 
 
 def _prune(arguments: argparse.Namespace) -> int:
-    from ..commands.prune import Wish, prune
+    from ..commands.prune import PruneOptions, prune
 
-    wish = Wish(arguments.to, arguments.all_unused, arguments.minimum_age)
-    return _await(prune(_settings(arguments), wish))
+    options = PruneOptions(arguments.to, arguments.all_unused, arguments.minimum_age)
+    return _await(prune(_settings(arguments), options))
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -93,7 +93,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
     try:
         settings = _settings(arguments)
-    except SettingsError as error:  # of a node that the file need not be for
+    except SettingsError as error:  # the policy may be for another node
         print(f"note: not compared with the images here: {error}", file=sys.stderr)
         settings = None
     return _await(check(arguments.files, settings))

@@ -1,7 +1,7 @@
-"""`reconciler completion SHELL`: commands, flags and their choices, for a shell to complete.
+"""`reconciler completion SHELL`: a script that completes commands, flags and their choices.
 
-Made from the parser itself, so that it knows what the command knows. zsh takes bash's script by its
-own bashcompinit.
+Generated from the parser itself, so that it knows what the command knows. zsh uses bash's script
+through its own bashcompinit.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _fish(commands: Commands) -> str:
 
 
 def _fish_quoted(text: str) -> str:
-    """In fish a backslash within single quotes is one only if it is no quote's or backslash's."""
+    """Quotes for fish, where single quotes still let a backslash escape a quote or a backslash."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 

@@ -1,4 +1,4 @@
-"""What `--help` shows to type: for each command some lines that work as they stand."""
+"""The examples that `--help` shows: for each command some lines that work as they are."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "prune": (
         ("prune --dry-run --to 60%", "what would have to go until 60 percent"),
         ("prune", "down to the policy's low mark"),
-        ("prune --all-unused --minimum-age 1h", "all that nothing protects"),
+        ("prune --all-unused --minimum-age 1h", "everything that nothing protects"),
     ),
     "plan": (
-        ("plan", "who goes next, and why all else stays"),
+        ("plan", "what goes next, and why everything else stays"),
         ("plan -o json --minimum-age 0s", "for a program, young images too"),
     ),
     "explain": (

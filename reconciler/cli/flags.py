@@ -1,4 +1,4 @@
-"""What stands behind a flag, as values. Raises argparse's own error, whose text is for people."""
+"""Parses the values of flags. Raises argparse's own error, whose text is for people."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ from .parser import build_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Never a traceback for what a user can cause."""
+    """Runs a command. Never a traceback for what a user can cause."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that is no UTF-8
+            stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8
     parser = build_parser()
     arguments = parser.parse_args(argv)
     try:
@@ -34,10 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error, NO_ANSWER)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # `reconciler plan | head`: nobody reads on, nor need be told
+    except BrokenPipeError:  # `reconciler plan | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except OSError as error:  # what this machine will not do: a full disk, a file of another user
+    except OSError as error:  # a full disk, a file of another user
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _fail(in_words(error), BAD_NEWS)
 

@@ -1,7 +1,7 @@
-"""What may be typed: every command with its flags and their help.
+"""The command line: every command with its flags and their help.
 
 The standard library's argparse reads the flags, since the daemon reads them too and must stay
-small. What each command comes to is `calls.py`.
+small. `calls.py` runs the commands.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_deciding(add: Add, common: argparse.ArgumentParser) -> None:
-    """The daemon, and what asks what it would do."""
+    """The daemon, and commands that decide or explain decisions."""
     add("run", "the daemon", parents=[common])
     prune = add("prune", "one pass of removal, then exit", parents=[common])
     prune.add_argument("--to", type=flags.mark, metavar="60%|40Gi", help="instead of the low mark")
     prune.add_argument("--all-unused", action="store_true", help="ignore marks, not protections")
     _add_minimum_age(prune)
-    plan = add("plan", "what would go now, and why all else stays", parents=[common])
+    plan = add("plan", "what would go now, and why everything else stays", parents=[common])
     _add_minimum_age(plan)
     _add_output(plan, wide=True)
     explain = add("explain", "every verdict on one image", parents=[common])
@@ -70,7 +70,7 @@ def _add_deciding(add: Add, common: argparse.ArgumentParser) -> None:
 
 
 def _add_looking(add: Add, common: argparse.ArgumentParser) -> None:
-    """What tells what is and was here."""
+    """Commands that show what is and was on the node."""
     status = add("status", "what the daemon does right now", parents=[common])
     _add_output(status)
     top = add("top", "the daemon, live: usage, next in line, last removals", parents=[common])
@@ -79,9 +79,9 @@ def _add_looking(add: Add, common: argparse.ArgumentParser) -> None:
     )
     top.add_argument("--count", type=int, metavar="N", help="looks (endless; once in a pipe)")
     history = add("history", "what was removed, when and why", parents=[common])
-    history.add_argument("--since", type=flags.duration, metavar="1h", help="only of so long ago")
+    history.add_argument("--since", type=flags.duration, metavar="1h", help="only this far back")
     history.add_argument("--image", default="", metavar="TEXT", help="part of a name, or an id")
-    history.add_argument("--count", type=int, default=100, metavar="N", help="at the most (100)")
+    history.add_argument("--count", type=int, default=100, metavar="N", help="at most (100)")
     _add_output(history)
     images = add("images", "every image here and its verdict", parents=[common])
     images.add_argument(
@@ -93,7 +93,7 @@ def _add_looking(add: Add, common: argparse.ArgumentParser) -> None:
 
 
 def _add_trying(add: Add, common: argparse.ArgumentParser) -> None:
-    """What needs no node of its own, or only once."""
+    """Commands for trying things out, which need no node or only once."""
     record = add("record", "this node's starts and pulls, to a file", parents=[common])
     record.add_argument("--out", type=Path, required=True, metavar="FILE")
     record.add_argument("--anonymize", action="store_true", help="no names, ids or times of day")
@@ -106,7 +106,7 @@ def _add_trying(add: Add, common: argparse.ArgumentParser) -> None:
     )
     demo = add("demo", "the real daemon on a fake runtime with a simulated node")
     demo.add_argument("--seconds", type=float, default=60.0, help="how long to run (60)")
-    demo.add_argument("--seed", type=int, default=1, help="which life the node lives (1)")
+    demo.add_argument("--seed", type=int, default=1, help="of the simulated node (1)")
     demo.add_argument("--plain", action="store_true", help="lines of text, no live screen")
     completion = add("completion", "a script that lets a shell complete all this")
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
@@ -115,8 +115,10 @@ def _add_trying(add: Add, common: argparse.ArgumentParser) -> None:
 def _add_simulate(parser: argparse.ArgumentParser) -> None:
     past = parser.add_mutually_exclusive_group()
     past.add_argument("--from", dest="source", type=Path, metavar="FILE", help="of `record`")
-    past.add_argument("--workload", metavar="NAME", help="one made up; docs/eviction.md lists them")
-    parser.add_argument("--seed", type=int, default=1, help="which of the made-up ones (1)")
+    past.add_argument(
+        "--workload", metavar="NAME", help="a synthetic one; docs/eviction.md lists them"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the synthetic workload (1)")
     parser.add_argument("--traces", type=Path, metavar="DIR", help="for azure and prow")
     parser.add_argument(
         "--watermarks",
@@ -129,7 +131,7 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
         type=flags.orders,
         default="keepscore",
         metavar="keepscore,lru,kubelet",
-        help="who goes first (keepscore, which is the daemon's)",
+        help="which images go first (keepscore, the daemon's own)",
     )
     parser.add_argument("--disk", type=flags.size, metavar="100Gi", help="of the image filesystem")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the comparison")
@@ -154,7 +156,7 @@ def _common_flags() -> argparse.ArgumentParser:
     group.add_argument(
         "--pods",
         choices=("auto", "off", "socket", "kubelet", "api"),
-        help="who tells which images the pods bound to this node need: kubelet's Pods API, "
+        help="the source that reports the pods bound to this node: kubelet's Pods API, "
         "kubelet's /pods, the API server; auto: the first of them that answers",
     )
     group.add_argument("--pods-socket", type=Path, metavar="PATH", help="of kubelet's Pods API")
@@ -164,7 +166,7 @@ def _common_flags() -> argparse.ArgumentParser:
         "--api",
         choices=("loopback", "token"),
         help="where the page and /api/v1 are answered: on loopback alone, or on every address of "
-        "--listen to who brings the token",
+        "--listen with the token",
     )
     group.add_argument("--token-file", type=Path, metavar="PATH", help="allows commands over HTTP")
     group.add_argument("--node-name", metavar="NAME", help="this node, as Kubernetes calls it")

@@ -1,4 +1,4 @@
-"""`reconciler check FILE...`: validates policies; every problem on a line of its own."""
+"""`reconciler check FILE...`: validates policies and prints each problem on its own line."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ..settings import FOUND, Settings
 from .survey import relist, remembered
 from .tables import heading
 
-PATIENCE = 3.0  # seconds that the runtime has to answer: a policy is valid without it
+PATIENCE = 3.0  # seconds to wait for the runtime, which a policy does not need to be valid
 
 
 async def check(files: Sequence[Path], settings: Settings | None) -> int:
     """Prints `file:line:column: problem` lines, warnings, or that a file is valid; 1 on any
-    error. Where a runtime answers, also which rules match none of its images."""
+    error. If a runtime answers, also which rules match none of its images."""
     read = [(file, _read(file)) for file in files]
     ruled = any(not isinstance(found, PolicyInvalid) and _has_rules(found[0]) for _, found in read)
     here = await known_here(settings) if ruled and settings is not None else None
@@ -57,8 +57,8 @@ def _has_rules(policy: Policy) -> bool:
 
 
 async def known_here(settings: Settings) -> State | None:
-    """What the runtime lists and the ledger remembers; None where no runtime answers, which is said
-    if somebody named one."""
+    """What the runtime lists and the ledger remembers; None if no runtime answers, with a note on
+    stderr if one was configured."""
     endpoint, images = settings.runtime_endpoint, settings.image_endpoint
     if endpoint is None:
         return None

@@ -1,4 +1,4 @@
-"""Asking the running daemon of this node, over its own HTTP face on loopback."""
+"""Asks the running daemon of this node, over its HTTP API on loopback."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PATIENCE = 3.0  # seconds
 
 
 class NoDaemon(Exception):
-    """No daemon answers at the address; the text says where it was looked for."""
+    """No daemon answers; the text says at which address."""
 
 
 def ask_daemon(settings: Settings, path: str) -> Json:
-    """One document of /api/v1. Raises NoDaemon."""
+    """Returns one document of /api/v1. Raises NoDaemon."""
     host, port = settings.listen
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     # No proxy: the address is this machine's own, whatever the environment says.

@@ -1,8 +1,8 @@
 """`reconciler demo`: the real daemon on a fake runtime with a lively simulated node.
 
-Real are: the daemon as `run` assembles it, its socket, its policy file, its ledger. Simulated are
+Real are the daemon as `run` assembles it, its socket, its policy file and its ledger. Simulated are
 the runtime behind the socket, the disk, the pods, and an operator who saves an exclusion half-way.
-Needs neither root nor a runtime.
+It needs neither root nor a runtime.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..fake_runtime.habits import CONTAINERD_2
 from ..fake_runtime.life import Life
 from ..fake_runtime.node import Node
 from ..fake_runtime.server import FakeRuntimeServer
-from ..http import face
+from ..http import server
 from ..settings import LISTEN, Settings, parse_listen
 from ..telemetry import logs
 from ..telemetry.journal import LogAndMetrics
@@ -40,8 +40,8 @@ from .demo_rival import Rival
 
 CAPACITY = 12 << 30  # bytes of the simulated disk
 BASE = 5 << 30  # bytes on it that are not images
-TICK = 0.6  # seconds between two things that happen
-EDIT_AT = 0.45  # of the time: when the operator saves an exclusion
+TICK = 0.6  # seconds between two events of the simulated node
+EDIT_AT = 0.45  # fraction of the run time after which the operator saves an exclusion
 
 HIGH, LOW = 80, 72  # percent
 POLICY = f"""\
@@ -64,7 +64,7 @@ Draw = Callable[[Look], Awaitable[None]]
 
 
 class Watched(LogAndMetrics):
-    """The daemon's journal, and what the screen shows of it."""
+    """The daemon's journal, which also updates what the screen shows."""
 
     def __init__(self, seen: Seen, recent: Recent) -> None:
         super().__init__(Metrics(), recent)
@@ -81,17 +81,17 @@ class Watched(LogAndMetrics):
 
 
 async def demo(seconds: float, seed: int, *, plain: bool) -> int:
-    """Runs for so many seconds or until Ctrl-C; 1 if an image in use was removed, which must never
+    """Runs for `seconds` or until Ctrl-C. Returns 1 if an image in use was removed, which must not
     happen."""
     draw: Draw = draw_plain
-    if not plain and _draws():
+    if not plain and _can_draw():
         from .demo_screen import draw_live
 
         draw = draw_live
     try:
         seen, wrong = await show(draw, seconds, seed)
         summary(seen, wrong)
-    except BrokenPipeError:  # `reconciler demo | head`: nobody is left to tell
+    except BrokenPipeError:  # `reconciler demo | head`: nobody reads any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -101,17 +101,17 @@ async def demo(seconds: float, seed: int, *, plain: bool) -> int:
     return 1 if wrong else 0
 
 
-def _draws() -> bool:
-    """Whether a screen can be drawn on what stdout is."""
+def _can_draw() -> bool:
+    """Whether stdout is a terminal that can show the screen."""
     able = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     return able and sys.stdout.encoding.lower().startswith("utf")
 
 
 async def show(draw: Draw, seconds: float, seed: int) -> tuple[Seen, int]:
-    """The daemon and the node's life, drawn until the time is up, the picture is done, or somebody
-    interrupts; what was seen, and how many images were removed that must not be."""
+    """Runs the daemon and the simulated node, and draws them until the time is up, `draw` ends or
+    the user interrupts. Returns what was seen, and how many images were removed wrongly."""
     recent = Recent()
-    logs.set_up(False, "info", recent, logs.Silence())  # the screen and the page are the log here
+    logs.set_up(False, "info", recent, logs.Discarded())  # the screen and the page are the log here
     bound = _listening()
     host, port = bound.getsockname()[:2]
     with bound, tempfile.TemporaryDirectory(prefix="reconciler-demo-") as folder:
@@ -145,27 +145,27 @@ async def show(draw: Draw, seconds: float, seed: int) -> tuple[Seen, int]:
 
 
 def _listening() -> socket.socket:
-    """The usual address for the page, so that the other commands find the demo's daemon by
-    themselves; any free one where it is taken."""
+    """A socket on the default address, so that the other commands find the demo's daemon by
+    themselves; on any free port if that is in use."""
     try:
-        return face.listening(*parse_listen(LISTEN))
-    except face.ListenFailed:
-        return face.listening("127.0.0.1", 0)
+        return server.listening(*parse_listen(LISTEN))
+    except server.ListenFailed:
+        return server.listening("127.0.0.1", 0)
 
 
 async def _run(daemon: Daemon, bound: socket.socket, life: Life, seen: Seen, draw: Draw) -> None:
-    """All of it at once, in one group that ends with the picture."""
+    """Runs everything in one task group, which ends with the drawing."""
     broken: list[BrokenPipeError] = []
     async with anyio.create_task_group() as group:
         group.start_soon(live, daemon)
-        group.start_soon(face.serve, bound, web(daemon))
-        group.start_soon(_live, life)
+        group.start_soon(server.serve, bound, web(daemon))
+        group.start_soon(_run_node, life)
         group.start_soon(_operator, daemon.settings.policy, seen)
         group.start_soon(_interrupted, group.cancel_scope)
         with anyio.move_on_after(seen.seconds):
             try:
                 await draw(lambda: _look(daemon, life, seen))
-            except BrokenPipeError as error:  # told outside, where it is no group of errors
+            except BrokenPipeError as error:  # raised again outside of the group
                 broken.append(error)
         daemon.policies.stop()
         group.cancel_scope.cancel()
@@ -174,7 +174,7 @@ async def _run(daemon: Daemon, bound: socket.socket, life: Life, seen: Seen, dra
 
 
 def _look(daemon: Daemon, life: Life, seen: Seen) -> Seen:
-    """Brings the picture up to date with the daemon's own state."""
+    """Updates what is drawn from the daemon's own state."""
     state = daemon.state
     seen.happened = life.happened
     seen.measured(next(iter(state.disks.filesystems.values()), None))
@@ -182,7 +182,7 @@ def _look(daemon: Daemon, life: Life, seen: Seen) -> Seen:
     return seen
 
 
-async def _live(life: Life) -> None:
+async def _run_node(life: Life) -> None:
     while True:
         life.step(time.time())
         await anyio.sleep(TICK)
@@ -198,7 +198,7 @@ async def _operator(policy: Path, seen: Seen) -> None:
 
 
 async def _interrupted(scope: anyio.CancelScope) -> None:
-    """Ctrl-C and SIGTERM end the demo well, with its summary."""
+    """Ends the demo cleanly on Ctrl-C and SIGTERM, with its summary."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
             scope.cancel()

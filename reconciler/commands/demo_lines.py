@@ -1,4 +1,4 @@
-"""What `demo` has seen, in words: usage against the marks, who goes and why, who stays and why.
+"""What `demo` shows: usage and the marks, which images are removed and why, which stay and why.
 As lines of text for pipes and logs; `demo_screen` draws the same on a terminal."""
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ..domain.watermark import FilesystemState, Pressure
 from ..fake_runtime.life import REGISTRY
 from .demo_rival import Rival
 
-WIDTH = 40  # characters of the usage bar in a line of text
+WIDTH = 40  # characters of the usage bar
 TRAIL = 480  # samples of usage that are remembered
 SAMPLE = 0.25  # seconds between them
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """One removal, in words."""
+    """One removal, as text."""
 
     name: str
     freed: str
@@ -34,7 +34,7 @@ class Gone:
 
 @dataclass(slots=True)
 class Seen:
-    """The picture that is drawn, whatever draws it."""
+    """The data that is drawn, as lines or on a screen."""
 
     seconds: float  # the demo's length
     page: str = ""  # where a browser finds the daemon
@@ -46,8 +46,8 @@ class Seen:
     count: int = 0
     freed: int = 0  # bytes
     trail: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=TRAIL))
-    edit: str = ""  # what became of the operator's edit
-    rival: Rival | None = None  # what least recently used would have done meanwhile
+    edit: str = ""  # what happened to the operator's edit
+    rival: Rival | None = None  # what least recently used would have done
     _sampled_at: float = 0.0
     _saved_at: float | None = None
 
@@ -63,7 +63,7 @@ class Seen:
             self.trail.append((fs.used_percent, fs.pressure is Pressure.RECLAIMING))
 
     def removed(self, fact: RemovalFinished, freed: int) -> None:
-        """`freed` are bytes."""
+        """Adds a removal that freed `freed` bytes."""
         self.count += 1
         self.freed += freed
         removal = fact.removal
@@ -71,12 +71,12 @@ class Seen:
         self.gone.append(Gone(name, size_text(freed), removal.why))
 
     def saved(self) -> None:
-        """The operator saves an edit of the policy now."""
+        """Notes that the operator saves an edit of the policy now."""
         self._saved_at = time.monotonic()
         self.edit = f"saved: keep {REGISTRY}/cron/**"
 
     def in_force(self) -> None:
-        """A policy came into force; if it is the edit, how long that took."""
+        """Notes that a policy came into force, and how long that took if it is the edit."""
         if self._saved_at is not None:
             took = 1000 * (time.monotonic() - self._saved_at)
             self.edit = f"an operator excluded {REGISTRY}/cron/**: in force after {took:.0f} ms"
@@ -84,7 +84,7 @@ class Seen:
 
 
 def rivalry(seen: Seen) -> str:
-    """What had to be pulled again, here and by least recently used."""
+    """How many images had to be pulled again, here and with least recently used."""
     rival = seen.rival
     if rival is None:
         return ""
@@ -112,7 +112,7 @@ def bar(fs: FilesystemState, width: int = WIDTH) -> str:
 
 
 def staying(plan: Plan) -> list[tuple[str, int, str]]:
-    """Kind, how many, and one of them in words; most first."""
+    """Each kind of protection, how many images it keeps, and an example; most first."""
     counts = Counter(kept.protections[0].kind.value for kept in plan.kept)
     example = {
         kept.protections[0].kind.value: f"{name_of(kept.image)}: {kept.protections[0].detail}"
@@ -122,17 +122,17 @@ def staying(plan: Plan) -> list[tuple[str, int, str]]:
 
 
 async def draw_plain(look: Callable[[], Seen]) -> None:
-    """A line a second, and one for whatever happened in it."""
-    told, edit, page = 0, "", ""
+    """Prints a line a second, and one for everything that happened in it."""
+    printed, edit, page = 0, "", ""
     while True:
         seen = look()
         if seen.filesystem is not None and seen.page != page:
             page = seen.page
             print(f"the daemon's page: {page}", flush=True)
-        fresh = list(seen.gone)[-(seen.count - told) :] if seen.count > told else []
+        fresh = list(seen.gone)[-(seen.count - printed) :] if seen.count > printed else []
         for one in fresh:
             print(f"  gone  {one.name}, {one.freed} freed: {one.why}", flush=True)
-        told = seen.count
+        printed = seen.count
         if seen.edit != edit:
             edit = seen.edit
             print(f"  policy  {edit}", flush=True)
@@ -144,11 +144,11 @@ async def draw_plain(look: Callable[[], Seen]) -> None:
 
 
 def summary(seen: Seen, wrong: int) -> None:
-    """The last lines."""
+    """Prints the last lines."""
     freed = size_text(seen.freed)
     print(
         f"removed {counted(seen.count, 'image')}, freed {freed}; of those in use or pinned: {wrong}"
     )
     if seen.rival is not None:
         print(f"{rivalry(seen)} ({size_text(seen.rival.again_bytes)})")
-    print("next, on a node of yours: reconciler plan    (it reads, and removes nothing)")
+    print("next, on your own node: reconciler plan    (it reads, and removes nothing)")

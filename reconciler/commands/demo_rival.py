@@ -1,7 +1,7 @@
-"""The demo's rival: least recently used, on a disk of its own, while the same things happen.
+"""The demo's rival: least recently used, on a disk of its own, with the same pods.
 
 It sees what the node's pods start and nothing of what the daemon does. What it would have removed
-and had to pull again is shown beside what the daemon did.
+and had to pull again is shown next to what the daemon did.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ..fake_runtime.stored import Stored
 
 
 class Rival:
-    """Images as least recently used would have them on this node, between the same marks."""
+    """The images that this node would have with least recently used, between the same marks."""
 
     def __init__(self, node: Node, high: float, low: float) -> None:
         self._node, self._high, self._low = node, high * node.capacity, low * node.capacity
@@ -23,16 +23,16 @@ class Rival:
         self._gone: set[str] = set()
         self._gone_from_us: set[str] = set()
         self.removed = 0
-        self.again = 0  # pulls of what it had removed
-        self.again_bytes = 0  # as pulled, whole images
-        self.ours_again = 0  # the same of the daemon
-        node.listeners.append(self._heard)
+        self.again = 0  # pulls of images that it had removed
+        self.again_bytes = 0  # compressed, whole images
+        self.ours_again = 0  # pulls of images that the daemon had removed
+        node.listeners.append(self._on_event)
 
     def removed_by_us(self, image_id: str) -> None:
-        """The daemon removed an image."""
+        """Notes that the daemon removed an image."""
         self._gone_from_us.add(image_id.removeprefix("sha256:"))
 
-    def _heard(self, kind: EventKind, subject: str, sandbox: str, now: float) -> None:
+    def _on_event(self, kind: EventKind, subject: str, sandbox: str, now: float) -> None:
         if kind is EventKind.CREATED and subject in self._node.containers:
             self._start(subject, self._node.containers[subject].image, now)
         elif kind is EventKind.DELETED and subject in self._containers:

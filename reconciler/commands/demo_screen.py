@@ -19,8 +19,8 @@ from ..domain.watermark import Pressure
 from .demo_lines import Seen, name_of, rivalry, staying
 
 WIDEST = 126  # columns
-FIXED_ROWS = 15  # rows that are no row of a table
-EVERY = 0.25  # seconds between pictures
+FIXED_ROWS = 15  # rows outside of the tables
+EVERY = 0.25  # seconds between drawings
 STEPS = "▁▂▃▄▅▆▇█"
 
 KINDS = {
@@ -34,7 +34,7 @@ KINDS = {
 
 
 async def draw_live(look: Callable[[], Seen]) -> None:
-    """The screen, drawn anew a few times a second, until cancelled."""
+    """Draws the screen several times a second, until cancelled."""
     console = Console()
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as screen:
         while True:
@@ -43,14 +43,14 @@ async def draw_live(look: Callable[[], Seen]) -> None:
 
 
 def picture(seen: Seen, console: Console, rows: int | None = None) -> RenderableType:
-    """The screen as something rich can draw; `rows`: the height, if not the terminal's own."""
+    """The screen as a rich renderable; `rows`: the height, if not the terminal's own."""
     fs, plan = seen.filesystem, seen.plan
     if fs is None or plan is None:
         return Text("the daemon is starting ...")
     width = min(console.width, WIDEST)
-    room = max(6, (rows or console.height) - FIXED_ROWS)
-    stays = staying(plan)[: max(2, room // 2)]
-    others = max(1, (room - len(stays)) // 2)
+    table_rows = max(6, (rows or console.height) - FIXED_ROWS)
+    stays = staying(plan)[: max(2, table_rows // 2)]
+    others = max(1, (table_rows - len(stays)) // 2)
     parts: list[RenderableType] = [
         *_usage(seen, width - 4),
         Text(f"on the node: {seen.happened}", style="dim", no_wrap=True, overflow="ellipsis"),
@@ -75,7 +75,7 @@ def picture(seen: Seen, console: Console, rows: int | None = None) -> Renderable
 
 
 def _usage(seen: Seen, width: int) -> list[RenderableType]:
-    """The bar with both marks under it, and the curve of the last minutes."""
+    """The bar with both marks under it, and the curve of recent usage."""
     fs = seen.filesystem
     assert fs is not None
     reclaiming = fs.pressure is Pressure.RECLAIMING
@@ -95,7 +95,7 @@ def _usage(seen: Seen, width: int) -> list[RenderableType]:
 
 
 def _curve(seen: Seen, width: int) -> Text:
-    """Usage over time, one cell a sample, stretched between the lowest and the highest seen."""
+    """Usage over time, one cell a sample, scaled from the lowest to the highest seen."""
     samples = list(seen.trail)[-width:]
     floor = min(percent for percent, _ in samples)
     span = max(8.0, max(percent for percent, _ in samples) - floor)
@@ -106,8 +106,8 @@ def _curve(seen: Seen, width: int) -> Text:
     return drawn
 
 
-def _title(name: str, rest: str) -> Text:
-    return Text(no_wrap=True).append(name, style="bold").append("  ").append(rest, style="dim")
+def _title(name: str, detail: str) -> Text:
+    return Text(no_wrap=True).append(name, style="bold").append("  ").append(detail, style="dim")
 
 
 def _table(*ratios: int | None) -> Table:
@@ -126,8 +126,8 @@ def _next_in_line(seen: Seen, rows: int) -> Table:
     for one in seen.plan.candidates[:rows]:
         verdict = "goes now" if one.goes else "may go"
         style = "red" if one.goes else ""
-        told = f"{verdict}: {why(one, now)}"
-        drawn.add_row(Text(name_of(one.image), style=style), Text(told))
+        reason = f"{verdict}: {why(one, now)}"
+        drawn.add_row(Text(name_of(one.image), style=style), Text(reason))
     return drawn
 
 

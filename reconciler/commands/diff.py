@@ -72,6 +72,7 @@ def _difference(
 
 
 def _fates(plan: Plan) -> dict[str, str]:
+    """By image key: kept, candidate or goes."""
     fates = {kept.image.key: "kept" for kept in plan.kept}
     for one in plan.candidates:
         fates[one.image.key] = "goes" if one.goes else "candidate"
@@ -86,26 +87,26 @@ def _changed_settings(before: Policy, after: Policy) -> list[Json]:
     changed = []
     for name in (field.name for field in fields(Policy) if field.compare):
         was, becomes = getattr(before, name), getattr(after, name)
-        if _anywhere(was) != _anywhere(becomes):
-            changed.append({"setting": name, "before": _words(was), "after": _words(becomes)})
+        if _without_place(was) != _without_place(becomes):
+            changed.append({"setting": name, "before": _as_text(was), "after": _as_text(becomes)})
     return changed
 
 
-def _anywhere(value: object) -> object:
-    """A setting wherever it stands: rules of a copy of the file are no other rules."""
+def _without_place(value: object) -> object:
+    """A setting without its place: rules of a copy of the file are the same rules."""
     if not isinstance(value, tuple):
         return value
     return tuple(replace(rule, place=Place("", 0, 0)) for rule in value)
 
 
-def _words(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, tuple):
         return counted(len(value), "rule") if value else "none"
     return "none" if value is None else str(getattr(value, "value", value))
 
 
-def _plainly(value: object) -> str:
-    """A setting's value as it stands in a policy, for people."""
+def _for_people(value: object) -> str:
+    """A setting's value as it is written in a policy, for people."""
     match value:
         case Watermarks():
             high, low = value.high or "auto", value.low or "auto"
@@ -117,13 +118,14 @@ def _plainly(value: object) -> str:
             return duration(value)
         case int():
             return size_text(value)
-    return _words(value)
+    return _as_text(value)
 
 
 def _show(document: Json, before: Policy, after: Policy) -> None:
     names = [changed["setting"] for changed in document["settings"]]
     settings = tuple(
-        (name, *(_plainly(getattr(policy, name)) for policy in (before, after))) for name in names
+        (name, *(_for_people(getattr(policy, name)) for policy in (before, after)))
+        for name in names
     )
     emit(Table("Settings that change", ("setting", "now", "then"), settings))
     rows = []
@@ -140,7 +142,7 @@ def _show(document: Json, before: Policy, after: Policy) -> None:
 
 
 def _sentence(images: list[Json], *, changes: bool) -> str:
-    """What it comes to on this node."""
+    """What the edit results in on this node."""
     if not images:
         if changes:
             return "The settings change, but every image here keeps its fate for now."

@@ -43,7 +43,7 @@ async def explain(settings: Settings, query: str, output: str) -> int:
 
 def _not_one(found: list[Image], query: str) -> int:
     if not found:
-        print(f"error: no image here answers to {query!r}; see `reconciler plan`", file=sys.stderr)
+        print(f"error: no image here matches {query!r}; see `reconciler plan`", file=sys.stderr)
         return 1
     lines = [f"  {image.id}  {neutralised(' '.join(image.names))}" for image in found]
     text = f"error: {query!r} could be any of {len(found)} images; say which:\n" + "\n".join(lines)
@@ -54,7 +54,7 @@ def _not_one(found: list[Image], query: str) -> int:
 def _verdict(
     image: Image, protections: tuple[Verdict, ...], survey: Survey
 ) -> tuple[str, Explanation, str]:
-    """Kept, candidate or goes; its score explained, and that with every factor in a line."""
+    """Kept, candidate or goes; the score explained, and a line with every factor of it."""
     state, now = survey.state, survey.now
     if not any(protection.holds for protection in protections):
         for one in decide(state, survey.policy, now).candidates:
@@ -67,18 +67,18 @@ def _verdict(
     return "kept", explanation, explanation.line(goes=False)
 
 
-def _show(image: Image, verdict: str, protections: tuple[Verdict, ...], told: str) -> None:
+def _show(image: Image, verdict: str, protections: tuple[Verdict, ...], line: str) -> None:
     name = image.names[0] if image.names else "without a name"
     heading(f"{name} ({image.id}, {size_text(image.size)}): {verdict}")
     for other in image.names[1:]:
         heading(f"  also {other}")
-    heading(told)
+    heading(line)
     rows = [(p.kind.value, "HOLDS" if p.holds else "-", p.detail) for p in protections]
     emit(Table("Every protection's verdict", ("protection", "verdict", "in words"), tuple(rows)))
 
 
 def conclusion(verdict: str, protections: tuple[Verdict, ...]) -> str:
-    """What it comes to, and what would change it, in one or two sentences."""
+    """Why the image stays or goes, and what would change that, in one or two sentences."""
     holding = [one for one in protections if one.holds]
     if verdict == "goes":
         return "It goes in the next reclaim. To keep it: an exclusion in the policy."
@@ -93,5 +93,5 @@ def conclusion(verdict: str, protections: tuple[Verdict, ...]) -> str:
 
 
 def _because(verdict: Verdict) -> str:
-    """A sentence's end: `it is in use (container web runs it)`."""
+    """The end of a sentence: `it is in use (container web runs it)`."""
     return f"it is {BY_KIND[verdict.kind].because} ({verdict.detail})"

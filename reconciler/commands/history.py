@@ -1,4 +1,4 @@
-"""`reconciler history`: what was removed here, when and why, and what brings it back."""
+"""`reconciler history`: what was removed here, when and why, and how to pull it again."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .tables import Table, emit, heading
 
 
 def history(settings: Settings, output: str, since: float | None, image: str, count: int) -> int:
-    """Prints removals, newest first; `since`: only of the last so many seconds. 1 where this user
-    may not read them."""
+    """Prints removals, newest first; `since`: only those of the last `since` seconds. Returns 1 if
+    this user may not read them."""
     trouble = why_unreadable(settings.state_dir / FILE)
     if trouble is not None:
         print(f"error: {trouble}", file=sys.stderr)
@@ -24,8 +24,8 @@ def history(settings: Settings, output: str, since: float | None, image: str, co
     start = 0.0 if since is None else now - since
     entries = read(settings.state_dir, count, start, image)
     if output == "json":
-        told = document("History", now) | {"items": [entry_json(entry) for entry in entries]}
-        print(to_text(told))
+        listed = document("History", now) | {"items": [entry_json(entry) for entry in entries]}
+        print(to_text(listed))
     elif not entries:
         heading("nothing was removed here" + (" that matches" if image or since else ""))
     else:

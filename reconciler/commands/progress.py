@@ -1,5 +1,5 @@
-"""Progress of long work: one line on stderr that is written over and gone in the end; nothing at
-all where stderr is no terminal."""
+"""Shows the progress of long work: one line on stderr that is overwritten and erased at the end;
+nothing at all if stderr is not a terminal."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Iterator
 
 from ..domain.neutral import neutralised
 
-SOON = 1.0  # seconds until a command that is at work says so
+SOON = 1.0  # seconds until a working command shows its progress
 ERASE = "\r\x1b[K"
-WIDEST = 78  # columns: a line that wraps cannot be written over
+WIDEST = 78  # columns: a line that wraps cannot be overwritten
 
 
 def show(text: str) -> None:
-    """Writes the line, over the one before."""
+    """Writes the line over the previous one."""
     if sys.stderr.isatty():
         print(ERASE + neutralised(text)[:WIDEST], end="", file=sys.stderr, flush=True)
 
 
 def clear() -> None:
-    """Takes it away, before something else is printed."""
+    """Erases the line, before something else is printed."""
     if sys.stderr.isatty():
         print(ERASE, end="", file=sys.stderr, flush=True)
 

@@ -1,7 +1,7 @@
 """`reconciler prune`: one pass, then exit; what `crictl rmi --prune` should have been.
 
 It is the operator's own command: it removes whatever the policy's mode is, while usage is above the
-low mark (or `--to`). No protection gives way to it, but the minimum age when it is given.
+low mark (or `--to`). It overrides no protection but the minimum age, if that is given.
 """
 
 from __future__ import annotations
@@ -45,28 +45,28 @@ from .survey import connect, look
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What the command line asks for, over the policy."""
+class PruneOptions:
+    """The options of the command line, which override the policy."""
 
     to: Mark | None = None
     all_unused: bool = False
     minimum_age: float | None = None  # seconds
 
-    def over(self, policy: Policy) -> Policy:
-        """The policy for this one pass: start where it stops, at the low mark or at `--to`."""
+    def applied_to(self, policy: Policy) -> Policy:
+        """The policy for this pass: it starts where it stops, at the low mark or at `--to`."""
         marks = replace(policy.watermarks, from_low=True)
         marks = marks if self.to is None else replace(marks, low=self.to)
         age = policy.minimum_age if self.minimum_age is None else self.minimum_age
         return replace(policy, watermarks=marks, minimum_age=age)
 
 
-class Told:
-    """Tells the terminal what happens, a line each."""
+class TerminalJournal:
+    """Prints what happens, a line each: the journal (`engine.reconcile.Journal`) of `prune`."""
 
     def __init__(self) -> None:
         self.removed = self.freed = self.refused = 0
         self.evidence = Evidence()
-        self.last: Plan | None = None
+        self.last_plan: Plan | None = None
 
     def absorbed(self, fact: Fact, state: State, at: float) -> None:
         self.evidence.last_users.absorbed(fact, state)
@@ -101,7 +101,7 @@ class Told:
         freed = (
             f"freed {freed_text(shown.freed, shown.approximate)}"
             if shown
-            else "its space is to show"
+            else "its space does not show yet"
         )
         self.freed += shown.freed if shown else 0
         print(f"removed {name} ({fact.removal.image.id}), {freed}")
@@ -113,44 +113,44 @@ class Told:
             self.freed += one.freed
             freed = freed_text(one.freed, one.approximate)
             print(
-                f"{neutralised(image_name(one.names, one.image_id))} freed {freed}, told "
+                f"{neutralised(image_name(one.names, one.image_id))} freed {freed}, shown "
                 f"{at - one.at:.0f} s after its removal"
             )
 
     def decided(self, plan: Plan, state: State, at: float) -> None:
-        self.last = plan
+        self.last_plan = plan
 
 
-async def prune(settings: Settings, wish: Wish) -> int:
-    """One pass. 1 when the low mark was not reached, or something holds all removal. Raises
-    LockUnavailable and RuntimeFailure, also when the runtime goes away in the middle."""
+async def prune(settings: Settings, options: PruneOptions) -> int:
+    """Runs one pass. Returns 1 if the low mark was not reached or something holds all removal.
+    Raises LockUnavailable and RuntimeFailure, also if the runtime goes away in the middle."""
     if settings.dry_run:
-        return await _dry_run(settings, wish)
+        return await _dry_run(settings, options)
     Ledger.make_room(settings.state_dir)
     with Lock() as lock, Lock() as ledger_lock:
         async with connect(settings) as client:
             mountpoints = await client.image_mountpoints()
             claim = Claim(lock, lambda: mountpoints, client.clock)
-            await _refuse_beside_another(claim)
+            await _refuse_if_another_removes(claim)
             clocks = partial(clocks_of_this_machine, SteadyClock())
             ledger = Ledger.open(settings.state_dir, clocks, ledger_lock)
             history = History(settings.state_dir)
             try:
-                survey = await look(client, settings, wish.over)
-                told = Told()
-                deps = _dependencies(settings, wish, client, ledger, history, claim, told)
-                # Pods go on to be bound while it removes.
+                survey = await look(client, settings, options.applied_to)
+                journal = TerminalJournal()
+                deps = _dependencies(settings, options, client, ledger, history, claim, journal)
+                # Pods can still be bound while it removes.
                 pods = PodWatch(Place.of(settings), deps.mailbox, deps.clock, lambda: True)
-                loop = Reconciler(deps, survey.state, Command(wish.all_unused))
+                loop = Reconciler(deps, survey.state, Command(options.all_unused))
                 await run_alongside(pods.run, loop.prune)
             finally:
                 progress.clear()
                 ledger.close()
                 history.close()
-    return _verdict(told, survey.state, wish)
+    return _exit_code(journal, survey.state, options)
 
 
-async def _refuse_beside_another(claim: Claim) -> None:
+async def _refuse_if_another_removes(claim: Claim) -> None:
     """Raises LockUnavailable if another process removes images here."""
     found = await claim.renew(wanted=True)
     if found.other is not None:
@@ -158,10 +158,10 @@ async def _refuse_beside_another(claim: Claim) -> None:
         raise LockUnavailable(text + "`explain` or --dry-run")
 
 
-async def _dry_run(settings: Settings, wish: Wish) -> int:
+async def _dry_run(settings: Settings, options: PruneOptions) -> int:
     async with connect(settings) as client:
-        survey = await look(client, settings, wish.over)
-    command = Command(wish.all_unused)
+        survey = await look(client, settings, options.applied_to)
+    command = Command(options.all_unused)
     made = decide(survey.state, survey.policy, survey.now, command=command, thorough=True)
     show(made, survey, wide=False)
     return 0
@@ -169,17 +169,17 @@ async def _dry_run(settings: Settings, wish: Wish) -> int:
 
 def _dependencies(
     settings: Settings,
-    wish: Wish,
+    options: PruneOptions,
     client: CriClient,
     ledger: Ledger,
     history: History,
     claim: Claim,
-    told: Told,
+    journal: TerminalJournal,
 ) -> Dependencies:
     clock = client.clock
     mailbox: Mailbox[Fact] = Mailbox()
     policies = PolicySource(
-        settings.policy, settings.policy_named, mailbox, clock, wish.over, wall=time.time
+        settings.policy, settings.policy_named, mailbox, clock, options.applied_to, wall=time.time
     )
     probe = UsageProbe(client, clock, measure)
 
@@ -192,8 +192,8 @@ def _dependencies(
         mailbox,
         policies,
         measured,
-        saver(ledger, history, told.evidence.take, clock),
-        told,
+        saver(ledger, history, journal.evidence.take, clock),
+        journal,
         clock,
         time.monotonic,
         claim.renew,
@@ -201,18 +201,18 @@ def _dependencies(
     )
 
 
-def _verdict(told: Told, state: State, wish: Wish) -> int:
-    hold = told.last.hold if told.last is not None else None
-    print(f"removed {counted(told.removed, 'image')}, freed {size_text(told.freed)}")
+def _exit_code(journal: TerminalJournal, state: State, options: PruneOptions) -> int:
+    hold = journal.last_plan.hold if journal.last_plan is not None else None
+    print(f"removed {counted(journal.removed, 'image')}, freed {size_text(journal.freed)}")
     if state.runtime.listing_trouble is not None:
         raise RuntimeUnavailable(state.runtime.listing_trouble)
     if hold is not None:
         text = f"error: nothing more is removed ({hold.reason.value}): {hold.detail}"
         print(neutralised(text), file=sys.stderr)
         return 1
-    if not wish.all_unused and state.disks.pressure is Pressure.RECLAIMING:
+    if not options.all_unused and state.disks.pressure is Pressure.RECLAIMING:
         full = max(state.disks.filesystems.values(), key=lambda fs: fs.bytes_over_low)
         text = f"error: {full.usage.mountpoint} is {size_text(full.bytes_over_low)} over the mark, "
         print(text + "and nothing more may go; `reconciler plan` says why", file=sys.stderr)
         return 1
-    return 1 if told.refused else 0
+    return 1 if journal.refused else 0

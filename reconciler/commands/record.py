@@ -19,8 +19,8 @@ from .survey import connect
 
 
 async def record(settings: Settings, out: Path, *, anonymize: bool) -> int:
-    """Writes the file; 1 where there is nothing to write, or it cannot be written. The runtime is
-    asked for the disk; where it does not answer, the record goes without."""
+    """Writes the file; returns 1 if there is nothing to write or it cannot be written. The runtime
+    is asked for the disk; without an answer the record has none."""
     log = Ledger.read_log(settings.state_dir)
     if log is None or not log.starts:
         text = (
@@ -28,10 +28,10 @@ async def record(settings: Settings, out: Path, *, anonymize: bool) -> int:
         )
         print(f"error: {why_unreadable(settings.state_dir / FILE) or text}", file=sys.stderr)
         return 1
-    told = document(log, await node_of(settings), time.time(), anonymize=anonymize)
-    text = json.dumps(told, separators=(",", ":"))
+    recorded = document(log, await node_of(settings), time.time(), anonymize=anonymize)
+    text = json.dumps(recorded, separators=(",", ":"))
     try:
-        fresh = out.parent / f".{out.name}.new"  # also for `/`, which is no file and says so
+        fresh = out.parent / f".{out.name}.new"  # also for `/`, which fails as not a file
         with fresh.open("w") as file:
             file.write(text)
             file.flush()
@@ -40,15 +40,15 @@ async def record(settings: Settings, out: Path, *, anonymize: bool) -> int:
     except OSError as error:
         print(f"error: {out} cannot be written: {error.strerror}", file=sys.stderr)
         return 1
-    days = (told["to"] - told["from"]) / 86400
-    starts, images = counted(len(told["starts"]), "start"), counted(len(told["images"]), "image")
-    what = f"{starts} of {images} in {days:.1f} days"
+    days = (recorded["to"] - recorded["from"]) / 86400
+    starts, images = len(recorded["starts"]), len(recorded["images"])
+    what = f"{counted(starts, 'start')} of {counted(images, 'image')} in {days:.1f} days"
     print(f"{out}: {what}" + (", without names" if anonymize else ""))
     return 0
 
 
 async def node_of(settings: Settings) -> Node:
-    """What can be had of the disk and the runtime right now; nothing is needed."""
+    """What is known of the disk and the runtime right now, which may be nothing."""
     try:
         async with connect(settings) as client:
             version = await client.version()

@@ -1,4 +1,4 @@
-"""`reconciler simulate`: a past replayed under other watermarks, on another disk, without us."""
+"""`reconciler simulate`: replays a past with other marks, on another disk or without reconciler."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from .record import node_of
 from .simulated import WITHOUT, Row, document, picture, show
 from .survey import the_policy
 
-ROOM = 1.25  # of what is in use: a disk for a past too short to choose one by
+ROOM = 1.25  # times what is in use: the disk for a past too short to choose one from
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """What the command line asks. Neither a file nor a workload: this node's own past. No marks:
-    auto, and the policy's own where it gives any."""
+    auto, and the policy's own if it has any."""
 
     marks: Sequence[Marks] | None
     orders: Sequence[str]
@@ -49,8 +49,8 @@ class Question:
 
 
 async def simulate(settings: Settings, question: Question) -> int:
-    """Prints the comparison; 1 for a past that cannot be had, has nothing in it, or can't have
-    been on such a disk. A past too short to say much is replayed, and said to be."""
+    """Prints the comparison; returns 1 for a past that cannot be read, is empty, or can't have
+    happened on such a disk. A past too short to say much is replayed with a note."""
     try:
         trace, node = await _past(settings, question)
         disk, why = _disk(trace, node, question)
@@ -76,7 +76,7 @@ async def simulate(settings: Settings, question: Question) -> int:
 
 
 def _policy(settings: Settings) -> Policy:
-    """The one in force here, for its marks and its word on kubelet; a bad one is left out."""
+    """The policy in force here, for its marks and its kubelet settings; a bad one is left out."""
     found = the_policy(settings)
     if isinstance(found, PolicyInvalid):
         text = f"{found.problems[0]}; replayed without the policy" if found.problems else found
@@ -108,7 +108,7 @@ async def _own_past(settings: Settings) -> tuple[Trace, Node]:
 
 
 def _disk(trace: Trace, node: Node, question: Question) -> tuple[float, str]:
-    """Bytes of the disk, and where the figure is from. Raises ValueError."""
+    """Bytes of the disk, and the source of that figure. Raises ValueError."""
     least = trace.other + in_use(trace)
     if question.disk is not None or node.capacity is not None:
         disk = float(question.disk or node.capacity or 0)
@@ -154,7 +154,7 @@ def _replay(
 
 
 def _marks(policy: Policy, disk: int) -> list[Marks]:
-    """Auto, and the policy's own where it gives any."""
+    """Auto, and the policy's own marks if it has any."""
     given = policy.watermarks
     own = Marks(
         None if given.high is None else given.high.of(disk) / disk,

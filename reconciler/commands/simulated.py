@@ -1,11 +1,11 @@
-"""The answers of `simulate`: a table, JSON, a picture, and what keeps them from saying much."""
+"""The output of `simulate`: a table, JSON or a picture, and what limits their meaning."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..domain.humanize import size_text
+from ..domain.humanize import counted, size_text
 from ..replay.budget import too_short
 from ..replay.daemon import Marks
 from ..replay.outcome import Outcome
@@ -18,7 +18,7 @@ WITHOUT = "without reconciler"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One answer. `order` is kubelet where the daemon isn't there; marks None: kubelet as it is."""
+    """One answer. `order` is kubelet if there is no daemon; marks None: kubelet's own settings."""
 
     marks: Marks | None
     order: str
@@ -33,7 +33,7 @@ def show(trace: Trace, disk: float, why: str, rows: Sequence[Row]) -> None:
     starts = rows[0].outcome.starts
     heading(
         f"{trace.name}: {starts} starts in {trace.counted / DAY:.1f} days after the warm-up, "
-        f"{len(trace.images)} images; disk {size_text(disk)} ({why})"
+        f"{counted(len(trace.images), 'image')}; disk {size_text(disk)} ({why})"
     )
     without = rows[-1].outcome.delay
     lines = tuple(
@@ -71,7 +71,7 @@ def show(trace: Trace, disk: float, why: str, rows: Sequence[Row]) -> None:
 
 
 def _doubts(trace: Trace, rows: Sequence[Row]) -> list[str]:
-    """What keeps these figures from saying much."""
+    """What limits the meaning of these figures."""
     found = [text for text in (too_short(trace),) if text]
     if not any(row.outcome.removals for row in rows):
         found.append("Nothing was removed in any row: on this disk this past comes near no mark.")

@@ -12,7 +12,7 @@ from .tables import heading
 
 
 def status(settings: Settings, output: str) -> int:
-    """Prints the daemon's status; 1 when none answers, or when it is not ready."""
+    """Prints the daemon's status; returns 1 if none answers or it is not ready."""
     try:
         document = ask_daemon(settings, "status")
     except NoDaemon as trouble:
@@ -29,33 +29,33 @@ def status(settings: Settings, output: str) -> int:
 def lines(document: Json) -> list[str]:
     """The status in sentences."""
     runtime, counts, policy = document["runtime"], document["counts"], document["policy"]
-    told = [
+    found = [
         f"reconciler {document['version']}, up since {document['startedAt']}, "
         f"{'ready' if not document['notReady'] else 'NOT READY'}"
     ]
-    told += [f"  not ready: {reason}" for reason in document["notReady"]]
+    found += [f"  not ready: {reason}" for reason in document["notReady"]]
     for fs in document["filesystems"]:
-        told += [filesystem_line(fs), f"  high mark {fs['highFrom']}"]
-    told += [
+        found += [filesystem_line(fs), f"  high mark {fs['highFrom']}"]
+    found += [
         f"{fs['mountpoint']}: not measured, it {fs['why']}" for fs in document.get("unmeasured", ())
     ]
-    told.append(_doing(document))
-    told.append(
+    found.append(_doing(document))
+    found.append(
         f"images: {counts['images']}, of which {counts['candidates']} unprotected and "
         f"{counts['kept']} kept; {counted(counts['containers'], 'container')}, "
         f"{counted(counts['sandboxes'], 'sandbox', 'sandboxes')}"
     )
-    told += [f"next in line: {name_of(one)}" for one in document["next"][:1]]
-    told.append(f"runtime: {runtime['name']} {runtime['version']}, {_events(runtime)}")
-    told.append(_pods(document["pods"]))
-    told += [f"  missing: {sentence}" for sentence in document["pods"]["missing"]]
-    told.append(f"policy: {policy['source']}, mode {document['mode']}")
-    told += [f"  refused: {problem}" for problem in policy["problems"]]
-    told += [
+    found += [f"next in line: {name_of(one)}" for one in document["next"][:1]]
+    found.append(f"runtime: {runtime['name']} {runtime['version']}, {_events(runtime)}")
+    found.append(_pods(document["pods"]))
+    found += [f"  missing: {sentence}" for sentence in document["pods"]["missing"]]
+    found.append(f"policy: {policy['source']}, mode {document['mode']}")
+    found += [f"  refused: {problem}" for problem in policy["problems"]]
+    found += [
         f"  required and missing: {one['pattern']} ({one['place']})"
         for one in document["requiredMissing"]
     ]
-    return told
+    return found
 
 
 def filesystem_line(fs: Json) -> str:
@@ -69,7 +69,7 @@ def filesystem_line(fs: Json) -> str:
 
 
 def name_of(image: Json) -> str:
-    """What to call an image of a document."""
+    """The name of an image in a document."""
     return image_name(image["names"], image["id"])
 
 
@@ -88,8 +88,10 @@ def _doing(document: Json) -> str:
 
 def _pods(pods: Json) -> str:
     if pods["source"] is not None:
-        return f"pods: {pods['count']} bound here, told by {pods['source']} since {pods['since']}"
-    kept = f"; {pods['count']} told before are kept" if pods["count"] else ""
+        return (
+            f"pods: {pods['count']} bound here, reported by {pods['source']} since {pods['since']}"
+        )
+    kept = f"; {pods['count']} reported before are kept" if pods["count"] else ""
     return f"pods: known from the runtime alone ({pods['trouble'] or 'nobody was asked'}){kept}"
 
 

@@ -29,7 +29,7 @@ from ..store.database import why_unreadable
 from ..store.ledger import FILE, Ledger
 from . import progress
 
-PATIENCE = 10.0  # seconds the runtime has to answer before a command gives up (exit 3)
+PATIENCE = 10.0  # seconds to wait for the runtime before a command gives up (exit 3)
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class Survey:
     state: State
     policy: Policy | None
     now: float
-    remover: str | None = None  # who removes images here, as far as can be seen
+    remover: str | None = None  # another process that removes images here, if one is found
 
 
 def the_policy(settings: Settings) -> Policy | PolicyInvalid:
@@ -62,7 +62,7 @@ async def look(
     adapt: Callable[[Policy], Policy] = unchanged,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> Survey:
-    """Everything `decide` needs, asked for anew; `adapt` is the command line's word over the
+    """Collects everything that `decide` needs; `adapt` applies the command line's options to the
     policy. What the daemon believes only when a later listing agrees is listed again here too.
     Raises RuntimeFailure."""
     clock = client.clock
@@ -90,7 +90,7 @@ async def look(
 
 
 def remembered(settings: Settings, clock: Callable[[], float]) -> State:
-    """What the ledger remembers, before anything is asked."""
+    """A state with what the ledger remembers, before the runtime is asked."""
     state = State(began_at=clock())
     clocks = partial(clocks_of_this_machine, clock)
     state.remember(Ledger.read(settings.state_dir, state.began_at, clocks))
@@ -98,14 +98,14 @@ def remembered(settings: Settings, clock: Callable[[], float]) -> State:
 
 
 async def relist(client: ImageRuntime, state: State, clock: Callable[[], float]) -> None:
-    """A complete listing into the state, with what no listing tells. Ends when everything is told
-    or a round of questions settled none: the hold will say so."""
+    """Absorbs a complete listing and what no listing contains. Ends when all questions are answered
+    or a round of questions settled none: a hold will say so."""
     absorb(await observe(client, state.runtime.version, state.runtime.configured_pause), state)
     waiting = _questions(state)
     while waiting:
         await ask(client, state, clock)
         troubled = state.runtime.ask_trouble is not None
-        if state.graph.needs_relist:  # what was asked about is gone: only a new listing tells
+        if state.graph.needs_relist:  # what was asked about is gone: a new listing is needed
             known = state.runtime
             absorb(await observe(client, known.version, known.configured_pause), state)
         left = _questions(state)

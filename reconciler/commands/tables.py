@@ -1,4 +1,4 @@
-"""Tables on a terminal, plain text in a pipe. Names come from strangers: control characters,
+"""Prints tables on a terminal, plain text in a pipe. Names are untrusted: control characters,
 escape sequences and bidirectional marks are shown, never sent to the terminal."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def heading(text: str) -> None:
 
 
 def emit(table: Table) -> None:
-    """Prints a table; nothing at all when it has no rows."""
+    """Prints a table; nothing if it has no rows."""
     if not table.rows:
         return
     rows = [tuple(neutralised(cell) for cell in row) for row in table.rows]

@@ -1,4 +1,4 @@
-"""`reconciler top`: the daemon, live; in a pipe plain text, once or `--count` times."""
+"""`reconciler top`: the daemon, live; in a pipe as plain text, once or `--count` times."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Look = Callable[[], tuple[Json, tuple[Entry, ...]]]
 
 
 def top(settings: Settings, every: float, count: int | None) -> int:
-    """Shows the daemon until `q` or Ctrl-C, anew after `every` seconds; 1 when none answers."""
+    """Shows the daemon until `q` or Ctrl-C, every `every` seconds; returns 1 if none answers."""
 
     def look() -> tuple[Json, tuple[Entry, ...]]:
         return ask_daemon(settings, "status"), read(settings.state_dir, LAST)
@@ -83,7 +83,7 @@ def _live(look: Look, every: float, count: int | None) -> None:
 
 @contextlib.contextmanager
 def _keys() -> Iterator[Callable[[float], str]]:
-    """Keys as they are pressed, without Enter; the terminal is left as it was found."""
+    """Yields a function that waits for a key, without Enter; restores the terminal in the end."""
     handle = sys.stdin.fileno()
     before = termios.tcgetattr(handle)
 
@@ -103,18 +103,20 @@ def picture(document: Json, removed: tuple[Entry, ...], width: int, height: int)
     from rich.console import Group
     from rich.text import Text
 
-    told: list[tuple[str, str]] = []
+    styled: list[tuple[str, str]] = []
     for fs in document["filesystems"]:
         style = "bold red" if fs["pressure"] == "reclaiming" else "bold green"
-        told.append((f"{bar(fs, min(BAR, max(10, width - 12)))} {fs['usedPercent']:5.1f}%", style))
-    told += [(line, "") for line in lines(document)]
-    told += [("", ""), ("Next in line", "bold")]
-    told += [
+        styled.append(
+            (f"{bar(fs, min(BAR, max(10, width - 12)))} {fs['usedPercent']:5.1f}%", style)
+        )
+    styled += [(line, "") for line in lines(document)]
+    styled += [("", ""), ("Next in line", "bold")]
+    styled += [
         (f"{one['rank']:>3} {name_of(one)}  {size_text(one['sizeBytes'])}", "")
         for one in document["next"]
     ]
-    told += [("", ""), ("Last removed", "bold"), *((_removal(one), "") for one in removed)]
-    shown = [*told[: max(1, height - 1)], ("q quits", "dim")]
+    styled += [("", ""), ("Last removed", "bold"), *((_removal(one), "") for one in removed)]
+    shown = [*styled[: max(1, height - 1)], ("q quits", "dim")]
     return Group(
         *(
             Text(neutralised(text), style, no_wrap=True, overflow="ellipsis")

@@ -1,1 +1,1 @@
-"""What the daemon shows on `--listen`: /healthz, /readyz, /metrics. It changes nothing."""
+"""The HTTP server on `--listen`: /healthz, /readyz, /metrics, /api/v1 and the page."""

@@ -1,5 +1,5 @@
-"""/api/v1: the same documents as the commands give, live. Reading is free to whoever the guard lets
-in; asking for something needs the token of `--token-file`."""
+"""/api/v1: the same documents as the commands print, live. Whoever passes the guard may read;
+commands (pause, resume, reclaim) need the token of `--token-file`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ..domain.lookup import images_meant
 from ..domain.policy import Mode
 from ..report import API_VERSION, Json, image_json
 from . import documents
+from .document_cache import DocumentCache
 from .openapi import openapi
-from .query import BadQuery, checked, last_event, text, whole
-from .stock import Stock
+from .query import BadQuery, checked, last_event, text, whole_number
 from .token import Token
 from .view import View
 
-MOST = 1000  # entries of one answer
+MOST_ENTRIES = 1000  # of one answer
 STREAMS = 16  # pages that may be open at once
-EVERY = 1.0  # seconds between looks of an open page
+EVERY = 1.0  # seconds between updates of an open page
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -38,10 +38,10 @@ class Api:
         self._status: Json = {}
         self._status_text = ""
         self._status_at = float("-inf")
-        stock = functools.partial(Stock, arrived=view.arrived, monotonic=view.monotonic)
-        self._all_images = stock(functools.partial(documents.images, view))
-        self._whole_plan = stock(functools.partial(documents.plan, view))
-        self._open = 0
+        cache = functools.partial(DocumentCache, arrived=view.arrived, monotonic=view.monotonic)
+        self._all_images = cache(functools.partial(documents.images, view))
+        self._whole_plan = cache(functools.partial(documents.plan, view))
+        self._open_streams = 0
 
     def routes(self) -> list[Route]:
         """Everything below /api/v1."""
@@ -57,25 +57,28 @@ class Api:
             "stream": self._stream,
             "openapi.json": self._openapi,
         }
-        asking: dict[str, Answer] = {
-            "pause": self._ask(Paused),
-            "resume": self._ask(Resumed),
+        commands: dict[str, Answer] = {
+            "pause": self._command(Paused),
+            "resume": self._command(Resumed),
             "reclaim": self._reclaim,
         }
         return [
-            *(Route(f"/api/v1/{path}", read(do), methods=["GET"]) for path, do in reading.items()),
-            *(Route(f"/api/v1/{path}", do, methods=["POST"]) for path, do in asking.items()),
+            *(
+                Route(f"/api/v1/{path}", refusing_bad_queries(do), methods=["GET"])
+                for path, do in reading.items()
+            ),
+            *(Route(f"/api/v1/{path}", do, methods=["POST"]) for path, do in commands.items()),
         ]
 
-    def forget(self) -> None:
-        """Lets go of big documents that nobody asks for any more."""
-        self._all_images.forget()
-        self._whole_plan.forget()
+    def drop_unused(self) -> None:
+        """Frees big documents that nobody requests any more."""
+        self._all_images.drop_if_unused()
+        self._whole_plan.drop_if_unused()
 
     # --- reading -------------------------------------------------------------------------------
 
     def _fresh_status(self) -> Json:
-        """Made once a second at most, however many look."""
+        """The status, made at most once a second for all readers."""
         now = self._view.clock()
         if now - self._status_at >= EVERY:
             self._status, self._status_at = documents.status(self._view), now
@@ -86,35 +89,35 @@ class Api:
         return JSONResponse(self._fresh_status())
 
     async def _images(self, request: Request) -> Response:
-        limit, after = whole(request, "limit", 0), text(request, "continue")
-        listing = await self._all_images.listing()
+        limit, after = whole_number(request, "limit", 0), text(request, "continue")
+        document = await self._all_images.get()
         if limit or after:
-            listing = listing.page(after, limit or len(listing.ids))
-        return await self._all_images.answer(listing, request.headers.get("accept-encoding", ""))
+            document = document.page(after, limit or len(document.ids))
+        return await self._all_images.answer(document, request.headers.get("accept-encoding", ""))
 
     async def _image(self, request: Request) -> Response:
         query = checked("the image", str(request.path_params["query"]))
         found = images_meant(self._view.state.graph, query)
         if not found:
-            return trouble(404, f"no image here answers to {query!r}")
+            return error_response(404, f"no image here matches {query!r}")
         if len(found) > 1:
             choices = [image_json(one) for one in found[:20]]
             sentence = f"{query!r} could be any of {len(found)} images; say which"
-            return trouble(409, sentence, choices=choices)
+            return error_response(409, sentence, choices=choices)
         return JSONResponse(documents.image(self._view, found[0]))
 
     async def _plan(self, request: Request) -> Response:
-        listing = await self._whole_plan.listing()
-        return await self._whole_plan.answer(listing, request.headers.get("accept-encoding", ""))
+        document = await self._whole_plan.get()
+        return await self._whole_plan.answer(document, request.headers.get("accept-encoding", ""))
 
     async def _events(self, request: Request) -> Response:
-        after = whole(request, "after", 0)
+        after = whole_number(request, "after", 0)
         now = self._view.state.wall(self._view.clock())
         return JSONResponse(documents.events(self._view.recent.after(after), now))
 
     async def _history(self, request: Request) -> Response:
-        view, count = self._view, whole(request, "count", 100, MOST)
-        since = float(whole(request, "since", 0))
+        view, count = self._view, whole_number(request, "count", 100, MOST_ENTRIES)
+        since = float(whole_number(request, "since", 0))
         entries = await view.history(count, since, text(request, "image"))
         return JSONResponse(documents.history(entries, view.state.wall(view.clock())))
 
@@ -131,8 +134,8 @@ class Api:
 
     async def _stream(self, request: Request) -> Response:
         """Server-sent events: a `status` every second and every log line as `line`."""
-        if self._open >= STREAMS:
-            return trouble(503, f"{STREAMS} pages are open already")
+        if self._open_streams >= STREAMS:
+            return error_response(503, f"{STREAMS} pages are open already")
         return StreamingResponse(
             self._live(last_event(request)),
             media_type="text/event-stream",
@@ -140,25 +143,25 @@ class Api:
         )
 
     async def _live(self, after: int) -> AsyncIterator[str]:
-        self._open += 1
+        self._open_streams += 1
         try:
             while True:
                 self._fresh_status()
                 yield self._status_text
                 for line in self._view.recent.after(after):
                     after = line.number
-                    yield _message("line", {"number": after} | dict(line.told), after)
+                    yield _message("line", {"number": after} | dict(line.fields), after)
                 await anyio.sleep(EVERY)
         finally:
-            self._open -= 1
+            self._open_streams -= 1
 
-    # --- asking --------------------------------------------------------------------------------
+    # --- commands ------------------------------------------------------------------------------
 
-    def _ask(self, make: Callable[[float], Fact]) -> Answer:
+    def _command(self, make: Callable[[float], Fact]) -> Answer:
         async def answer(request: Request) -> Response:
             refusal = await self._refusal(request)
             if refusal is None:
-                self._view.tell(make(self._view.clock()))
+                self._view.submit(make(self._view.clock()))
             return refusal or JSONResponse({"apiVersion": API_VERSION, "kind": "Done"}, 202)
 
         return answer
@@ -168,36 +171,36 @@ class Api:
         refusal = await self._refusal(request)
         if refusal is None and policy is not None and policy.mode is Mode.OBSERVE:
             sentence = "the policy's mode is observe: set mode: enforce, or run `reconciler prune`"
-            return trouble(409, sentence)
-        return refusal or await self._ask(ReclaimAsked)(request)
+            return error_response(409, sentence)
+        return refusal or await self._command(ReclaimAsked)(request)
 
     async def _refusal(self, request: Request) -> Response | None:
-        """The answer to who does not bring the token in a way that no strange page can make a
-        browser do: a password that the browser remembers does not count here."""
-        brought = request.headers.get("authorization", "")
-        refusal = await self._token.refusal(brought, basic=False)
+        """The answer unless the request carries the token as Bearer token. A password that the
+        browser remembers does not count here: a foreign page could make a browser send it."""
+        authorization = request.headers.get("authorization", "")
+        refusal = await self._token.refusal(authorization, basic=False)
         if refusal is None:
             return None
-        return trouble(403 if self._token.file is None else 401, refusal)
+        return error_response(403 if self._token.file is None else 401, refusal)
 
 
-def read(answer: Answer) -> Answer:
-    """The same, with a bad question answered by what is wrong with it."""
+def refusing_bad_queries(answer: Answer) -> Answer:
+    """Wraps an answer so that a BadQuery becomes status 400 with what is wrong."""
 
     async def answered(request: Request) -> Response:
         try:
             return await answer(request)
         except BadQuery as error:
-            return trouble(400, str(error))
+            return error_response(400, str(error))
 
     return answered
 
 
-def trouble(code: int, text: str, **more: object) -> Response:
+def error_response(code: int, text: str, **more: object) -> Response:
     """An error as JSON, for people."""
     return JSONResponse({"apiVersion": API_VERSION, "kind": "Error", "error": text} | more, code)
 
 
-def _message(event: str, told: Json, number: int | None = None) -> str:
+def _message(event: str, data: Json, number: int | None = None) -> str:
     head = f"id: {number}\n" if number is not None else ""
-    return f"{head}event: {event}\ndata: {json.dumps(told)}\n\n"
+    return f"{head}event: {event}\ndata: {json.dumps(data)}\n\n"

@@ -1,5 +1,5 @@
 """The daemon's state as JSON documents. Big ones are built in steps, so that 5,000 images do not
-hold up the loop; what changes in between is told as it is when its turn comes."""
+hold up the loop; what changes in between is shown as it is when its turn comes."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from ..report import (
 )
 from ..store.history import Entry
 from ..telemetry.recent import Line, Point
+from .document_cache import Document
 from .status import plan_now, policy_health
 from .status import status as status
-from .stock import Listing
 from .view import View
 
 ROWS = 32  # images in a step: a few milliseconds of work
 
 
-def images(view: View) -> Steps[Listing]:
+def images(view: View) -> Steps[Document]:
     """Every image with its verdict, its users and what keeps it, in the order of their ids."""
     state, now = view.state, view.clock()
     context = Context(state, state.operator.policy or Policy(), now)
@@ -46,7 +46,7 @@ def images(view: View) -> Steps[Listing]:
         image_row_json(image, tuple(holding(image, context)), state, now) for image in found
     )
     ids = [image.id for image in found]
-    return Listing(
+    return Document(
         document("ImageList", state.wall(now)) | {"metadata": {"continue": ""}},
         {"items": rows},
         ids,
@@ -54,17 +54,17 @@ def images(view: View) -> Steps[Listing]:
 
 
 def encoded(rows: Iterable[Json]) -> Steps[list[bytes]]:
-    """Each as the bytes of its JSON."""
-    made = []
+    """Each row as the bytes of its JSON."""
+    found = []
     for number, row in enumerate(rows, 1):
-        made.append(json.dumps(row).encode())
+        found.append(json.dumps(row).encode())
         if number % ROWS == 0:
             yield
-    return made
+    return found
 
 
 def image(view: View, one: Image) -> Json:
-    """All about one image: every protection's verdict and everyone who uses it."""
+    """One image in detail: every protection's verdict and every user."""
     state, now = view.state, view.clock()
     verdicts = explain(one, state, state.operator.policy or Policy(), now)
     row = image_row_json(one, tuple(v for v in verdicts if v.holds), state, now)
@@ -89,8 +89,8 @@ def _users(one: Image, state: State) -> list[Json]:
     return users
 
 
-def plan(view: View) -> Steps[Listing]:
-    """The plan as `reconciler plan -o json` gives it."""
+def plan(view: View) -> Steps[Document]:
+    """The plan as `reconciler plan -o json` prints it."""
     state, now = view.state, view.clock()
     made = plan_now(view, now)
     context = Context(state, state.operator.policy or Policy(), now)
@@ -101,7 +101,7 @@ def plan(view: View) -> Steps[Listing]:
         "hold": hold_json(made.hold),
         "filesystems": filesystems_json(state),
     }
-    return Listing(head, {"candidates": candidates, "kept": kept})
+    return Document(head, {"candidates": candidates, "kept": kept})
 
 
 def _kept(one: Kept, context: Context) -> Json:
@@ -110,7 +110,7 @@ def _kept(one: Kept, context: Context) -> Json:
 
 
 def policy(view: View) -> Json:
-    """The policy in force: every value, and every rule with its place."""
+    """The policy in force: every value, and every rule with its place in a file."""
     state, now = view.state, view.clock()
     found = state.operator.policy
     rules = [_rule(kind, rule, state.wall(now)) for kind, rule in _rules(found)]
@@ -123,7 +123,7 @@ def policy(view: View) -> Json:
 
 
 def _rules(policy: Policy | None) -> Iterator[tuple[str, AnyRule]]:
-    """All of them, by kind, each kind in the order of the files."""
+    """All rules, by kind, each kind in the order of the files."""
     if policy is not None:
         yield from (("exclusion", rule) for rule in policy.exclusions)
         yield from (("importance", rule) for rule in policy.importance)
@@ -174,8 +174,8 @@ def history(entries: Iterable[Entry], now: float) -> Json:
 
 
 def events(lines: Iterable[Line], now: float) -> Json:
-    """The newest log lines, oldest first; `number` is what to ask after."""
-    items = [{"number": line.number} | dict(line.told) for line in lines]
+    """The newest log lines, oldest first; `number` is the value for `after`."""
+    items = [{"number": line.number} | dict(line.fields) for line in lines]
     return document("EventList", now) | {"items": items}
 
 

@@ -1,9 +1,9 @@
-"""Who is answered, when, and with which headers.
+"""Decides who is answered, when, and with which headers.
 
-The probes are everybody's. The page and /api/v1 are told on loopback, which `kubectl port-forward`
-reaches, and elsewhere only where the operator opened them, to who brings the token. On loopback the
-Host is looked at, so that no stranger's web page reads a node's face through a name that it has
-made to mean 127.0.0.1. The headers keep a browser from doing more than show the page.
+Everybody may use the probes. The page and /api/v1 are answered on loopback, which `kubectl
+port-forward` reaches, and elsewhere only if the operator opened them, with the token. On loopback
+the Host header is checked, so that no foreign web page reads the API through a name that it has
+made resolve to 127.0.0.1. The headers keep a browser from doing more than showing the page.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ HEADERS = {
     b"referrer-policy": b"no-referrer",
     b"cross-origin-resource-policy": b"same-origin",
 }
-PROBE_REST, ANSWER_REST = 0.002, 0.02  # seconds from one answer to the next
+PROBE_PAUSE, ANSWER_PAUSE = 0.002, 0.02  # seconds from one answer to the next, at least
 
 
 class Guard:
-    """An application with the guard before it. `open_to_token`: the page and /api/v1 are answered
-    on every address, to who brings the token."""
+    """An application behind a guard. `open_to_token`: the page and /api/v1 are answered on every
+    address to requests with the token."""
 
     def __init__(
         self,
@@ -44,8 +44,8 @@ class Guard:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app, self._token, self._open = app, token, open_to_token
-        self._probes = {path: Turns(PROBE_REST, monotonic) for path in PROBES}  # each kind its own
-        self._answers = Turns(ANSWER_REST, monotonic)
+        self._probes = {path: Turns(PROBE_PAUSE, monotonic) for path in PROBES}  # one each
+        self._answers = Turns(ANSWER_PAUSE, monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -69,14 +69,14 @@ class Guard:
                 turns.give_back(turn)
 
     async def _refusal(self, scope: Scope) -> Response | None:
-        """The answer to who may not ask for this here."""
+        """The answer to a request that is not allowed here; None if it is."""
         if scope["path"] in PROBES:
             return None
         headers = Headers(scope=scope)
         if came_by_loopback(scope):
             if is_local(headers.get("host", "")):
                 return None
-            text = "the page and /api/v1 are on loopback: ask for them by localhost or 127.0.0.1\n"
+            text = "the page and /api/v1 are on loopback: use localhost or 127.0.0.1 as the host\n"
             return PlainTextResponse(text, 421)
         if not self._open:
             text = (
@@ -87,12 +87,12 @@ class Guard:
         refusal = await self._token.refusal(headers.get("authorization", ""))
         if refusal is None:
             return None
-        asked = {"WWW-Authenticate": 'Basic realm="reconciler"'}
-        return PlainTextResponse(f"{refusal}\n", 401, asked)
+        challenge = {"WWW-Authenticate": 'Basic realm="reconciler"'}
+        return PlainTextResponse(f"{refusal}\n", 401, challenge)
 
 
 def came_by_loopback(scope: Scope) -> bool:
-    """Whether the address it was asked at is this machine's own."""
+    """Whether the request came to a loopback address."""
     address, _ = scope.get("server") or ("", None)
     return _is_loopback(address)
 
@@ -111,5 +111,5 @@ def _is_loopback(text: str) -> bool:
         address = ipaddress.ip_address(text)
     except ValueError:
         return False
-    mapped = getattr(address, "ipv4_mapped", None)  # IPv4 on a socket of both kinds
+    mapped = getattr(address, "ipv4_mapped", None)  # IPv4 on a dual-stack socket
     return bool((mapped or address).is_loopback)

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it is ready: two questions that a kubelet asks apart."""
+"""Liveness and readiness of the process, which kubelet probes separately."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ SILENCE = 15.0  # seconds without a turn of the event loop after which it counts
 
 
 class Pulse:
-    """Beats while the event loop turns. The event reader lives on that loop, so both turn or
+    """Beats while the event loop turns. The event reader runs on the same loop, so both run or
     neither; a pass that awaits a slow call does not stop it."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._beat_at = monotonic()
-        self.lag = 0.0  # seconds that the last beat came late
+        self.lag = 0.0  # seconds by which the last beat was late
 
     def beat(self, expected_after: float) -> None:
         """Notes a beat that should have come `expected_after` seconds after the last."""
@@ -29,7 +29,7 @@ class Pulse:
 
 
 def missing(state: State) -> list[str]:
-    """What keeps it from being ready, a line each; nothing: it is ready."""
+    """What keeps the daemon from being ready, a line each; empty: it is ready."""
     reasons = []
     if state.runtime.listed_at is None:
         reasons.append(f"no complete listing yet: {state.runtime.listing_trouble or 'not made'}")

@@ -1,5 +1,5 @@
-"""The OpenAPI document of /api/v1: its paths, what may be asked and what is answered. The shapes of
-the answers are `schemas.py`; a test holds every answer against them."""
+"""The OpenAPI document of /api/v1: its paths, parameters and answers. The answers' schemas are in
+`schemas.py`; a test checks every answer against them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def openapi() -> Json:
             "title": "reconciler",
             "version": __version__,
             "description": "What a node's image garbage collector knows, decides and did. Reading "
-            "is free on loopback, and answered elsewhere only with --api token, to who brings the "
-            "token: as Bearer token, or as a password.",
+            "is free on loopback, and elsewhere only possible with --api token and the token: as "
+            "Bearer token, or as a password.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {f"/api/v1/{path}": methods for path, methods in _paths().items()},
@@ -33,11 +33,11 @@ def openapi() -> Json:
 
 def _paths() -> Json:
     return {
-        "status": _get("Status", "How full, what it does, what holds it."),
+        "status": _get("Status", "How full the disks are, what the daemon does, what holds it."),
         "images": _get(
             "ImageList",
             "Every image in the order of ids, its verdict and what keeps it.",
-            _parameter("limit", "query", WHOLE, "how many at the most; 0, or none given: all"),
+            _parameter("limit", "query", WHOLE, "at most how many; 0 or not given: all"),
             _parameter("continue", "query", STRING, "`metadata.continue` of the page before"),
         ),
         "images/{query}": _get(
@@ -46,7 +46,7 @@ def _paths() -> Json:
             _parameter("query", "path", STRING, "name, digest or id"),
             unknown=True,
         ),
-        "plan": _get("Plan", "What would go now, in which order, and why all else stays."),
+        "plan": _get("Plan", "What would be removed now, in which order, and why the others stay."),
         "events": _get(
             "EventList",
             "The newest log lines.",
@@ -55,7 +55,7 @@ def _paths() -> Json:
         "history": _get(
             "History",
             "Removals, newest first.",
-            _parameter("count", "query", WHOLE, "how many at the most (100; up to 1000)"),
+            _parameter("count", "query", WHOLE, "at most how many (100; up to 1000)"),
             _parameter("since", "query", WHOLE, "seconds since 1970"),
             _parameter("image", "query", STRING, "part of a name, or the beginning of an id"),
         ),
@@ -72,10 +72,10 @@ def _paths() -> Json:
 def _get(schema: str, text: str, *parameters: Json, unknown: bool = False) -> Json:
     responses: Json = {"200": _json_answer(text, schema)}
     if parameters:
-        responses["400"] = _json_answer("A value that cannot be.", "Error")
+        responses["400"] = _json_answer("An invalid value.", "Error")
     if unknown:
         responses["404"] = _json_answer("No such image.", "Error")
-        responses["409"] = _json_answer("Several images answer to it.", "Error")
+        responses["409"] = _json_answer("Several images match.", "Error")
     return {"get": {"summary": text, "parameters": list(parameters), "responses": responses}}
 
 
@@ -87,7 +87,7 @@ def _stream() -> Json:
 
 def _post(text: str) -> Json:
     responses = {
-        "202": _json_answer("It will be done by the loop's next turn.", "Done"),
+        "202": _json_answer("Accepted; the loop does it in its next pass.", "Done"),
         "401": _json_answer("The token is missing or wrong.", "Error"),
         "403": _json_answer("The daemon was started without a token file.", "Error"),
         "409": _json_answer("Not in this mode.", "Error"),

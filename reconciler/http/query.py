@@ -1,5 +1,5 @@
-"""What a request may ask by, and how much of it. Nothing is read as less than it says: a value that
-cannot be is told, with what was expected."""
+"""Reads query parameters. No value is cut or clamped: an invalid one is refused, with what was
+expected."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import re
 
 from starlette.requests import Request
 
-LONGEST = 512  # characters of a text
-MOST = 10**15  # of a number that has no limit of its own
+LONGEST = 512  # characters
+MOST = 10**15  # the default upper limit of a number
 
 
 class BadQuery(Exception):
-    """A value that cannot be; the text says what was expected."""
+    """An invalid value; the text says what was expected."""
 
 
-def whole(request: Request, name: str, default: int, most: int = MOST, least: int = 0) -> int:
-    """A whole number. Raises BadQuery."""
+def whole_number(
+    request: Request, name: str, default: int, most: int = MOST, least: int = 0
+) -> int:
+    """A parameter that is a whole number. Raises BadQuery."""
     given = request.query_params.get(name)
     if given is None:
         return default
@@ -27,19 +29,18 @@ def whole(request: Request, name: str, default: int, most: int = MOST, least: in
 
 
 def text(request: Request, name: str) -> str:
-    """A text, empty if none is given. Raises BadQuery."""
+    """A parameter that is text, empty if not given. Raises BadQuery."""
     return checked(name, request.query_params.get(name, ""))
 
 
 def checked(name: str, given: str) -> str:
-    """The same text, if it is not too long. Raises BadQuery."""
+    """Returns the text if it is not too long. Raises BadQuery."""
     if len(given) > LONGEST:
         raise BadQuery(f"{name}: expected at most {LONGEST} characters, found {len(given)}")
     return given
 
 
 def last_event(request: Request) -> int:
-    """The number of the last line that a page has heard, as the browser tells it; 0: none that we
-    told."""
-    told = request.headers.get("last-event-id", "")
-    return int(told) if re.fullmatch("[0-9]{1,15}", told) else 0
+    """The number of the last line a page received, as its browser sends it; 0: none of ours."""
+    last = request.headers.get("last-event-id", "")
+    return int(last) if re.fullmatch("[0-9]{1,15}", last) else 0

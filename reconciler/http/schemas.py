@@ -1,5 +1,5 @@
-"""The shapes of all that /api/v1 answers, as JSON Schema: those of `reconciler.report`, `documents`
-and `status`. Every property is there in every answer; a later version may bring more."""
+"""JSON Schemas of all answers of /api/v1, which `reconciler.report`, `documents` and `status` make.
+Every property is present in every answer; a later version may add more."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FLAG: Json = {"type": "boolean"}
 
 
 def schemas() -> Json:
-    """All of them, by name."""
+    """All schemas, by name."""
     hold = {"oneOf": [{"type": "null"}, _object(reason=STRING, detail=STRING)]}
     names = _list(STRING)
     image = {"id": STRING, "names": names, "sizeBytes": WHOLE}
@@ -151,7 +151,7 @@ def schemas() -> Json:
 
 
 def _page() -> Json:
-    """As Kubernetes tells a page of a list; `continue` is empty on the last one."""
+    """The metadata of a page, as in Kubernetes lists; `continue` is empty on the last one."""
     page = _object(**{"continue": STRING, "remainingItemCount": WHOLE})
     return page | {"required": ["continue"]}
 
@@ -197,7 +197,7 @@ def _score() -> Json:
 
 
 def _rule() -> Json:
-    """Where a rule of the operator's stands, and what it says."""
+    """Where a rule of the policy is, and what it says."""
     return _object(file=STRING, line=WHOLE, column=WHOLE, pattern=STRING, reason=_MAYBE_STRING)
 
 
@@ -230,7 +230,7 @@ def _removal() -> Json:
 
 
 def _object(**properties: Json) -> Json:
-    """All properties are there in every answer; more may come with a later version."""
+    """All properties are present in every answer; a later version may add more."""
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
@@ -244,5 +244,5 @@ def _kind(kind: str, **properties: Json) -> Json:
 
 
 def ref(name: str) -> Json:
-    """The shape of that name, wherever one stands."""
+    """A reference to the schema of that name."""
     return {"$ref": f"#/components/schemas/{name}"}

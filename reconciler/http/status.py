@@ -1,4 +1,4 @@
-"""One look at the daemon as JSON: how full, what it does, what holds it, what it lives on."""
+"""The daemon's status as JSON: usage, what it does, what holds it, what it depends on."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from ..report import (
 from .health import missing
 from .view import View
 
-BIG = 500  # images; planning for so many takes about 5 ms
-FRESH = 1.0  # seconds
+BIG = 500  # images; planning for that many takes about 5 ms
+FRESH = 1.0  # seconds for which a plan is reused
 
 
 def plan_now(view: View, now: float) -> Plan:
-    """The loop's own plan while it is fresh, and not from before the last listing; on a big node
-    always, where planning anew would hold up the loop."""
+    """The loop's own plan while it is fresh and not older than the last listing, otherwise a new
+    one; on a big node always the loop's, since planning would hold up the event loop."""
     latest, listed_at = view.latest(), view.state.runtime.listed_at
     if latest is not None:
         fresh = now - latest[0] < FRESH and (listed_at is None or latest[0] >= listed_at)
@@ -37,7 +37,7 @@ def plan_now(view: View, now: float) -> Plan:
 
 
 def status(view: View) -> Json:
-    """One look: how full, what it does, what holds it, what it lives on."""
+    """The status document."""
     state, now = view.state, view.clock()
     plan = plan_now(view, now)
     policy = state.operator.policy
@@ -66,13 +66,13 @@ def status(view: View) -> Json:
 
 
 def _remover(state: State) -> Json:
-    """Whether this process may remove images here, or else who does; both false and null where it
-    was not asked to remove."""
-    told = state.remover
+    """Whether this process may remove images here, or else who does; false and null if it does not
+    try to remove."""
+    remover = state.remover
     return {
         "this": state.removes,
-        "other": told.other if told else None,
-        "trouble": told.trouble if told else None,
+        "other": remover.other if remover else None,
+        "trouble": remover.trouble if remover else None,
     }
 
 
@@ -88,7 +88,7 @@ def _runtime(state: State) -> Json:
 
 
 def _pods(state: State, now: float) -> Json:
-    """Who tells of the pods bound here, of how many that are not finished, and since when."""
+    """The source that reports the pods bound here, since when, and how many are not finished."""
     awaited = state.pods.awaited
     return {
         "source": awaited.source,
@@ -100,7 +100,7 @@ def _pods(state: State, now: float) -> Json:
 
 
 def policy_health(state: State) -> Json:
-    """Where the policy in force is from, and what is wrong with the one on disk."""
+    """The source of the policy in force, and what is wrong with the one on disk."""
     return {
         "source": state.operator.policy.source if state.operator.policy else None,
         "valid": not state.operator.problems,
@@ -127,5 +127,5 @@ def _required_missing(state: State, policy: Policy | None) -> list[Json]:
 
 
 def _named(candidate: Json) -> Json:
-    """A candidate for a short list: at most three of what may be dozens of names."""
+    """A candidate for a short list: at most three of its names, which may be dozens."""
     return candidate | {"names": candidate["names"][:3]}

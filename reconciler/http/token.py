@@ -1,4 +1,4 @@
-"""The token of `--token-file`: who brings it may ask for something, and may read from elsewhere."""
+"""The token of `--token-file`: it allows commands, and reading from other machines."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import anyio
 
 
 class Token:
-    """The file is read each time: it may be rotated. None: there is no token, and nobody has it."""
+    """Reads the file for each request: it may be rotated. None: there is no token to check."""
 
     def __init__(self, file: Path | None) -> None:
         self.file = file
 
     async def refusal(self, authorization: str, basic: bool = True) -> str | None:
-        """What to answer unless an Authorization header brings it: as Bearer token or, if `basic`,
-        as the password of any user, which is how a browser asks a person for it."""
+        """What to answer unless an Authorization header carries the token: as Bearer token or, if
+        `basic`, as the password of any user, which is how a browser asks a person for it."""
         if self.file is None:
             return "this daemon takes no commands: it was started without --token-file"
         try:
@@ -26,19 +26,19 @@ class Token:
         except OSError as error:
             return f"the daemon cannot read its --token-file: {error.strerror}"
         except UnicodeDecodeError:
-            return "the daemon's --token-file is no text"
-        brought = _brought(authorization, basic)
-        if token and hmac.compare_digest(brought.encode(), token.encode()):
+            return "the daemon's --token-file is not text"
+        given = _given(authorization, basic)
+        if token and hmac.compare_digest(given.encode(), token.encode()):
             return None
         also = " or, as a password," if basic else ""
         return f"expected Authorization: Bearer{also} and the token of --token-file"
 
 
-def _brought(authorization: str, basic: bool) -> str:
-    scheme, _, brought = authorization.strip().partition(" ")
+def _given(authorization: str, basic: bool) -> str:
+    scheme, _, credentials = authorization.strip().partition(" ")
     if scheme.lower() == "bearer":
-        return brought.strip()
-    return _password(brought.strip()) if basic and scheme.lower() == "basic" else ""
+        return credentials.strip()
+    return _password(credentials.strip()) if basic and scheme.lower() == "basic" else ""
 
 
 def _password(text: str) -> str:

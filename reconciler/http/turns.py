@@ -1,8 +1,8 @@
-"""One answer at a time, with a rest after each, so that all who ask together get a share of the
-daemon's time and never the whole: the reader of events, and the pods on the node, come first.
+"""Makes one answer at a time, with a pause after each, so that all clients together get a share of
+the daemon's time and never all of it: the event reader, and the pods on the node, come first.
 
-Measured with 60 clients that asked for all images again and again: without rests the events of
-containerd 2.1 were not taken for seconds, and creations of containers ran into their deadline.
+Measured with 60 clients that requested all images again and again: without pauses the events of
+containerd 2.1 were not read for seconds, and creations of containers ran into their deadline.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import anyio
 
-SHARE = 9  # times as long as was worked on an answer
-LONGEST = 0.5  # seconds of rest
+SHARE = 9  # the pause, in multiples of the time spent on an answer
+LONGEST = 0.5  # seconds of such a pause
 SPEED = 20e6  # bytes of answers a second
 
 
@@ -24,24 +24,24 @@ class Turn:
 
     began: float
     ended: float | None = None
-    length: int = 0  # bytes that are going to be sent
+    length: int = 0  # bytes of the answer
 
 
 class Turns:
-    """First come, first served. `rest` is the least, in seconds."""
+    """First come, first served. `pause`: the shortest pause, in seconds."""
 
     def __init__(
         self,
-        rest: float,
+        pause: float,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
-        self._rest, self._monotonic, self._sleep = rest, monotonic, sleep
-        self._free = anyio.Semaphore(1)  # whoever sends the answer gives it back
+        self._pause, self._monotonic, self._sleep = pause, monotonic, sleep
+        self._free = anyio.Semaphore(1)  # released by `give_back`
         self._free_at = float("-inf")
 
     async def take(self) -> Turn:
-        """Waits for its turn; to be given back by `give_back`."""
+        """Waits for a turn, which `give_back` ends."""
         await self._free.acquire()
         try:
             if (wait := self._free_at - self._monotonic()) > 0:
@@ -52,10 +52,10 @@ class Turns:
         return Turn(self._monotonic())
 
     def give_back(self, turn: Turn) -> None:
-        """The answer is made; twice is as once."""
+        """Ends a turn; calling it again has no effect."""
         if turn.ended is not None:
             return
         turn.ended = self._monotonic()
         worked = min(SHARE * (turn.ended - turn.began), LONGEST)
-        self._free_at = turn.ended + max(self._rest, worked, turn.length / SPEED)
+        self._free_at = turn.ended + max(self._pause, worked, turn.length / SPEED)
         self._free.release()

@@ -1,4 +1,4 @@
-"""What the HTTP face may look at, and the two doors by which it may ask for something."""
+"""What the HTTP server may read, and the two functions through which it may ask for something."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .health import Pulse
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The daemon as the face sees it. It shares the loop's thread, so it may read the state
-    between two awaits; it never edits it. `tell` puts a fact into the loop's mailbox."""
+    """The daemon as the HTTP server sees it. It shares the loop's thread, so it may read the state
+    between two awaits; it never edits it. `submit` puts a fact into the loop's mailbox."""
 
     state: State
     pulse: Pulse
@@ -27,11 +27,11 @@ class View:
     recent: Recent
     clock: Callable[[], float]  # seconds since 1970
     history: Callable[[int, float, str], Awaitable[tuple[Entry, ...]]]  # count, since, image
-    tell: Callable[[Fact], None]
+    submit: Callable[[Fact], None]
     latest: Callable[[], tuple[float, Plan] | None]  # the loop's own last plan, and its time
     began_at: float
     node: str = ""  # --node-name
-    token_file: Path | None = None  # without one nothing can be asked for
+    token_file: Path | None = None  # without one commands are refused
     open_to_token: bool = False  # whether the page and /api/v1 are answered beyond loopback
-    arrived: Callable[[], int] = lambda: 0  # events so far; long work gives way to them
+    arrived: Callable[[], int] = lambda: 0  # events received so far; long work gives way to them
     monotonic: Callable[[], float] = time.monotonic  # seconds, for spans only

@@ -1,1 +1,1 @@
-"""What happens, told: the log, the metrics, Kubernetes Events."""
+"""Reports what happens: the log, the metrics, Kubernetes Events."""

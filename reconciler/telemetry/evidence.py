@@ -1,4 +1,4 @@
-"""What a removal was decided on and came to, for the log and for the history."""
+"""Why each removal was decided and what it resulted in, for the log and the history."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..store.history import Entry
 
 
 class LastUsers:
-    """Who was seen using an image last, in words: `main of default/web-1`. From the events and
+    """The last seen user of each image, in words: `main of default/web-1`. From the events and
     listings since the start; a container costs a look-up, a new one a little more."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, None] = {}  # ids of containers that are not gone
+        self._seen: dict[str, None] = {}  # ids of containers that still exist
         self._last: dict[str, str] = {}  # image key -> its user
 
     def absorbed(self, fact: Fact, state: State) -> None:
-        """Hears a fact that the state has absorbed already."""
+        """Takes note of a fact that the state has absorbed already."""
         match fact:
             case ContainerChanged(event):
                 self._notice(event.containers, state)
@@ -35,7 +35,7 @@ class LastUsers:
                     del self._last[key]
 
     def of(self, key: str) -> str:
-        """The last user of an image; empty where none was seen."""
+        """The last user of an image; empty if none was seen."""
         return self._last.get(key, "")
 
     def _notice(self, containers: Iterable[Container], state: State) -> None:
@@ -50,12 +50,12 @@ class LastUsers:
 
 
 class Evidence:
-    """The removals that are finished, as the history keeps them."""
+    """Collects finished removals as entries for the history."""
 
     def __init__(self) -> None:
         self.last_users = LastUsers()
-        self._entries: list[Entry] = []  # until they are written
-        self._unshown: dict[str, Entry] = {}  # by image id
+        self._entries: list[Entry] = []  # not yet written
+        self._unshown: dict[str, Entry] = {}  # by image id: freed space that does not show yet
 
     def take(self) -> list[Entry]:
         """The removals finished since the last call, for the history."""
@@ -63,7 +63,7 @@ class Evidence:
         return entries
 
     def finished(self, fact: RemovalFinished, state: State) -> Entry:
-        """The removal as the history keeps it, for people: its times are the wall clock's."""
+        """The removal as an entry of the history, for people: its times are wall clock times."""
         removal, record, before = fact.removal, fact.removal.record, fact.removal.filesystem
         after = state.disks.filesystems.get(before.usage.mountpoint) if before else None
         shown = shown_of(fact, state)
@@ -98,8 +98,8 @@ class Evidence:
         return entry
 
     def shown(self, removed: Removed) -> str:
-        """What an image freed showed later; its entry is written once more. Gives the filesystem
-        that it was removed for, or nothing if it is none of these."""
+        """Updates the entry of a removal whose freed space shows only now, to be written again.
+        Returns the mountpoint it was removed for, or "" for an image that is not waited for."""
         entry = self._unshown.pop(removed.image_id, None)
         if entry is None:
             return ""
@@ -108,5 +108,5 @@ class Evidence:
 
 
 def shown_of(fact: RemovalFinished, state: State) -> Removed | None:
-    """What a removal freed, which the state has absorbed just now; None: not known yet."""
+    """What the removal that the state has just absorbed freed; None: not known yet."""
     return next((one for one in state.disks.shown if one.image_id == fact.removal.image.id), None)

@@ -1,5 +1,5 @@
-"""What is told of the image filesystems: where their marks are, when they cross them, and space
-that shows long after its removal."""
+"""Logs what concerns the image filesystems: where their marks are, when usage crosses them, and
+freed space that shows long after its removal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .troubles import Troubles
 
 
 class Filesystems:
-    """Remembers what it told of each."""
+    """Remembers what it has logged about each filesystem."""
 
     def __init__(
         self, metrics: Metrics, notes: Notes, evidence: Evidence, troubles: Troubles
@@ -25,10 +25,10 @@ class Filesystems:
         self._troubles, self._log = troubles, get_logger()
         self._pressure: dict[str, Pressure] = {}
         self._without_inodes: set[str] = set()
-        self._marks_go_by: object = None  # when they were told
+        self._logged_basis: object = None  # what the marks depend on, when they were last logged
 
     def sampled(self, state: State, at: float) -> None:
-        """They were measured."""
+        """Handles a new measurement."""
         self.marks(state)
         for removed in state.disks.shown:
             mountpoint = self._evidence.shown(removed)
@@ -48,12 +48,12 @@ class Filesystems:
             before = self._pressure.get(mountpoint, Pressure.CALM)
             self._pressure[mountpoint] = fs.pressure
             if fs.pressure is not before:
-                self._turned(mountpoint, state, at)
+                self._pressure_changed(mountpoint, state, at)
         for lost in state.disks.invisible:
-            self._troubles.tell("filesystem-invisible", f"{lost.mountpoint}: {lost.error}", at)
+            self._troubles.warn("filesystem-invisible", f"{lost.mountpoint}: {lost.error}", at)
 
-    def _turned(self, mountpoint: str, state: State, at: float) -> None:
-        """A filesystem crossed its high mark, or is back at its low one."""
+    def _pressure_changed(self, mountpoint: str, state: State, at: float) -> None:
+        """A filesystem crossed its high mark, or reached its low mark again."""
         fs = state.disks.filesystems[mountpoint]
         crossed, percent = fs.pressure is Pressure.RECLAIMING, round(fs.used_percent, 1)
         if crossed:
@@ -76,11 +76,12 @@ class Filesystems:
         )
 
     def marks(self, state: State) -> None:
-        """Once for all that they go by: where each filesystem's marks are, and who acts first."""
-        go_by = (state.disks.bounds, state.operator.policy, tuple(state.disks.filesystems))
-        if go_by == self._marks_go_by or not state.disks.filesystems:
+        """Logs where each filesystem's marks are and whether kubelet acts before them, once for
+        each change of what the marks depend on."""
+        basis = (state.disks.bounds, state.operator.policy, tuple(state.disks.filesystems))
+        if basis == self._logged_basis or not state.disks.filesystems:
             return
-        self._marks_go_by = go_by
+        self._logged_basis = basis
         for mountpoint, fs in state.disks.filesystems.items():
             self._log.info(
                 "watermarks",
@@ -95,8 +96,8 @@ class Filesystems:
 
 
 def freed_of(removed: Removed | None) -> dict[str, object]:
-    """None: not measured, or it does not show yet."""
+    """The log fields for freed bytes; None: not measured, or the space does not show yet."""
     if removed is None:
         return {"freed_bytes": None}
-    told: dict[str, object] = {"freed_bytes": removed.freed}
-    return told | ({"freed_about": True} if removed.approximate else {})
+    fields: dict[str, object] = {"freed_bytes": removed.freed}
+    return fields | ({"freed_about": True} if removed.approximate else {})

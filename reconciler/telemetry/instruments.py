@@ -1,6 +1,5 @@
-"""What there is to count and to gauge: the metrics' names, what each tells, and its labels. Names
-follow Prometheus' conventions: units as suffixes, `_total` on counters; no label holds an image's
-name."""
+"""The metrics' names, help texts and labels. Names follow Prometheus conventions: units as
+suffixes, `_total` on counters; no label holds an image's name."""
 
 from __future__ import annotations
 
@@ -9,11 +8,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from .. import __version__
 
 BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600)  # seconds
-LONG = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
+LONG_BUCKETS = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
 
 
 class Instruments:
-    """One of each, in a registry of their own."""
+    """One object for each metric, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -27,7 +26,7 @@ class Instruments:
     def _total(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"reconciler_{name}", text, labels, registry=self.registry)
 
-    def _spans(self, name: str, text: str, buckets: tuple[float, ...] = BUCKETS) -> Histogram:
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...] = BUCKETS) -> Histogram:
         return Histogram(f"reconciler_{name}", text, buckets=buckets, registry=self.registry)
 
     def _filesystem_gauges(self) -> None:
@@ -80,9 +79,9 @@ class Instruments:
             "Images that pods bound here need, may not pull (imagePullPolicy Never), and miss.",
         )
         self.pod_source = self._gauge(
-            "pod_source", "1 for the source that tells of pods bound here, else 0.", "source"
+            "pod_source", "1 for the source that reports the pods bound here, else 0.", "source"
         )
-        self.pods = self._gauge("pods", "Pods bound here that a source told of, not finished.")
+        self.pods = self._gauge("pods", "Pods bound here that a source reported, not finished.")
         self.required_missing = self._gauge(
             "required_images_missing", "Patterns of requiredImages that match no image here."
         )
@@ -113,21 +112,21 @@ class Instruments:
         self.policies = self._total("policy_loads", "Policies read, by result.", "result")
         self.reclaims = self._total("reclaims", "Times a high mark was crossed.")
         self.removals = self._total(
-            "removals", "Images asked to be removed, by outcome and cause.", "outcome", "cause"
+            "removals", "Removals by outcome and cause.", "outcome", "cause"
         )
         self.expected = self._total(
             "removed_expected_bytes", "Bytes that removals were estimated to free."
         )
         self.freed = self._total(
-            "removed_bytes", "Bytes measured less in use after removals, where it was less."
+            "removed_bytes", "Bytes by which usage was measured to drop after removals."
         )
-        self.spared = self._total("spared", "Removals given up at the last look before the call.")
+        self.spared = self._total("spared", "Removals given up at the last check before the call.")
         self.by_others = self._total(
             "images_removed_by_others", "Images gone from the node that we did not remove."
         )
         self.pods_lost = self._total(
             "pod_source_losses",
-            "Times that a source of pods was lost, and tries to find one since.",
+            "Times that a source of pods was lost, and failed attempts to find one since.",
         )
         self.returned = self._total("came_back", "Images pulled again after we removed them.")
         self.node_events = self._total(
@@ -135,11 +134,13 @@ class Instruments:
         )
 
     def _histograms(self) -> None:
-        self.call_seconds = self._spans("removal_seconds", "How long RemoveImage calls took.")
-        self.listing_seconds = self._spans("listing_seconds", "How long complete listings took.")
-        self.first_seconds = self._spans(
+        self.call_seconds = self._histogram("removal_seconds", "How long RemoveImage calls took.")
+        self.listing_seconds = self._histogram(
+            "listing_seconds", "How long complete listings took."
+        )
+        self.first_seconds = self._histogram(
             "first_removal_seconds", "From a high mark crossed to the first RemoveImage."
         )
-        self.reclaim_seconds = self._spans(
-            "reclaim_seconds", "From a high mark crossed to the low one reached.", LONG
+        self.reclaim_seconds = self._histogram(
+            "reclaim_seconds", "From a high mark crossed to the low one reached.", LONG_BUCKETS
         )

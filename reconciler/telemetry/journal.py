@@ -1,5 +1,5 @@
-"""What the loop does, told: one log line per decision that matters, the metrics, and what is noted
-for Kubernetes Events.
+"""Reports what the loop does: one log line per decision that matters, the metrics, and notes for
+Kubernetes Events.
 
 Event names are part of the operator's contract (docs/architecture.md).
 """
@@ -17,14 +17,14 @@ from ..domain.unmatched import unmatched_rules
 from ..domain.watermark import Pressure
 from .evidence import Evidence, shown_of
 from .filesystems import Filesystems, freed_of
-from .listings import LISTED, Listings
+from .listings import NAMED, Listings
 from .logs import get_logger
 from .metrics import Metrics
 from .notes import Notes
 from .recent import Recent
-from .troubles import Troubles, since_told
+from .troubles import Troubles, since_logged
 
-TOLD: dict[type, str] = {
+OPERATOR_EVENTS: dict[type, str] = {
     facts.Paused: "paused",
     facts.Resumed: "resumed",
     facts.ReclaimAsked: "reclaim-asked",
@@ -41,8 +41,8 @@ class LogAndMetrics:
         self._log, self._troubles = get_logger(), Troubles()
         self._filesystems = Filesystems(metrics, self.notes, self.evidence, self._troubles)
         self._listings = Listings(metrics, self.notes, self._troubles)
-        self._pods_from = ""  # who told of pods last
-        self._compared: Policy | None = None  # the policy whose rules were held against the images
+        self._pods_from = ""  # the last source of pods, in words
+        self._compared: Policy | None = None  # its rules were matched against the images
 
     def absorbed(self, fact: facts.Fact, state: State, at: float) -> None:
         self.metrics.absorbed(fact, state)
@@ -54,11 +54,11 @@ class LogAndMetrics:
             case facts.Listed():
                 self._listings.listed(fact, state)
             case facts.ListingFailed():
-                self._troubles.tell("listing-failed", fact.reason, at)
+                self._troubles.warn("listing-failed", fact.reason, at)
             case facts.EventsLost():
-                self._troubles.tell("events-lost", fact.reason, at)
+                self._troubles.warn("events-lost", fact.reason, at)
             case facts.EventsAbsent():
-                self._troubles.tell("events-absent", f"{fact.reason}; living on listings", at)
+                self._troubles.warn("events-absent", f"{fact.reason}; living on listings", at)
             case facts.PolicyLoaded():
                 self._policy(fact)
                 self._filesystems.marks(state)
@@ -80,7 +80,7 @@ class LogAndMetrics:
                 self._kubelet(fact)
                 self._filesystems.marks(state)
             case facts.Paused() | facts.Resumed() | facts.ReclaimAsked():
-                self._log.warning(TOLD[type(fact)], by="the operator, over HTTP")
+                self._log.warning(OPERATOR_EVENTS[type(fact)], by="the operator, over HTTP")
 
     def _kubelet(self, fact: facts.KubeletReported) -> None:
         config = fact.config
@@ -91,7 +91,7 @@ class LogAndMetrics:
             thresholds=[str(one) for one in config.thresholds],
         )
         for trouble in fact.troubles:
-            self._troubles.tell("kubelet-configuration-unread", trouble, fact.at)
+            self._troubles.warn("kubelet-configuration-unread", trouble, fact.at)
 
     def _pods_told(self, fact: facts.PodsReported) -> None:
         again = self._troubles.over("pods-lost")
@@ -102,16 +102,16 @@ class LogAndMetrics:
             self._log.info("pods-told-again", source=fact.source, pods=len(fact.pods))
 
     def _pods_lost(self, fact: facts.PodsLost) -> None:
-        """A loss is a trouble. That nobody ever told is how a node is set up: said once."""
+        """A loss is a warning; a node without any source is set up that way: logged once."""
         if self._pods_from:
-            self._troubles.tell("pods-lost", fact.reason, fact.at)
+            self._troubles.warn("pods-lost", fact.reason, fact.at)
         elif self._troubles.due("pods-untold", fact.reason, 0.0) is not None:
             self._log.info("pods-untold", detail=fact.reason)
 
     def _remover(self, fact: facts.RemoverReported) -> None:
-        """Standing by is no trouble: it is said once of each remover."""
+        """Standing by is no trouble: it is logged once for each remover."""
         if fact.trouble is not None:
-            self._troubles.tell("remover-unknown", fact.trouble, fact.at)
+            self._troubles.warn("remover-unknown", fact.trouble, fact.at)
         else:
             self._troubles.ended("remover-unknown", "remover-known")
         if fact.other is not None:
@@ -143,7 +143,7 @@ class LogAndMetrics:
     def _removed(self, fact: facts.RemovalFinished, state: State) -> None:
         entry = self.evidence.finished(fact, state)
         removal = fact.removal
-        told = {
+        fields = {
             "image": removal.image.id,
             "names": list(removal.names),
             "cause": removal.cause,
@@ -151,12 +151,12 @@ class LogAndMetrics:
         }
         if not fact.gone:
             if fact.left is None:
-                self._log.warning("not-removed", **told, error=fact.trouble)
+                self._log.warning("not-removed", **fields, error=fact.trouble)
             else:
-                self._log.warning("untagged", **told, left=list(fact.left), detail=fact.trouble)
+                self._log.warning("untagged", **fields, left=list(fact.left), detail=fact.trouble)
             return
         self.notes.removed(entry)
-        told |= {
+        fields |= {
             "why": entry.why,
             "age_seconds": round(entry.at - entry.first_seen),
             "last_user": entry.last_user or "none seen",
@@ -168,7 +168,7 @@ class LogAndMetrics:
             "low_bytes": entry.low,
             "expected_bytes": removal.expected,
         }
-        self._log.info("removed", **told, **freed_of(shown_of(fact, state)))
+        self._log.info("removed", **fields, **freed_of(shown_of(fact, state)))
 
     def decided(self, plan: Plan, state: State, at: float) -> None:
         self.latest = (at, plan)
@@ -178,27 +178,27 @@ class LogAndMetrics:
             self._held(plan.hold, at)
         going = [one for one in plan.candidates if one.goes]
         if plan.hold is None and going and not _enforcing(state):
-            names = [image_name(one.image.names, one.image.id) for one in going[:LISTED]]
+            names = [image_name(one.image.names, one.image.id) for one in going[:NAMED]]
             if self._troubles.due("would-remove", "observing", at) is not None:
                 self._log.info("would-remove", images=len(going), first=names, mode="observe")
 
     def _compare(self, state: State) -> None:
-        """Tells once of each policy which of its rules match nothing here."""
+        """Logs once for each policy which of its rules match no image here."""
         policy = state.operator.policy
         if policy is None or policy is self._compared or state.runtime.listed_at is None:
             return
         self._compared = policy
         rules = unmatched_rules(policy, state)
         if rules:
-            first = [f"{one.pattern} ({one.place})" for one in rules[:LISTED]]
+            first = [f"{one.pattern} ({one.place})" for one in rules[:NAMED]]
             self._log.info("rules-unmatched", rules=len(rules), first=first)
 
     def _held(self, hold: Hold, at: float) -> None:
-        """Once for each reason: its numbers change with every look."""
+        """Logs a hold once for each reason: the numbers in its detail change with every plan."""
         count = self._troubles.due(f"hold {hold.reason.value}", hold.reason.value, at)
         if count is not None:
             self._log.warning(
-                "hold", reason=hold.reason.value, detail=hold.detail, **since_told(count)
+                "hold", reason=hold.reason.value, detail=hold.detail, **since_logged(count)
             )
             if hold.reason is HoldReason.EXHAUSTED:
                 self.notes.exhausted(hold.detail, at)
@@ -215,10 +215,10 @@ class LogAndMetrics:
         )
 
     def ledger(self, trouble: str | None, at: float) -> None:
-        """The ledger's health, after every save."""
+        """Reports the ledger's health, after every save."""
         self.metrics.ledger_ok.set(trouble is None)
         if trouble is not None:
-            self._troubles.tell("ledger-trouble", trouble, at)
+            self._troubles.warn("ledger-trouble", trouble, at)
         else:
             self._troubles.ended("ledger-trouble", "ledger-works-again")
 

@@ -1,7 +1,7 @@
 """The log: one line per decision that matters, on stderr, as text or as JSON.
 
-Names come from strangers: control characters, escape sequences and bidirectional marks are shown as
-escapes and long texts cut, in one place, whatever is logged.
+Names are untrusted: control characters, escape sequences and bidirectional marks are shown as
+escapes and long texts are cut, in one place, whatever is logged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .recent import Recent
 
 @contextlib.contextmanager
 def _hidden(name: str) -> Iterator[None]:
-    """Makes an optional import of others fail, unless somebody has it loaded already."""
+    """Makes a library's optional import of this module fail, unless it is loaded already."""
     modules: dict[str, object] = sys.modules  # type: ignore[assignment] # None: import fails
     modules.setdefault(name, None)
     try:
@@ -34,25 +34,27 @@ with _hidden("rich"):  # loaded for a renderer that is not used here: 5 MiB on e
     import structlog
     import structlog.typing
 
-LISTED = 20  # items of one list
+MOST_ITEMS = 20  # shown of one list
 
 Event = MutableMapping[str, Any]
-get_logger = structlog.get_logger  # whoever logs takes it from here
+get_logger = structlog.get_logger  # imported from here by every module that logs
 
 
 def _neutralise(logger: object, method: str, event: Event) -> Event:
     for key, value in event.items():
         if isinstance(value, list | tuple | set | frozenset):
-            event[key] = _few([neutralised(str(one)) for one in value])
+            event[key] = _shortened([neutralised(str(one)) for one in value])
         elif isinstance(value, float) and not math.isfinite(value):
-            event[key] = str(value)  # JSON has no word for it
+            event[key] = str(value)  # JSON cannot express it
         elif not isinstance(value, bool | int | float | None):
             event[key] = neutralised(str(value))
     return event
 
 
-def _few(items: list[str]) -> list[str]:
-    return items if len(items) <= LISTED else [*items[:LISTED], f"... ({len(items)} in all)"]
+def _shortened(items: list[str]) -> list[str]:
+    return (
+        items if len(items) <= MOST_ITEMS else [*items[:MOST_ITEMS], f"... ({len(items)} in all)"]
+    )
 
 
 def _as_text(logger: object, method: str, event: Event) -> str:
@@ -62,9 +64,9 @@ def _as_text(logger: object, method: str, event: Event) -> str:
 
 
 def _quoted(value: object) -> str:
-    """A value that cannot pass for a key, or end early: what has a space, a quote or an equals
-    sign in it is in quotes, and a backslash or a quote in those has a backslash before it. Of a
-    list, a backslash or a comma in an item has one as well, so that one item can't pass for two."""
+    """A value that cannot be mistaken for a key or end early: one with a space, a quote or an
+    equals sign is put in quotes, in which backslashes and quotes are escaped by a backslash. In the
+    items of a list so are backslashes and commas, so that one item can't pass for two."""
     text = ",".join(map(_item, value)) if isinstance(value, list) else str(value)
     if text and not any(mark.isspace() or mark in '"=' for mark in text):
         return text
@@ -75,22 +77,22 @@ def _item(text: str) -> str:
     return text.replace("\\", "\\\\").replace(",", "\\,")
 
 
-class Silence(io.TextIOBase):
-    """Where lines go that nobody is to see: `recent` remembers them all the same."""
+class Discarded(io.TextIOBase):
+    """Discards log lines that nobody should see; `recent` remembers them all the same."""
 
     def write(self, text: str) -> int:
         return len(text)
 
 
 def set_up(
-    as_json: bool, level: str, recent: Recent | None = None, to: TextIO | Silence | None = None
+    as_json: bool, level: str, recent: Recent | None = None, to: TextIO | Discarded | None = None
 ) -> None:
-    """To be called once, before anything is logged; `recent` remembers the newest lines. They go
-    to stderr, or else `to`."""
+    """Configures logging; called once, before anything is logged. Lines go to `to`, by default
+    stderr; `recent` remembers the newest ones."""
 
     def remember(logger: object, method: str, event: Event) -> Event:
         if recent is not None:
-            recent.say(event)
+            recent.add(event)
         return event
 
     render: structlog.typing.Processor = (

@@ -1,4 +1,4 @@
-"""The metrics: how facts and plans change them, and their text for Prometheus."""
+"""Updates the metrics from facts and plans, and exports them for Prometheus."""
 
 from __future__ import annotations
 
@@ -27,29 +27,30 @@ M = TypeVar("M", Gauge, Total)
 
 
 class Metrics(Instruments):
-    """Fed by the journal, read by the HTTP face."""
+    """Written by the journal, read by the HTTP server."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._labelled: dict[tuple[object, tuple[str, ...]], Any] = {}
+        self._children: dict[tuple[object, tuple[str, ...]], Any] = {}
         self._crossed: dict[str, float] = {}  # mountpoint -> when it crossed its high mark
-        self.told_of_pods = False  # whether a source ever told
-        self._waiting: float | None = None  # crossed then, and nothing was removed since
+        self.had_pod_source = False
+        # When a high mark was crossed, until a removal begins.
+        self._unanswered: float | None = None
 
-    def _one(self, metric: M, *labels: str) -> M:
-        """A metric's child. Near a mark twenty are set ten times a second, and the library's own
-        way to one takes a lock and as long as all the rest."""
+    def _labels(self, metric: M, *labels: str) -> M:
+        """A metric with its labels. Near a mark twenty are set ten times a second, and the
+        library's own look-up takes a lock and as long as everything else together."""
         key = metric, labels
-        found = self._labelled.get(key)
+        found = self._children.get(key)
         if found is None:
-            found = self._labelled[key] = metric.labels(*labels)
+            found = self._children[key] = metric.labels(*labels)
         return cast("M", found)
 
     def absorbed(self, fact: facts.Fact, state: State) -> None:
         """Counts one fact."""
         match fact:
             case facts.ContainerChanged():
-                self._one(self.events, fact.event.kind.name.lower()).inc()
+                self._labels(self.events, fact.event.kind.name.lower()).inc()
             case facts.EventsOpened():
                 self.stream.set(1)
                 self.opened.inc()
@@ -59,17 +60,17 @@ class Metrics(Instruments):
                 self.stream.set(0)
                 self.lost.inc()
             case facts.Listed():
-                self._one(self.listings, "ok").inc()
+                self._labels(self.listings, "ok").inc()
                 self._listed(fact.listing, state)
             case facts.ListingFailed():
-                self._one(self.listings, "failed").inc()
+                self._labels(self.listings, "failed").inc()
             case facts.PolicyLoaded():
-                self._one(self.policies, "ok").inc()
+                self._labels(self.policies, "ok").inc()
                 self.policy_loaded.set(state.wall(fact.at))
                 self.policy_valid.set(1)
                 self.enforcing.set(fact.policy.mode is Mode.ENFORCE)
             case facts.PolicyRejected():
-                self._one(self.policies, "refused").inc()
+                self._labels(self.policies, "refused").inc()
                 self.policy_valid.set(0)
             case facts.UsageSampled():
                 self._sampled(state)
@@ -82,10 +83,10 @@ class Metrics(Instruments):
                 self._removed(fact)
                 self.freed.inc(state.disks.bytes_shown)
             case facts.PodsReported() | facts.PodReported() | facts.PodGone():
-                self.told_of_pods = True
+                self.had_pod_source = True
                 self._pods(state, fact.at)
             case facts.PodsLost():
-                self.pods_lost.inc(self.told_of_pods)
+                self.pods_lost.inc(self.had_pod_source)
                 self._pods(state, fact.at)
             case facts.RemoverReported():
                 self.remover.set(fact.ours)
@@ -108,60 +109,60 @@ class Metrics(Instruments):
     def _pods(self, state: State, at: float) -> None:
         self.pods.set(sum(1 for _ in state.pods.awaited.starting(at)))
         for source in SOURCES:
-            self._one(self.pod_source, source).set(state.pods.awaited.source == source)
+            self._labels(self.pod_source, source).set(state.pods.awaited.source == source)
 
     def _sampled(self, state: State) -> None:
         for fs in state.disks.filesystems.values():
             mountpoint = neutralised(fs.usage.mountpoint)
-            self._one(self.used, mountpoint).set(fs.usage.used)
-            self._one(self.capacity, mountpoint).set(fs.usage.capacity)
-            self._one(self.inodes, mountpoint).set(fs.usage.used_inodes)
-            self._one(self.all_inodes, mountpoint).set(fs.usage.total_inodes)
-            self._one(self.marks, mountpoint, "high").set(fs.high)
-            self._one(self.marks, mountpoint, "low").set(fs.low)
+            self._labels(self.used, mountpoint).set(fs.usage.used)
+            self._labels(self.capacity, mountpoint).set(fs.usage.capacity)
+            self._labels(self.inodes, mountpoint).set(fs.usage.used_inodes)
+            self._labels(self.all_inodes, mountpoint).set(fs.usage.total_inodes)
+            self._labels(self.marks, mountpoint, "high").set(fs.high)
+            self._labels(self.marks, mountpoint, "low").set(fs.low)
             if fs.margin is not None:
-                self._one(self.margin, mountpoint).set(fs.margin)
-            self._one(self.wanted, mountpoint).set(fs.bytes_over_low)
-            self._one(self.reclaiming, mountpoint).set(fs.pressure is Pressure.RECLAIMING)
+                self._labels(self.margin, mountpoint).set(fs.margin)
+            self._labels(self.wanted, mountpoint).set(fs.bytes_over_low)
+            self._labels(self.reclaiming, mountpoint).set(fs.pressure is Pressure.RECLAIMING)
 
     def crossed(self, mountpoint: str, at: float) -> None:
         """A filesystem reached its high mark."""
         self.reclaims.inc()
-        self._crossed[mountpoint] = self._waiting = at
+        self._crossed[mountpoint] = self._unanswered = at
 
     def reached(self, mountpoint: str, at: float) -> None:
-        """It is back at its low mark."""
-        began, self._waiting = self._crossed.pop(mountpoint, None), None
+        """A filesystem is back at its low mark."""
+        began, self._unanswered = self._crossed.pop(mountpoint, None), None
         if began is not None:
             self.reclaim_seconds.observe(at - began)
 
     def _removing(self, at: float) -> None:
         """A RemoveImage is about to be sent."""
-        began, self._waiting = self._waiting, None
+        began, self._unanswered = self._unanswered, None
         if began is not None:
             self.first_seconds.observe(at - began)
 
     def _removed(self, fact: facts.RemovalFinished) -> None:
-        self._one(self.removals, fact.outcome, fact.removal.cause).inc()
+        self._labels(self.removals, fact.outcome, fact.removal.cause).inc()
         self.call_seconds.observe(fact.took)
         if fact.gone:
             self.expected.inc(fact.removal.expected)
 
     def decided(self, plan: Plan, state: State) -> None:
-        """Gauges of one plan."""
+        """Sets the gauges that show a plan."""
         self.candidates.set(len(plan.candidates))
         self.candidate_bytes.set(sum(one.image.size for one in plan.candidates))
         kinds = Counter(kept.protections[0].kind for kept in plan.kept)
         for kind in Kind:
-            self._one(self.protected, kind.value).set(kinds[kind])
+            self._labels(self.protected, kind.value).set(kinds[kind])
         for reason in HoldReason:
-            self._one(self.holds, reason.value).set(
+            self._labels(self.holds, reason.value).set(
                 plan.hold is not None and plan.hold.reason is reason
             )
         self.unresolved.set(len(state.graph.unresolved))
 
     def text(self, accept: str) -> tuple[bytes, str]:
         """The exposition and its content type: OpenMetrics if the scraper asks for it, else
-        Prometheus' text format."""
+        Prometheus text format."""
         encode, kind = choose_encoder(accept)
         return encode(self.registry), kind

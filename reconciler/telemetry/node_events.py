@@ -1,8 +1,8 @@
-"""Sends Kubernetes Events on this node's Node object, for whoever looks with `kubectl describe
-node`. Only with `--node-name` and a service account's files (config/kubernetes-events.yaml).
+"""Sends Kubernetes Events on this node's Node object, as `kubectl describe node` shows them. Only
+with `--node-name` and a service account's files (config/kubernetes-events.yaml).
 
-Never in the way of the daemon's work: for each reason there is room for one Event, sent at most
-once in 5 minutes with a count (notes.py), tried once, by a thread that nobody waits for longer than
+Never delays the daemon's work: at most one Event waits for each reason, sent at most once in 5
+minutes with a count (notes.py), tried once, by a thread that nobody waits for longer than
 `DEADLINE` seconds.
 """
 
@@ -31,20 +31,21 @@ from .metrics import Metrics
 from .notes import Note, Notes
 from .troubles import Once
 
-POLL = 1.0  # seconds between looks at what is due
-SILENCE = 5.0  # seconds that the API server may take for each step
+POLL = 1.0  # seconds between checks for due Events
+STEP_TIMEOUT = 5.0  # seconds for each network step of a call
 DEADLINE = 10.0  # seconds until a call counts as failed
 LONGEST = 1024  # bytes of a message: what events.k8s.io allows for a note
 # Events on Nodes, which have no namespace, live in this one; kubelet's do too.
 PATH = "/api/v1/namespaces/default/events"
 
 
-class NotTaken(Exception):
-    """The API server answered, but made no Event; the text says what it said."""
+class NotCreated(Exception):
+    """The API server answered but created no Event; the text quotes its answer."""
 
 
 def event_of(note: Note, node: str, ahead: float = 0.0) -> dict[str, Any]:
-    """The Event as core/v1 has it; its times are the wall clock's, which is so far ahead."""
+    """The Event as core/v1 defines it; its times are the wall clock's, `ahead` seconds ahead of the
+    note's."""
     text = neutralised(note.text)
     if note.count > 1:
         text = f"{note.count} times, the newest: {text}"
@@ -52,7 +53,7 @@ def event_of(note: Note, node: str, ahead: float = 0.0) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": f"{node[:200]}.{secrets.token_hex(8)}", "namespace": "default"},
-        # By its name as uid too, as kubelet's: `kubectl describe node` looks for both.
+        # The name is the uid too, as kubelet does it: `kubectl describe node` looks for both.
         "involvedObject": {"apiVersion": "v1", "kind": "Node", "name": node, "uid": node},
         "reason": note.reason,
         "message": _cut(text),
@@ -79,7 +80,7 @@ def _cut(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ApiServer:
-    """Where Events go, and as whom: the token is read for every call, since it rotates."""
+    """The API server and the service account; the token is read for every call: it rotates."""
 
     host: str
     port: int
@@ -87,7 +88,7 @@ class ApiServer:
 
     @classmethod
     def of_this_pod(cls, environ: Mapping[str, str] = os.environ) -> ApiServer | None:
-        """The one that a pod's environment and service account name; None outside of a pod."""
+        """The API server that this pod's environment names; None outside of a pod."""
         host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
         if (
             not host
@@ -98,24 +99,26 @@ class ApiServer:
         return cls(host, int(port or 443), SERVICE_ACCOUNT)
 
     def create(self, event: dict[str, Any]) -> None:
-        """Blocks. Raises NotTaken, OSError, ValueError or HTTPException."""
+        """Creates an Event; blocks. Raises NotCreated, OSError, ValueError or HTTPException."""
         token = (self.folder / "token").read_text().strip()
         trust = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
-        call = http.client.HTTPSConnection(self.host, self.port, timeout=SILENCE, context=trust)
+        call = http.client.HTTPSConnection(
+            self.host, self.port, timeout=STEP_TIMEOUT, context=trust
+        )
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         with contextlib.closing(call):
             call.request("POST", PATH, json.dumps(event), headers)
             answer = call.getresponse()
             if answer.status not in {200, 201}:
-                said = answer.read(300).decode(errors="replace")
-                raise NotTaken(
-                    f"{answer.status} {answer.reason}: {said}; may its service account create "
+                body = answer.read(300).decode(errors="replace")
+                raise NotCreated(
+                    f"{answer.status} {answer.reason}: {body}; may its service account create "
                     "events in namespace default? (config/kubernetes-events.yaml)"
                 )
 
 
 class NodeEvents:
-    """Sends what is due of what was noted."""
+    """Sends the notes that are due."""
 
     def __init__(
         self,
@@ -133,13 +136,13 @@ class NodeEvents:
         self._calling = False
 
     async def run(self) -> None:
-        """Sends for ever."""
+        """Sends until cancelled."""
         while True:
             await self.send_due(self._clock())
             await anyio.sleep(POLL)
 
     async def send_due(self, now: float) -> None:
-        """Sends what may be sent now, one try each. A failure is told once, then counted."""
+        """Sends what is due, one try each. A failure is logged once, then counted."""
         for note in self._notes.take(now):
             trouble = await self._send(event_of(note, self._node, self._wall() - self._clock()))
             self._metrics.node_events.labels("failed" if trouble else "sent").inc()
@@ -150,10 +153,10 @@ class NodeEvents:
                 self._log.warning("node-event-failed", reason=note.reason, detail=trouble)
 
     async def _send(self, event: dict[str, Any]) -> str | None:
-        """What went wrong, if something did. The thread is a daemon's: not even one that hangs in
-        a read is waited for at the end of the process."""
+        """Returns what went wrong, if anything did. The thread is a daemon thread: the process does
+        not wait for it at its end, even if it hangs in a read."""
         if self._calling:
-            return "the call before it still hangs"
+            return "the previous call still hangs"
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[str | None] = loop.create_future()
 
@@ -161,7 +164,7 @@ class NodeEvents:
             trouble = None
             try:
                 self._api.create(event)
-            except Exception as error:  # whatever it is must not end the daemon
+            except Exception as error:  # no failure may end the daemon
                 trouble = str(error) or type(error).__name__
             self._calling = False
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more

@@ -1,5 +1,5 @@
-"""What Kubernetes Events on this node's Node object are to tell, whether anybody sends them or not
-(node_events.py): the journal notes it from the same facts that the log tells.
+"""The content of Kubernetes Events on this node's Node object, whether or not they are sent
+(node_events.py). The journal notes it from the same facts as the log.
 
     ImagesRemoved       a reclaim ended: how many images, bytes, from which usage to which
     ImagesExhausted     nothing more may go, and usage is above the low mark
@@ -16,12 +16,12 @@ from ..domain.humanize import counted, size_text
 from ..store.history import Entry
 
 SPACING = 300.0  # seconds between two Events of one reason
-SETTLE = 5.0  # seconds from the low mark until a reclaim's last removal is told too
+SETTLE = 5.0  # seconds after the low mark, so that a reclaim's last removal is counted too
 
 
 @dataclass(slots=True)
 class Note:
-    """One Event to be: the newest text of its reason, and how often it came up since `began`."""
+    """One Event to send: the newest text for its reason, and how often it came up since `began`."""
 
     reason: str
     text: str
@@ -54,7 +54,7 @@ class Notes:
         self._reclaims[mountpoint] = _Reclaim(percent)
 
     def reached(self, mountpoint: str, percent: float, at: float) -> None:
-        """It is back at its low mark. What was removed last is told later."""
+        """It is back at its low mark. The last removals are counted until `SETTLE` is over."""
         reclaim = self._reclaims.get(mountpoint)
         if reclaim is not None:
             reclaim.ended_at, reclaim.ended_percent = at, percent
@@ -67,7 +67,7 @@ class Notes:
             reclaim.freed += entry.freed or 0
 
     def shown(self, mountpoint: str, freed: int) -> None:
-        """So many bytes that an earlier removal freed show now."""
+        """Bytes that an earlier removal freed show only now."""
         reclaim = self._reclaims.get(mountpoint)
         if reclaim is not None:
             reclaim.freed += freed
@@ -78,7 +78,7 @@ class Notes:
         self.warn("ImagesExhausted", f"{detail}; removed {removed} so far", at)
 
     def warn(self, reason: str, text: str, at: float) -> None:
-        """A trouble that an operator is to see on the node."""
+        """Something an operator should see on the node."""
         self._wait(reason, text, at, warning=True)
 
     def _end(self, mountpoint: str, now: float) -> None:
@@ -95,7 +95,7 @@ class Notes:
         note.text, note.at, note.count = text, now, note.count + 1
 
     def take(self, now: float) -> list[Note]:
-        """What may be sent now, in the order it came up; it counts as sent."""
+        """Returns what may be sent now, in the order it came up; it counts as sent."""
         for mountpoint, reclaim in list(self._reclaims.items()):
             if reclaim.ended_at is not None and now - reclaim.ended_at >= SETTLE:
                 self._end(mountpoint, now)

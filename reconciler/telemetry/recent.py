@@ -1,6 +1,6 @@
-"""What happened lately, in memory and bounded: the newest log lines, and usage over time.
+"""The recent past, in memory and bounded: the newest log lines, and usage over time.
 
-For people who look at a running daemon; after a restart it begins anew.
+For people who look at a running daemon; a restart clears it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Line:
     """One log line as values; numbers count up from 1 and have no gaps."""
 
     number: int
-    told: Mapping[str, Any]
+    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +37,21 @@ class Point:
 
 
 class Recent:
-    """Both memories. Written by the log and the journal, read by the HTTP face."""
+    """Written by the log and the journal, read by the HTTP server."""
 
     def __init__(self) -> None:
         self._lines: deque[Line] = deque(maxlen=LINES)
         self._number = 0
         self.usage: dict[str, deque[Point]] = {}  # by mountpoint
 
-    def say(self, told: Mapping[str, Any]) -> None:
+    def add(self, fields: Mapping[str, Any]) -> None:
         """Remembers a log line, with its names neutralised already."""
         self._number += 1
-        self._lines.append(Line(self._number, dict(told)))
+        self._lines.append(Line(self._number, dict(fields)))
 
     def after(self, number: int) -> list[Line]:
-        """The lines since one, oldest first; all that are kept for 0, and for a number that this
-        process has not come to: it is another's, from before a restart."""
+        """The lines after a number, oldest first; all that are kept for 0, and for a number that
+        this process has not reached yet: it is from before a restart."""
         number = number if number <= self._number else 0
         return [line for line in self._lines if line.number > number]
 

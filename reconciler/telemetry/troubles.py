@@ -1,4 +1,4 @@
-"""Troubles, which last or come again: each is told once, then counted."""
+"""Logs a trouble that lasts or returns once, then counts it."""
 
 from __future__ import annotations
 
@@ -7,61 +7,61 @@ from dataclasses import dataclass
 from .logs import get_logger
 
 REMIND = 600.0  # seconds between reminders of a trouble that lasts
-CHANGES = 10  # times in REMIND that a trouble is told for having changed
+CHANGES = 10  # times in REMIND that a trouble is logged because its text changed
 
 
 class Once:
-    """Tells a trouble when it begins, reminds of it with a count while it lasts, and lets it be
-    told anew after it ended or changed; but not for every change of one that keeps changing."""
+    """Decides when a trouble is logged: when it begins, now and then with a count while it lasts,
+    and again after it ended or changed, but not for every change of one that keeps changing."""
 
     def __init__(self) -> None:
-        self._told: dict[str, _Told] = {}  # by topic
+        self._topics: dict[str, _Topic] = {}
 
     def due(self, topic: str, text: str, now: float) -> int | None:
-        """How often it came up since it was last told (0 the first time); None: not now."""
-        told = self._told.setdefault(topic, _Told(began=now))
-        if now - told.began >= REMIND:
-            told.began, told.changes = now, 0
-        elif text == told.text or told.changes >= CHANGES:
-            told.untold += 1
+        """How often it came up since it was last logged (0 the first time); None: not now."""
+        known = self._topics.setdefault(topic, _Topic(began=now))
+        if now - known.began >= REMIND:
+            known.began, known.changes = now, 0
+        elif text == known.text or known.changes >= CHANGES:
+            known.suppressed += 1
             return None
-        count = told.untold if text == told.text else 0
-        told.text, told.changes, told.untold = text, told.changes + 1, 0
+        count = known.suppressed if text == known.text else 0
+        known.text, known.changes, known.suppressed = text, known.changes + 1, 0
         return count
 
     def over(self, topic: str) -> bool:
-        """The trouble ended; whether it had been told."""
-        return self._told.pop(topic, None) is not None
+        """Ends the trouble; returns whether it had been logged."""
+        return self._topics.pop(topic, None) is not None
 
 
 @dataclass(slots=True)
-class _Told:
+class _Topic:
     began: float  # when the span of REMIND seconds began
     text: str | None = None
-    changes: int = 0  # times told in that span
-    untold: int = 0
+    changes: int = 0  # times logged in that span
+    suppressed: int = 0  # times not logged since the last line
 
 
 class Troubles(Once):
-    """Those that the log tells, by their event's name."""
+    """Troubles by the name of their log event."""
 
     def __init__(self) -> None:
         super().__init__()
         self._log = get_logger()
 
-    def tell(self, event: str, detail: str, at: float) -> bool:
-        """A line, if one is due; whether it was."""
+    def warn(self, event: str, detail: str, at: float) -> bool:
+        """Logs a warning if one is due; returns whether it was."""
         count = self.due(event, detail, at)
         if count is not None:
-            self._log.warning(event, detail=detail, **since_told(count))
+            self._log.warning(event, detail=detail, **since_logged(count))
         return count is not None
 
     def ended(self, event: str, then: str) -> None:
-        """The line that a trouble is over, if it had been told."""
+        """Logs that a trouble is over, if it had been logged."""
         if self.over(event):
             self._log.info(then)
 
 
-def since_told(count: int) -> dict[str, int]:
-    """What a reminder says of how often it came up since."""
+def since_logged(count: int) -> dict[str, int]:
+    """The log field that says how often a trouble came up since the last line."""
     return {"times_since": count} if count else {}

@@ -24,16 +24,16 @@ mode: enforce
 maximumUnusedAge: 1s
 minimumAge: 0s
 """
-# Python's own hooks tell every file it opens, process it starts and address it uses; /proc tells
-# what native code holds open.
+# Python's own audit hooks report every file it opens, process it starts and address it uses; /proc
+# shows what native code holds open.
 WATCHED = """
 import json, os, sys
-told = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND)
+audit = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND)
 def hook(event, args):
     if event in ("open", "os.remove", "os.rename", "os.mkdir", "subprocess.Popen", "os.exec",
                  "socket.bind", "socket.connect", "sqlite3.connect", "os.chmod", "os.chown",
                  "os.symlink", "os.link", "os.truncate", "os.fork", "os.posix_spawn"):
-        os.write(told, (json.dumps([event, [repr(one) if not isinstance(one, (str, int)) else one
+        os.write(audit, (json.dumps([event, [repr(one) if not isinstance(one, (str, int)) else one
                                             for one in args]]) + "\\n").encode())
 sys.addaudithook(hook)
 from reconciler.cli.main import main
@@ -46,12 +46,12 @@ class Watched:
     """The daemon with the hook, from start to SIGTERM."""
 
     def __init__(self, folder: Path, socket: Path) -> None:
-        self.folder, self.told = folder, folder / "told"
-        self.told.touch()
+        self.folder, self.audit = folder, folder / "audit"
+        self.audit.touch()
         (folder / "policy.yaml").write_text(POLICY)
         flags = ["-r", str(socket), "--policy", str(folder / "policy.yaml")]
         flags += ["--state-dir", str(folder / "state"), "--listen", "127.0.0.1:0"]
-        command = [sys.executable, "-c", WATCHED, str(self.told), "run", *flags]
+        command = [sys.executable, "-c", WATCHED, str(self.audit), "run", *flags]
         environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
         with (folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
@@ -59,12 +59,12 @@ class Watched:
             )
 
     def events(self) -> Iterator[tuple[str, list[object]]]:
-        for line in self.told.read_text().splitlines():
+        for line in self.audit.read_text().splitlines():
             event, arguments = json.loads(line)
             yield event, arguments
 
     def listening(self) -> set[str]:
-        """The addresses it listens on, in the kernel's own words (hexadecimal)."""
+        """The addresses it listens on, as the kernel writes them (hexadecimal)."""
         inodes = {
             os.readlink(file).removeprefix("socket:[").removesuffix("]")
             for file in Path(f"/proc/{self.process.pid}/fd").iterdir()
@@ -80,7 +80,7 @@ class Watched:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Looks until it is so; TimeoutError after 30 s."""
+    """Waits until the condition holds; TimeoutError after 30 s."""
     with anyio.fail_after(30):
         while True:
             if condition():

@@ -1,4 +1,4 @@
-"""An address that can't be listened on is an error with words."""
+"""An address that can't be listened on is an error for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 
-def test_a_taken_port_is_told_and_is_no_traceback(tmp_path: Path) -> None:
+def test_a_port_in_use_is_an_error_without_a_traceback(tmp_path: Path) -> None:
     """`run` ends with 1 and says which flag names another address."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

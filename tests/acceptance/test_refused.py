@@ -1,6 +1,6 @@
-"""A user who may not look where something is: one line that says what and why, and no traceback.
+"""A user without access to a file: one line that says which and why, and no traceback.
 
-root may look everywhere, so the commands run without that right here (CAP_DAC_OVERRIDE and
+root may read everything, so the commands run without that right here (CAP_DAC_OVERRIDE and
 CAP_DAC_READ_SEARCH), before a folder that belongs to another user.
 """
 
@@ -23,12 +23,12 @@ from reconciler.pods.watch import Place
 from reconciler.settings import resolve
 
 NOBODY = 65534
-# A program of its own drops them: code of ours in a forked child would run beside the threads that
-# gRPC starts anew there, which abort it once its files are closed.
+# A separate program drops them: our own code in a forked child would run next to the threads that
+# gRPC starts again there, which abort it once its files are closed.
 LESS = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 WITHOUT_RIGHTS = LESS if os.geteuid() == 0 else ()
-# What is told of a file that this user may not see, by each command and each flag that names one.
-TOLD = [
+# The error for a file that this user may not read, of each command and each flag that names one.
+ERRORS = [
     ("plan -r LOCKED/cri.sock", 3, "LOCKED/cri.sock: Permission denied; this needs to run as a"),
     ("images -r LOCKED/cri.sock", 3, "Permission denied; this needs to run as a user who may"),
     ("explain x -r LOCKED/cri.sock", 3, "Permission denied; this needs to run as a user who may"),
@@ -55,7 +55,7 @@ class Ended:
 
 @pytest.fixture
 def locked() -> Iterator[Path]:
-    """A folder with all that could be named, which its owner alone may look into."""
+    """A folder with all that could be named, which only its owner may read."""
     with tempfile.TemporaryDirectory(prefix="refused-") as home:
         Path(home).chmod(0o755)
         folder = Path(home) / "locked"
@@ -92,18 +92,18 @@ def typed(line: str, locked: Path, home: Path) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr.splitlines())
 
 
-@pytest.mark.parametrize(("line", "code", "told"), TOLD, ids=[line for line, *_ in TOLD])
-def test_what_may_not_be_looked_at_is_one_line(
-    line: str, code: int, told: str, locked: Path, tmp_path: Path
+@pytest.mark.parametrize(("line", "code", "error"), ERRORS, ids=[line for line, *_ in ERRORS])
+def test_a_file_without_access_is_one_line(
+    line: str, code: int, error: str, locked: Path, tmp_path: Path
 ) -> None:
-    """Which file, and that it is the right to it that is missing."""
+    """Which file, and that access to it is denied."""
     ended = typed(line, locked, tmp_path)
     assert ended.code == code
-    (said,) = ended.lines or ended.out.splitlines()
-    assert told.replace("LOCKED", str(locked)) in said
+    (printed,) = ended.lines or ended.out.splitlines()
+    assert error.replace("LOCKED", str(locked)) in printed
 
 
-def test_a_past_that_may_not_be_read_is_said_beside_the_answer(
+def test_a_past_that_may_not_be_read_is_a_warning_before_the_answer(
     locked: Path, tmp_path: Path
 ) -> None:
     """Without the ledger every image counts as seen just now: a plan that hides it misleads."""
@@ -115,7 +115,7 @@ def test_a_past_that_may_not_be_read_is_said_beside_the_answer(
 
 @contextlib.contextmanager
 def refused_to_look(folder: Path) -> Iterator[None]:
-    """In this process: nobody's eyes, for the time of the block."""
+    """Makes this process the user nobody for the time of the block."""
     before = os.geteuid()
     if before == 0:
         os.chown(folder, 0, 0)
@@ -128,14 +128,14 @@ def refused_to_look(folder: Path) -> Iterator[None]:
 
 def test_a_runtime_behind_a_folder_that_is_closed_is_found_and_then_refused(locked: Path) -> None:
     """As somebody else than root `reconciler plan` ended in a traceback wherever /run/containerd
-    was closed. Whether the socket is there can't be told: to open it tells what is missing."""
+    was closed. Whether the socket exists is unknown: opening it shows what is missing."""
     with refused_to_look(locked):
         settings = resolve({}, {}, crictl=Path("/none"), sockets=("/none", f"{locked}/cri.sock"))
     assert settings.runtime_endpoint == f"unix://{locked}/cri.sock"
 
 
 async def test_a_token_behind_a_folder_that_is_closed_does_not_end_the_daemon(locked: Path) -> None:
-    """The source of pods is one that can't be had, and says why."""
+    """The source of pods is unavailable, and says why."""
     place = Place("kubelet", Path("/none"), ("::1", 1), None, None, "", account=locked)
     with refused_to_look(locked):
         source = place.source("kubelet", lambda: 0.0)

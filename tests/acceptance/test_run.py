@@ -30,8 +30,8 @@ from reconciler.fake_runtime.server import FakeRuntimeServer
 from reconciler.store.ledger import Ledger
 from tests.builders import GIB
 
-# The disk is this machine's own, and no removal changes it: everything that may go goes, whatever
-# is in use of it.
+# The disk is this machine's own, and no removal changes it: everything that may go goes, however
+# full it is.
 POLICY = """\
 apiVersion: reconciler/v1
 kind: ImagePolicy
@@ -53,16 +53,16 @@ class Daemon:
         self.lines: list[dict[str, Any]] = []
         self.process: Process | None = None
         self.code = 0  # what the process must end with
-        self._heard = asyncio.Event()
+        self._line_read = asyncio.Event()
 
     async def status(self, ready: Callable[[Any], bool]) -> Any:
-        """What it says of itself, once that is so."""
+        """Its status, once it is `ready`."""
         for _ in range(200):
-            told = json.loads((await self.ask("/api/v1/status"))[1])
-            if ready(told):
-                return told
+            status = json.loads((await self.ask("/api/v1/status"))[1])
+            if ready(status):
+                return status
             await anyio.sleep(0.2)
-        raise AssertionError(f"it did not come to be so: {told}")
+        raise AssertionError(f"it did not happen: {status}")
 
     def kill(self) -> None:
         assert self.process is not None
@@ -95,21 +95,21 @@ class Daemon:
                 self.lines.append(json.loads(line))
             except ValueError:
                 self.lines.append({"event": "unreadable", "line": line.decode()})
-            self._heard.set()
+            self._line_read.set()
 
-    async def hears(self, event: str, count: int = 1) -> dict[str, Any]:
-        """Waits until the log has so many lines of an event; the last of them."""
+    async def logged(self, event: str, count: int = 1) -> dict[str, Any]:
+        """Waits until the log has `count` lines of an event, and returns the last of them."""
         with anyio.fail_after(20):
             while True:
                 found = [one for one in self.lines if one["event"] == event]
                 if len(found) >= count:
                     return found[count - 1]
-                self._heard.clear()
-                await self._heard.wait()
+                self._line_read.clear()
+                await self._line_read.wait()
 
     async def ask(self, path: str) -> tuple[int, str]:
-        """One GET at the address that the log told."""
-        address = (await self.hears("starting"))["listen"]
+        """One GET at the address in the log."""
+        address = (await self.logged("starting"))["listen"]
         return await anyio.to_thread.run_sync(_get, f"http://{address}{path}")
 
     def left(self) -> list[str]:
@@ -162,32 +162,32 @@ async def daemon() -> AsyncIterator[Daemon]:
 async def test_it_waits_for_a_runtime_that_is_not_there_yet(daemon: Daemon) -> None:
     """Healthy and not ready, with the reason; when the runtime comes, the job is done."""
     async with daemon.running():
-        await daemon.hears("listing-failed")
+        await daemon.logged("listing-failed")
         assert (await daemon.ask("/healthz"))[0] == 200
         code, why = await daemon.ask("/readyz")
         assert code == 503
         assert "no complete listing yet" in why
         async with daemon.runtime:
-            await daemon.hears("removed", 4)
+            await daemon.logged("removed", 4)
             assert daemon.left() == ["used:v1"]
             assert (await daemon.ask("/readyz"))[0] == 200
     assert [one["event"] for one in daemon.lines if one["level"] == "error"] == []
 
 
 async def test_it_stays_up_and_holds_on_a_bad_policy(daemon: Daemon) -> None:
-    """The place of the fault is told; the good edit that follows is in force at once, and a bad
+    """The place of the fault is logged; the good edit that follows is in force at once, and a bad
     one after it leaves that in force."""
     daemon.policy.write_text(POLICY.replace("enforce", "enforced"))
     async with daemon.runtime, daemon.running():
-        refused = await daemon.hears("policy-refused")
+        refused = await daemon.logged("policy-refused")
         assert f"{daemon.policy}:3:7" in refused["problem"]
-        await daemon.hears("runtime")
+        await daemon.logged("runtime")
         assert (await daemon.ask("/readyz"))[0] == 503
         assert len(daemon.left()) == 5
         daemon.policy.write_text(POLICY + 'exclusions: [{images: ["reg.example/app0:*"]}]\n')
-        await daemon.hears("removed", 3)
+        await daemon.logged("removed", 3)
         daemon.policy.write_text("")
-        await daemon.hears("policy-refused", 2)
+        await daemon.logged("policy-refused", 2)
         assert daemon.left() == ["app0:v1", "used:v1"]
         assert (await daemon.ask("/readyz"))[0] == 200
 
@@ -195,7 +195,7 @@ async def test_it_stays_up_and_holds_on_a_bad_policy(daemon: Daemon) -> None:
 GARBAGE = {
     "a TLS hello": bytes.fromhex("16030100c8010000c40303") + bytes(range(190)),
     "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
-    "an odd version": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+    "an unknown version": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
     "a bad length": b"POST /api/v1/pause HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
     "an endless header": b"GET / HTTP/1.1\r\nX: " + b"y" * 200_000 + b"\r\n\r\n",
     "half a request": b"GET / HT",
@@ -207,7 +207,7 @@ async def test_what_strangers_send_to_the_port_leaves_a_log_of_json(daemon: Daem
     `running` asserts that every line is JSON, also with all that asyncio says when it is asked."""
     environment = {"PYTHONASYNCIODEBUG": "1", "PYTHONWARNINGS": "always"}
     async with daemon.runtime, daemon.running(**environment):
-        host, _, port = str((await daemon.hears("starting"))["listen"]).rpartition(":")
+        host, _, port = str((await daemon.logged("starting"))["listen"]).rpartition(":")
         for sent in GARBAGE.values():
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(sent)
@@ -216,13 +216,13 @@ async def test_what_strangers_send_to_the_port_leaves_a_log_of_json(daemon: Daem
                 await asyncio.wait_for(reader.read(), 20)
             writer.close()
         assert (await daemon.ask("/healthz"))[0] == 200
-        await daemon.hears("removed", 4)
+        await daemon.logged("removed", 4)
     assert [one for one in daemon.lines if one["event"] == "unexpected-error"] == []
 
 
 async def test_sigterm_in_a_removal_waits_for_it(daemon: Daemon) -> None:
     """A call cut short could leave records behind that nothing lists by name; and what became of
-    it is told before the end."""
+    it is logged before the end."""
     under_way, answer = asyncio.Event(), asyncio.Event()
 
     async def slow(request: Any) -> None:
@@ -235,10 +235,10 @@ async def test_sigterm_in_a_removal_waits_for_it(daemon: Daemon) -> None:
             await asyncio.wait_for(under_way.wait(), 20)
             assert daemon.process is not None
             daemon.process.send_signal(signal.SIGTERM)
-            await daemon.hears("ending")
+            await daemon.logged("ending")
             assert daemon.process.returncode is None
             answer.set()
-            await daemon.hears("removed")
+            await daemon.logged("removed")
         assert len(daemon.left()) == 4
         assert len(daemon.runtime.calls.removals) == 1
 
@@ -249,9 +249,9 @@ async def test_it_lives_on_listings_where_there_are_no_events(habits: Habits) ->
     with tempfile.TemporaryDirectory(prefix="run-") as folder:
         daemon = made(folder, habits)
         async with daemon.runtime, daemon.running():
-            absent = await daemon.hears("events-absent")
+            absent = await daemon.logged("events-absent")
             assert "living on listings" in absent["detail"]
-            await daemon.hears("removed", 4)
+            await daemon.logged("removed", 4)
         assert "events-lost" not in [one["event"] for one in daemon.lines]
         assert daemon.left() == ["used:v1"]
 
@@ -259,24 +259,24 @@ async def test_it_lives_on_listings_where_there_are_no_events(habits: Habits) ->
 async def test_observe_and_dry_run_remove_nothing(daemon: Daemon) -> None:
     """--dry-run is the brake on a policy that says enforce."""
     async with daemon.runtime, daemon.running("--dry-run", "--events", "off"):
-        assert (await daemon.hears("would-remove"))["images"] >= 1
-        assert "--events off" in (await daemon.hears("events-absent"))["detail"]
+        assert (await daemon.logged("would-remove"))["images"] >= 1
+        assert "--events off" in (await daemon.logged("events-absent"))["detail"]
     assert len(daemon.left()) == 5
 
 
-async def test_a_socket_that_is_none_is_told_and_waited_for(daemon: Daemon) -> None:
+async def test_a_path_that_is_not_a_socket_is_logged_and_waited_for(daemon: Daemon) -> None:
     """A plain file at the path: the daemon names it and stays."""
     daemon.socket.write_text("no socket")
     async with daemon.running():
-        trouble = await daemon.hears("listing-failed")
+        trouble = await daemon.logged("listing-failed")
         assert str(daemon.socket) in trouble["detail"]
         assert (await daemon.ask("/healthz"))[0] == 200
 
 
-async def test_what_keeps_it_from_starting_is_1_and_said(daemon: Daemon) -> None:
+async def test_what_keeps_it_from_starting_is_1_and_printed(daemon: Daemon) -> None:
     """Another process listens there; there is no place for its state."""
     async with daemon.running():
-        address = (await daemon.hears("starting"))["listen"]
+        address = (await daemon.logged("starting"))["listen"]
         other = ["--state-dir", str(daemon.folder / "other"), "-r", str(daemon.socket)]
         code, _, err = await ended("run", "--listen", str(address), *other)
         assert code == 1
@@ -295,24 +295,24 @@ KEEPS = 'exclusions: [{images: ["reg.example/app2:*", "reg.example/app3:*"]}]\n'
 async def test_of_two_daemons_on_one_runtime_one_removes_and_the_other_takes_over(
     daemon: Daemon, state: str
 ) -> None:
-    """The DaemonSet beside the systemd unit: the second is ready and says who removes; `prune`
+    """The DaemonSet next to the systemd unit: the second is ready and says who removes; `prune`
     says it too and ends with 1. When the first is killed the second removes, by the ledger of the
-    first where that is its own."""
+    first if they share it."""
     second = Daemon(daemon.folder, daemon.node)
     second.policy = daemon.policy.rename(daemon.folder / "second.yaml")
     daemon.policy.write_text(POLICY + KEEPS)
     flags = ["--state-dir", str(daemon.folder / state)]
     async with daemon.runtime, daemon.running():
-        await daemon.hears("removed", 2)
+        await daemon.logged("removed", 2)
         assert daemon.process is not None
         who = f"another reconciler (pid {daemon.process.pid}: {sys.executable} -m reconciler run"
         async with second.running(*flags):
-            assert who in (await second.hears("standing-by"))["detail"]
+            assert who in (await second.logged("standing-by"))["detail"]
             assert await second.ask("/readyz") == (200, "ok\n")
-            told = await second.status(lambda told: told["hold"] is not None)
-            assert told["hold"]["reason"] == "another-remover"
-            assert not told["remover"]["this"]
-            assert who in told["remover"]["other"]
+            status = await second.status(lambda status: status["hold"] is not None)
+            assert status["hold"]["reason"] == "another-remover"
+            assert not status["remover"]["this"]
+            assert who in status["remover"]["other"]
             typed = ["-r", str(daemon.socket), "--policy", str(daemon.policy)]
             code, _, err = await ended("prune", *typed, "--state-dir", str(daemon.folder / "third"))
             assert (code, err.count("\n")) == (1, 1)
@@ -321,8 +321,8 @@ async def test_of_two_daemons_on_one_runtime_one_removes_and_the_other_takes_ove
                 assert who in (await ended(*command, *typed))[1]
             assert daemon.left() == ["app2:v1", "app3:v1", "used:v1"]
             daemon.kill()
-            await second.hears("took-over")
-            await second.hears("removed", 2)
+            await second.logged("took-over")
+            await second.logged("removed", 2)
             assert daemon.left() == ["used:v1"]
             assert "reconciler_remover 1.0" in (await second.ask("/metrics"))[1]
     assert not [one for one in second.lines if one["event"] == "ledger-trouble"]
@@ -331,12 +331,12 @@ async def test_of_two_daemons_on_one_runtime_one_removes_and_the_other_takes_ove
 
 
 async def test_a_daemon_that_observes_is_in_nobodys_way(daemon: Daemon) -> None:
-    """Tried out by hand with --dry-run, beside the one that removes."""
+    """Tried out by hand with --dry-run, next to the one that removes."""
     trial = Daemon(daemon.folder, daemon.node)
     async with daemon.runtime, trial.running("--dry-run"):
-        await trial.hears("would-remove")
+        await trial.logged("would-remove")
         async with daemon.running():
-            await daemon.hears("removed", 4)
+            await daemon.logged("removed", 4)
         assert not [one for one in daemon.lines if one["event"] == "standing-by"]
 
 
@@ -363,7 +363,7 @@ async def test_a_pipe_that_is_closed_is_no_failure(daemon: Daemon) -> None:
 
 
 async def test_the_demo_runs_and_ends_well() -> None:
-    """The real daemon on a simulated node, in plain lines, and no image in use went."""
+    """The real daemon on a simulated node, in plain lines, and no image in use was removed."""
     code, out, err = await ended("demo", "--seconds", "3", "--plain")
     assert (code, err) == (0, "")
     assert out

@@ -29,7 +29,7 @@ from reconciler.domain.inventory import FilesystemUsage
 from reconciler.domain.plan import Plan
 from reconciler.domain.state import State
 from reconciler.host.clock import SteadyClock
-from reconciler.http import face
+from reconciler.http import server
 from reconciler.http.health import missing
 from reconciler.settings import Settings
 from reconciler.sources import usage_probe
@@ -147,7 +147,7 @@ async def watched(arguments: argparse.Namespace, notes: Notes) -> None:
         state_dir=arguments.state,
         kubelet_config=arguments.state / "none",
     )
-    bound = face.listening("127.0.0.1", 0)
+    bound = server.listening("127.0.0.1", 0)
     notes.port = bound.getsockname()[1]
     notes.began = time.monotonic()
     async with open_client(f"unix://{arguments.socket}") as client:
@@ -157,7 +157,7 @@ async def watched(arguments: argparse.Namespace, notes: Notes) -> None:
             noting_ages(daemon, notes)
             noting_steps(notes)
         async with anyio.create_task_group() as group:
-            group.start_soon(face.serve, bound, app.web(daemon))
+            group.start_soon(server.serve, bound, app.web(daemon))
             group.start_soon(app.live, daemon)
             while await asyncio.to_thread(sys.stdin.readline):
                 journal.look(daemon.state)

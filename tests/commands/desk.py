@@ -55,7 +55,7 @@ class Desk:
         self.runtime = FakeRuntimeServer(node, str(self.socket))
 
     async def run(self, *arguments: str, node: bool = True) -> Done:
-        """The command as typed, with the flags that name this node; the exit code it ends with."""
+        """Runs a command as typed, with the flags that name this node."""
         flags = ["-r", str(self.socket), "--policy", str(self.policy)]
         flags += ["--state-dir", str(self.folder / "state")]
         typed = [*arguments, *(flags if node else ())]
@@ -72,20 +72,20 @@ class Desk:
         return self.node.pull(full, LONG_AGO)
 
     def run_pod(self, image: str) -> str:
-        """A pod with one running container; the container's id."""
+        """Starts a pod with one container; returns the container's id."""
         pod = self.node.run_pod(f"pod-{image.partition(':')[0]}", LONG_AGO)
         made = self.node.create(pod.id, f"reg.example/{image}", LONG_AGO)
         self.node.start(made.id, LONG_AGO)
         return made.id
 
     def left(self) -> list[str]:
-        """The images on the node, by tag, pause left out."""
+        """The tags of the images on the node, without pause."""
         tags = [tag for image in self.node.images.values() for tag in image.tags]
         return sorted(t.removeprefix("reg.example/") for t in tags if "pause" not in t)
 
 
 def exit_code(arguments: list[str]) -> int:
-    """What a command as typed ends with."""
+    """The exit code of a command as typed."""
     try:
         return cli.main(arguments)
     except SystemExit as end:  # argparse's way to end
@@ -98,7 +98,7 @@ async def desk(
     monkeypatch: pytest.MonkeyPatch,
     habits: Habits = CONTAINERD_2,
 ) -> AsyncIterator[Desk]:
-    """A node of 10 GiB, 6 of them no images': eight of 360 MiB bring it to 88 percent. The disk is
+    """A node of 10 GiB, 6 of them not images: eight of 360 MiB bring it to 88 percent. The disk is
     simulated, so what the commands measure is the node's own answer."""
     with tempfile.TemporaryDirectory(prefix="desk-") as folder:
         node = Node(habits, 10 * GIB, 6 * GIB, mountpoint=f"{folder}/images")

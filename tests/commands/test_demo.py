@@ -1,4 +1,4 @@
-"""The demo: drawn for any terminal, and ended well however it is ended."""
+"""The demo: drawn for any terminal, and ended cleanly in every way."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GIBIBYTE = 1 << 30
 
 
 def seen(used: int = 9, edit: str = "") -> Seen:
-    """A picture of an empty node whose disk of 10 GiB has so many in use."""
+    """A picture of an empty node whose disk of 10 GiB has `used` GiB in use."""
     state = State(began_at=0.0)
     state.operator.policy = policy(watermarks=marks(80, 72))
     usage = FilesystemUsage("/images", 1, 10 * GIBIBYTE, used * GIBIBYTE, 0, 0)
@@ -61,8 +61,8 @@ def test_a_full_disk_is_drawn_to_its_end() -> None:
     assert line == "[#######LH#] 100.0%"
 
 
-def test_what_stays_is_told_with_one_example() -> None:
-    """A node without images has nothing that stays, and says so in no line."""
+def test_a_node_without_images_has_nothing_that_stays() -> None:
+    """Without images there is no line on what stays."""
     plan = seen().plan
     assert plan is not None
     assert staying(plan) == []
@@ -85,7 +85,7 @@ def test_ctrl_c_ends_with_the_summary() -> None:
     assert (process.returncode, err) == (0, "")
 
 
-def test_a_pipe_that_closes_is_no_traceback() -> None:
+def test_a_pipe_that_closes_causes_no_traceback() -> None:
     """`reconciler demo | head -1` ends by itself, and quietly."""
     with start("--seconds", "600") as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""What an operator asks a node: status, top, history, images; with a daemon running and without."""
+"""Commands that ask a node: status, top, history, images; with a running daemon and without."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MIB = 1 << 20
 
 
 async def command(node: Whole, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command of ours as a process, beside the daemon."""
+    """Runs one of our commands as a process, next to the daemon."""
 
     def run() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -39,7 +39,7 @@ async def command(node: Whole, *arguments: str) -> subprocess.CompletedProcess[s
 
 
 def pull(node: Whole, name: str, size: int = 700 * MIB) -> str:
-    """An image of its own bytes on the node; its id."""
+    """Pulls an image with layers of its own to the node; returns its id."""
     images = node.node.images
     node.node.publish(name, [layer(name, size)])
     node.node.pull(name, node.daemon.reconciler.deps.clock())
@@ -53,14 +53,14 @@ async def test_status_says_what_a_running_daemon_does(tmp_path: Path) -> None:
         pull(node, "reg.example/app:v1")
         state = node.daemon.state
         await node.until(lambda: state.runtime.listed_at and state.disks.filesystems)
-        for _ in range(20):  # a listing may be due at the very moment of the look
-            told = await command(node, "status")
-            if "calm" in told.stdout and told.returncode == 0:
+        for _ in range(20):  # a listing may be due at that very moment
+            done = await command(node, "status")
+            if "calm" in done.stdout and done.returncode == 0:
                 break
         document = json.loads((await command(node, "status", "-o", "json")).stdout)
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert "mode enforce" in told.stdout
-    assert "calm: nothing needs to go" in told.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "mode enforce" in done.stdout
+    assert "calm: nothing needs to go" in done.stdout
     assert document["kind"] == "Status"
 
 
@@ -73,21 +73,21 @@ async def test_a_removal_is_found_in_the_history_with_what_brings_it_back(tmp_pa
         await node.until(lambda: node.daemon.state.disks.pressure is Pressure.CALM)
         gone = 5 - len(node.node.images)
         await node.until(lambda: len(node.daemon.history.newest(5)) == gone)
-        told = await command(node, "history", "--since", "1h")
+        table = await command(node, "history", "--since", "1h")
         document = json.loads((await command(node, "history", "-o", "json")).stdout)
         top = await command(node, "top", "--count", "1")
     (first, *_) = document["items"]
     assert first["outcome"] == "removed"
     assert any("@sha256:" in name for name in first["names"])
-    assert first["names"][0] in told.stdout
+    assert first["names"][0] in table.stdout
     assert first["why"].startswith("never used here, first seen ")
-    assert first["why"] in told.stdout
+    assert first["why"] in table.stdout
     assert "keep=" in first["account"]
-    assert "keep=" not in told.stdout
+    assert "keep=" not in table.stdout
     assert f"{first['names'][0]}, freed" in top.stdout
 
 
-async def test_images_are_sorted_filtered_and_judged(tmp_path: Path) -> None:
+async def test_images_are_sorted_and_filtered_with_verdicts(tmp_path: Path) -> None:
     """Every image with its verdict; the biggest first; one of them alone."""
     async with whole(tmp_path) as node:
         small = pull(node, "reg.example/small:v1", 20 * MIB)
@@ -108,19 +108,19 @@ async def test_images_are_sorted_filtered_and_judged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["status", "top"])
-def test_without_a_daemon_the_error_says_where_it_was_looked_for(
+def test_without_a_daemon_the_error_says_which_address_was_tried(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No daemon: one line, exit 1, no traceback."""
     code = main([name, "--listen", "127.0.0.1:1", "--state-dir", str(tmp_path)])
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     assert code == 1
-    assert "127.0.0.1:1" in told.err
-    assert told.out == ""
+    assert "127.0.0.1:1" in printed.err
+    assert printed.out == ""
 
 
 def test_history_needs_no_daemon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The daemon is dead: what it did can still be asked. Nothing removed is said in words."""
+    """The daemon is dead: what it did can still be read. An empty history says so."""
     assert main(["history", "--state-dir", str(tmp_path)]) == 0
     assert "nothing was removed here" in capsys.readouterr().out
     history = History(tmp_path)
@@ -171,16 +171,16 @@ def _document() -> dict[str, object]:
     }
 
 
-def test_status_says_where_a_mark_is_from() -> None:
+def test_status_says_where_a_mark_comes_from() -> None:
     """On a line of its own: a line feed within one is written as an escape."""
-    told = lines(_document())
-    at = next(number for number, line in enumerate(told) if line.startswith("/images: 75.0%"))
-    assert told[at + 1] == "  high mark given by the policy; kubelet acts above 84.0% (a setting)"
-    assert not any("\n" in line for line in told)
+    found = lines(_document())
+    at = next(number for number, line in enumerate(found) if line.startswith("/images: 75.0%"))
+    assert found[at + 1] == "  high mark given by the policy; kubelet acts above 84.0% (a setting)"
+    assert not any("\n" in line for line in found)
 
 
 @pytest.mark.parametrize(("width", "height"), [(20, 5), (80, 24), (200, 60)])
-def test_top_fits_the_terminal_and_shows_no_escape_of_a_stranger(width: int, height: int) -> None:
+def test_top_fits_the_terminal_and_shows_no_untrusted_escape(width: int, height: int) -> None:
     """Resized to anything, no line is too long and none too many; names cannot draw."""
     import io
 

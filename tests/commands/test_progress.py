@@ -1,4 +1,4 @@
-"""Progress of long work, as a terminal gets it, and as a pipe does not."""
+"""Progress of long work, shown on a terminal and not in a pipe."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return made
 
 
-def test_a_line_is_written_over_and_gone_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of it stays between what the command prints; no name moves the cursor."""
+def test_a_line_is_overwritten_and_erased_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it stays between the output of the command; no name moves the cursor."""
     terminal = on_terminal(monkeypatch)
     progress.show("3 removed, 1.2 GiB to go; removing evil\x1b[2J" + "x" * 200)
     progress.clear()
@@ -34,14 +34,14 @@ def test_a_line_is_written_over_and_gone_in_the_end(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_pipe_gets_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    """A log of a cron job is not full of half lines."""
+    """The log of a cron job is not full of half lines."""
     progress.show("3 removed")
     progress.clear()
     assert capsys.readouterr().err == ""
 
 
 async def test_only_long_work_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What answers at once flickers nothing."""
+    """A quick answer causes no flicker."""
     terminal = on_terminal(monkeypatch)
     with progress.waiting("asking", after=60):
         await anyio.lowlevel.checkpoint()

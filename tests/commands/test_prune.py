@@ -1,4 +1,4 @@
-"""`reconciler prune`: what goes, what stays whatever is asked, and how it ends."""
+"""`reconciler prune`: what goes, what stays whatever the options, and how it ends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def at(
 
 
 def harmless(at: Desk) -> bool:
-    """The runtime's own truth: nothing in use or pinned was asked to go."""
+    """Whether, as the runtime saw it, nothing in use or pinned was to be removed."""
     return not [one for one in at.runtime.calls.removals if one.users or one.pinned]
 
 
@@ -67,8 +67,8 @@ async def test_prune_to_a_mark_of_the_operators_own(at: Desk) -> None:
     assert at.node.used() <= 8 << 30
 
 
-async def test_prune_that_can_not_reach_the_mark_is_1_and_says_so(at: Desk) -> None:
-    """Everything that may go went; the rest is in use."""
+async def test_prune_that_cannot_reach_the_mark_is_1_and_says_so(at: Desk) -> None:
+    """Everything that may go went; all others are in use."""
     done = await at.run("prune", "--to", "10%")
     assert done.code == 1
     assert at.left() == STAYS
@@ -100,7 +100,7 @@ async def test_young_images_stay_unless_the_operator_says_otherwise(at: Desk) ->
     assert at.left() == STAYS
 
 
-async def test_only_one_may_remove_and_the_other_is_told_who(at: Desk) -> None:
+async def test_only_one_may_remove_and_the_other_says_who(at: Desk) -> None:
     """A daemon removes here, with whatever state directory: 1, and its pid, in one line."""
     with Lock() as lock:
         assert lock.take([at.folder / "images"]) is None
@@ -113,9 +113,9 @@ async def test_only_one_may_remove_and_the_other_is_told_who(at: Desk) -> None:
     assert (await at.run("prune", "--all-unused")).code == 0
 
 
-async def test_prune_beside_a_daemon_that_observes_removes(at: Desk) -> None:
-    """An observer holds the ledger and removes nothing: it is in nobody's way, and the ledger is
-    left to it."""
+async def test_prune_next_to_a_daemon_that_observes_removes(at: Desk) -> None:
+    """An observer holds the ledger and removes nothing: it does not disturb, and keeps the
+    ledger."""
     (at.folder / "state").mkdir()
     with Lock() as lock:
         assert lock.take([at.folder / "state"]) is None
@@ -126,7 +126,7 @@ async def test_prune_beside_a_daemon_that_observes_removes(at: Desk) -> None:
     assert "removed" in (await at.run("history", "-o", "json", node=True)).out
 
 
-async def test_prune_removes_nothing_where_nobody_can_tell_who_removes(at: Desk) -> None:
+async def test_prune_removes_nothing_where_the_remover_is_unknown(at: Desk) -> None:
     """The image filesystem's directory can't be opened from here."""
     (at.folder / "images").rmdir()
     done = await at.run("prune", "--all-unused")
@@ -137,7 +137,7 @@ async def test_prune_removes_nothing_where_nobody_can_tell_who_removes(at: Desk)
 
 
 async def test_a_bad_policy_removes_nothing(at: Desk) -> None:
-    """What the operator wanted kept is not known."""
+    """What the operator wants to keep is unknown."""
     for text in ("nonsense", "", "apiVersion: reconciler/v1\nkind: ImagePolicy\nlow: 1\n"):
         at.policy.write_text(text)
         done = await at.run("prune", "--all-unused")
@@ -151,7 +151,7 @@ async def test_a_bad_policy_removes_nothing(at: Desk) -> None:
 async def test_a_runtime_that_goes_away_in_the_middle_is_3_with_what_was_done(
     at: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One image went, then nothing answers: told as it is, and not as a job done."""
+    """One image was removed, then nothing answers: reported so, and not as a success."""
     monkeypatch.setattr(survey, "PATIENCE", 0.5)
 
     async def dies(request: Any) -> None:
@@ -165,7 +165,7 @@ async def test_a_runtime_that_goes_away_in_the_middle_is_3_with_what_was_done(
     assert len(at.runtime.calls.removals) == 1
 
 
-async def test_a_refusal_is_told_and_the_next_one_goes(at: Desk) -> None:
+async def test_a_refusal_is_printed_and_the_next_one_goes(at: Desk) -> None:
     """CRI-O's podman keeps one image: the others go, and the end is 1."""
     kept = next(one for one in at.node.images.values() if "reg.example/app0:v1" in one.tags)
 
@@ -180,11 +180,11 @@ async def test_a_refusal_is_told_and_the_next_one_goes(at: Desk) -> None:
     assert at.left() == sorted(["app0:v1", *STAYS])
 
 
-async def test_pods_without_any_container_make_prune_look_again(
+async def test_pods_without_any_container_make_prune_list_again(
     at: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A node on which no container runs beside its sandboxes may be one that is not told whole:
-    believed once later lists agree, and the job is done then."""
+    """A listing with sandboxes and no container may be incomplete: it is believed once later ones
+    agree, and then prune removes."""
     monkeypatch.setattr(hold, "BLANK_DOUBTED", 0.2)
     monkeypatch.setattr(reconcile, "CALM_SPACING", 0.1)
     for container in list(at.node.containers):
@@ -220,7 +220,7 @@ IMPORTED = "docker.io/library/import-2026-11-28"  # as `ctr images import --dige
 
 
 async def test_an_image_that_ctr_imported_with_digests_stays(at: Desk) -> None:
-    """kind, k3s and air-gapped nodes import so: the name by digest is none of a registry's, and a
+    """kind, k3s and air-gapped nodes import so: the name by digest is not a registry's, and a
     removal would take the tag that pods ask for and leave the image on the disk."""
     at.node.import_image("reg.example/tool:v1", [layer("tool", 100 * MIB)], IMPORTED)
     done = await at.run("prune", "--all-unused")
@@ -230,16 +230,16 @@ async def test_an_image_that_ctr_imported_with_digests_stays(at: Desk) -> None:
     assert [one["kind"] for one in kept if one["holds"]] == ["unpullable"]
 
 
-async def test_a_removal_that_took_names_and_left_the_image_is_told_as_that(at: Desk) -> None:
-    """Where the operator lets it go all the same: it is not removed, and was not refused either."""
+async def test_a_removal_that_took_names_and_left_the_image_is_untagged(at: Desk) -> None:
+    """If the operator allows it all the same: it is not removed, and was not refused either."""
     at.policy.write_text(POLICY + "protectUnpullable: false\n")
     at.node.import_image("reg.example/tool:v1", [layer("tool", 100 * MIB)], IMPORTED)
     done = await at.run("prune", "--all-unused")
     assert done.code == 1
     assert "untagged, not removed: reg.example/tool:v1: the runtime took names from it" in done.err
     assert f"listed as {IMPORTED}@sha256:" in done.err
-    told = (await at.run("history", "--image", "tool", "-o", "json")).json["items"]
-    assert [one["outcome"] for one in told] == ["untagged"]
-    assert "left the image" in told[0]["error"]
-    assert told[0]["names"] == ["reg.example/tool:v1"]  # what its other name brings back is nothing
+    items = (await at.run("history", "--image", "tool", "-o", "json")).json["items"]
+    assert [one["outcome"] for one in items] == ["untagged"]
+    assert "left the image" in items[0]["error"]
+    assert items[0]["names"] == ["reg.example/tool:v1"]  # its other name can pull nothing
     assert "untagged, NOT removed" in (await at.run("history", "--image", "tool")).out

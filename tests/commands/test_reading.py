@@ -35,7 +35,7 @@ from .desk import Desk, desk, fill
 
 NAMES = ("used", "keep", *(f"app{number}" for number in range(5)))
 TEXT, NUMBER, FLAG = str, int, bool
-# The operator's contract, field by field; None among the kinds: it may be null.
+# The operator's contract, field by field; None among the types: it may be null.
 IMAGE = {"id": TEXT, "names": list, "sizeBytes": NUMBER}
 RULE = {"file": TEXT, "line": NUMBER, "column": NUMBER, "pattern": TEXT, "reason": (TEXT, None)}
 PROTECTION = {"kind": TEXT, "holds": FLAG, "detail": TEXT, "rule": (dict, None)}
@@ -90,7 +90,7 @@ KINDS = {
 
 
 def follows(found: Any, shape: dict[str, Any]) -> bool:
-    """Whether all fields of a shape are there, each of its kind. Fields may be added."""
+    """Whether all fields of a shape are present, each of its type. Fields may be added."""
     for name, kinds in shape.items():
         allowed = kinds if isinstance(kinds, tuple) else (kinds,)
         value = found[name]
@@ -156,8 +156,8 @@ async def test_plan_says_why_everything_else_stays(at: Desk) -> None:
         assert text in table.out
 
 
-async def test_a_score_is_a_clause_and_its_factors_are_told_to_who_asks(at: Desk) -> None:
-    """A tired operator reads why an image goes; who doubts the order finds what it is made of."""
+async def test_a_score_is_a_clause_and_its_factors_are_shown_on_request(at: Desk) -> None:
+    """A tired operator reads why an image goes; `-o wide` shows what the order is made of."""
     for command in (["plan"], ["explain", "reg.example/app0:v1"]):
         table, wide = await at.run(*command), await at.run(*command, "-o", "wide")
         assert "never used here, first seen" in table.out
@@ -167,11 +167,11 @@ async def test_a_score_is_a_clause_and_its_factors_are_told_to_who_asks(at: Desk
 
 
 @pytest.mark.parametrize("back", [False, True], ids=["still none", "listed again"])
-async def test_a_look_at_a_node_without_containers_is_believed_as_the_daemon_does(
+async def test_a_listing_without_containers_is_believed_as_the_daemon_does(
     at: Desk, back: bool
 ) -> None:
     """Sandboxes and no container, where every pod waits for a pull that needs the space: the
-    daemon removes after some seconds, and plan said `listing-doubtful` each time it was asked.
+    daemon removes after some seconds, and plan said `listing-doubtful` each time.
     A container that was only away for a moment is found by the second listing."""
     stopped, at.node.containers = at.node.containers, {}
     clock = Clock()
@@ -212,7 +212,7 @@ async def test_plan_on_a_bad_policy_is_a_hold_and_no_failure(at: Desk) -> None:
 @pytest.mark.parametrize(
     "query", ["name", "short", "tag", "digest", "id", "prefix", "plain prefix"]
 )
-async def test_explain_finds_an_image_by_all_it_is_called(at: Desk, query: str) -> None:
+async def test_explain_finds_an_image_by_each_of_its_names(at: Desk, query: str) -> None:
     """Whatever an operator has at hand from crictl, kubectl or a log."""
     wanted = at.image("team/only:v2")
     asked = {
@@ -233,15 +233,15 @@ async def test_explain_finds_an_image_by_all_it_is_called(at: Desk, query: str) 
 async def test_explain_gives_every_verdict_in_the_contracts_shape(at: Desk) -> None:
     """Also the kinds that do not hold."""
     done = await at.run("explain", "-o", "json", "reg.example/keep:v1")
-    told = done.json
+    explained = done.json
     shape = {"apiVersion": TEXT, "kind": TEXT, "query": TEXT, "image": dict, "verdict": TEXT}
-    assert follows(told, shape | ACCOUNT | {"protections": list})
-    assert follows(told["image"], IMAGE)
-    assert told["kind"] == "Explanation"
-    assert told["verdict"] == "kept"
-    check_protections(told["protections"])
-    assert {one["kind"] for one in told["protections"]} == KINDS
-    assert [one["kind"] for one in told["protections"] if one["holds"]] == ["excluded"]
+    assert follows(explained, shape | ACCOUNT | {"protections": list})
+    assert follows(explained["image"], IMAGE)
+    assert explained["kind"] == "Explanation"
+    assert explained["verdict"] == "kept"
+    check_protections(explained["protections"])
+    assert {one["kind"] for one in explained["protections"]} == KINDS
+    assert [one["kind"] for one in explained["protections"] if one["holds"]] == ["excluded"]
     verdicts = [
         (await at.run("explain", "-o", "json", f"app{number}:v1")).json["verdict"]
         for number in range(5)
@@ -252,7 +252,7 @@ async def test_explain_gives_every_verdict_in_the_contracts_shape(at: Desk) -> N
 
 
 async def test_explain_of_an_unknown_image_is_1_and_of_an_ambiguous_one_2(at: Desk) -> None:
-    """Nothing is guessed: the ids to choose from are told."""
+    """Nothing is guessed: the ids to choose from are listed."""
     assert (await at.run("explain", "nowhere:v1")).code == 1
     for number in (1, 2):
         at.image(f"twin:v{number}")
@@ -279,7 +279,7 @@ async def test_check_points_at_every_fault(at: Desk, tmp_path: Path) -> None:
     assert (await at.run("check", str(tmp_path / "absent.yaml"), node=False)).code == 1
 
 
-SLIP = """\
+TYPOS = """\
 importance:
   - {images: [reg.example/ap0], tier: high}
 requiredImages: [reg.example/gone]
@@ -287,20 +287,20 @@ requiredImages: [reg.example/gone]
 
 
 @pytest.mark.parametrize("command", ["check", "plan", "diff"])
-async def test_a_rule_that_matches_nothing_here_is_told_of(
+async def test_a_rule_that_matches_nothing_here_is_listed(
     at: Desk, tmp_path: Path, command: str
 ) -> None:
-    """A slip of the pen protects nothing, and looks like a rule: what matches is not told of."""
+    """A typo protects nothing, and looks like a rule; rules that match are not listed."""
     at.image("keep:v1")
     at.image("app0:v1")
     edited = at.policy if command == "plan" else tmp_path / "edited.yaml"
-    edited.write_text(at.policy.read_text() + SLIP)
+    edited.write_text(at.policy.read_text() + TYPOS)
     typed = [command] if command == "plan" else [command, str(edited)]
     node = ("-r", str(at.socket)) if command == "check" else ()
     done = await at.run(*typed, *node, node=command != "check")
     assert done.code == 0, done.err
-    told = [line for line in done.out.splitlines() if "matches no image here" in line]
-    assert told == [
+    unmatched = [line for line in done.out.splitlines() if "matches no image here" in line]
+    assert unmatched == [
         f"{edited}:9:15: reg.example/ap0 matches no image here",
         f"{edited}:10:18: reg.example/gone matches no image here",
     ]
@@ -315,7 +315,7 @@ async def test_a_rule_that_matches_nothing_here_is_told_of(
 @pytest.mark.parametrize(
     "typed", [["plan"], ["images"], ["explain", "x"], ["prune"], ["status"], ["history"], ["check"]]
 )
-async def test_a_socket_that_crictls_file_names_and_that_is_gone_is_told_by_every_command(
+async def test_every_command_warns_of_a_missing_socket_that_crictls_file_names(
     at: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str]
 ) -> None:
     """Another runtime was set up since: whatever else a command says, the file is the cause."""
@@ -331,7 +331,7 @@ async def test_a_socket_that_crictls_file_names_and_that_is_gone_is_told_by_ever
     assert done.code == (0 if typed == ["check"] else 2)
 
 
-async def test_one_of_anything_is_told_as_one(
+async def test_counts_of_one_are_singular(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`check` said "1 patterns excluded", and `prune` "removed 1 images"."""
@@ -340,26 +340,28 @@ async def test_one_of_anything_is_told_as_one(
         other = node.folder / "other.yaml"
         other.write_text("apiVersion: reconciler/v1\nkind: ImagePolicy\n")
         done = await node.run("check", str(node.policy), node=False)
-        said = done.out + done.err
+        printed = done.out + done.err
         for typed in (["images"], ["plan"], ["diff", str(other)], ["prune", "--all-unused"]):
             done = await node.run(*typed)
-            said += done.out + done.err
+            printed += done.out + done.err
         assert not node.left()
-    assert "1 pattern excluded" in said
-    assert "1 rule" in said
-    assert "removed 1 image, freed" in said
-    assert not re.search(r"\b1 ([a-z]+ )?(image|pattern|candidate|reason|rule)s\b", said), said
+    assert "1 pattern excluded" in printed
+    assert "1 rule" in printed
+    assert "removed 1 image, freed" in printed
+    assert not re.search(r"\b1 ([a-z]+ )?(image|pattern|candidate|reason|rule)s\b", printed), (
+        printed
+    )
 
 
-async def test_check_without_a_runtime_says_so_and_is_content(at: Desk, tmp_path: Path) -> None:
-    """A policy can be checked where no node is; a runtime that was named and is away is told."""
+async def test_check_without_a_runtime_says_so_and_succeeds(at: Desk, tmp_path: Path) -> None:
+    """A policy can be checked without a node; a named runtime that is away causes a note."""
     done = await at.run("check", str(at.policy), "-r", str(tmp_path / "none.sock"), node=False)
     assert done.code == 0
     assert "valid, mode observe" in done.out
     assert "note: not compared with the images here: " in done.err
 
 
-async def test_diff_tells_which_images_change_their_fate(at: Desk, tmp_path: Path) -> None:
+async def test_diff_shows_which_images_change_their_fate(at: Desk, tmp_path: Path) -> None:
     """What an edit would do here, before it is rolled out; 0 also with changes."""
     edited = tmp_path / "edited.yaml"
     edited.write_text(at.policy.read_text().replace("keep:*", "app0:*"))
@@ -379,7 +381,7 @@ async def test_diff_tells_which_images_change_their_fate(at: Desk, tmp_path: Pat
     assert f"{edited}:1:1" in refused.err
 
 
-async def test_a_runtime_that_does_not_answer_is_3_and_said(at: Desk) -> None:
+async def test_a_runtime_that_does_not_answer_is_3_with_an_error(at: Desk) -> None:
     """Not there, a plain file, or mute: the path and what happened, within ten seconds."""
     for command in (["plan"], ["explain", "x:1"], ["diff", str(at.policy)], ["prune"]):
         absent = await at.run(*command, "-r", "/run/nowhere.sock", node=False)
@@ -407,7 +409,7 @@ async def test_a_mute_runtime_is_given_up_after_the_patience(
     assert "ListContainers" in done.err
 
 
-async def test_a_runtime_that_refuses_is_3_with_its_own_words(at: Desk) -> None:
+async def test_a_runtime_that_refuses_is_3_with_its_message(at: Desk) -> None:
     """containerd still recovering, say."""
 
     async def refuses(request: Any) -> None:
@@ -445,8 +447,8 @@ async def test_what_was_typed_wrong_is_2_with_the_usage(at: Desk, typed: list[st
     assert done.out == ""
 
 
-async def test_names_of_strangers_reach_the_terminal_as_text(at: Desk) -> None:
-    """A tag may hold what a terminal obeys."""
+async def test_untrusted_names_reach_the_terminal_as_text(at: Desk) -> None:
+    """A tag may contain escape sequences."""
     evil = at.node.import_image("reg.example/evil:v1\x1b[2J\u202e", [layer("evil", MIB)])
     for done in (await at.run("plan"), await at.run("explain", evil.hex_id[:12])):
         assert done.code == 0
@@ -455,7 +457,7 @@ async def test_names_of_strangers_reach_the_terminal_as_text(at: Desk) -> None:
         assert "\\x1b[2J" in done.out
 
 
-async def test_cri_o_is_told_as_well(
+async def test_plan_works_on_cri_o_as_well(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bare ids, digests for references, refusals of what is in use: the same answers."""
@@ -468,7 +470,7 @@ async def test_cri_o_is_told_as_well(
 
 
 async def test_explain_ends_with_what_keeps_it_and_how_to_let_it_go(at: Desk) -> None:
-    """A table of eleven verdicts is no answer for somebody who was woken up."""
+    """A table of eleven verdicts does not help somebody who was woken up."""
     last = {name: (await at.run("explain", f"{name}:v1")).out.splitlines()[-1] for name in NAMES}
     assert last["used"].startswith("It stays because it is in use (container ")
     assert last["used"].endswith("To let it go: delete the pods or containers that use it.")
@@ -481,7 +483,7 @@ async def test_explain_ends_with_what_keeps_it_and_how_to_let_it_go(at: Desk) ->
     }
 
 
-async def test_diff_says_what_it_comes_to(at: Desk, tmp_path: Path) -> None:
+async def test_diff_says_what_it_results_in(at: Desk, tmp_path: Path) -> None:
     """How many images win or lose protection, and settings as one writes them."""
     edited = tmp_path / "edited.yaml"
     text = at.policy.read_text().replace("keep:*", "app0:*")
@@ -500,11 +502,11 @@ async def test_diff_says_what_it_comes_to(at: Desk, tmp_path: Path) -> None:
     assert "exclusions" not in out  # the same ones, in another file
 
 
-async def test_what_df_says_stands_beside_what_kubelet_counts(
+async def test_what_df_says_is_shown_next_to_what_kubelet_counts(
     at: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a small ext4 `plan` said 80.8 % and `df` 53 %: people compare, and doubt one of them. A
-    filesystem that cannot be measured is named beside it."""
+    filesystem that cannot be measured is named next to it."""
     small = FilesystemUsage("/images", 1, 1000 * MIB, 808 * MIB, reserved=592 * MIB)
     lost = InvisibleFilesystem("/layers", "reports no size")
 
@@ -512,10 +514,10 @@ async def test_what_df_says_stands_beside_what_kubelet_counts(
         return UsageSample(time.time(), (small,), (lost,))
 
     monkeypatch.setattr(survey, "sample", measured)
-    told = (await at.run("plan")).out
+    out = (await at.run("plan")).out
     both = "/images: 80.8% (df: 53%, which leaves root's reserve out) of 1000 MiB used"
-    assert both in told
-    assert "/layers: not measured, it reports no size" in told
+    assert both in out
+    assert "/layers: not measured, it reports no size" in out
     state = State(began_at=0.0)
     absorb(UsageSampled(await measured()), state)
     document = {"filesystems": filesystems_json(state), "unmeasured": unmeasured_json(state)}

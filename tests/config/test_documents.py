@@ -1,4 +1,4 @@
-"""What README.md and docs/ tell to type can be typed, and what they name is there."""
+"""The commands in README.md and docs/ can be typed, and what they name exists."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def shell_lines() -> Iterator[list[str]]:
 
 
 def spoken() -> Iterator[list[str]]:
-    """Every `reconciler ...` in the prose of all documents, if it is a whole command. What modules
-    say of themselves names commands by their shape."""
+    """Every `reconciler ...` in the prose of all documents, if it is a whole command. The
+    docstrings of modules name commands by their shape."""
     for document in (one for one in DOCUMENTS if one.name != "modules.md"):
         for text in re.findall(r"`reconciler ([a-z][^`]*)`", document.read_text()):
             if "…" not in text and "[" not in text:
@@ -43,7 +43,7 @@ def targets() -> set[str]:
 
 
 def test_the_readme_shows_commands() -> None:
-    """The blocks are found at all, so that the tests below have something to bite on."""
+    """The blocks are found at all, so that the tests below check something."""
     assert {words[0] for words in shell_lines()} == {"make", "reconciler"}
 
 
@@ -131,7 +131,7 @@ def test_every_command_and_flag_is_documented() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_what_a_document_names_exists(document: Path) -> None:
-    """Tests, modules and files of the project that are named in backquotes are there."""
+    """Tests, modules and files of the project that are named in backquotes exist."""
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
     gone = []
     for text in re.findall(r"`([^`\n]+)`", document.read_text()):
@@ -140,7 +140,7 @@ def test_what_a_document_names_exists(document: Path) -> None:
         elif re.fullmatch(r"(?:[\w.]+/)+[\w.-]+\.(?:py|yaml|service|md|lock|svg)", text):
             found = any((folder / text).exists() for folder in (ROOT, ROOT / "reconciler"))
             gone += [] if found else [text]
-    assert not gone, f"{document.name} names what is not there: {gone}"
+    assert not gone, f"{document.name} names what does not exist: {gone}"
 
 
 def test_the_diagrams_of_the_architecture_are_what_the_tables_say() -> None:

@@ -78,7 +78,7 @@ def test_the_account_for_events_may_create_events_and_nothing_else(version: str)
 
 @pytest.mark.parametrize("version", KUBERNETES)
 def test_the_patch_for_events_fits_the_daemonset(version: str) -> None:
-    """Patched, it is valid still, runs as that account, and tells the daemon the node's name."""
+    """Patched, it is still valid, runs as that account, and passes on the node's name."""
     (patch,) = events("-patch")
     daemonset = the("DaemonSet")
     spec, more = daemonset["spec"]["template"]["spec"], patch["spec"]["template"]["spec"]
@@ -139,8 +139,8 @@ def test_all_patches_fit_the_daemonset_together(order: tuple[str, ...], version:
     spec = daemonset["spec"]["template"]["spec"]
     assert spec["serviceAccountName"] == "reconciler"
     assert spec["automountServiceAccountToken"] is True
-    told = {one["name"]: one["valueFrom"]["fieldRef"]["fieldPath"] for one in container_env(spec)}
-    assert told == {
+    fields = {one["name"]: one["valueFrom"]["fieldRef"]["fieldPath"] for one in container_env(spec)}
+    assert fields == {
         "NODE_NAME": "spec.nodeName",
         "NODE_IP": "status.hostIP",
         "RECONCILER_PODS_NODE": "spec.nodeName",
@@ -172,7 +172,7 @@ def test_each_patch_alone_lets_its_source_be_asked(tmp_path: Path) -> None:
 
 
 def test_kubelets_pods_api_is_where_the_daemon_looks_for_it() -> None:
-    """Its directory, so that a socket made anew is seen; made if kubelet has none, so that the pod
+    """Its directory, so that a new socket is seen; made if kubelet has none, so that the pod
     starts on any version; never written to."""
     spec = pod()
     (volume,) = [one for one in spec["volumes"] if one["name"] == "pods"]
@@ -182,7 +182,7 @@ def test_kubelets_pods_api_is_where_the_daemon_looks_for_it() -> None:
     assert "--pods=auto" in spec["containers"][0]["args"]
 
 
-def test_the_manifest_check_bites() -> None:
+def test_the_manifest_check_works() -> None:
     """The schema refuses a misspelled key, so that its silence means something."""
     broken = the("DaemonSet")
     broken["spec"]["template"]["spec"]["hostNetwrok"] = True
@@ -198,7 +198,7 @@ def test_the_shipped_policy_is_the_defaults_and_removes_nothing() -> None:
 
 
 def test_the_cluster_gets_the_same_policy_as_a_single_node(tmp_path: Path) -> None:
-    """The ConfigMap holds config/policy.yaml, letter by letter, and nothing beside it."""
+    """The ConfigMap holds config/policy.yaml, letter by letter, and nothing else."""
     data = the("ConfigMap")["data"]
     assert data == {"policy.yaml": (CONFIG / "policy.yaml").read_text()}
     for name, text in data.items():
@@ -261,7 +261,7 @@ def test_systemd_ends_a_frozen_daemon_soon_and_lets_a_removal_end() -> None:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
 def test_systemd_understands_the_unit_file(tmp_path: Path) -> None:
-    """systemd's own check finds nothing to say, not even a warning of an unknown key."""
+    """systemd's own check prints nothing, not even a warning of an unknown key."""
     program = tmp_path / "reconciler"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
@@ -269,7 +269,7 @@ def test_systemd_understands_the_unit_file(tmp_path: Path) -> None:
     file = tmp_path / "reconciler.service"
     file.write_text(text.replace("/usr/local/bin/reconciler", str(program)))
     command = ["systemd-analyze", "verify", "--man=no", str(file)]
-    said = subprocess.run(command, capture_output=True, text=True, check=False)
-    ours = [line for line in said.stderr.splitlines() if "reconciler" in line]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    ours = [line for line in done.stderr.splitlines() if "reconciler" in line]
     assert not ours
-    assert said.returncode == 0, said.stderr
+    assert done.returncode == 0, done.stderr

@@ -256,18 +256,18 @@ async def test_no_file_descriptor_left_holds_and_is_over_when_there_are(tmp_path
         daemon = made(folder, CONTAINERD_2)
         daemon.policy.write_text(ENFORCING.replace("enforce", "observe"))
         async with daemon.runtime, daemon.running():
-            await daemon.hears("would-remove")
+            await daemon.logged("would-remove")
             assert daemon.process is not None
             limit = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)
             resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (3, limit[1]))
             await daemon.runtime.stop(killed=True)
             await daemon.runtime.start()
-            await daemon.hears("listing-failed")
+            await daemon.logged("listing-failed")
             daemon.policy.write_text(ENFORCING)
-            await daemon.hears("policy-refused")
+            await daemon.logged("policy-refused")
             assert len(daemon.left()) == 5
             resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, limit)
-            await daemon.hears("listing-works-again")
-            await daemon.hears("removed", 4)
+            await daemon.logged("listing-works-again")
+            await daemon.logged("removed", 4)
         assert daemon.left() == ["used:v1"]
         assert len([one for one in daemon.lines if one["event"] == "listing-failed"]) <= 2

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What came back."""
+    """An answer."""
 
     code: int
     headers: dict[str, str]
@@ -30,7 +30,7 @@ async def ask(
     headers: dict[str, str] | None = None,
     at: str = "127.0.0.1",
 ) -> Answered:
-    """One request, answered whole; `at` is the address of ours that it came to."""
+    """One request and its complete answer; `at` is the daemon's address that it came to."""
     return await _asked(app, path, method, headers or {}, None, at)
 
 
@@ -88,6 +88,6 @@ async def _asked(
     with anyio.fail_after(10):
         await app(scope, receive, send)
     start = sent[0]
-    told = {key.decode(): value.decode() for key, value in start["headers"]}
+    fields = {key.decode(): value.decode() for key, value in start["headers"]}
     body = b"".join(one.get("body", b"") for one in sent[1:])
-    return Answered(int(start["status"]), told, body)
+    return Answered(int(start["status"]), fields, body)

@@ -1,6 +1,6 @@
-"""Clients that a daemon has not asked for, in a process of their own: idle ones connect and say
-nothing, slow ones send a byte now and then, greedy ones ask again as soon as they were answered.
-Who is thrown out comes back. They go when the block ends."""
+"""Unwanted clients, in a process of their own: idle ones connect and send nothing, slow ones send a
+byte now and then, greedy ones send the next request as soon as they are answered. A client that is
+disconnected comes back. They leave when the block ends."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
-AGAIN = 0.05  # seconds until one that was thrown out comes back
-DRIP = 0.2  # seconds between the bytes of a slow one
+AGAIN = 0.05  # seconds until a disconnected client comes back
+DRIP = 0.2  # seconds between the bytes of a slow client
 IMAGES = "/api/v1/images"
 
 Visit = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
 class Strangers:
-    """So many of each kind, from `with` to its end; `answered` has how many answers the greedy
+    """Clients of each kind, from `with` to its end; `answered` counts the answers that the greedy
     ones got, by status."""
 
     def __init__(
@@ -46,8 +46,8 @@ class Strangers:
         trace: TracebackType | None,
     ) -> None:
         try:
-            told, _ = self._process.communicate(timeout=20)
-            self.answered = json.loads(told)
+            printed, _ = self._process.communicate(timeout=20)
+            self.answered = json.loads(printed)
         finally:
             self._process.kill()
 

@@ -1,4 +1,4 @@
-"""What /api/v1 tells, and what it takes no commands from."""
+"""What /api/v1 answers, and which commands it refuses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reconciler.domain.pattern import parse_pattern
 from reconciler.domain.plan import Plan
 from reconciler.domain.policy import Mode, Place, Required
 from reconciler.domain.state import State
-from reconciler.http import face
+from reconciler.http import server
 from reconciler.http.health import Pulse
 from reconciler.http.status import BIG
 from reconciler.http.view import View
@@ -45,8 +45,8 @@ READING = [
 ]
 
 
-class Face:
-    """An application on a state of our own, and what it told the loop."""
+class Application:
+    """The HTTP application on a state of our own, and the facts it submitted to the loop."""
 
     def __init__(
         self,
@@ -55,11 +55,11 @@ class Face:
         token: str | None = None,
         open_to_token: bool = False,
     ) -> None:
-        self.told: list[Fact] = []
+        self.submitted: list[Fact] = []
         self.latest: tuple[float, Plan] | None = None
         self.recent = Recent()
         self.recent.sampled(state)
-        self.recent.say({"event": "removed", "level": "info", "timestamp": "2027-01-15T08:00:00Z"})
+        self.recent.add({"event": "removed", "level": "info", "timestamp": "2027-01-15T08:00:00Z"})
         history = History(folder)
         history.add([ONE])
         history.close()
@@ -71,7 +71,7 @@ class Face:
         if token_file is not None:
             token_file.write_text(f"{token}\n")
         self.token_file = token_file
-        self.app: Starlette = face.application(
+        self.app: Starlette = server.application(
             View(
                 state=state,
                 pulse=Pulse(lambda: 0.0),
@@ -79,7 +79,7 @@ class Face:
                 recent=self.recent,
                 clock=lambda: NOW,
                 history=entries,
-                tell=self.told.append,
+                submit=self.submitted.append,
                 latest=lambda: self.latest,
                 began_at=T0,
                 token_file=token_file,
@@ -96,8 +96,8 @@ def state(mode: Mode = Mode.ENFORCE) -> State:
 
 
 @pytest.fixture
-def seen(tmp_path: Path) -> Face:
-    return Face(tmp_path, state())
+def seen(tmp_path: Path) -> Application:
+    return Application(tmp_path, state())
 
 
 def references(schema: Any) -> Iterator[str]:
@@ -126,7 +126,7 @@ def exactly(schema: Any) -> Any:
 
 @pytest.mark.parametrize(("path", "schema"), READING)
 async def test_every_answer_is_what_the_openapi_document_says(
-    seen: Face, path: str, schema: str
+    seen: Application, path: str, schema: str
 ) -> None:
     """Whoever generated a client from the document can read every answer: no field is missing that
     it promises, and none is there that it hides."""
@@ -138,7 +138,7 @@ async def test_every_answer_is_what_the_openapi_document_says(
     jsonschema.validate(answered.json, whole, jsonschema.Draft202012Validator)
 
 
-async def test_the_openapi_document_names_every_route_and_no_other(seen: Face) -> None:
+async def test_the_openapi_document_names_every_route_and_no_other(seen: Application) -> None:
     """No path is served that the document hides, and none is promised that is not served."""
     document = (await ask(seen.app, "/api/v1/openapi.json")).json
     served: dict[str, set[str]] = {}
@@ -153,14 +153,14 @@ async def test_the_openapi_document_names_every_route_and_no_other(seen: Face) -
 
 
 async def test_a_big_nodes_status_is_the_loops_own_plan(tmp_path: Path) -> None:
-    """Planning for thousands of images anew for every look would hold up the loop."""
+    """Planning for thousands of images for every request would hold up the loop."""
     many = [image(f"app{number}:v1") for number in range(BIG + 1)]
     big = state_of(many)
-    seen = Face(tmp_path, big)
+    seen = Application(tmp_path, big)
     seen.latest = (NOW - 20, decide(big, big.operator.policy, NOW - DAY))
     answered = (await ask(seen.app, "/api/v1/status")).json
-    assert answered["counts"]["kept"] == len(many)  # so young they were when the loop looked
-    small = Face(tmp_path, state())
+    assert answered["counts"]["kept"] == len(many)  # they were young when the loop made its plan
+    small = Application(tmp_path, state())
     small.latest = seen.latest
     assert (await ask(small.app, "/api/v1/status")).json["counts"]["candidates"] == 1
 
@@ -169,26 +169,28 @@ async def test_a_plan_from_before_the_last_listing_is_not_shown(tmp_path: Path) 
     """A listing had failed, and half a second after the next one the plan had no image yet."""
     listed = state()
     listed.runtime.listed_at = NOW - 0.4
-    seen = Face(tmp_path, listed)
+    seen = Application(tmp_path, listed)
     seen.latest = (NOW - 0.5, decide(State(T0), None, NOW - 0.5))
     plan = (await ask(seen.app, "/api/v1/plan")).json
     assert len(plan["candidates"]) + len(plan["kept"]) == 3
 
 
-async def test_times_are_told_by_the_clock_that_people_have(seen: Face, tmp_path: Path) -> None:
+async def test_times_are_those_of_the_clock_that_people_have(
+    seen: Application, tmp_path: Path
+) -> None:
     """NTP set the clock an hour on while the daemon ran: log and answers agree on the time."""
     before = (await ask(seen.app, "/api/v1/images/free:v1")).json
     (tmp_path / "set").mkdir()
     later = state()
     later.wall_ahead = 3600.0
-    after = (await ask(Face(tmp_path / "set", later).app, "/api/v1/images/free:v1")).json
+    after = (await ask(Application(tmp_path / "set", later).app, "/api/v1/images/free:v1")).json
     for then, now in ((before, after), (before["image"], after["image"])):
         at = "firstSeen" if "firstSeen" in then else "at"
         gap = datetime.fromisoformat(now[at]) - datetime.fromisoformat(then[at])
         assert gap.total_seconds() == 3600
 
 
-async def test_every_image_is_told_with_its_verdict_and_what_keeps_it(seen: Face) -> None:
+async def test_every_image_is_listed_with_its_verdict_and_what_keeps_it(seen: Application) -> None:
     """Why is this image still here? The list says it for each."""
     answered = await ask(seen.app, "/api/v1/images")
     verdicts = {
@@ -200,35 +202,35 @@ async def test_every_image_is_told_with_its_verdict_and_what_keeps_it(seen: Face
     assert verdicts[EXCLUDED.id] == ("kept", ["excluded"])
 
 
-async def test_one_image_is_told_with_who_uses_it(seen: Face) -> None:
+async def test_one_image_is_shown_with_who_uses_it(seen: Application) -> None:
     """Every kind has its verdict, and every user a name."""
     answered = (await ask(seen.app, "/api/v1/images/used:v1")).json
     assert [(one["kind"], one["name"]) for one in answered["usedBy"]] == [("container", "c")]
     assert len(answered["image"]["protections"]) == 12
 
 
-async def test_an_image_that_is_not_here_or_not_told_apart_is_an_error_with_words(
+async def test_an_unknown_or_ambiguous_image_is_an_error_with_words(
     tmp_path: Path,
 ) -> None:
     """A typo is answered with what to do, and several matches with the choice."""
     twins = [image("app:v1"), image("app:v2")]
-    seen = Face(tmp_path, state_of(twins))
+    seen = Application(tmp_path, state_of(twins))
     assert (await ask(seen.app, "/api/v1/images/nginx")).code == 404
     several = await ask(seen.app, "/api/v1/images/reg.example/app")
     assert several.code == 409
     assert {one["id"] for one in several.json["choices"]} == {one.id for one in twins}
 
 
-async def test_a_missing_required_image_is_told_with_the_rules_place(seen: Face) -> None:
-    """The image that must be here and is not: which rule says so, and where it stands."""
+async def test_a_missing_required_image_is_shown_with_the_rules_place(seen: Application) -> None:
+    """The image that must be here and is not: which rule says so, and where it is."""
     answered = (await ask(seen.app, "/api/v1/status")).json
     assert answered["requiredMissing"] == [
         {"pattern": "reg.example/gone", "place": "policy.yaml:9:3"}
     ]
 
 
-async def test_the_history_is_filtered_by_image_and_time(seen: Face) -> None:
-    """Why is this image gone? Its removal alone is told."""
+async def test_the_history_is_filtered_by_image_and_time(seen: Application) -> None:
+    """Why is this image gone? Only its removal is listed."""
     assert len((await ask(seen.app, "/api/v1/history?image=app")).json["items"]) == 1
     assert (await ask(seen.app, "/api/v1/history?image=other")).json["items"] == []
     assert (await ask(seen.app, "/api/v1/history?since=2000")).json["items"] == []
@@ -249,24 +251,26 @@ async def test_the_history_is_filtered_by_image_and_time(seen: Face) -> None:
         f"images/{'x' * 513}",
     ],
 )
-async def test_a_question_that_can_not_be_is_not_read_as_another(seen: Face, asked: str) -> None:
-    """A wrong value is answered with what was expected, not with what somebody else asked for."""
+async def test_an_invalid_query_is_not_read_as_another(seen: Application, asked: str) -> None:
+    """A wrong value is answered with what was expected, not with what was not asked for."""
     answered = await ask(seen.app, f"/api/v1/{asked}")
     assert answered.code == 400
     assert "expected" in answered.json["error"]
 
 
-@pytest.mark.parametrize("told", ["9" * 5000, "\u00b2", "-1", "x", "", "7000"])
-async def test_a_page_that_tells_a_strange_last_line_hears_all_lines(seen: Face, told: str) -> None:
-    """What a browser brings back is another process's number after a restart, or anything."""
-    heard = await listen(seen.app, "/api/v1/stream", 2, {"Last-Event-ID": told})
-    assert heard[1][1]["event"] == "removed"
+@pytest.mark.parametrize("last", ["9" * 5000, "\u00b2", "-1", "x", "", "7000"])
+async def test_a_page_with_an_unknown_last_line_gets_all_lines(
+    seen: Application, last: str
+) -> None:
+    """After a restart a browser sends another process's number; a stranger may send anything."""
+    received = await listen(seen.app, "/api/v1/stream", 2, {"Last-Event-ID": last})
+    assert received[1][1]["event"] == "removed"
 
 
-async def test_a_long_list_is_told_in_pages_that_miss_nothing(tmp_path: Path) -> None:
+async def test_a_long_list_is_read_in_pages_that_miss_nothing(tmp_path: Path) -> None:
     """Each page says what to ask for next; together they are the list."""
     many = [image(f"app{number}:v1") for number in range(7)]
-    seen = Face(tmp_path, state_of(many))
+    seen = Application(tmp_path, state_of(many))
     found: list[str] = []
     after, left = "", 7
     while left:
@@ -278,8 +282,8 @@ async def test_a_long_list_is_told_in_pages_that_miss_nothing(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("path", ["images", "plan"])
-async def test_a_big_answer_is_the_same_compressed(seen: Face, path: str) -> None:
-    """A browser gets it packed, and unpacks what curl gets."""
+async def test_a_big_answer_is_the_same_compressed(seen: Application, path: str) -> None:
+    """A browser gets it compressed, with the same content as curl."""
     plain = await ask(seen.app, f"/api/v1/{path}")
     packed = await ask(seen.app, f"/api/v1/{path}", headers={"Accept-Encoding": "br, gzip"})
     assert packed.headers["content-encoding"] == "gzip"
@@ -288,27 +292,29 @@ async def test_a_big_answer_is_the_same_compressed(seen: Face, path: str) -> Non
 
 
 @pytest.mark.parametrize("path", ["pause", "resume", "reclaim"])
-async def test_nothing_is_commanded_without_a_token_file(seen: Face, path: str) -> None:
-    """By default the face changes nothing, whoever asks and whatever they bring."""
+async def test_nothing_is_commanded_without_a_token_file(seen: Application, path: str) -> None:
+    """By default the API changes nothing, whoever asks and whatever they send."""
     answered = await ask(seen.app, f"/api/v1/{path}", "POST", {"Authorization": "Bearer x"})
     assert answered.code == 403
     assert "--token-file" in answered.json["error"]
-    assert seen.told == []
+    assert seen.submitted == []
 
 
-@pytest.mark.parametrize("brought", ["", "Bearer ", "Bearer wrong", "Basic s3cret", "Bearer é"])
-async def test_a_wrong_token_commands_nothing(tmp_path: Path, brought: str) -> None:
-    """Only the file's own text opens the door; an empty file opens it to nobody."""
+@pytest.mark.parametrize(
+    "authorization", ["", "Bearer ", "Bearer wrong", "Basic s3cret", "Bearer é"]
+)
+async def test_a_wrong_token_commands_nothing(tmp_path: Path, authorization: str) -> None:
+    """Only the file's own text is accepted; with an empty file nothing is."""
     for token in ("s3cret", ""):
-        tried = Face(tmp_path, state(), token)
-        answered = await ask(tried.app, "/api/v1/pause", "POST", {"Authorization": brought})
+        tried = Application(tmp_path, state(), token)
+        answered = await ask(tried.app, "/api/v1/pause", "POST", {"Authorization": authorization})
         assert answered.code == 401
-        assert tried.told == []
+        assert tried.submitted == []
 
 
-async def test_a_token_that_the_daemon_can_not_read_is_told_as_that(tmp_path: Path) -> None:
-    """The operator who brings the right token is not told that it is the wrong one."""
-    seen = Face(tmp_path, state(), "s3cret")
+async def test_a_token_that_the_daemon_cannot_read_is_reported_as_such(tmp_path: Path) -> None:
+    """An operator with the right token does not read that it is the wrong one."""
+    seen = Application(tmp_path, state(), "s3cret")
     assert seen.token_file is not None
     seen.token_file.unlink()
     answered = await ask(seen.app, "/api/v1/pause", "POST", {"Authorization": "Bearer s3cret"})
@@ -317,12 +323,12 @@ async def test_a_token_that_the_daemon_can_not_read_is_told_as_that(tmp_path: Pa
 
 
 async def test_the_token_commands_and_may_be_rotated(tmp_path: Path) -> None:
-    """Pause, resume and space now reach the loop as facts; a new token counts at once."""
-    seen = Face(tmp_path, state(), "first")
+    """Pause, resume and reclaim reach the loop as facts; a new token is accepted at once."""
+    seen = Application(tmp_path, state(), "first")
     for path in ("pause", "resume", "reclaim"):
         answered = await ask(seen.app, f"/api/v1/{path}", "POST", {"Authorization": "Bearer first"})
         assert answered.code == 202
-    assert [type(fact) for fact in seen.told] == [Paused, Resumed, ReclaimAsked]
+    assert [type(fact) for fact in seen.submitted] == [Paused, Resumed, ReclaimAsked]
     assert seen.token_file is not None
     seen.token_file.write_text("second")
     old = await ask(seen.app, "/api/v1/pause", "POST", {"Authorization": "Bearer first"})
@@ -330,27 +336,27 @@ async def test_the_token_commands_and_may_be_rotated(tmp_path: Path) -> None:
     assert (await ask(seen.app, "/api/v1/pause", "GET")).code == 405
 
 
-async def test_space_is_not_asked_for_in_mode_observe(tmp_path: Path) -> None:
-    """Who set observe wants nothing removed; the answer says what to do instead."""
-    seen = Face(tmp_path, state(Mode.OBSERVE), "s3cret")
+async def test_reclaim_is_refused_in_mode_observe(tmp_path: Path) -> None:
+    """With observe nothing is to be removed; the answer says what to do instead."""
+    seen = Application(tmp_path, state(Mode.OBSERVE), "s3cret")
     answered = await ask(seen.app, "/api/v1/reclaim", "POST", {"Authorization": "Bearer s3cret"})
     assert answered.code == 409
     assert "observe" in answered.json["error"]
-    assert seen.told == []
+    assert seen.submitted == []
 
 
-async def test_an_open_page_hears_the_status_and_every_line_once(seen: Face) -> None:
+async def test_an_open_page_gets_the_status_and_every_line_once(seen: Application) -> None:
     """Live without reloading: the status at once, then the lines; a reader that comes back gets
     only what it missed."""
     first = await listen(seen.app, "/api/v1/stream", 2)
     assert [event for event, _ in first] == ["status", "line"]
     number = str(first[1][1]["number"])
-    seen.recent.say({"event": "missed", "level": "info", "timestamp": "2027-01-15T08:00:01Z"})
+    seen.recent.add({"event": "missed", "level": "info", "timestamp": "2027-01-15T08:00:01Z"})
     again = await listen(seen.app, "/api/v1/stream", 2, {"Last-Event-ID": number})
     assert again[1][1]["event"] == "missed"
 
 
-async def test_pages_that_are_left_make_room_for_others(seen: Face) -> None:
+async def test_pages_that_are_left_make_room_for_others(seen: Application) -> None:
     """A browser that comes and goes all day never uses up the places."""
     for _ in range(40):
         await listen(seen.app, "/api/v1/stream", 1)

@@ -14,15 +14,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from reconciler.http import connections, face
+from reconciler.http import connections, server
 from reconciler.http.connections import LIMITS, STUCK, Connections, Kind
 from reconciler.http.guard import Guard
 from reconciler.http.token import Token
 from tests.engine.world import Clock
 
 
-class Door:
-    """An application of three answers behind the real door."""
+class Site:
+    """An application with three answers behind the real server."""
 
     def __init__(self) -> None:
         self.now = Clock(0.0)
@@ -39,7 +39,7 @@ class Door:
         ]
         self.app = Starlette(routes=routes)
         self.app.add_middleware(Guard, token=Token(None), open_to_token=False)
-        self.app.state.forget = lambda: None
+        self.app.state.drop_unused = lambda: None
 
     async def healthy(self, request: Request) -> Response:
         return PlainTextResponse("ok")
@@ -62,11 +62,11 @@ class Door:
         raise AssertionError
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Door]:
-        bound = face.listening("127.0.0.1", 0)
+    async def open(self) -> AsyncIterator[Site]:
+        bound = server.listening("127.0.0.1", 0)
         self.port = bound.getsockname()[1]
         async with anyio.create_task_group() as group:
-            group.start_soon(face.serve, bound, self.app, self.connections)
+            group.start_soon(server.serve, bound, self.app, self.connections)
             yield self
             for writer in self.writers:
                 writer.transport.abort()
@@ -86,7 +86,7 @@ class Door:
 
 
 async def ended(reader: asyncio.StreamReader) -> None:
-    """Until the other side has closed it."""
+    """Waits until the server has closed it."""
     async with asyncio.timeout(10):
         with suppress(OSError):
             while await reader.read(1 << 20):
@@ -94,36 +94,36 @@ async def ended(reader: asyncio.StreamReader) -> None:
 
 
 @pytest.mark.parametrize("sent", ["", "GET /healthz HTTP/1.1\r\nHost: loc"])
-async def test_one_who_does_not_come_to_the_point_is_sent_away(sent: str) -> None:
-    """Idle or a byte a second: neither keeps a place for ever."""
-    async with Door().open() as door:
-        reader = await door.visit(sent)
-        assert await door.healthz() == "HTTP/1.1 200 OK"  # so it was let in
-        door.now.advance(LIMITS[Kind.IDLE] - 1)
-        door.connections.sweep()
-        door.writer.write(b"a" if sent else b"")
+async def test_a_client_that_sends_no_complete_request_is_disconnected(sent: str) -> None:
+    """Idle or a byte a second: neither keeps its place for ever."""
+    async with Site().open() as site:
+        reader = await site.visit(sent)
+        assert await site.healthz() == "HTTP/1.1 200 OK"  # so it was accepted
+        site.now.advance(LIMITS[Kind.IDLE] - 1)
+        site.connections.sweep()
+        site.writer.write(b"a" if sent else b"")
         await asyncio.sleep(0)
         assert not reader.at_eof()
-        door.now.advance(2)
-        door.connections.sweep()
+        site.now.advance(2)
+        site.connections.sweep()
         await ended(reader)
 
 
-async def test_one_who_does_not_read_what_he_asked_for_is_sent_away() -> None:
-    """His answer lies in our memory as long as he stays."""
-    async with Door().open() as door:
-        reader = await door.visit("GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
+async def test_a_client_that_does_not_read_its_answer_is_disconnected() -> None:
+    """Its answer stays in our memory as long as it is connected."""
+    async with Site().open() as site:
+        reader = await site.visit("GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
         async with asyncio.timeout(10):
             sent, unchanged = 0, 0
             while not sent or unchanged < 200:  # turns of the loop without a further piece
                 await anyio.lowlevel.checkpoint()
-                unchanged = unchanged + 1 if door.pieces == sent else 0
-                sent = door.pieces
-        door.now.advance(STUCK - 1)
-        door.connections.sweep()
+                unchanged = unchanged + 1 if site.pieces == sent else 0
+                sent = site.pieces
+        site.now.advance(STUCK - 1)
+        site.connections.sweep()
         assert await reader.read(1)
-        door.now.advance(STUCK + 1)
-        door.connections.sweep()
+        site.now.advance(STUCK + 1)
+        site.connections.sweep()
         await ended(reader)
 
 
@@ -131,43 +131,43 @@ async def test_when_all_places_are_taken_the_longest_idle_one_goes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A probe is answered however many connect and say nothing."""
-    monkeypatch.setattr(connections, "MOST", 8)
-    async with Door().open() as door:
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 8)
+    async with Site().open() as site:
         readers = []
         for _ in range(12):
-            readers.append(await door.visit())
-            door.now.advance(0.1)
-        assert await door.healthz() == "HTTP/1.1 200 OK"
+            readers.append(await site.visit())
+            site.now.advance(0.1)
+        assert await site.healthz() == "HTTP/1.1 200 OK"
         for reader in readers[:5]:
             await ended(reader)
         assert not readers[-1].at_eof()
 
 
-async def test_those_who_wait_for_answers_leave_room_to_ask(
+async def test_clients_that_wait_for_answers_leave_room_for_requests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nor are all places taken by those who ask for much at once."""
-    monkeypatch.setattr(connections, "MOST", 8)
-    monkeypatch.setattr(connections, "ANSWERS", 4)
-    async with Door().open() as door:
+    """All places cannot be taken by clients that request much at once."""
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 8)
+    monkeypatch.setattr(connections, "MOST_ANSWERS", 4)
+    async with Site().open() as site:
         for _ in range(12):
-            await door.visit("GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert await door.healthz() == "HTTP/1.1 200 OK"
+            await site.visit("GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await site.healthz() == "HTTP/1.1 200 OK"
 
 
-async def test_one_who_leaves_takes_his_request_along() -> None:
-    """Who asks and goes, again and again, leaves no work behind."""
-    async with Door().open() as door:
-        await door.visit("GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await asyncio.wait_for(door.asked.wait(), 5)
-        door.writer.transport.abort()
-        await asyncio.wait_for(door.left.wait(), 5)
-        assert await door.healthz() == "HTTP/1.1 200 OK"
+async def test_a_request_ends_when_its_client_leaves() -> None:
+    """A client that asks and leaves, again and again, leaves no work behind."""
+    async with Site().open() as site:
+        await site.visit("GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await asyncio.wait_for(site.asked.wait(), 5)
+        site.writer.transport.abort()
+        await asyncio.wait_for(site.left.wait(), 5)
+        assert await site.healthz() == "HTTP/1.1 200 OK"
 
 
 async def test_a_head_that_does_not_end_is_refused() -> None:
-    """A header of megabytes is not gathered."""
-    async with Door().open() as door:
+    """A header of megabytes is not kept in memory."""
+    async with Site().open() as site:
         head = f"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: {'x' * 100_000}"
-        reader = await door.visit(head)
+        reader = await site.visit(head)
         assert b"400" in await asyncio.wait_for(reader.readline(), 5)

@@ -1,4 +1,4 @@
-"""Whoever reaches the port, the node does not feel it: real sockets, three processes."""
+"""Clients on the port do not disturb the node: real sockets, three processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECONDS = 4
 
 @dataclass
 class Seen:
-    """What a probe met, and how old the events were when they were read."""
+    """What probes were answered, and how old the events were when they were read."""
 
     codes: list[int] = field(default_factory=list)
     ages: list[float] = field(default_factory=list)
@@ -49,7 +49,7 @@ def probe(port: int, path: str = "/healthz", patience: float = PATIENCE) -> int:
 
 
 def watch(runtime: PreparedNode, daemon: Watched, port: int, seconds: int) -> Seen:
-    """Events and probes for so long."""
+    """Sends events and probes for `seconds`."""
     seen = Seen()
     daemon.report()
     runtime.begin(f"events {RATE * seconds} {RATE}")

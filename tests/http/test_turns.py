@@ -1,4 +1,4 @@
-"""Who waits for whom: answers for each other, and all of them for the daemon's own work."""
+"""Answers wait for each other, and all of them for the daemon's own work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reconciler.http.turns import LONGEST, SHARE, SPEED, Turns
 
 
 class Time:
-    """Seconds that pass by sleeping alone."""
+    """A clock that only sleeping advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -24,30 +24,30 @@ class Time:
 
 
 @pytest.mark.parametrize(
-    ("worked", "length", "rest"),
+    ("worked", "length", "pause"),
     [
         (0.0, 0, 0.02),
         (0.01, 0, SHARE * 0.01),
-        (9.0, 0, LONGEST),  # the documents of a big node: their making has a bound of its own
+        (9.0, 0, LONGEST),  # the documents of a big node: building them is limited elsewhere
         (0.0, 5_000_000, 5_000_000 / SPEED),
     ],
 )
-async def test_the_longer_an_answer_takes_the_longer_the_daemon_rests(
-    worked: float, length: int, rest: float
+async def test_the_longer_an_answer_takes_the_longer_the_pause_after_it(
+    worked: float, length: int, pause: float
 ) -> None:
-    """However many ask, most of the time is the daemon's."""
+    """However many clients ask, most of the time is left to the daemon."""
     time = Time()
     turns = Turns(0.02, time, time.sleep)
     turn = await turns.take()
     time.now += worked
     turn.length = length
     turns.give_back(turn)
-    turns.give_back(turn)  # twice is as once
+    turns.give_back(turn)  # has no effect
     await turns.take()
-    assert time.now == pytest.approx(worked + rest)
+    assert time.now == pytest.approx(worked + pause)
 
 
-async def test_one_who_leaves_while_waiting_keeps_nobody_waiting() -> None:
+async def test_a_client_that_leaves_while_waiting_keeps_nobody_waiting() -> None:
     """A client that goes away takes no turn with it."""
     time = Time()
     turns = Turns(0.02, time, time.sleep)

@@ -19,7 +19,7 @@ from reconciler.aiokit import run_in_steps
 from reconciler.assembly import Daemon
 from reconciler.domain.steps import Steps
 from reconciler.http import documents
-from reconciler.http.stock import Listing
+from reconciler.http.document_cache import Document
 from reconciler.http.view import View
 
 from .oracle import Oracle, Violation
@@ -49,7 +49,7 @@ class Face:
     async def plan(self) -> Json:
         return await self._whole(documents.plan(self.view))
 
-    async def _whole(self, steps: Steps[Listing]) -> Json:
+    async def _whole(self, steps: Steps[Document]) -> Json:
         """As a client reads it, with everything going on between two slices."""
         listing = await run_in_steps(steps, self.view.arrived)
         return dict(json.loads(b"".join(listing.pieces())))
@@ -105,11 +105,11 @@ def _with_token(daemon: Daemon, token_file: Path) -> Any:
 def _view(daemon: Daemon) -> View:
     """What the face may look at, as the daemon gives it to its application."""
     names = vars(app)
-    before, names["face"] = names["face"], SimpleNamespace(application=lambda view: view)
+    before, names["server"] = names["server"], SimpleNamespace(application=lambda view: view)
     try:
         return app.web(daemon)  # type: ignore[return-value] # the stand-in gives back what it got
     finally:
-        names["face"] = before
+        names["server"] = before
 
 
 def is_settled(view: View) -> bool:

@@ -17,7 +17,7 @@ from reconciler.domain.policy import Policy
 from reconciler.domain.protections import holding
 from reconciler.domain.steps import Steps
 from reconciler.http import api, documents
-from reconciler.http.stock import Listing
+from reconciler.http.document_cache import Document
 from reconciler.http.view import View
 from reconciler.report import document, image_row_json
 from reconciler.sources import usage_probe
@@ -144,13 +144,13 @@ def the_list_shows_no_reason_to_keep(patch: Patch) -> None:
 def the_face_reads_while_the_state_changes(patch: Patch) -> None:
     """No copy of what is gone through in slices."""
 
-    def images(view: View) -> Steps[Listing]:
+    def images(view: View) -> Steps[Document]:
         state, now = view.state, view.clock()
         context = Context(state, state.operator.policy or Policy(), now)
         rows = yield from documents.encoded(
             image_row_json(one, tuple(holding(one, context)), state, now)
             for one in state.graph.images.values()
         )
-        return Listing(document("ImageList", now), {"items": rows})
+        return Document(document("ImageList", now), {"items": rows})
 
     patch.setattr(documents, "images", images)

@@ -28,8 +28,8 @@ from .oracle import Command
 from .world import World
 
 
-class Quiet(prune.Told):
-    """Tells no terminal."""
+class Quiet(prune.TerminalJournal):
+    """Prints nothing."""
 
     def absorbed(self, fact: Fact, state: State, at: float) -> None:
         self.evidence.last_users.absorbed(fact, state)
@@ -59,9 +59,9 @@ def begin(world: World, command: Command) -> None:
 
 
 async def _prune(world: World, command: Command) -> None:
-    settings, told = world.settings(), Quiet()
+    settings, journal = world.settings(), Quiet()
     to = Mark(percent=command.to) if command.to is not None else None
-    wish = prune.Wish(to, command.all_unused, command.minimum_age)
+    options = prune.PruneOptions(to, command.all_unused, command.minimum_age)
     with anyio.CancelScope() as world.scope, _as_this_machine(world):
         client = world.client(survey.PATIENCE)
         ledger = Ledger.open(settings.state_dir, world.clocks)
@@ -70,10 +70,10 @@ async def _prune(world: World, command: Command) -> None:
             mountpoints = await client.image_mountpoints()
             claim = Claim(world.rival, lambda: mountpoints, world.clock)
             world.book.looked()  # without an await before it reads the policy
-            found = await survey.look(client, settings, wish.over)
-            room = prune._dependencies(settings, wish, client, ledger, history, claim, told)
-            reconciler = Reconciler(room, found.state, Asked(wish.all_unused))
-            world.furnish(reconciler, ledger, wish.over)
+            found = await survey.look(client, settings, options.applied_to)
+            room = prune._dependencies(settings, options, client, ledger, history, claim, journal)
+            reconciler = Reconciler(room, found.state, Asked(options.all_unused))
+            world.furnish(reconciler, ledger, options.applied_to)
             world.daemon = Pruning(reconciler, room.mailbox, ledger, history)
             await reconciler.prune()
             world.note("prune has ended")

@@ -1,4 +1,4 @@
-"""A real Chromium for the page, from Debian's packages; without one all of it is skipped."""
+"""A real Chromium for the page, from Debian's packages; without it all tests here are skipped."""
 
 from __future__ import annotations
 

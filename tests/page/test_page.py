@@ -19,7 +19,7 @@ WAIT = 20_000  # milliseconds
 async def opened(
     browser: Browser, node: Whole, dark: bool = False, width: int = 1280
 ) -> AsyncIterator[Page]:
-    """The page in a window of its own. Nothing may be asked of any other host, nor may a script
+    """The page in a window of its own. No other host may be contacted, and no script may
     fail."""
     context = await browser.new_context(
         color_scheme="dark" if dark else "light", viewport={"width": width, "height": 900}
@@ -34,7 +34,7 @@ async def opened(
     )
     failed: list[str] = []
     page.on("pageerror", lambda error: failed.append(str(error)))
-    page.on("console", lambda said: failed.append(said.text) if said.type == "error" else None)
+    page.on("console", lambda line: failed.append(line.text) if line.type == "error" else None)
     await page.goto(node.address)
     await expect(page.locator("#live")).to_contain_text("live", timeout=WAIT)
     yield page
@@ -44,7 +44,7 @@ async def opened(
 
 
 def pull(node: Whole, name: str, size: int = 100 * MIB) -> str:
-    """An image on the node; its id."""
+    """Pulls an image to the node; returns its id."""
     node.node.publish(name, [layer(name, size)])
     node.node.pull(name, node.daemon.reconciler.deps.clock())
     return next(key for key, one in node.node.images.items() if name in one.tags)
@@ -56,7 +56,7 @@ def run(node: Whole, name: str, pod: str) -> None:
     node.node.start(node.node.create(sandbox.id, name, now).id, now)
 
 
-async def test_one_look_tells_how_full_what_stays_and_what_goes_next(
+async def test_one_look_shows_usage_what_stays_and_what_goes_next(
     tmp_path: Path, browser: Browser
 ) -> None:
     """Usage with its marks, what keeps each image, who uses it, what is next."""
@@ -83,7 +83,7 @@ async def test_one_look_tells_how_full_what_stays_and_what_goes_next(
 
 
 async def test_a_removal_appears_without_reloading(tmp_path: Path, browser: Browser) -> None:
-    """The disk fills while somebody looks: what goes is seen going, with the reason."""
+    """The disk fills while the page is open: each removal appears, with the reason."""
     async with whole(tmp_path) as node, opened(browser, node) as page:
         await expect(page.locator("#gone")).to_contain_text("nothing", timeout=WAIT)
         for number in range(5):
@@ -112,7 +112,7 @@ async def test_an_image_explains_itself_by_keyboard_alone(tmp_path: Path, browse
             await expect(detail).to_be_hidden()
 
 
-async def test_names_from_strangers_are_text_whatever_is_in_them(
+async def test_untrusted_names_are_text_whatever_is_in_them(
     tmp_path: Path, browser: Browser
 ) -> None:
     """Markup, escape sequences, bidi marks and 64 KiB of a name: shown, cut, never run."""
@@ -140,7 +140,7 @@ async def test_two_thousand_images_are_searched_and_drawn_at_once(
     tmp_path: Path, browser: Browser
 ) -> None:
     """A big node: the table shows a page of them, the search finds any, and the daemon's loop
-    never stands still for it."""
+    never stalls for it."""
     async with whole(tmp_path, capacity=1 << 50) as node:
         for number in range(2000):
             pull(node, f"reg.example/team{number % 40}/app{number}:v1", 2 * MIB)
@@ -157,15 +157,15 @@ async def test_two_thousand_images_are_searched_and_drawn_at_once(
 
 
 async def test_it_can_be_read_on_a_phone_and_in_the_dark(tmp_path: Path, browser: Browser) -> None:
-    """360 pixels wide, nothing is cut off sideways; in dark mode the paper is dark."""
+    """360 pixels wide, nothing is cut off sideways; in dark mode the background is dark."""
     async with whole(tmp_path) as node:
         pull(node, "reg.example/" + "long-name/" * 12 + "app:v1")
         async with opened(browser, node, dark=True, width=360) as page:
             await expect(page.locator("#rows tr")).to_have_count(1, timeout=WAIT)
             width = await page.evaluate("document.documentElement.scrollWidth")
-            paper = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+            background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
             assert width <= 360
-            assert max(int(part) for part in paper[4:-1].split(",")) < 60
+            assert max(int(part) for part in background[4:-1].split(",")) < 60
 
 
 async def test_the_operator_pauses_and_resumes_with_the_token_alone(

@@ -24,7 +24,7 @@ def here(running: Whole) -> set[str]:
 
 def low(running: Whole) -> bool:
     recent = running.daemon.journal.recent
-    return any(one.told["event"] == "reached-low" for one in recent.after(0))
+    return any(one.fields["event"] == "reached-low" for one in recent.after(0))
 
 
 async def test_what_a_bound_pod_needs_outlives_a_reclaim(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ async def test_without_a_source_of_pods_a_reclaim_is_as_ever(tmp_path: Path) -> 
     async with whole(tmp_path, pods=tmp_path / "none.sock") as running:
         fill(running)
         await running.until(lambda: low(running))
-        lines = [one.told for one in running.daemon.journal.recent.after(0)]
-        (lost,) = [one for one in lines if one["event"] == "pods-untold"]
+        told = [one.fields for one in running.daemon.journal.recent.after(0)]
+        (lost,) = [one for one in told if one["event"] == "pods-untold"]
         assert "none.sock" in lost["detail"]
         assert len(here(running)) < 9

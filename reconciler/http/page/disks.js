@@ -1,5 +1,5 @@
-// How full each image filesystem is, and was: a bar with both marks, and a chart on which every
-// removal is a line.
+// Usage of each image filesystem, now and over time: a bar with both marks, and a chart on which
+// every removal is a line.
 
 import { byId, el, shown, size, svg } from "./dom.js";
 
@@ -8,7 +8,7 @@ const ink = (name) => getComputedStyle(document.documentElement).getPropertyValu
 
 export function drawDisks(filesystems) {
   for (const fs of filesystems) {
-    const disk = charts.get(fs.mountpoint) ?? begun(fs.mountpoint);
+    const disk = charts.get(fs.mountpoint) ?? addDisk(fs.mountpoint);
     disk.box.classList.toggle("reclaiming", fs.pressure === "reclaiming");
     const inodes = fs.inodesUsedPercent === null ? "" : `, ${fs.inodesUsedPercent.toFixed(1)}% of the inodes`;
     disk.text.textContent =
@@ -24,13 +24,13 @@ export function drawDisks(filesystems) {
   }
 }
 
-// What `df` says, where that is another number: it leaves root's reserve out.
+// What `df` says, if that differs: it leaves root's reserve out.
 function asDf(fs) {
   const other = Math.abs(fs.usedPercent - fs.dfPercent) >= 0.5;
   return other ? ` (df: ${fs.dfPercent.toFixed(0)}%, which leaves root's reserve out)` : "";
 }
 
-function begun(mountpoint) {
+function addDisk(mountpoint) {
   const text = el("div");
   const from = el("div", { class: "dim" });
   const line = el("div", { class: "bar", role: "img" });

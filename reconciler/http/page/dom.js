@@ -1,5 +1,5 @@
-// Small things every part of the page needs. Names come from strangers: they reach the page as text
-// only, with whatever could reorder or hide text shown as an escape.
+// Helpers for every part of the page. Names are untrusted: they reach the page as text only, with
+// whatever could reorder or hide text shown as an escape.
 
 const HOSTILE = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 const LONGEST = 240; // characters of a name
@@ -57,7 +57,7 @@ export function ago(time, now) {
 
 export async function fetched(path, options = {}) {
   const answer = await fetch(`api/v1/${path}`, options);
-  const told = await answer.json();
-  if (!answer.ok) throw new Error(told.error ?? answer.statusText);
-  return told;
+  const document = await answer.json();
+  if (!answer.ok) throw new Error(document.error ?? answer.statusText);
+  return document;
 }

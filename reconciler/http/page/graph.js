@@ -1,5 +1,5 @@
-// The reference graph, drawn: who uses an image on the left, the images in the middle, the layer of
-// protection that holds each on the right. Of a big node the first rows of the search are drawn.
+// Draws the reference graph: users on the left, images in the middle, the protections that keep them
+// on the right. On a big node only the first rows of the search are drawn.
 
 import { byId, shown, svg } from "./dom.js";
 
@@ -16,7 +16,7 @@ export function drawGraph(images, total, open) {
   const kinds = column(drawn.flatMap(kindsOf));
   const height = ROW * (2 + Math.max(users.size, drawn.length, kinds.size));
   const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "group", "aria-label": "Reference graph" });
-  root.append(heading(0, "used by"), heading(MIDDLE, "image"), heading(RIGHT, "held by"));
+  root.append(heading(0, "used by"), heading(MIDDLE, "image"), heading(RIGHT, "kept by"));
   const place = (n, of) => ROW * 1.5 + (n + 0.5) * ((height - ROW * 1.5) / Math.max(1, of));
   drawn.forEach((image, row) => {
     const y = place(row, drawn.length);
@@ -42,7 +42,7 @@ const text = (x, y, words, anchor) =>
 const curve = (x1, y1, x2, y2) =>
   svg("path", { d: `M${x1},${y1} C${(x1 + x2) / 2},${y1} ${(x1 + x2) / 2},${y2} ${x2},${y2}` });
 
-// The end of a name tells images apart, so the head is cut.
+// The end of a name distinguishes images, so its beginning is cut.
 function cut(words, most) {
   const whole = shown(words);
   return whole.length > most ? `…${whole.slice(1 - most)}` : whole;

@@ -1,4 +1,4 @@
-// The table of images: searched, sorted, a page at a time, each with what keeps it; one in detail.
+// The table of images with what keeps each: searched, sorted, a page at a time; and one in detail.
 
 import { SENTENCE, ago, byId, counted, el, fetched, name, shown, size } from "./dom.js";
 import { drawGraph } from "./graph.js";
@@ -16,7 +16,7 @@ let all = [];
 let sorted = 0; // which column
 let down = false;
 let most = PAGE;
-let drawn = ""; // what the table shows, so that it is left alone while nothing changed
+let drawn = ""; // what the table shows, so that it is not drawn again while nothing changed
 
 export function begin() {
   COLUMNS.forEach(([title], column) => {
@@ -59,9 +59,9 @@ function draw() {
   const found = chosen();
   const now = Date.now();
   const rows = found.slice(0, most);
-  const looks = JSON.stringify([rows, sorted, down, found.length, Math.floor(now / 60000)]);
-  if (looks === drawn) return;
-  drawn = looks;
+  const content = JSON.stringify([rows, sorted, down, found.length, Math.floor(now / 60000)]);
+  if (content === drawn) return;
+  drawn = content;
   byId("count").textContent = `${found.length} of ${counted(all.length, "image")}, ` +
     size(found.reduce((sum, image) => sum + image.sizeBytes, 0));
   [...byId("heads").children].forEach((head, column) =>
@@ -119,14 +119,14 @@ function kindLine(kind, count) {
 
 export async function open(id) {
   const { image, usedBy } = await fetched(`images/${encodeURIComponent(id)}`);
-  const told = (term, ...values) => [el("dt", {}, term), ...values.map((value) => el("dd", {}, shown(value)))];
+  const entry = (term, ...values) => [el("dt", {}, term), ...values.map((value) => el("dd", {}, shown(value)))];
   byId("detail-title").replaceChildren(name(image));
   byId("detail-body").replaceChildren(el("dl", {},
-    ...told("Id", image.id),
-    ...told("Names", ...image.names),
-    ...told("Size as listed", size(image.sizeBytes)),
-    ...told("Uses counted", String(image.uses)),
-    ...told("Used by", ...(usedBy.length ? usedBy.map(user) : ["nobody"])),
+    ...entry("Id", image.id),
+    ...entry("Names", ...image.names),
+    ...entry("Size as listed", size(image.sizeBytes)),
+    ...entry("Uses counted", String(image.uses)),
+    ...entry("Used by", ...(usedBy.length ? usedBy.map(user) : ["nobody"])),
     ...image.protections.flatMap((one) => [
       el("dt", {}, `${one.kind}${one.holds ? ": holds" : ""}`),
       el("dd", { class: one.holds ? "holds" : "" }, shown(one.detail, SENTENCE)),

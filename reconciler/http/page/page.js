@@ -1,52 +1,52 @@
-// The page: hears the daemon's status every second and every log line, and fetches the bigger
-// documents when something happened, at most every few seconds and only while somebody looks.
+// The page: receives the daemon's status every second and every log line, and fetches the bigger
+// documents when something happened, at most every few seconds and only while the page is visible.
 
 import { SENTENCE, ago, byId, counted, el, fetched, name, shown, size } from "./dom.js";
 import { drawDisks, drawUsage } from "./disks.js";
 import { begin, setImages } from "./images.js";
 
 const SPACING = 2000; // milliseconds between fetches after something happened
-const ANYWAY = 15000; // and when nothing did
+const IDLE_SPACING = 15000; // and when nothing did
 const LINES = 200; // log lines kept on the page
 
 let due = 0; // when to fetch next
 let fetching = false;
 
-function status(told) {
-  byId("live").textContent = `live, ${new Date(told.at).toLocaleTimeString()}`;
-  byId("node").textContent = told.node ? shown(told.node) : "";
-  document.title = `${told.node ? `${shown(told.node)} ` : ""}reconciler`;
-  const { counts, pods, runtime } = told;
+function status(current) {
+  byId("live").textContent = `live, ${new Date(current.at).toLocaleTimeString()}`;
+  byId("node").textContent = current.node ? shown(current.node) : "";
+  document.title = `${current.node ? `${shown(current.node)} ` : ""}reconciler`;
+  const { counts, pods, runtime } = current;
   byId("facts").textContent =
-    `mode ${told.mode ?? "unknown"}, ${told.pressure}; ${counted(counts.images, "image")}, ` +
+    `mode ${current.mode ?? "unknown"}, ${current.pressure}; ${counted(counts.images, "image")}, ` +
     `${counted(counts.containers, "container")}; ${shown(runtime.name ?? "no runtime yet")} ${shown(runtime.version ?? "")}, ` +
     `${runtime.events === "open" ? "events open" : "no events, listings only"}; ` +
-    `${pods.source ? `${counted(pods.count, "pod")} told by ${pods.source}` : "pods known from the runtime alone"}; ` +
-    `version ${told.version}`;
+    `${pods.source ? `${counted(pods.count, "pod")} reported by ${pods.source}` : "pods known from the runtime alone"}; ` +
+    `version ${current.version}`;
   const trouble = [
-    ...told.notReady.map((reason) => `Not ready: ${reason}`),
-    ...(told.hold ? [`Nothing is removed (${told.hold.reason}): ${told.hold.detail}`] : []),
-    ...told.policy.problems.map((problem) => `Policy refused: ${problem}`),
-    ...told.pods.missing,
-    ...told.requiredMissing.map((one) => `Required and missing: ${one.pattern} (${one.place})`),
+    ...current.notReady.map((reason) => `Not ready: ${reason}`),
+    ...(current.hold ? [`Nothing is removed (${current.hold.reason}): ${current.hold.detail}`] : []),
+    ...current.policy.problems.map((problem) => `Policy refused: ${problem}`),
+    ...current.pods.missing,
+    ...current.requiredMissing.map((one) => `Required and missing: ${one.pattern} (${one.place})`),
   ].map((text) => shown(text, SENTENCE)).join("\n");
   if (byId("hold").textContent !== trouble) byId("hold").textContent = trouble;
   byId("hold").hidden = !trouble;
-  byId("control").hidden = !told.control;
-  byId("pause").textContent = told.paused ? "Resume removal" : "Pause removal";
-  byId("pause").dataset.ask = told.paused ? "resume" : "pause";
-  drawDisks(told.filesystems);
-  byId("next").replaceChildren(...told.next.map((one) => el("li", {}, name(one),
+  byId("control").hidden = !current.control;
+  byId("pause").textContent = current.paused ? "Resume removal" : "Pause removal";
+  byId("pause").dataset.ask = current.paused ? "resume" : "pause";
+  drawDisks(current.filesystems);
+  byId("next").replaceChildren(...current.next.map((one) => el("li", {}, name(one),
     ` ${shown(one.why, SENTENCE)}${one.goes ? `; goes now (${one.cause})` : ""}`)));
-  if (!told.next.length) byId("next").replaceChildren(el("li", {}, "nothing: every image is protected"));
+  if (!current.next.length) byId("next").replaceChildren(el("li", {}, "nothing: every image is protected"));
 }
 
-/** A value that cannot pass for another one. */
+// A value that cannot be mistaken for another one.
 const quoted = (text) => (/^[^\s"=]+$/.test(text) ? text : JSON.stringify(text));
 
-function line(told) {
-  const { number, event, level, timestamp, ...rest } = told;
-  const words = Object.entries(rest)
+function line(entry) {
+  const { number, event, level, timestamp, ...fields } = entry;
+  const words = Object.entries(fields)
     .map(([key, value]) => `${key}=${quoted(Array.isArray(value) ? value.join(",") : `${value}`)}`).join(" ");
   const time = new Date(timestamp).toLocaleTimeString();
   byId("lines").prepend(el("li", { class: level }, `${time} ${event} ${shown(words)}`));
@@ -72,7 +72,7 @@ async function refresh() {
     setImages(images.items);
     gone(history.items);
     drawUsage(usage.filesystems, history.items);
-    due = Date.now() + ANYWAY;
+    due = Date.now() + IDLE_SPACING;
   } catch (error) {
     due = Date.now() + SPACING;
     byId("live").textContent = `not answered: ${error.message}`;

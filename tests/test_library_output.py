@@ -1,4 +1,4 @@
-"""Every line that `run` writes is one of its log, whoever had something to say."""
+"""Every line that `run` writes is a line of its log, wherever it comes from."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import sys
 
 import pytest
 
-# A process like `run`, in which everything goes wrong that has a way of its own to say so.
+# A process like `run`, in which everything goes wrong that has its own way to write to stderr.
 TROUBLED = """
 import asyncio, gc, logging, sys, threading, warnings
-from reconciler.telemetry import logs, strays
+from reconciler.telemetry import library_output, logs
 
 logs.set_up(sys.argv[1] == "json", "info")
-strays.collect()
+library_output.redirect_to_log()
 
 logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.\\nTwo lines.")
 for _ in range(50):
@@ -26,7 +26,7 @@ try:
     raise ValueError("in a library")
 except ValueError:
     logging.getLogger("grpc").exception("Unexpected [%s]", "error")
-logging.getLogger("odd").warning("%d", "no number")
+logging.getLogger("broken").warning("%d", "no number")
 warnings.warn("old ways")
 
 def breaks():
@@ -72,22 +72,22 @@ def troubled(form: str) -> tuple[int, list[str]]:
 
 def test_whatever_goes_wrong_is_a_line_of_json() -> None:
     """Libraries, warnings, threads, destructors, tasks and the end itself; a stranger's bytes are
-    told once, and what a library says below a warning, tokens for one, not at all."""
+    logged once, and what a library logs below a warning, tokens for example, not at all."""
     code, lines = troubled("json")
-    told = [json.loads(line) for line in lines]
+    logged = [json.loads(line) for line in lines]
     assert code == 1
-    libraries = [one["library"] for one in told if one["event"] == "library-trouble"]
+    libraries = [one["library"] for one in logged if one["event"] == "library-trouble"]
     assert libraries == ["uvicorn.error", "grpc", "py.warnings", "asyncio"]
-    assert told[0]["detail"] == "Invalid HTTP request received. Two lines."
-    assert told[1]["detail"] == "Unexpected [error]: ValueError: in a library"
-    unexpected = [one for one in told if one["event"] == "unexpected-error"]
+    assert logged[0]["detail"] == "Invalid HTTP request received. Two lines."
+    assert logged[1]["detail"] == "Unexpected [error]: ValueError: in a library"
+    unexpected = [one for one in logged if one["event"] == "unexpected-error"]
     wheres = ["thread disk", "the process"]
     assert [one["where"] for one in unexpected if "__del__" not in one["where"]] == wheres
     (destroyed,) = (one for one in unexpected if "__del__" in one["where"])
     assert destroyed["detail"] == "OSError: in a destructor"
     assert unexpected[-1]["detail"] == "ValueError: at the end; OSError: x"
     assert unexpected[0]["trace"][0].endswith("breaks")
-    assert {one["level"] for one in told} == {"warning", "error"}
+    assert {one["level"] for one in logged} == {"warning", "error"}
 
 
 def test_whatever_goes_wrong_is_a_line_of_text_in_our_shape() -> None:
@@ -100,7 +100,7 @@ def test_whatever_goes_wrong_is_a_line_of_text_in_our_shape() -> None:
 
 @pytest.mark.parametrize("flags", [("--listen", "nowhere"), ("--state-dir", "/dev/null/x")])
 def test_what_keeps_run_from_starting_is_json_where_that_is_asked_for(flags: tuple[str]) -> None:
-    """A flag that cannot be, and no place for the state."""
+    """An invalid flag, and no place for the state."""
     command = [sys.executable, "-m", "reconciler", "run", "--log-format", "json"]
     command += ["--listen", "127.0.0.1:0", *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

@@ -1,5 +1,5 @@
-"""The HTTP face: starlette on uvicorn, inside the daemon's own event loop. /healthz has to live on
-the loop whose life it tells."""
+"""The HTTP server: starlette on uvicorn, inside the daemon's own event loop. /healthz has to run on
+the loop whose health it reports."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from .token import Token
 from .view import View
 
 PAGE = Path(__file__).parent / "page"
-WAITING = 1024  # connections that the kernel keeps for us
-SCRAPE_FRESH = 1.0  # seconds
-HEAD = 16 * 1024  # bytes of a request's head
+BACKLOG = 1024  # connections that wait in the kernel
+SCRAPE_FRESH = 1.0  # seconds for which a scrape is reused
+MOST_HEAD = 16 * 1024  # bytes of a request's head
 
 
 class ListenFailed(Exception):
@@ -37,7 +37,7 @@ class ListenFailed(Exception):
 
 
 def application(view: View) -> Starlette:
-    """Everything that is answered."""
+    """The application with all its routes."""
 
     async def healthz(request: Request) -> Response:
         silent = view.pulse.silent_for()
@@ -49,10 +49,10 @@ def application(view: View) -> Starlette:
         reasons = missing(view.state)
         return PlainTextResponse("\n".join(reasons or ["ok"]) + "\n", 503 if reasons else 200)
 
-    told = Scrapes(view)
+    scrapes = Scrapes(view)
 
     async def prometheus(request: Request) -> Response:
-        text, kind = told.text(request.headers.get("accept", ""))
+        text, kind = scrapes.text(request.headers.get("accept", ""))
         return Response(text, headers={"Content-Type": kind})
 
     async def index(request: Request) -> Response:
@@ -70,12 +70,12 @@ def application(view: View) -> Starlette:
         Guard, token=token, open_to_token=view.open_to_token, monotonic=view.monotonic
     )
     app = Starlette(routes=[*routes, page], middleware=[guard])
-    app.state.forget = api.forget
+    app.state.drop_unused = api.drop_unused
     return app
 
 
 class Scrapes:
-    """The metrics as text, made anew once a second at most, however many scrape."""
+    """The metrics as text, made at most once a second for all scrapers."""
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -94,14 +94,14 @@ class Scrapes:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A bound socket, so that a taken port is told before anything else starts. Raises
+    """Returns a bound socket, so that a port in use is reported before anything else starts. Raises
     ListenFailed."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
-        bound.listen(WAITING)
+        bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
         text = f"cannot listen on {host}:{port}: {error.strerror}; name another with --listen"
@@ -111,7 +111,7 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without hands on the process's signals: they are the daemon's."""
+    """uvicorn without its signal handlers: the daemon has its own."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -121,7 +121,7 @@ class _Server(uvicorn.Server):
 async def serve(
     bound: socket.socket, app: Starlette, connections: Connections | None = None
 ) -> None:
-    """Answers until cancelled. A test brings connections on a clock of its own."""
+    """Serves until cancelled. Tests pass connections with a clock of their own."""
     config = uvicorn.Config(
         app,
         http="h11",
@@ -130,10 +130,10 @@ async def serve(
         loop="none",
         access_log=False,
         log_config=None,
-        log_level="error",  # what strangers send is no news
+        log_level="error",  # bad requests of strangers are not worth a line
         timeout_keep_alive=5,
         timeout_graceful_shutdown=1,
-        h11_max_incomplete_event_size=HEAD,
+        h11_max_incomplete_event_size=MOST_HEAD,
     )
     config.load()
     server, connections = _Server(config), connections or Connections()
@@ -141,13 +141,13 @@ async def serve(
     with bound:
         async with anyio.create_task_group() as group:
             group.start_soon(accept, bound, make)
-            group.start_soon(sweep, connections, app.state.forget)
+            group.start_soon(sweep, connections, app.state.drop_unused)
             await server.serve(sockets=[])
 
 
-async def sweep(connections: Connections, forget: Callable[[], None]) -> None:
-    """Ends what has taken too long, and lets go of what nobody asks for, once a second."""
+async def sweep(connections: Connections, drop_unused: Callable[[], None]) -> None:
+    """Once a second, closes connections that have taken too long and frees unused documents."""
     while True:
         await anyio.sleep(1.0)
         connections.sweep()
-        forget()
+        drop_unused()

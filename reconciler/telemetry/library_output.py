@@ -1,8 +1,8 @@
-"""What libraries and the interpreter would write on stderr by themselves, told as lines of the log:
-the standard library's `logging` (uvicorn, asyncio, grpc), warnings, and exceptions nobody caught.
+"""Logs what libraries and the interpreter would write to stderr by themselves: the standard
+library's `logging` (uvicorn, asyncio, grpc), warnings and uncaught exceptions.
 
-A collector of logs takes every line of `run` for one of ours, so there must be no other. grpc's
-core, which is no Python, is silenced where it is imported (`cri/__init__.py`).
+A log collector takes every line of `run` for one of our own, so there must be no other. grpc's
+core, which is not Python, is silenced where it is imported (`cri/__init__.py`).
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from .logs import get_logger
-from .troubles import Once, since_told
+from .troubles import Once, since_logged
 
 FRAMES = 20  # of a trace, the innermost
 
 
-def collect() -> None:
-    """From now on and to the end of the process; after `logs.set_up`. Only for a process whose
-    stderr is a log: tests and commands have hooks of their own, and people."""
+def redirect_to_log() -> None:
+    """Takes effect until the end of the process; call it after `logs.set_up`. Only for a process
+    whose stderr is a log: tests have hooks of their own, commands write for people."""
     root = logging.getLogger()
-    root.handlers, root.level = [_Retold()], logging.WARNING  # headers and tokens are below that
+    root.handlers = [_LibraryHandler()]
+    root.level = logging.WARNING  # headers and tokens are below that
     logging.raiseExceptions = False
     logging.captureWarnings(True)
     sys.excepthook = lambda kind, error, trace: _uncaught("the process", error)
@@ -36,20 +37,20 @@ def collect() -> None:
     )
 
 
-class _Retold(logging.Handler):
-    """Hands on what libraries log. Strangers can cause such lines (bytes that are no HTTP), so the
-    same one is told once and then counted."""
+class _LibraryHandler(logging.Handler):
+    """Passes on what libraries log. Strangers can cause such lines (bytes that are not HTTP), so
+    the same one is logged once and then counted."""
 
     def __init__(self) -> None:
         super().__init__()
         self._once = Once()
 
     def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(Exception):  # a line is never worth more than what it is about
-            text, told = " ".join(record.getMessage().split()), dict[str, Any]()
+        with contextlib.suppress(Exception):  # failing to log must not break what is logged
+            text, trace = " ".join(record.getMessage().split()), dict[str, Any]()
             if record.exc_info and record.exc_info[1] is not None:
-                text = f"{text}: {said(record.exc_info[1])}"
-                told["trace"] = frames(record.exc_info[1])
+                text = f"{text}: {described(record.exc_info[1])}"
+                trace["trace"] = frames(record.exc_info[1])
             count = self._once.due(record.name, text, time.monotonic())
             if count is None:
                 return
@@ -59,8 +60,8 @@ class _Retold(logging.Handler):
                 "library-trouble",
                 library=record.name,
                 detail=text,
-                **told,
-                **since_told(count),
+                **trace,
+                **since_logged(count),
             )
 
 
@@ -72,12 +73,12 @@ def _in_a_thread(found: threading.ExceptHookArgs) -> None:
 
 def _uncaught(where: str, error: BaseException | None) -> None:
     with contextlib.suppress(Exception):  # the interpreter may be half gone
-        shown = {} if error is None else {"detail": said(error), "trace": frames(error)}
+        shown = {} if error is None else {"detail": described(error), "trace": frames(error)}
         get_logger().error("unexpected-error", where=where, **shown)
 
 
-def said(error: BaseException) -> str:
-    """What an exception says, or those of a group, in a line."""
+def described(error: BaseException) -> str:
+    """An exception's type and message in a line, or those of all in a group."""
     return "; ".join(
         f"{type(one).__name__}: {' '.join(str(one).split())}".removesuffix(": ")
         for one in _leaves(error)

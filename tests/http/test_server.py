@@ -1,4 +1,4 @@
-"""The face on a real loopback socket: health, readiness, metrics, and nothing but GET."""
+"""The HTTP server on a real loopback socket: health, readiness, metrics, and nothing but GET."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reconciler.domain.inventory import FilesystemUsage, InvisibleFilesystem, Us
 from reconciler.domain.neutral import neutralised
 from reconciler.domain.state import State
 from reconciler.host.systemd import Notifier
-from reconciler.http import face
+from reconciler.http import server
 from reconciler.http.health import SILENCE, Pulse
 from reconciler.http.view import View
 from reconciler.store.history import Entry
@@ -41,13 +41,13 @@ class Answer:
 
 
 class Served:
-    """A face on a free port, with the state and the pulse it looks at."""
+    """A server on a free port, with the state and the pulse that it reads."""
 
     def __init__(self, state: State, metrics: Metrics | None = None) -> None:
         self.monotonic = Clock(0.0)
         self.pulse = Pulse(self.monotonic)
         self.metrics = metrics or Metrics()
-        self.app = face.application(
+        self.app = server.application(
             View(
                 state=state,
                 pulse=self.pulse,
@@ -55,7 +55,7 @@ class Served:
                 recent=Recent(),
                 clock=Clock(),
                 history=_no_history,
-                tell=lambda fact: None,
+                submit=lambda fact: None,
                 latest=lambda: None,
                 began_at=T0,
             )
@@ -64,10 +64,10 @@ class Served:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Served]:
-        bound = face.listening("127.0.0.1", 0)
+        bound = server.listening("127.0.0.1", 0)
         self.port = bound.getsockname()[1]
         async with anyio.create_task_group() as group:
-            group.start_soon(face.serve, bound, self.app)
+            group.start_soon(server.serve, bound, self.app)
             yield self
             group.cancel_scope.cancel()
 
@@ -94,7 +94,7 @@ def ready_state() -> State:
 
 
 async def test_a_ready_daemon_answers_its_probes() -> None:
-    """Two questions that a kubelet asks apart, both answered well."""
+    """Liveness and readiness, which kubelet probes separately, are both fine."""
     async with Served(ready_state()).serving() as served:
         assert (await served.ask("/healthz")).code == 200
         assert (await served.ask("/readyz")).code == 200
@@ -103,13 +103,13 @@ async def test_a_ready_daemon_answers_its_probes() -> None:
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
 async def test_nothing_but_get_is_answered(path: str, method: str) -> None:
-    """The face shows and changes nothing."""
+    """The server shows and changes nothing."""
     async with Served(ready_state()).serving() as served:
         assert (await served.ask(path, method)).code == 405
 
 
-async def test_what_is_missing_for_readiness_is_told_a_line_each() -> None:
-    """A daemon that waits says for what, and is healthy meanwhile."""
+async def test_what_is_missing_for_readiness_is_shown_a_line_each() -> None:
+    """A daemon that waits says for what, and is healthy all the while."""
     state = State(began_at=T0)
     absorb(ListingFailed(T0, "connection refused"), state)
     absorb(PolicyRejected(T0, ("policy.yaml:3:1: unknown key modus",)), state)
@@ -137,7 +137,7 @@ async def test_a_loop_that_stalled_is_not_healthy() -> None:
 async def test_a_pass_that_awaits_a_slow_removal_is_healthy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A removal of minutes is no stall: it gets its time, and the pulse goes on beating."""
+    """A removal of minutes is not a stall: it gets its time, and the pulse continues."""
     monkeypatch.setattr(daemon_app, "BEAT", 0)
     world = await full_world()
     under_way, answer = asyncio.Event(), asyncio.Event()
@@ -179,12 +179,12 @@ async def test_metrics_are_prometheus_text_whatever_the_mountpoint_is_called() -
     ]
 
 
-def test_an_address_that_is_taken_is_told_with_what_to_do() -> None:
+def test_an_address_in_use_is_reported_with_what_to_do() -> None:
     """Before anything else has started."""
-    bound = face.listening("127.0.0.1", 0)
+    bound = server.listening("127.0.0.1", 0)
     port = bound.getsockname()[1]
     try:
-        with pytest.raises(face.ListenFailed, match=rf"127\.0\.0\.1:{port}.*--listen"):
-            face.listening("127.0.0.1", port)
+        with pytest.raises(server.ListenFailed, match=rf"127\.0\.0\.1:{port}.*--listen"):
+            server.listening("127.0.0.1", port)
     finally:
         bound.close()

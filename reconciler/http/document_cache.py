@@ -1,6 +1,6 @@
-"""Big answers: each is built once for all who ask, in steps that the reader of events goes before,
-and anew when it is old. It is kept as bytes, compressed once, and sent a piece at a time, so that
-sixty who read it slowly cost no more memory than one.
+"""Caches big answers: each is built once for all clients, in steps that give way to the event
+reader, and again when it is old. It is kept as bytes, compressed once, and sent a piece at a time,
+so that sixty slow readers cost no more memory than one.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from ..aiokit import run_in_steps
 from ..domain.steps import Steps
 from ..report import Json
 
-FRESH = 1.0  # seconds for which a document counts as new, at the least
-TIMES = 20  # or as many times as long as it took to build
-FORGOTTEN = 60.0  # seconds after which one that nobody asks for is let go
+FRESH = 1.0  # seconds for which a document is reused, at least
+TIMES = 20  # or this many times as long as it took to build
+UNUSED = 60.0  # seconds without a request after which a document is freed
 PIECE = 64 * 1024  # bytes
 
 
 @dataclass(slots=True)
-class Listing:
-    """A document: its head, and its lists as rows of JSON. The rows of `items` are in the order of
-    `ids`, if that is given: it can be told in pages."""
+class Document:
+    """A document: its head, and its lists as rows of JSON. With `ids`, the sorted ids of the rows
+    of `items`, it can be read in pages."""
 
     head: Json
     lists: Mapping[str, Sequence[bytes]]
     ids: Sequence[str] = ()
     _zipped: list[bytes] = field(default_factory=list)
 
-    def page(self, after: str, limit: int) -> Listing:
-        """So many rows after an id, as Kubernetes tells a long list: with `continue`, what to ask
-        for next, and how many are left."""
+    def page(self, after: str, limit: int) -> Document:
+        """The `limit` rows after an id, as Kubernetes pages a long list: with `continue` for the
+        next request, and how many are left."""
         first = bisect_right(self.ids, after)
         last = min(first + limit, len(self.ids))
         more = last < len(self.ids)
@@ -47,21 +47,21 @@ class Listing:
         if more:
             metadata["remainingItemCount"] = len(self.ids) - last
         rows = self.lists["items"][first:last]
-        return Listing(self.head | {"metadata": metadata}, {"items": rows})
+        return Document(self.head | {"metadata": metadata}, {"items": rows})
 
     def pieces(self) -> Iterator[bytes]:
         """The document as JSON, in pieces of about PIECE bytes."""
-        size, gathered = 0, list[bytes]()
+        size, pending = 0, list[bytes]()
         for part in self._parts():
-            gathered.append(part)
+            pending.append(part)
             size += len(part)
             if size >= PIECE:
-                yield b"".join(gathered)
-                size, gathered = 0, []
-        yield b"".join(gathered)
+                yield b"".join(pending)
+                size, pending = 0, []
+        yield b"".join(pending)
 
     def length(self) -> int:
-        """Bytes of all pieces."""
+        """The length of all pieces in bytes."""
         return sum(map(len, self._parts()))
 
     def _parts(self) -> Iterator[bytes]:
@@ -74,64 +74,65 @@ class Listing:
         yield b"}"
 
     def zipped(self) -> Steps[list[bytes]]:
-        """The same, compressed by gzip; made once."""
+        """The document compressed with gzip; made once."""
         if not self._zipped:
-            pack, found = zlib.compressobj(level=3, wbits=31), []
+            compressor, found = zlib.compressobj(level=3, wbits=31), []
             for piece in self.pieces():
-                found.append(pack.compress(piece))
+                found.append(compressor.compress(piece))
                 yield
-            self._zipped = [*found, pack.flush()]
+            self._zipped = [*found, compressor.flush()]
         return self._zipped
 
 
-class Stock:
-    """One document. `arrived` counts the events that came, for the work to give way to them."""
+class DocumentCache:
+    """Caches one document. `arrived` counts received events, to which building gives way."""
 
     def __init__(
         self,
-        build: Callable[[], Steps[Listing]],
+        build: Callable[[], Steps[Document]],
         arrived: Callable[[], int],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._build, self._arrived, self._monotonic = build, arrived, monotonic
-        self._alone = anyio.Lock()
-        self._made: Listing | None = None
-        self._old_at = self._asked_at = float("-inf")
+        self._building = anyio.Lock()
+        self._made: Document | None = None
+        self._old_at = self._requested_at = float("-inf")
 
-    async def listing(self) -> Listing:
-        """The document, at most as old as FRESH and TIMES say. Who leaves meanwhile does not stop
-        its making: the next would have to begin from the start."""
-        self._asked_at = self._monotonic()
-        async with self._alone:
-            if self._made is None or self._asked_at >= self._old_at:
+    async def get(self) -> Document:
+        """The document, at most as old as FRESH and TIMES allow. A client that leaves does not stop
+        the building: the next would have to begin from the start."""
+        self._requested_at = self._monotonic()
+        async with self._building:
+            if self._made is None or self._requested_at >= self._old_at:
                 with anyio.CancelScope(shield=True):
-                    self._made = await self._anew()
+                    self._made = await self._build_now()
             assert self._made is not None
             return self._made
 
-    async def _anew(self) -> Listing:
+    async def _build_now(self) -> Document:
         began = self._monotonic()
         made = await run_in_steps(self._build(), self._arrived)
         took = self._monotonic() - began
         self._old_at = began + took + max(FRESH, TIMES * took)
         return made
 
-    async def answer(self, listing: Listing, accepted: str) -> Response:
-        """The listing as an answer, compressed if the asker accepts it."""
+    async def answer(self, document: Document, accepted: str) -> Response:
+        """The document as a response, compressed if the client accepts that."""
         headers = {"Vary": "Accept-Encoding"}
         if "gzip" not in accepted:
-            return Pieces(listing.pieces(), listing.length(), headers)
-        packed = await run_in_steps(listing.zipped(), self._arrived)
-        return Pieces(packed, sum(map(len, packed)), headers | {"Content-Encoding": "gzip"})
+            return PieceResponse(document.pieces(), document.length(), headers)
+        zipped = await run_in_steps(document.zipped(), self._arrived)
+        length = sum(map(len, zipped))
+        return PieceResponse(zipped, length, headers | {"Content-Encoding": "gzip"})
 
-    def forget(self) -> None:
-        """Lets go of what nobody has asked for lately."""
-        if self._monotonic() - self._asked_at > FORGOTTEN:
+    def drop_if_unused(self) -> None:
+        """Frees the document if nobody has requested it lately."""
+        if self._monotonic() - self._requested_at > UNUSED:
             self._made = None
 
 
-class Pieces(Response):
-    """JSON whose bytes are sent piece by piece, each when the one before has gone out."""
+class PieceResponse(Response):
+    """JSON that is sent piece by piece, each after the one before has been sent."""
 
     media_type = "application/json"
 
@@ -144,5 +145,5 @@ class Pieces(Response):
         await send(start | {"headers": self.raw_headers})
         for piece in self._pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await anyio.lowlevel.checkpoint()  # a fast reader does not make it wait
+            await anyio.lowlevel.checkpoint()  # also when a fast reader never makes `send` wait
         await send({"type": "http.response.body", "body": b"", "more_body": False})
