@@ -1,7 +1,7 @@
 """Everything that can happen to a node and its daemon, one function each.
 
-A move takes the world and the dice; which moves come, and how the dice fall, is the driver's
-business: a random generator in the long run, hypothesis where a failure is to be made small.
+A move takes the world and the dice; the driver chooses the moves and the dice: a random generator
+in the long run, hypothesis where a failure is to be shrunk.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from .disk_moves import (
     fill_a_disk,
     flood,
     hide_a_disk,
-    lie_of_a_disk,
+    report_wrong_usage,
     use_inodes,
     with_disks,
 )
 from .early import make_expendable
 from .endpoint_moves import endpoint_goes, endpoint_lags, with_endpoints
-from .marks import write_marks_otherwise
+from .marks import write_marks_differently
 from .pod_moves import (
     Dice,
     bind_for,
@@ -38,7 +38,7 @@ from .pod_moves import (
     source_fault,
 )
 from .policies import Rule
-from .process_moves import ask_by_http, kubelet_collects
+from .process_moves import kubelet_collects, post_by_http
 from .stream import rpc_error
 from .twice import list_twice
 from .wallclock import set_wall_clock
@@ -91,7 +91,7 @@ CALLS = (
     "PodSandboxStatus",
     "ImageFsInfo",
 )
-SPOILT = (
+BROKEN_POLICIES = (
     b"",
     None,
     b"kind: ImagePolicy\n",
@@ -184,7 +184,7 @@ def untag(world: World, dice: Dice) -> None:
 
 
 def vanish(world: World, dice: Dice) -> None:
-    """Kubelet, or a hand, removes an image behind our back; kubelet only what is unused."""
+    """Kubelet or a person removes an image behind our back; kubelet only what is unused."""
     image = _image(world, dice)
     if image is None:
         return
@@ -233,14 +233,14 @@ def _container(world: World, dice: Dice, pod: str) -> None:
         volumes = {"/data": _text(world, mounted, dice)}
     labels = dict(node.sandboxes[pod].labels)
     text = _text(world, image, dice)
-    world.service.streams.next_is_odd = dice.number(0, 29) == 0
+    world.service.streams.next_is_unresolved = dice.number(0, 29) == 0
     try:
         made = node.create(pod, text, world.wall(), volumes=volumes, labels=labels)
     except Refused as refused:
         world.note("not created:", refused)
         return
-    odd = "its image is not told" if made.id in world.service.streams.odd else ""
-    world.note(f"container {made.id[:8]} of {text} {volumes} {odd}:", made.image.hex_id)
+    unresolved = "its image is unknown" if made.id in world.service.streams.unresolved else ""
+    world.note(f"container {made.id[:8]} of {text} {volumes} {unresolved}:", made.image.hex_id)
     if dice.number(0, 3):
         node.start(made.id, world.wall())
 
@@ -273,7 +273,7 @@ def remove_pod(world: World, dice: Dice) -> None:
 
 
 def fill(world: World, dice: Dice) -> None:
-    """The disk is so full now, in percent, whatever the images take."""
+    """Others' data fills the disk to some percent, whatever the images take."""
     images = world.node.used() - world.node.base
     percent = world.book.wanted.high + dice.pick((-20, -2, 0, 1, 2, 4, 9))
     world.node.base = max(0, CAPACITY * percent // 100 - images)
@@ -299,12 +299,12 @@ def edit(world: World, dice: Dice) -> None:
         )
     )
     world.book.change(in_place=dice.number(0, 1) > 0, **values)
-    world.note("policy:", {k: v if k != "rules" else _told(v) for k, v in values.items()})
+    world.note("policy:", {k: v if k != "rules" else _texts(v) for k, v in values.items()})
     if dice.number(0, 2):
         world.nudge()
 
 
-def _told(rules: object) -> object:
+def _texts(rules: object) -> object:
     return [rule.text for rule in rules] if isinstance(rules, tuple) else rules
 
 
@@ -330,21 +330,21 @@ def a_rule(world: World, dice: Dice) -> Rule:
     return dice.pick(choices)
 
 
-def spoil(world: World, dice: Dice) -> None:
+def break_policy(world: World, dice: Dice) -> None:
     """A bad edit: cut short, empty, gone, nonsense."""
     whole = world.book.wanted.text().encode()
     cut = whole[: dice.number(0, len(whole) - 2)]
-    data = cut if dice.number(0, 1) else dice.pick(SPOILT)
-    world.book.spoil(data)
-    world.note("policy spoilt:", data[-30:] if data is not None else "gone")
+    data = cut if dice.number(0, 1) else dice.pick(BROKEN_POLICIES)
+    world.book.break_file(data)
+    world.note("policy broken:", data[-30:] if data is not None else "gone")
     if dice.number(0, 1):
         world.nudge()
 
 
-def mend(world: World, dice: Dice) -> None:
-    """The operator puts right what was spoilt."""
+def fix_policy(world: World, dice: Dice) -> None:
+    """The operator fixes a broken policy."""
     world.book.change(enforce=True, minimum_size=MIB)
-    world.note("policy mended")
+    world.note("policy fixed")
     world.nudge()
 
 
@@ -382,7 +382,7 @@ def runtime_restart(world: World, dice: Dice) -> None:
 
 
 def fault(world: World, dice: Dice) -> None:
-    """The next calls of one method go wrong."""
+    """The next calls of one method fail or take long."""
     name = dice.pick(CALLS)
     kinds = [
         Fault(code=dice.pick(CODES), done=dice.number(0, 1) > 0, times=dice.number(1, 4)),
@@ -392,14 +392,14 @@ def fault(world: World, dice: Dice) -> None:
         Fault(slow=1000.0),
     ]
     if name == "RemoveImage":
-        kinds.append(Fault(lie="nothing", times=dice.number(1, 3)))
+        kinds.append(Fault(wrong="nothing", times=dice.number(1, 3)))
     one = dice.pick(kinds)
     world.service.faults[name].append(one)
     world.note(f"fault of {name}:", one)
 
 
 def event_fault(world: World, dice: Dice) -> None:
-    """Something goes wrong on the event stream."""
+    """The event stream loses, doubles, delays or swaps events, stalls or ends."""
     streams = world.service.streams
     fate = dice.number(0, 8)
     if fate <= 3:
@@ -407,7 +407,7 @@ def event_fault(world: World, dice: Dice) -> None:
     elif fate == 4:
         streams.replay()
     elif fate == 5:
-        streams.stranger(f"{dice.number(0, 9):064x}", dice.pick(list(EventKind)))
+        streams.unknown_container(f"{dice.number(0, 9):064x}", dice.pick(list(EventKind)))
     elif fate == 6:
         streams.stall_all()
     elif fate == 7:
@@ -426,7 +426,7 @@ def ambush(world: World, dice: Dice) -> None:
     def strike() -> None:
         image = world.about_to_go()
         if image is None:
-            world.service.during["save", "before"].append(strike)  # lies in wait for the next one
+            world.service.during["save", "before"].append(strike)  # waits for the next one
             return
         if kind == 0:
             world.book.change(in_place=True, rules=(policies.by_id(image.hex_id),))
@@ -458,15 +458,15 @@ def _use(world: World, image: Stored) -> None:
 
 
 def slow_disk(world: World, dice: Dice) -> None:
-    """The next writes of the ledger take their time."""
+    """The next writes of the ledger are slow."""
     world.slow_saves += [dice.pick((0.2, 3.0)) for _ in range(dice.number(1, 4))]
     world.note("slow disk")
 
 
-def lie(world: World, dice: Dice) -> None:
-    """The next lists are not true: empty, with holes, or of a while ago."""
+def list_wrongly(world: World, dice: Dice) -> None:
+    """The next lists are wrong: empty, with holes, or stale."""
     name, kind = dice.pick(list(LISTS)), dice.pick(("empty", "partial", "stale"))
-    world.service.faults[name].append(Fault(lie=kind, times=dice.number(1, 3)))
+    world.service.faults[name].append(Fault(wrong=kind, times=dice.number(1, 3)))
     world.note(f"{name} will be", kind)
 
 
@@ -488,8 +488,8 @@ SURPRISING: tuple[Move, ...] = (
     kubelet_collects,
     pin,
     edit,
-    spoil,
-    mend,
+    break_policy,
+    fix_policy,
     remove_container,
     remove_pod,
     exit_container,
@@ -520,11 +520,11 @@ def wait_long(world: World, dice: Dice) -> None:
 
 def command(world: World, dice: Dice) -> None:
     """The operator pauses removal, resumes it, or wants space back."""
-    words: list[type[Paused] | type[Resumed] | type[ReclaimAsked]]
-    words = [Paused, Resumed, Resumed, Resumed, ReclaimAsked, ReclaimAsked]
-    word = dice.pick(words)
-    world.command(word)
-    world.note("the operator:", word.__name__)
+    commands: list[type[Paused] | type[Resumed] | type[ReclaimAsked]]
+    commands = [Paused, Resumed, Resumed, Resumed, ReclaimAsked, ReclaimAsked]
+    asked = dice.pick(commands)
+    world.command(asked)
+    world.note("the operator:", asked.__name__)
 
 
 def lose_state(world: World, dice: Dice) -> None:
@@ -533,7 +533,7 @@ def lose_state(world: World, dice: Dice) -> None:
 
 
 def freeze(world: World, dice: Dice) -> None:
-    """The daemon is stopped (SIGSTOP) for minutes, and goes on as if nothing had been."""
+    """The daemon is stopped (SIGSTOP) for minutes, and goes on as if nothing had happened."""
     seconds = float(dice.pick((20, 64, 305, 305, 700, 3700)))
     world.loop.leap(seconds)
     world.note("frozen for seconds:", seconds)
@@ -550,8 +550,8 @@ def rival(world: World, dice: Dice) -> None:
     process_moves.rival(world, dice, SURPRISING)
 
 
-def look_by_http(world: World, dice: Dice) -> None:
-    process_moves.look_by_http(world, dice, SURPRISING)
+def read_by_http(world: World, dice: Dice) -> None:
+    process_moves.read_by_http(world, dice, SURPRISING)
 
 
 def vary(world: World, dice: Dice) -> None:
@@ -592,27 +592,27 @@ MOVES: dict[Move, int] = {
     fill_a_disk: 3,
     use_inodes: 3,
     hide_a_disk: 1,
-    lie_of_a_disk: 1,
+    report_wrong_usage: 1,
     flood: 1,
     endpoint_goes: 1,
     endpoint_lags: 1,
     prune: 1,
     rival: 1,
-    ask_by_http: 2,
-    look_by_http: 2,
+    post_by_http: 2,
+    read_by_http: 2,
     edit: 4,
-    write_marks_otherwise: 1,
+    write_marks_differently: 1,
     make_expendable: 3,
     list_twice: 1,
     set_wall_clock: 1,
-    spoil: 1,
-    mend: 3,
+    break_policy: 1,
+    fix_policy: 3,
     restart: 1,
     runtime_restart: 1,
     fault: 3,
     event_fault: 3,
     slow_disk: 2,
     ambush: 3,
-    lie: 1,
+    list_wrongly: 1,
     surprise: 6,
 }

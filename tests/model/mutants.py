@@ -168,7 +168,7 @@ def _wall_of(clock: Any) -> Callable[[], float]:
 
 
 def _ages_begin_by_the_wall_clock(patch: Patch) -> None:
-    """A listing stamped by the clock that somebody may set."""
+    """A listing stamped by the clock that can be set."""
     list_all = client.CriClient.list_all
 
     async def stamped(self: client.CriClient) -> Listing:
@@ -198,7 +198,7 @@ def _bad_policy_means_defaults(patch: Patch) -> None:
     patch.setattr(PolicySource, "_reject", defaults)
 
 
-def _odd_containers_hold_nothing(patch: Patch) -> None:
+def _unresolved_containers_hold_nothing(patch: Patch) -> None:
     patch.setattr(hold, "NARROW_AFTER", 0.0)
 
 
@@ -351,7 +351,7 @@ def _pods_need_what_is_named_in_full(patch: Patch) -> None:
     patch.setattr(ImageGraph, "keys_meant", keys_named)
 
 
-def _pods_told_later_replace_all(patch: Patch) -> None:
+def _pods_reported_later_replace_all(patch: Patch) -> None:
     def alone(self: Awaited, pod: Any) -> None:
         self.pods = {pod.uid: pod}
 
@@ -359,7 +359,7 @@ def _pods_told_later_replace_all(patch: Patch) -> None:
 
 
 def _templates_are_forgotten_over_a_restart(patch: Patch) -> None:
-    patch.setattr(Templates, "remember", lambda self, told: None)
+    patch.setattr(Templates, "remember", lambda self, listed: None)
 
 
 def _every_pod_is_of_its_own_kind(patch: Patch) -> None:
@@ -451,7 +451,7 @@ MUTANTS = (
     ),
     Mutant(
         "the daemon has the wall clock alone",
-        ("S3", "S4", "S5", "S6", "S7", "S9", "S10", "face"),
+        ("S3", "S4", "S5", "S6", "S7", "S9", "S10", "http"),
         _the_daemon_has_the_wall_clock_alone,
         (set_wall_clock,),
     ),
@@ -464,8 +464,8 @@ MUTANTS = (
     Mutant(
         "a bad policy means defaults", ("S3", "S4", "S5", "S6", "S7"), _bad_policy_means_defaults
     ),
-    Mutant("odd containers hold nothing", ("S6",), _odd_containers_hold_nothing),
-    Mutant("one listing for all removals", ("S1", "S6", "S8", "S10", "face"), _one_listing_for_all),
+    Mutant("odd containers hold nothing", ("S6",), _unresolved_containers_hold_nothing),
+    Mutant("one listing for all removals", ("S1", "S6", "S8", "S10", "http"), _one_listing_for_all),
     Mutant("observe is enforce", ("S7",), _observe_is_enforce),
     Mutant("once too full, always too full", ("S7",), _once_too_full_always_too_full),
     Mutant("everything is due", ("S7",), _everything_is_due),
@@ -516,7 +516,7 @@ MUTANTS = (
     Mutant(
         "pods told later replace all",
         ("S10",),
-        _pods_told_later_replace_all,
+        _pods_reported_later_replace_all,
         (pod_moves.bind_pod, moves.fill),
     ),
     Mutant("templates forgotten over a restart", ("S10",), _templates_are_forgotten_over_a_restart),
@@ -545,8 +545,8 @@ MUTANTS = (
     Mutant(
         "a disk that lies is believed",
         ("S6", "S7"),
-        around.a_disk_that_lies_is_believed,
-        (disk_moves.lie_of_a_disk,),
+        around.a_wrong_disk_report_is_believed,
+        (disk_moves.report_wrong_usage,),
     ),
     Mutant(
         "unseen disks hold nothing",
@@ -566,8 +566,8 @@ MUTANTS = (
     Mutant("pause means resume", ("S7",), around.pause_means_resume),
     Mutant(
         "the list shows no reason to keep",
-        ("S1", "S2", "S3", "S4", "S5", "S9", "S10", "face"),
+        ("S1", "S2", "S3", "S4", "S5", "S9", "S10", "http"),
         around.the_list_shows_no_reason_to_keep,
     ),
-    Mutant("the face reads what changes", ("face",), around.the_face_reads_while_the_state_changes),
+    Mutant("the face reads what changes", ("http",), around.the_api_reads_while_the_state_changes),
 )

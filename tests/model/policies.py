@@ -1,6 +1,6 @@
-"""Policies as the operator writes them, and what they mean, said in the plainest way.
+"""Policies as the operator writes them, and what they mean, as simply as can be.
 
-Nothing here asks the product's parser or its patterns: the oracle judges by this."""
+Nothing here uses the product's parser or its patterns: the oracle judges by this."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Matches = Callable[[str, tuple[str, ...]], bool]  # an image's hex id and its li
 
 @dataclass(frozen=True)
 class Rule:
-    """One exclusion: its text, and whom it protects."""
+    """One exclusion: its text, and what it protects."""
 
     text: str
     matches: Matches
@@ -63,7 +63,7 @@ def by_id(hex_id: str, until: dt.date | None = None) -> Rule:
 
 @dataclass(frozen=True)
 class Early:
-    """One `expendable` rule: whom it matches goes once it was unused for so many seconds."""
+    """One `expendable` rule: what it matches goes once unused for `unused_for` seconds."""
 
     rule: Rule
     unused_for: int
@@ -167,7 +167,7 @@ class Book:
     def change(self, in_place: bool = False, **values: object) -> None:
         self.write(replace(self.wanted, **values), in_place)  # type: ignore[arg-type] # its fields
 
-    def spoil(self, data: bytes | None) -> None:
+    def break_file(self, data: bytes | None) -> None:
         """A bad edit: these bytes, which are no policy, or no file at all."""
         self.on_disk = None
         if data is None:

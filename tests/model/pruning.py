@@ -1,5 +1,5 @@
-"""`reconciler prune` in the middle of a node's life: the command's own room and loop, on the same
-runtime, the same ledger and the same policy as the daemon that was stopped for it."""
+"""`reconciler prune` in the middle of a node's life: the command's own dependencies and loop, on
+the runtime, the ledger and the policy of the daemon that was stopped for it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .world import World
 
 
 class Quiet(prune.Told):
-    """Tells no terminal."""
+    """Writes to no terminal."""
 
     def absorbed(self, fact: Fact, state: State, at: float) -> None:
         self.evidence.last_users.absorbed(fact, state)
@@ -59,9 +59,9 @@ def begin(world: World, command: Command) -> None:
 
 
 async def _prune(world: World, command: Command) -> None:
-    settings, told = world.settings(), Quiet()
+    settings, output = world.settings(), Quiet()
     to = Mark(percent=command.to) if command.to is not None else None
-    wish = prune.Wish(to, command.all_unused, command.minimum_age)
+    options = prune.Wish(to, command.all_unused, command.minimum_age)
     with anyio.CancelScope() as world.scope, _as_this_machine(world):
         client = world.client(survey.PATIENCE)
         ledger = Ledger.open(settings.state_dir, world.clocks)
@@ -70,11 +70,11 @@ async def _prune(world: World, command: Command) -> None:
             mountpoints = await client.image_mountpoints()
             claim = Claim(world.rival, lambda: mountpoints, world.clock)
             world.book.looked()  # without an await before it reads the policy
-            found = await survey.look(client, settings, wish.over)
-            room = prune._dependencies(settings, wish, client, ledger, history, claim, told)
-            reconciler = Reconciler(room, found.state, Asked(wish.all_unused))
-            world.furnish(reconciler, ledger, wish.over)
-            world.daemon = Pruning(reconciler, room.mailbox, ledger, history)
+            found = await survey.look(client, settings, options.over)
+            deps = prune._dependencies(settings, options, client, ledger, history, claim, output)
+            reconciler = Reconciler(deps, found.state, Asked(options.all_unused))
+            world.furnish(reconciler, ledger, options.over)
+            world.daemon = Pruning(reconciler, deps.mailbox, ledger, history)
             await reconciler.prune()
             world.note("prune has ended")
         except RuntimeFailure as failure:
