@@ -69,7 +69,7 @@ class Workload:
         return pod
 
     def run_pod_again(self, pod: str) -> str:
-        """Asks once more for a pod that is there; the id that is told."""
+        """Asks once more for a pod that is there; the id that is answered."""
         config = self._configs[pod]
         return str(self.driver.call("RunPodSandbox", config=config).pod_sandbox_id)
 
@@ -83,7 +83,7 @@ class Workload:
         name: str | None = None,
     ) -> str:
         """A container made, not started; `volumes` are image names by mount path, `annotation` is
-        some text that goes with it. Its id."""
+        some text stored with it. Its id."""
         config = self._configs[pod]
         options = pb.NamespaceOption(network=pb.NODE, pid=pb.CONTAINER)
         mounts = [
@@ -124,7 +124,7 @@ class Workload:
         self.driver.call("StopContainer", deadline, container_id=container, timeout=0)
 
     def process(self, container: str) -> int:
-        """The process id of a running container, as containerd's verbose status tells it."""
+        """The process id of a running container, as containerd's verbose status shows it."""
         status = self.driver.call("ContainerStatus", container_id=container, verbose=True)
         return int(json.loads(status.info["info"])["pid"])
 

@@ -31,5 +31,5 @@ def on_two_thousand_images() -> list[Figure]:
         assert plan.eviction is not None
         assert len(plan.candidates) > IMAGES / 2
     name = f"one decision over {IMAGES:,} images, processor time"
-    told = {"median": median(took) * 1e3, "most": max(took) * 1e3}
-    return [Figure(name, min(took) * 1e3, 15.0, "ms", told)]
+    made_of = {"median": median(took) * 1e3, "most": max(took) * 1e3}
+    return [Figure(name, min(took) * 1e3, 15.0, "ms", made_of)]

@@ -21,7 +21,7 @@ from .figures import Figure, median
 
 IMAGES = 100
 SMALL, BIG = 100, 10_000  # containers on the node
-PODS = 500  # whose lives one block of events tells
+PODS = 500  # whose lives are one block of events
 
 
 class Loop:
@@ -29,7 +29,7 @@ class Loop:
     absorb, count."""
 
     def __init__(self, containers: int) -> None:
-        now = time.time()  # events are told by it too: an image in use is not one that rests
+        now = time.time()  # the clock of events too: an image in use must not look idle
         self._state = State(began_at=now)
         self._mailbox: Mailbox[Fact] = Mailbox()
         self._journal = LogAndMetrics(Metrics())
@@ -51,7 +51,7 @@ class Loop:
         absorb(Listed(listing, version, None), self._state)
 
     def block(self) -> float:
-        """Seconds for one event, over the lives of so many pods."""
+        """Seconds for one event, over the lives of `PODS` pods."""
         first = self._pods
         self._pods += PODS
         received = [
@@ -78,6 +78,6 @@ def at_two_sizes(rounds: int = 15) -> list[Figure]:
     small.block(), big.block()
     took = [(small.block(), big.block()) for _ in range(rounds)]
     on_small, on_big = (median(one) for one in zip(*took, strict=True))
-    told = {"small us": 1e6 * on_small, "big us": 1e6 * on_big, "rounds": rounds}
+    made_of = {"small us": 1e6 * on_small, "big us": 1e6 * on_big, "rounds": rounds}
     name = "one event, 10,000 containers / 100"
-    return [Figure(name, on_big / on_small, 1.3, "times", told)]
+    return [Figure(name, on_big / on_small, 1.3, "times", made_of)]

@@ -2,7 +2,7 @@
 measured is the daemon and not its peer. It speaks as containerd 2.1 does, on a node of any size.
 
 `PreparedNode` starts it; orders go to its stdin, a line each, and every order is answered by one
-line. `events N RATE` sends N events, RATE a second (0: as fast as they are taken); they tell of
+line. `events N RATE` sends N events, RATE a second (0: as fast as they are taken); they report
 pods that come and go, eight events a pod. `doubt` sends one event that cannot be applied whole, so
 that a listing is due.
 """
@@ -79,16 +79,16 @@ ANNOTATIONS = {
 
 def sandbox(pod: int, at: int) -> pb.PodSandbox:
     uid = hexadecimal("uid", pod)[:36]
-    told = labels(pod, uid)
+    pod_labels = labels(pod, uid)
     return pb.PodSandbox(
         id=hexadecimal("sandbox", pod),
         metadata=pb.PodSandboxMetadata(
-            name=told["io.kubernetes.pod.name"],
+            name=pod_labels["io.kubernetes.pod.name"],
             uid=uid,
-            namespace=told["io.kubernetes.pod.namespace"],
+            namespace=pod_labels["io.kubernetes.pod.namespace"],
         ),
         created_at=at,
-        labels=told,
+        labels=pod_labels,
         annotations={"kubernetes.io/config.source": "api"},
     )
 
@@ -111,16 +111,16 @@ def container(number: int, images: int, at: int) -> pb.Container:
 
 
 def pod_events(pod: int, images: int) -> Iterator[pb.ContainerEventResponse]:
-    """The life of a pod with one container, as containerd 2.1 tells it."""
+    """The life of a pod with one container, as containerd 2.1 reports it."""
     uid = hexadecimal("uid", pod)[:36]
-    told = labels(pod, uid)
+    pod_labels = labels(pod, uid)
     used = image(pod % images)
     at = time.time_ns()
     box = pb.PodSandboxStatus(
         id=hexadecimal("sandbox", pod),
-        metadata=pb.PodSandboxMetadata(name=told["io.kubernetes.pod.name"], uid=uid),
+        metadata=pb.PodSandboxMetadata(name=pod_labels["io.kubernetes.pod.name"], uid=uid),
         created_at=at,
-        labels=told,
+        labels=pod_labels,
     )
     inside = pb.ContainerStatus(
         id=hexadecimal("container", pod * PER_POD),
@@ -128,7 +128,7 @@ def pod_events(pod: int, images: int) -> Iterator[pb.ContainerEventResponse]:
         created_at=at,
         image=pb.ImageSpec(image=used.repo_tags[0]),
         image_ref=used.repo_digests[0],
-        labels=told,
+        labels=pod_labels,
         annotations=ANNOTATIONS,
         mounts=[
             pb.Mount(container_path="/etc/hosts", host_path="/var/lib/kubelet/pods/etc-hosts"),
@@ -182,7 +182,7 @@ class Answers:
         self.removed = 0
         self.listings = 0
         self._subscribers: list[asyncio.Queue[bytes]] = []
-        self._pods = 10_000_000  # numbers of the pods that events tell of
+        self._pods = 10_000_000  # numbers of the pods in events
 
     def unary(self, name: str) -> Callable[[bytes], bytes]:
         """How one method answers."""
@@ -220,7 +220,7 @@ class Answers:
             self._subscribers.remove(queue)
 
     async def send(self, count: int, rate: float) -> None:
-        """Sends events to whoever is subscribed, stamped as they are handed over."""
+        """Sends events to all subscribers, stamped as they are handed over."""
         began, sent = time.monotonic(), 0
         while sent < count:
             self._pods += 1
@@ -234,7 +234,7 @@ class Answers:
             await queue.join()
 
     async def doubt(self) -> None:
-        """One event about a container that nobody knows."""
+        """Sends one event about an unknown container."""
         self._pods += 1
         stranger = hexadecimal("stranger", self._pods)
         await self._put(pb.ContainerEventResponse(container_id=stranger).SerializeToString())
@@ -261,7 +261,7 @@ def fixed_answers(mountpoint: str) -> dict[str, bytes]:
 
 
 def handler(answers: Answers) -> list[grpc.GenericRpcHandler[Any, Any]]:
-    """Handlers that take and give bytes as they are."""
+    """Handlers that take and return bytes as they are."""
     services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
     for name, method in methods().items():
         service = path_of(method).split("/")[1]
@@ -339,12 +339,12 @@ class PreparedNode:
         self._process.communicate(timeout=10)
 
     def order(self, text: str) -> dict[str, float]:
-        """Gives an order and waits for its answer."""
+        """Sends an order and waits for its answer."""
         self.begin(text)
         return self._answer()
 
     def begin(self, text: str) -> None:
-        """Gives an order; `finish` waits for its answer."""
+        """Sends an order; `finish` waits for its answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{text}\n")
         self._process.stdin.flush()

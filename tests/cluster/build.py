@@ -112,7 +112,7 @@ class Go:
 
 
 def _names() -> str:
-    """Linker flags with the version that the programs tell; a build without them calls itself
+    """Linker flags with the version that the programs report; a build without them calls itself
     v0.0.0, which others refuse."""
     major, minor, _ = VERSION.split(".")
     values = {"gitVersion": f"v{VERSION}", "gitMajor": major, "gitMinor": minor}

@@ -44,7 +44,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 @pytest.fixture(scope="session")
 def containerd(registry: Registry) -> Iterator[Callable[[str], Containerd]]:
-    """Gives the one containerd of a major, for all stories that this process tells of it."""
+    """Returns the one containerd of a major, for all stories of this process."""
     with contextlib.ExitStack() as stack:
         yield functools.cache(lambda major: stack.enter_context(Containerd(major, registry)))
 

@@ -1,4 +1,4 @@
-"""Pods that are about to start on real containerds, with the runtime alone to tell of them: what
+"""Pods that are about to start on real containerds, reported by the runtime alone: what
 their containers will need stays."""
 
 from __future__ import annotations
