@@ -52,7 +52,7 @@ class Lab:
         return self.node.api
 
     def stock(self) -> dict[str, str]:
-        """The old, unused images, by name, with their ids; those missing are pulled, not by kubelet."""
+        """The old, unused images, by name, with their ids; those missing are pulled here."""
         names = self.registry.stock(STOCK, SIZE)
         with ThreadPoolExecutor(2) as pool:
             return dict(zip(names, pool.map(self.pulled, names), strict=True))
