@@ -1,4 +1,4 @@
-"""Small worlds for tests of the core: images, containers and states in a line each."""
+"""Small worlds for tests of the core: images, containers and states in one line each."""
 
 from __future__ import annotations
 

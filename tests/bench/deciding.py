@@ -14,7 +14,7 @@ IMAGES, CONTAINERS, ROUNDS = 2_000, 300, 25
 
 
 def on_two_thousand_images() -> list[Figure]:
-    """The least of 25 decisions, each at another time so that scores are reckoned anew: the same
+    """The least of 25 decisions, each at another time so that scores are computed again: the same
     work each time, so what is above the least is what others did to the processor's caches."""
     images = [image(f"app{number % 300}:v1.{number // 300}.{number}") for number in range(IMAGES)]
     users = [container(f"c{number}", images[number * 7]) for number in range(CONTAINERS - 20)]

@@ -37,7 +37,7 @@ from .eviction_runs import (
 from .figures import median, quantile
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
-# As shipped, delay of pods against a kubelet as shipped that is alone: what is to be reached.
+# As shipped, delay of pods against a kubelet as shipped that is alone: the targets.
 MEAN_LINE, WORST_LINE, SINGLE_LINE = 0.70, 0.95, 2
 # The order alone, at the same marks.
 LINES = {

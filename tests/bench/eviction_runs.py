@@ -110,7 +110,7 @@ def drawn_apart(trace: Trace, power: float) -> Trace:
 
 
 def all_outcomes(names: Iterable[str], seeds: Iterable[int], traces: Path | None) -> Found:
-    """Everything, on two processors that give way to others; progress on a terminal only."""
+    """Everything, in two processes at low priority; progress on a terminal only."""
     jobs: list[Job] = [(name, seed, traces) for name in names for seed in seeds]
     found: Found = {}
     with ProcessPoolExecutor(WORKERS, initializer=os.nice, initargs=(10,)) as pool:

@@ -24,7 +24,7 @@ PACKAGES = ("containerd", "etcd-server", "containernetworking-plugins", "kuberne
 
 
 def main() -> int:
-    """Fetches and builds what is missing, then goes inside."""
+    """Fetches and builds what is missing, then enters the sandbox."""
     arguments = _arguments()
     missing = what_is_missing()
     if missing is None and len(hierarchies()) < 3:

@@ -1,4 +1,4 @@
-"""The API server as the harness asks it: JSON over TLS, as the cluster's admin."""
+"""A client of the API server for the harness: JSON over TLS, as the cluster's admin."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STRATEGIC = "application/strategic-merge-patch+json"
 
 
 class Refused(Exception):
-    """The API server said no; `status` is its code."""
+    """The API server refused; `status` is its code."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(f"{status}: {text}")

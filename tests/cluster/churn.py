@@ -42,7 +42,7 @@ def churn(lab: Lab) -> None:
         made = time.time()
         low = _reached(lab, crossed, made + AFTER)
         stories = list(watcher.stories.values())
-    # It is far behind with its Events by now, and drops some: what comes next would miss them.
+    # kubelet is far behind with its Events by now, and drops some: the next scenario misses them.
     lab.node.restart_kubelet()
     removals = len(lab.daemon.lines("removed", crossed))
     ended = sum(one.ended_at is not None for one in stories)

@@ -1,4 +1,4 @@
-"""The shipped manifest on the cluster, changed where 1.20 or a test has to, and what runs of it."""
+"""The shipped manifest on the cluster, changed where 1.20 or a test needs it, and its one pod."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMESPACE = "/api/v1/namespaces/reconciler"
 SET = "/apis/apps/v1/namespaces/reconciler/daemonsets/reconciler"
 STATE = Path("/var/lib/reconciler")
 HIGH, LOW = "1300Mi", "1120Mi"
-VICTIM = "victims/"  # what the paths of images that go first begin with
+VICTIM = "victims/"  # how the paths of images that are removed first begin
 POLICY = f"""apiVersion: reconciler/v1
 kind: ImagePolicy
 mode: enforce

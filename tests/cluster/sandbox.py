@@ -1,6 +1,6 @@
 """Where the node lives: namespaces and cgroups of its own, made from outside, furnished inside.
 
-The process that is PID 1 in there is a Python of ours. When it ends, however it does, the kernel
+PID 1 inside is a Python of ours. When it ends, however it does, the kernel
 ends everything that was started in there and takes away the mounts and networks with it; what is
 left to do outside is to remove the empty cgroups and one folder. If the process outside ends,
 however it does, PID 1 is killed.

@@ -48,11 +48,11 @@ class Shortage:
             if thing in used:
                 self._least[thing] = min(self._least[thing], used[thing])
             else:
-                self._forget()  # what became of it is unknown
+                self._forget()  # its count is unknown since
                 return
 
     def weigh(self, policy: Version) -> None:
-        """Where the last measurement lies between a policy's marks."""
+        """Updates what is short by the last measurement and a policy's marks."""
         counted = list(self._counted())
         self.short &= {thing for thing, _, _ in counted}
         for thing, used, whole in counted:

@@ -18,7 +18,7 @@ def with_endpoints(world: World, dice: Dice) -> None:
 
 
 def endpoint_goes(world: World, dice: Dice) -> None:
-    """One of two sockets goes away, for a moment or longer; what comes by the other is true."""
+    """One of two sockets goes away, for a moment or longer; answers from the other stay right."""
     service = world.service
     if service.image_socket == RUNTIME:
         return

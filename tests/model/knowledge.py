@@ -94,7 +94,7 @@ class Ages:
 
 
 class Knowledge:
-    """Of one process of the daemon, and of the ledger that it leaves behind."""
+    """What one process of the daemon knows, and the ledger that it leaves behind."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -111,7 +111,7 @@ class Knowledge:
 
     def begin(self, now: float, ledger: bool, clock_set: float = 0.0) -> None:
         """A new process of the daemon, with or without its ledger. Its clock may have been set
-        since: an image is as old as it is all the same."""
+        since: that does not change how old an image is."""
         self._set = self.clock_set = clock_set
         self.pods.begin(ledger, clock_set - self._set_on_disk)
         self.ages = self.on_disk.moved(clock_set - self._set_on_disk) if ledger else Ages()
@@ -286,7 +286,7 @@ class Knowledge:
         return frozenset().union(*found)
 
     def _run(self, look: Look) -> None:
-        """Which images are new, which are gone, and what became of a removal."""
+        """Which images are new, which are gone, and how a removal ended."""
         ages, listed = self.ages, look.images or {}
         for key in listed.keys() - ages.first.keys():
             ages.first[key] = look.images_at

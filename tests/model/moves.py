@@ -450,7 +450,7 @@ def ambush(world: World, dice: Dice) -> None:
 
 
 def _use(world: World, image: Stored) -> None:
-    """A container of that very image, in a pod that is there or a new one."""
+    """Starts a container of that image, in an existing pod or a new one."""
     node, now = world.node, world.wall()
     pod = next(iter(node.sandboxes.values()), None) or node.run_pod("ambush", now)
     made = node.create(pod.id, node.habits.id_text(image.hex_id), now, labels=dict(pod.labels))

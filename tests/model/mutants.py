@@ -162,7 +162,7 @@ def _uses_are_not_remembered(patch: Patch) -> None:
 
 
 def _wall_of(clock: Any) -> Callable[[], float]:
-    """The wall clock of the world whose steady one that is."""
+    """The wall clock of the world that a steady clock belongs to."""
     wall: Callable[[], float] = clock.__self__.wall
     return wall
 

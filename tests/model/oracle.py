@@ -37,7 +37,7 @@ SHORTEST_DEADLINE = 120.0  # seconds
 
 @dataclass(frozen=True)
 class Command:
-    """`reconciler prune`, as the operator means it: down to the low mark, or to `to`, whatever the
+    """`reconciler prune`, as the operator means it: down to the low mark, or to `to`, in any
     mode; or all that nothing keeps."""
 
     to: int | None = None  # percent
@@ -144,7 +144,7 @@ class Oracle:
             self.shortage.wanted(self._meant(policy))
 
     def weigh(self, policy: Version | None) -> None:
-        """Where the last measurement lies between a policy's marks."""
+        """Updates what is short by the last measurement and a policy's marks."""
         if policy is not None:
             self.shortage.weigh(self._meant(policy))
 
@@ -247,7 +247,7 @@ class Oracle:
     def _judge_image(
         self, key: str, listed: ListedImage, look: Look, policy: Version, now: float
     ) -> None:
-        """What speaks for one image, whatever holds all of them now."""
+        """All that protects one image, apart from what holds all of them now."""
         self._judge_use(key, listed, look)
         self._judge_pods(key, listed, now)
         self._judge_names(key, listed, policy)

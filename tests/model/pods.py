@@ -95,7 +95,7 @@ class Kubelet:
         self.changed(pod)
 
     def delete(self, pod: Pod) -> None:
-        """A pod is deleted: its containers stop; it goes with its next step."""
+        """A pod is deleted: its containers stop; its next step removes it."""
         pod.leaving = True
         self.node.stop_pod(pod.sandbox, self._clock())
         self.changed(pod)

@@ -28,7 +28,7 @@ DELETED = 3  # CONTAINER_DELETED_EVENT
 
 
 class PodsKnown:
-    """Of one process of the daemon, and of the ledger that it leaves behind."""
+    """What one process of the daemon knows, and the ledger that it leaves behind."""
 
     def __init__(self, knows: Knowledge) -> None:
         self._knows = knows

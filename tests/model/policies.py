@@ -112,7 +112,7 @@ class Version:
         return f"{{high: {high}, low: {low}, inodes: {inodes}}}"
 
     def goes_early(self, hex_id: str, names: tuple[str, ...], unused: float) -> bool:
-        """Whether an image goes though there is room: not while one rule that matches it waits,
+        """Whether an image goes though there is space: not while one rule that matches it waits,
         nor where it is of tier high."""
         waits = [one.unused_for for one in self.early if one.rule.matches(hex_id, names)]
         if not waits or any(rule.matches(hex_id, names) for rule in self.precious):
@@ -180,7 +180,7 @@ class Book:
         self.read = self.on_disk or self.read
 
     def _put(self, data: bytes, in_place: bool) -> None:
-        """Every edit has a time of its own, whatever the steps of the filesystem's clock are."""
+        """Writes the file with a new time, however coarse the filesystem's clock is."""
         self._edits += 1
         written = self.path if in_place else self.path.with_suffix(".new")
         written.write_bytes(data)

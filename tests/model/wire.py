@@ -77,7 +77,7 @@ class Service:
         self.during: defaultdict[tuple[str, str], list[Callable[[], None]]] = defaultdict(list)
         self.twice: dict[str, bool] = {}  # images that are listed in two entries (twice.py)
         self.down = False  # no socket, or nothing listens on it
-        self.away: set[str] = set()  # sockets of which that is so, of two
+        self.away: set[str] = set()  # of two sockets, those that are down
         self.lags: dict[str, float] = {}  # seconds that every answer of a socket takes
         self.image_socket = RUNTIME  # where images are to be asked for
         self.freed = 0  # bytes, by the last removal that was carried out

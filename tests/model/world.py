@@ -220,8 +220,8 @@ class World:
     def start(
         self, ledger: bool = True, live: Callable[[], Coroutine[None, None, None]] | None = None
     ) -> None:
-        """A new process of the daemon; without its ledger, if that is lost. `live`: what else is to
-        run in its place."""
+        """A new process of the daemon; without its ledger, if that is lost. `live`: what to run
+        in its place."""
         if not ledger:
             shutil.rmtree(self.folder / "state", ignore_errors=True)
         self._offset = self.wall() - self.loop.time()

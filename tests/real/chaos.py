@@ -35,7 +35,7 @@ from .images import MEBIBYTE, Registry, until
 
 WORKERS = 3
 HIGH, LOW = 70 * MEBIBYTE, 50 * MEBIBYTE  # over an empty node: little more than what pods use
-MORE = "comeBackFor: 2s"  # an hour of it would soon keep everything
+MORE = "comeBackFor: 2s"  # the default hour would soon keep everything
 PATIENCE = 90.0  # seconds more, until the disk was too full once
 SETTLE = 60.0  # seconds the daemon has to bring usage down at the end
 

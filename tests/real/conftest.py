@@ -20,7 +20,7 @@ MISSING = what_is_missing()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here is real; where it cannot be had, all of it is skipped for one reason."""
+    """Everything here is real; where it is not available, all of it is skipped for one reason."""
     here = Path(__file__).parent
     for item in items:
         if here not in item.path.parents:

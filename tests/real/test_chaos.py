@@ -30,7 +30,7 @@ def test_nothing_in_use_goes_while_all_around_is_killed(
     major: str, stocked: Registry, tmp_path: Path
 ) -> None:
     """Pods come and go, tags move, the daemon and containerd die and come back, and marks that are
-    too tight keep the daemon at it: no container loses its image, and nothing is left behind."""
+    too tight keep the daemon busy: no container loses its image, and nothing is left behind."""
     outcome = chaos(major, LENGTH, SEED, stocked, tmp_path)
     assert not outcome.violations, outcome.text()
     assert outcome.counts["removals"], outcome.text()
@@ -69,5 +69,5 @@ def test_an_image_that_vanished_under_a_container_is_a_violation_whoever_removed
 
 
 def test_a_removal_before_or_after_a_containers_life_is_none() -> None:
-    """An image that nobody used at that moment may go."""
+    """An image unused at that moment may go."""
     assert findings(records(10.0, 30.0), removal("09.000") + removal("31.000")) == []

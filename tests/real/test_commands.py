@@ -83,7 +83,7 @@ def test_prune_stops_at_the_mark_it_was_given(
 def test_plan_has_every_image_in_one_list_and_removes_none(
     node: Containerd, daemon: Daemon, images: Images
 ) -> None:
-    """Candidates are what nothing uses; all else is kept, each with a reason that is true."""
+    """Candidates are what nothing uses; all others are kept, each for a true reason."""
     daemon.write_policy("2%", "1%")
     done = daemon.command("plan", "-o", "json")
     assert done.returncode == 0, done.stderr
@@ -125,7 +125,7 @@ def test_explain_finds_an_image_by_tag_digest_id_and_beginning_of_its_id(
 def test_diff_shows_what_an_edit_would_do_and_does_none_of_it(
     node: Containerd, daemon: Daemon, images: Images, registry: Registry, tmp_path: Path
 ) -> None:
-    """An exclusion that is not rolled out yet changes the fate of its image on paper only."""
+    """An exclusion that is not rolled out yet changes the verdict on its image on paper only."""
     daemon.write_policy("2%", "1%")
     edited = daemon.write_policy(
         "2%", "1%", exclusions=[f"{registry.address}/unused1"], path=tmp_path / "edited.yaml"

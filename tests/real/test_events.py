@@ -15,7 +15,7 @@ FAR = ("90%", "89%")  # marks out of reach, until the story fills the disk over 
 def test_a_new_container_is_noticed_within_a_second_where_there_are_events(
     node: Containerd, daemon: Daemon, registry: Registry
 ) -> None:
-    """A container that lived for a moment between two listings was a use all the same. On 1.6,
+    """A container that lived briefly between two listings counts as a use. On 1.6,
     without events, the daemon says that it lives on listings, and counts what they show."""
     work = node.workload
     name = registry.app("short:v1", SIZE)

@@ -1,5 +1,5 @@
 """A daemon that is frozen stops containerd 2.x for every client, since its events are not read any
-more (docs/runtimes.md). What the files in config/ promise against that is kept here: it is killed
+more (docs/runtimes.md). The promise of the files in config/ is tested here: it is killed
 and started again within 30 s, and pods are created again. What is slow is not frozen."""
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Creator:
 
     def works(self) -> bool:
         """Creates a container and removes it again: two events, large ones, so that fewer of them
-        fill what lies between the runtime and its subscriber."""
+        fill the buffers between the runtime and its subscriber."""
         try:
             made = self._work.create(self._pod, self._image, annotation=LARGE, deadline=STALL)
             self._work.remove(made, STALL)
