@@ -34,7 +34,7 @@ from reconciler.engine.reconcile import Reconciler
 from reconciler.policy import values
 from reconciler.sources.policy_file import PolicySource
 
-from . import disk_moves, moves, pod_moves
+from . import container_moves, disk_moves, image_moves, moves, pod_moves, policy_moves
 from . import mutants_around as around
 from .early import make_expendable
 from .twice import list_twice
@@ -392,14 +392,17 @@ def _one_container_stands_for_all(patch: Patch) -> None:
 
 MUTANTS = (
     Mutant(
-        "images in use are free", ("S1",), _without(Kind.IN_USE), (moves.add_container, moves.fill)
+        "images in use are free",
+        ("S1",),
+        _without(Kind.IN_USE),
+        (container_moves.add_container, moves.fill),
     ),
     Mutant("exited containers are no users", ("S1", "S6"), _exited_are_no_users),
     Mutant(
         "image volumes are not asked for",
         ("S1", "S3", "S5", "S10"),
         _volumes_are_not_asked_for,
-        (moves.add_container, moves.remove_container, moves.fill),
+        (container_moves.add_container, container_moves.remove_container, moves.fill),
     ),
     Mutant("names asked for do not count", ("S1",), _names_asked_for_do_not_count),
     Mutant(
@@ -437,7 +440,7 @@ MUTANTS = (
         "a rule does not reach below its repository",
         ("S4",),
         _rules_stay_in_one_repository,
-        (moves.edit, moves.pull),
+        (policy_moves.edit, image_moves.pull),
     ),
     Mutant("what cannot be pulled goes", ("S4",), _without(Kind.UNPULLABLE)),
     Mutant("doubt about an image is none", ("S1", "S6", "S10"), _without(Kind.UNCERTAIN)),
@@ -447,7 +450,7 @@ MUTANTS = (
         "ages begin by the wall clock",
         ("S3", "S5", "S7"),
         _ages_begin_by_the_wall_clock,
-        (set_wall_clock, moves.pull, moves.fill),
+        (set_wall_clock, image_moves.pull, moves.fill),
     ),
     Mutant(
         "the daemon has the wall clock alone",
@@ -459,7 +462,7 @@ MUTANTS = (
         "uses are not remembered",
         ("S5", "S3"),
         _uses_are_not_remembered,
-        (moves.remove_container, moves.fill),
+        (container_moves.remove_container, moves.fill),
     ),
     Mutant(
         "a bad policy means defaults", ("S3", "S4", "S5", "S6", "S7"), _bad_policy_means_defaults
@@ -477,7 +480,7 @@ MUTANTS = (
         "tier high is expendable",
         ("S7",),
         _expendable(_whatever_its_tier),
-        (make_expendable, moves.wait_long, moves.pull),
+        (make_expendable, moves.wait_long, image_moves.pull),
     ),
     Mutant("short ids are sent", ("S8",), _short_ids_are_sent),
     Mutant("normalised ids are sent", ("S8",), _normalised_ids_are_sent),
@@ -491,7 +494,7 @@ MUTANTS = (
         "twins are not remembered",
         ("S10",),
         _twins_are_not_remembered,
-        (pod_moves.rush, moves.pull),
+        (pod_moves.rush, image_moves.pull),
     ),
     Mutant("starts hold nothing", ("S10",), _starts_hold_nothing),
     Mutant("starts are over in a moment", ("S10",), _starts_are_over_in_a_moment),
@@ -499,7 +502,7 @@ MUTANTS = (
         "no source means no pods",
         ("S10",),
         _no_source_means_no_pods,
-        (pod_moves.source_fault, pod_moves.bind_pod, moves.fill, moves.pull),
+        (pod_moves.source_fault, pod_moves.bind_pod, moves.fill, image_moves.pull),
     ),
     Mutant(
         "init containers need nothing",

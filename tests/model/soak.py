@@ -23,8 +23,10 @@ from reconciler.fake_runtime.habits import ALL, Habits
 from reconciler.fake_runtime.node import layer
 
 from .clockwork import virtual
+from .container_moves import run_pod
+from .image_moves import pull
 from .marks import AUTO, SHARE
-from .moves import MOVES, Move, fill, pull, run_pod, vary, wait
+from .moves import MOVES, Move, fill, vary, wait
 from .pod_moves import pods_go_on
 from .policies import Version
 from .world import CAPACITY, MIB, Broken, World

@@ -22,7 +22,9 @@ from reconciler.fake_runtime.habits import ALL
 
 from .choose import SEEDS
 from .clockwork import virtual
-from .moves import MOVES, Move, fill, pull, run_pod, vary
+from .container_moves import run_pod
+from .image_moves import pull
+from .moves import MOVES, Move, fill, vary
 from .soak import Tally, episode, settle
 from .world import World
 

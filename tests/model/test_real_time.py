@@ -28,10 +28,28 @@ from reconciler.fake_runtime.node import Node
 from reconciler.fake_runtime.server import FakeRuntimeServer
 from reconciler.settings import Settings
 
-from . import moves
+from .container_moves import (
+    add_container,
+    exit_container,
+    remove_container,
+    remove_pod,
+    run_pod,
+)
+from .image_moves import (
+    move_tag,
+    pin,
+    publish,
+    pull,
+    pull_by_digest,
+    retag,
+    untag,
+    vanish,
+)
+from .moves import fill
 from .oracle import Oracle
 from .pod_moves import Dice
 from .policies import Book, Version
+from .policy_moves import a_rule, break_policy, fix_policy
 from .soak import Random
 from .world import CAPACITY, World
 
@@ -42,7 +60,7 @@ BLINK = 0.3  # seconds after an edit
 
 def exclude(world: World, dice: Dice) -> None:
     """Other exclusions, saved in place or renamed over the old ones."""
-    rules = tuple(moves.a_rule(world, dice) for _ in range(dice.number(0, 2)))
+    rules = tuple(a_rule(world, dice) for _ in range(dice.number(0, 2)))
     world.book.change(in_place=dice.number(0, 1) > 0, rules=rules)
     world.note("rules:", [rule.text for rule in rules])
 
@@ -60,11 +78,10 @@ def switch(world: World, dice: Dice) -> None:
 
 
 MOVES = (
-    *(moves.run_pod, moves.add_container, moves.exit_container, moves.remove_container),
-    *(moves.remove_pod, moves.remove_pod, moves.publish, moves.pull, moves.pull, moves.pull),
-    *(moves.pull_by_digest, moves.move_tag, moves.retag, moves.untag, moves.vanish, moves.pin),
-    *(fill_up, fill_up, fill_up, moves.fill, moves.remove_container),
-    *(moves.break_policy, moves.fix_policy, exclude, exclude, switch),
+    *(run_pod, add_container, exit_container, remove_container, remove_pod, remove_pod),
+    *(publish, pull, pull, pull, pull_by_digest, move_tag, retag, untag, vanish, pin),
+    *(fill_up, fill_up, fill_up, fill, remove_container, break_policy, fix_policy),
+    *(exclude, exclude, switch),
 )
 
 
