@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .pod_moves import Dice
+from .service import IMAGES, RUNTIME
 from .stream import rpc_error
-from .wire import IMAGES, RUNTIME
 from .world import World
 
 LAGS = (0.0, 0.0, 0.02, 0.3, 2.0)  # seconds

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from .knowledge import ListedImage
+from .records import ListedImage
 
 
 def means(text: str, key: str, listed: ListedImage, anywhere: bool) -> bool:

@@ -25,10 +25,11 @@ from reconciler.fake_runtime.disks import Disks
 from reconciler.fake_runtime.node import Node, Stored
 
 from .disks import Shortage
-from .knowledge import Knowledge, ListedImage, Look
+from .knowledge import Knowledge
 from .marks import SHARE
 from .meaning import means
 from .policies import Book, Version
+from .records import ListedImage, Look
 
 EPSILON = 1e-6  # seconds
 NARROWS = 600.0  # seconds that one container of unknown image holds everything

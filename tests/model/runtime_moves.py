@@ -6,8 +6,8 @@ from reconciler.domain.inventory import EventKind
 from reconciler.fake_runtime.habits import ALL
 
 from .pod_moves import Dice
+from .service import LISTS, Fault
 from .stream import rpc_error
-from .wire import LISTS, Fault
 from .world import World
 
 CODES = (

@@ -45,9 +45,10 @@ from .oracle import Oracle
 from .pods import Kubelet
 from .policies import Book
 from .rival import Rival
+from .service import RUNTIME, Service
 from .source import Source
 from .stream import rpc_error
-from .wire import RUNTIME, Channel, Service
+from .wire import Channel
 
 T0 = 1_800_000_000.0  # the wall clock when every story begins
 MIB = 1 << 20
