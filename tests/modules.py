@@ -38,7 +38,7 @@ def modules(folder: Path) -> Iterator[tuple[str, Path]]:
 def document() -> str:
     """The whole of docs/modules.md."""
     alone = [path for path in sorted(PACKAGE.glob("*.py")) if path.name != "__init__.py"]
-    parts = [HEAD, "## Beside the rooms\n"]
+    parts = [HEAD, "## Outside the rooms\n"]
     parts += [_line(f"reconciler.{path.stem}", path, path.stem) for path in alone]
     for room, others in MAY_IMPORT.items():
         folder = PACKAGE / room

@@ -73,7 +73,7 @@ async def _prune(world: World, command: Command) -> None:
             found = await survey.look(client, settings, options.over)
             deps = prune._dependencies(settings, options, client, ledger, history, claim, output)
             reconciler = Reconciler(deps, found.state, Asked(options.all_unused))
-            world.furnish(reconciler, ledger, options.over)
+            world.replace_dependencies(reconciler, ledger, options.over)
             world.daemon = Pruning(reconciler, deps.mailbox, ledger, history)
             await reconciler.prune()
             world.note("prune has ended")

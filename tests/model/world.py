@@ -294,7 +294,7 @@ class World:
             wall=self.wall,
         )
         self.daemon = daemon
-        daemon.policies = self.furnish(daemon.reconciler, daemon.ledger, unchanged)
+        daemon.policies = self.replace_dependencies(daemon.reconciler, daemon.ledger, unchanged)
         daemon.mailbox = daemon.reconciler.deps.mailbox
         with anyio.CancelScope() as self.scope:
             await app.live(daemon)
@@ -310,7 +310,7 @@ class World:
             kubelet_config=self.folder / "kubelet.yaml",  # there is none: it is as shipped
         )
 
-    def furnish(
+    def replace_dependencies(
         self, reconciler: Reconciler, ledger: Ledger, adapt: Callable[[Policy], Policy]
     ) -> Nudged:
         """Replaces the dependencies of a process by the world's own, each of which reports to the
