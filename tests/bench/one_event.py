@@ -16,7 +16,7 @@ from reconciler.domain.state import State
 from reconciler.telemetry.journal import LogAndMetrics
 from reconciler.telemetry.metrics import Metrics
 
-from . import prepared
+from . import messages
 from .figures import Figure, median
 
 IMAGES = 100
@@ -34,12 +34,12 @@ class Loop:
         self._mailbox: Mailbox[Fact] = Mailbox()
         self._journal = LogAndMetrics(Metrics())
         self._pods = 10_000_000
-        listed = [prepared.container(n, IMAGES, 1).SerializeToString() for n in range(containers)]
+        listed = [messages.container(n, IMAGES, 1).SerializeToString() for n in range(containers)]
         boxes = [
-            prepared.sandbox(n, 1).SerializeToString()
-            for n in range(containers // prepared.PER_POD)
+            messages.sandbox(n, 1).SerializeToString()
+            for n in range(containers // messages.PER_POD)
         ]
-        images = [prepared.image(n).SerializeToString() for n in range(IMAGES)]
+        images = [messages.image(n).SerializeToString() for n in range(IMAGES)]
         listing = Listing(
             now,
             now,
@@ -57,7 +57,7 @@ class Loop:
         received = [
             event.SerializeToString()
             for pod in range(first, self._pods)
-            for event in prepared.pod_events(pod, IMAGES)
+            for event in messages.pod_events(pod, IMAGES)
         ]
         began = time.perf_counter()
         for data in received:
