@@ -1,5 +1,5 @@
 """A Kubernetes API server as far as Events on Nodes go: TLS on loopback with a CA of its own, the
-rules that the real one has for them, and moods in which it answers otherwise or not at all."""
+rules that the real one has for them, and moods in which it answers differently or not at all."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Cluster:
         return {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.port)}
 
     def status(self, path: str, bearer: str, event: dict[str, Any]) -> int:
-        """What the real one would say to a new Event."""
+        """The status with which the real one would answer a new Event."""
         if bearer != f"Bearer {self.token}":
             return 401
         if self.mood == "forbidden":
@@ -85,14 +85,14 @@ def https(folder: Path, handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
     server.socket = tls.wrap_socket(server.socket, server_side=True)
-    turning = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    turning.start()
+    serving = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    serving.start()
     try:
         yield server.server_address[1]
     finally:
         server.shutdown()
         server.server_close()
-        turning.join()
+        serving.join()
 
 
 @contextlib.contextmanager

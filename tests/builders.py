@@ -1,4 +1,4 @@
-"""Small worlds for tests of the core: images, containers and states in a line each."""
+"""Small worlds for tests of the core: images, containers and states in one line each."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def digest(seed: str) -> str:
 
 
 def image(name: str, size: int = 100 * MIB, pinned: bool = False, digests: bool = True) -> Image:
-    """An image `name` ("app:v1") of an id of its own, with a digest name unless told not."""
+    """An image `name` ("app:v1") of an id of its own, with a digest name if `digests`."""
     repository = name.partition(":")[0]
     named = (f"reg.example/{repository}@sha256:{digest('m' + name)}",) if digests else ()
     return Image(f"sha256:{digest(name)}", (f"reg.example/{name}",), named, size, pinned)
 
 
 def container(name: str, of: Image | str, sandbox: str = "box", **fields: object) -> Container:
-    """A running container made from an image; a text stands for whatever the runtime tells."""
+    """A running container made from an image; a text stands for the reference that is reported."""
     ref = of if isinstance(of, str) else of.id
     asked = of if isinstance(of, str) else (of.tags or (of.id,))[0]
     values: dict[str, object] = {"volumes": ()} | fields
@@ -77,13 +77,13 @@ def sandbox(
     template: Template | None = None,
     **fields: object,
 ) -> Sandbox:
-    """A pod's sandbox; of the template that its name tells of, unless another is given."""
+    """A pod's sandbox; of the template in its name, unless another is given."""
     made = template or template_of("default", name, {})
     return Sandbox(digest(f"sandbox {name}"), f"default/{name}", T0, pause, template=made, **fields)  # type: ignore[arg-type] # fields of Sandbox, by name
 
 
 def pod(name: str, *images: str, policy: str = "IfNotPresent", **fields: object) -> Pod:
-    """A pod that a source tells of; its containers are app0, app1 and so on."""
+    """A pod that a source reports; its containers are app0, app1 and so on."""
     needs = (Need(one, MAIN, f"app{n}", policy) for n, one in enumerate(images))
     return Pod(f"uid {name}", f"shop/{name}", tuple(needs), **fields)  # type: ignore[arg-type] # fields of Pod, by name
 
@@ -113,14 +113,14 @@ def exclusion(pattern: str, line: int = 8, **fields: object) -> Exclusion:
 
 
 def expendable(pattern: str = "reg.example/**") -> Expendable:
-    """What it matches goes, marks or not, unless something protects it at that moment."""
+    """What it matches may be removed below the marks too, unless something protects it then."""
     return Expendable(parse_pattern(pattern), Place("policy.yaml", 12, 5), 0.0)
 
 
 def policy(**fields: object) -> Policy:
     """Enforce, marks 80/78, no system list unless asked for."""
-    told = {"mode": Mode.ENFORCE, "system_enabled": False, "watermarks": marks(80, 78)}
-    values: dict[str, object] = told | fields
+    defaults = {"mode": Mode.ENFORCE, "system_enabled": False, "watermarks": marks(80, 78)}
+    values: dict[str, object] = defaults | fields
     return Policy(**values)  # type: ignore[arg-type] # fields of Policy, by name
 
 
@@ -138,7 +138,7 @@ def state_of(
     version: RuntimeVersion = CONTAINERD,
     seen: float = T0,
 ) -> State:
-    """A state in which all was listed at `seen` and the disk is so full (percent)."""
+    """A state in which all was listed at `seen` and the disk is `full` percent full."""
     state = State(began_at=T0)
     absorb(PolicyLoaded(T0, in_force or policy()), state)
     absorb(listed(images, containers, sandboxes, seen, version), state)
@@ -147,7 +147,7 @@ def state_of(
 
 
 def removal(one: Image, expected: int = 1, most: int = 1) -> Removal:
-    """One that a crossing asked for."""
+    """A removal that a crossing asked for."""
     return Removal(one, one.names, "watermark", expected, most)
 
 
@@ -159,7 +159,7 @@ def begun(at: float, one: Image) -> RemovalBegun:
 def finished(
     at: float, one: Image, gone: bool, error: str | None = None, took: float = 0.1
 ) -> RemovalFinished:
-    """What became of it, on a filesystem that nobody measured."""
+    """Its outcome, on a filesystem that was not measured."""
     return RemovalFinished(at, removal(one), gone, error, took)
 
 

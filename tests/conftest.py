@@ -12,17 +12,17 @@ from hypothesis import settings
 
 from tests.real.debs import what_is_missing
 
-# How long an example takes is a matter of the machine's other work, and no failure of ours:
+# How long an example takes depends on the machine's other work, and is no failure of ours:
 # benchmarks time things. Every test has a timeout all the same.
 settings.register_profile("reconciler", deadline=None)
 settings.load_profile("reconciler")
 
-ON_CONTAINERD = ("on", "containerd")  # what the report of a story tells, from whichever process
+ON_CONTAINERD = ("on", "containerd")  # a property of a story's report, from any process
 
 
 @pytest.fixture(autouse=True)
 def own_log() -> Iterator[None]:
-    """What one test did to the log's configuration ends with it."""
+    """Ends what a test did to the log's configuration with that test."""
     yield
     structlog.reset_defaults()
 
@@ -38,8 +38,7 @@ def all_closed() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first, whose end nobody has to wait for then: what is in real time, and the
-    worlds."""
+    """The long ones first, so that none is left alone at the end: in real time, and the worlds."""
     items.sort(key=lambda item: (item.path.parent.name != "model", "real_time" not in item.name))
 
 

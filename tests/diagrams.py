@@ -1,5 +1,5 @@
 """The diagrams of docs/architecture.md that are drawn from the code's own tables.
-`python -m tests.diagrams` draws them; a test says when one lags behind."""
+`python -m tests.diagrams` draws them; a test fails when one is out of date."""
 
 from __future__ import annotations
 

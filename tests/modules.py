@@ -1,5 +1,5 @@
 """docs/modules.md: every module with the first sentence of its own docstring, and what each room
-may import. `python -m tests.modules` writes it; a test says when it lags behind."""
+may import. `python -m tests.modules` writes it; a test fails when it is out of date."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ HEAD = (
 
 
 def first_sentence(path: Path) -> str:
-    """Of a module's docstring, on one line."""
+    """The first sentence of a module's docstring, on one line."""
     text = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split("\n\n")[0].split())
     return re.split(r"(?<=[.])\s", text)[0]
 
 
 def modules(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Those of a room, with their names below it; generated code left out."""
+    """The modules of a room, with their names below it, without generated code."""
     for path in sorted(folder.rglob("*.py")):
         if "_pb" not in path.parts and path.name != "__init__.py":
             yield ".".join(path.relative_to(folder).with_suffix("").parts), path
 
 
 def document() -> str:
-    """All of it."""
-    beside = [path for path in sorted(PACKAGE.glob("*.py")) if path.name != "__init__.py"]
-    parts = [HEAD, "## Beside the rooms\n"]
-    parts += [_line(f"reconciler.{path.stem}", path, path.stem) for path in beside]
+    """The whole of docs/modules.md."""
+    alone = [path for path in sorted(PACKAGE.glob("*.py")) if path.name != "__init__.py"]
+    parts = [HEAD, "## Outside the rooms\n"]
+    parts += [_line(f"reconciler.{path.stem}", path, path.stem) for path in alone]
     for room, others in MAY_IMPORT.items():
         folder = PACKAGE / room
         if not folder.is_dir():

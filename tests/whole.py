@@ -1,4 +1,4 @@
-"""A whole daemon in this process: the real one, as `run` assembles it, with its HTTP face on
+"""A whole daemon in this process: the real one, as `run` assembles it, with its HTTP server on
 loopback, on a fake runtime with a disk of its own."""
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ exclusions:
 
 @dataclass(slots=True)
 class Whole:
-    """What a test may touch: the world, the daemon, and where they are found."""
+    """What a test may touch: the world, the daemon, and where they are."""
 
     node: Node
     daemon: Daemon
@@ -64,11 +64,11 @@ class Whole:
         return f"http://{host}:{port}"
 
     async def until(self, condition: object, seconds: float = 20) -> None:
-        """Waits for the world to become so; AssertionError after so many seconds."""
+        """Waits until a condition of the world holds; AssertionError after `seconds`."""
         assert callable(condition)
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, "it did not come to be so"
+            assert time.monotonic() < deadline, "the condition never held"
             await anyio.sleep(0.02)
 
 

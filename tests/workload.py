@@ -27,7 +27,7 @@ class Workload:
         self.driver.close()
 
     def pull(self, name: str) -> str:
-        """Pulls; the image's id as listed."""
+        """Pulls an image; returns its id as listed."""
         self.driver.call("PullImage", deadline=120, image=pb.ImageSpec(image=name))
         return str(self.image(name).id)
 
@@ -45,8 +45,8 @@ class Workload:
         return image_id in self.images()
 
     def run_pod(self, name: str | None = None, labels: dict[str, str] | None = None) -> str:
-        """A pod sandbox on the host's network, with its pod's labels as kubelet passes them on; its
-        id."""
+        """A pod sandbox on the host's network, with its pod's labels as kubelet passes them on;
+        returns its id."""
         number = next(_numbers)
         uid = str(uuid.uuid4())
         name = name or f"pod{number}"
@@ -69,7 +69,7 @@ class Workload:
         return pod
 
     def run_pod_again(self, pod: str) -> str:
-        """Asks once more for a pod that is there; the id that is told."""
+        """Asks again for a pod that exists; returns the id."""
         config = self._configs[pod]
         return str(self.driver.call("RunPodSandbox", config=config).pod_sandbox_id)
 
@@ -83,7 +83,7 @@ class Workload:
         name: str | None = None,
     ) -> str:
         """A container made, not started; `volumes` are image names by mount path, `annotation` is
-        some text that goes with it. Its id."""
+        some text stored with it. Returns its id."""
         config = self._configs[pod]
         options = pb.NamespaceOption(network=pb.NODE, pid=pb.CONTAINER)
         mounts = [
@@ -111,7 +111,7 @@ class Workload:
         return str(answer.container_id)
 
     def run(self, image: str, volumes: dict[str, str] | None = None) -> tuple[str, str]:
-        """A pod with one running container; their ids."""
+        """Starts a pod with one running container; returns their ids."""
         pod = self.run_pod()
         container = self.create(pod, image, volumes)
         self.start(container)
@@ -124,7 +124,7 @@ class Workload:
         self.driver.call("StopContainer", deadline, container_id=container, timeout=0)
 
     def process(self, container: str) -> int:
-        """The process id of a running container, as containerd's verbose status tells it."""
+        """The process id of a running container, as containerd's verbose status shows it."""
         status = self.driver.call("ContainerStatus", container_id=container, verbose=True)
         return int(json.loads(status.info["info"])["pid"])
 

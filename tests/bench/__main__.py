@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import (
-    beside_strangers,
     deciding,
+    greedy_clients,
     memory,
     on_containerd,
     on_prepared,
@@ -30,8 +30,8 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "memory": memory.at_two_sizes,
     "million": memory.after_a_million_events,
     "drain": on_prepared.drain_while_planning,
-    "greedy": beside_strangers.creations,
-    "crowd": beside_strangers.memory,
+    "greedy": greedy_clients.creations,
+    "crowd": greedy_clients.memory,
     "crossings": over_the_mark.the_mark,
 }
 
@@ -60,15 +60,15 @@ def main() -> int:
         for figure in taken:
             print(figure, file=on, flush=True)
         figures += taken
-    told = {
+    report = {
         "machine": described,
         "figures": [figure.as_json() for figure in figures],
         "notTaken": not_taken,
     }
     if arguments.json == Path("-"):
-        print(json.dumps(told, indent=2))
+        print(json.dumps(report, indent=2))
     elif arguments.json:
-        arguments.json.write_text(json.dumps(told, indent=2))
+        arguments.json.write_text(json.dumps(report, indent=2))
     return 0 if figures and all(figure.met for figure in figures) and not not_taken else 1
 
 

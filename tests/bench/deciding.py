@@ -14,7 +14,7 @@ IMAGES, CONTAINERS, ROUNDS = 2_000, 300, 25
 
 
 def on_two_thousand_images() -> list[Figure]:
-    """The least of 25 decisions, each at another time so that scores are reckoned anew: the same
+    """The least of 25 decisions, each at another time so that scores are computed again: the same
     work each time, so what is above the least is what others did to the processor's caches."""
     images = [image(f"app{number % 300}:v1.{number // 300}.{number}") for number in range(IMAGES)]
     users = [container(f"c{number}", images[number * 7]) for number in range(CONTAINERS - 20)]
@@ -31,5 +31,5 @@ def on_two_thousand_images() -> list[Figure]:
         assert plan.eviction is not None
         assert len(plan.candidates) > IMAGES / 2
     name = f"one decision over {IMAGES:,} images, processor time"
-    told = {"median": median(took) * 1e3, "most": max(took) * 1e3}
-    return [Figure(name, min(took) * 1e3, 15.0, "ms", told)]
+    made_of = {"median": median(took) * 1e3, "most": max(took) * 1e3}
+    return [Figure(name, min(took) * 1e3, 15.0, "ms", made_of)]

@@ -1,4 +1,4 @@
-"""`make bench-eviction`: what we are worth on ten workloads beside kubelet; docs/eviction.md.
+"""`make bench-eviction`: what we are worth on ten workloads next to kubelet; docs/eviction.md.
 
     python -m tests.bench.eviction [--traces DIR] [--seeds 21-25] [--write docs/eviction.md]
 
@@ -21,14 +21,14 @@ from reconciler.replay.workloads import NAMES, PARTS
 from .eviction_runs import (
     BIG,
     COLLECTOR,
+    CRIO_KUBELET,
     CRIO_OURS,
-    CRIO_STOCK,
     DISKS,
     EQUAL_KUBELET,
     EQUAL_LRU,
     EQUAL_OURS,
+    KUBELET,
     OURS,
-    STOCK,
     STRETCHED,
     Found,
     Run,
@@ -37,7 +37,7 @@ from .eviction_runs import (
 from .figures import median, quantile
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
-# As shipped, delay of pods against a kubelet as shipped that is alone: what is to be reached.
+# As shipped, delay of pods against a kubelet as shipped that is alone: the targets.
 MEAN_LINE, WORST_LINE, SINGLE_LINE = 0.70, 0.95, 2
 # The order alone, at the same marks.
 LINES = {
@@ -133,7 +133,7 @@ Line = tuple[str, float, float]  # what, reached, at most
 def shipped_lines(figures: Figures) -> list[Line]:
     wanted: list[Line] = []
     for disk in DISKS:
-        run, base = OURS[disk], STOCK[disk]
+        run, base = OURS[disk], KUBELET[disk]
         worst = max(figures.row(run, base, delay))
         single = len(figures.above_one(run, base))
         wanted += [
@@ -158,7 +158,7 @@ def equal_lines(figures: Figures) -> list[Line]:
     return wanted
 
 
-def told(lines: Iterable[Line]) -> list[str]:
+def lines_table(lines: Iterable[Line]) -> list[str]:
     rows = ["| line | reached | at most | |", "|---|---|---|---|"]
     for name, reached, most in lines:
         verdict = "met" if reached <= most else "MISSED"
@@ -167,7 +167,7 @@ def told(lines: Iterable[Line]) -> list[str]:
 
 
 def kubelets_acts(figures: Figures) -> list[str]:
-    """What kubelet did in all runs, alone and beside us."""
+    """What kubelet did in all runs, alone and next to us."""
     rows = [
         "| disk | | runs in which kubelet acted | image GC | evictions | pods evicted | pulls that "
         "failed | kubelet's share of removals | mean use |",
@@ -175,7 +175,7 @@ def kubelets_acts(figures: Figures) -> list[str]:
     ]
     for disk in DISKS:
         for label, runs in (
-            ("kubelet as shipped", STOCK),
+            ("kubelet as shipped", KUBELET),
             ("its image GC alone", COLLECTOR),
             ("beside us", OURS),
         ):
@@ -197,7 +197,7 @@ def kubelets_acts(figures: Figures) -> list[str]:
 
 
 def not_helped(figures: Figures) -> list[str]:
-    """Where kubelet acted beside us, and why we could not help it."""
+    """Where kubelet acted next to us, and why we could not help it."""
     rows = ["| disk | workload | runs | could be helped | why not |", "|---|---|---|---|---|"]
     for disk in DISKS:
         for name in figures.names:
@@ -233,7 +233,7 @@ def overshoots(figures: Figures) -> list[str]:
 
 
 def big_node(figures: Figures) -> list[str]:
-    ours, stock = OURS["medium"], STOCK["medium"]
+    ours, kubelet = OURS["medium"], KUBELET["medium"]
     found = [one[ours] for one in figures.big.values()]
     why: Counter[str] = sum((one.unpreventable for one in found), Counter())
     far = [100 * share for one in found for share in one.overshoots] or [0.0]
@@ -244,7 +244,7 @@ def big_node(figures: Figures) -> list[str]:
     for label, measure in (("start delay", delay), ("bytes again", again), ("cold starts", cold)):
         cells = [
             spread(figures.ratios(ours, base, measure, BIG))
-            for base in (stock, COLLECTOR["medium"])
+            for base in (kubelet, COLLECTOR["medium"])
         ]
         rows.append(f"| {label} | {' | '.join(cells)} |")
     reasons = ", ".join(f"{count}x {text}" for text, count in why.items()) or "never"
@@ -262,13 +262,13 @@ def report(figures: Figures) -> tuple[str, bool]:
     shipped, equal = shipped_lines(figures), equal_lines(figures)
     left_out = [name for name in NAMES if name not in figures.names]
     against = [
-        *((f"{disk}, kubelet as shipped = 1", OURS[disk], STOCK[disk], delay) for disk in DISKS),
+        *((f"{disk}, kubelet as shipped = 1", OURS[disk], KUBELET[disk], delay) for disk in DISKS),
         *((f"{disk}, its GC alone = 1", OURS[disk], COLLECTOR[disk], delay) for disk in DISKS),
-        ("medium, CRI-O", CRIO_OURS, CRIO_STOCK, delay),
+        ("medium, CRI-O", CRIO_OURS, CRIO_KUBELET, delay),
     ]
-    ours, stock = OURS["medium"], STOCK["medium"]
+    ours, kubelet = OURS["medium"], KUBELET["medium"]
     medium = [
-        (label, ours, stock, measure)
+        (label, ours, kubelet, measure)
         for label, measure in (
             ("bytes pulled again", again),
             ("cold starts", cold),
@@ -281,13 +281,13 @@ def report(figures: Figures) -> tuple[str, bool]:
         ("keepscore: cold starts", EQUAL_OURS, EQUAL_KUBELET, cold),
         ("LRU, measured: delay", EQUAL_LRU, EQUAL_KUBELET, delay),
     ]
-    worse = {disk: figures.above_one(OURS[disk], STOCK[disk]) for disk in DISKS}
+    worse = {disk: figures.above_one(OURS[disk], KUBELET[disk]) for disk in DISKS}
     parts = [
         f"Seeds {', '.join(map(str, figures.seeds))}; median (least-most) of the ratios, less is "
         "better; the mean is geometric, over the workloads' medians."
         + (f" Left out for want of their traces: {', '.join(left_out)}." if left_out else ""),
         "### The lines, as shipped beside kubelet against kubelet alone",
-        *told(shipped),
+        *lines_table(shipped),
         "Worse off than with kubelet alone: "
         + "; ".join(f"{disk}: {', '.join(found) or 'none'}" for disk, found in worse.items())
         + ".",
@@ -310,7 +310,7 @@ def report(figures: Figures) -> tuple[str, bool]:
         ]
     parts += [
         "### The order alone: at equal marks 85/83, kubelet's image GC at the same = 1",
-        *told(equal),
+        *lines_table(equal),
         "",
         *figures.table(same),
     ]
@@ -329,8 +329,8 @@ def _spaced(parts: list[str]) -> str:
 def write(path: Path, text: str) -> None:
     """Puts the figures between the page's two marks."""
     page = path.read_text()
-    head, _, rest = page.partition(BEGIN)
-    _, _, tail = rest.partition(END)
+    head, _, generated = page.partition(BEGIN)
+    _, _, tail = generated.partition(END)
     path.write_text(f"{head}{BEGIN}\n{text}{END}{tail}")
 
 

@@ -28,8 +28,8 @@ DISKS = ("medium", "tight", "loose")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One replay: on which disk, with which of ours (none: kubelet is alone), beside what kubelet
-    (none: ours is alone), on which kind of runtime."""
+    """One replay: on which disk, with which order of ours (none: kubelet is alone), next to which
+    kubelet (none: ours is alone), on which kind of runtime."""
 
     disk: str
     order: str | None = None
@@ -42,23 +42,23 @@ class Run:
         return Replay(trace, disk, order, self.marks, self.kubelet).run()
 
 
-STOCK = {disk: Run(disk) for disk in DISKS}
+KUBELET = {disk: Run(disk) for disk in DISKS}
 COLLECTOR = {disk: Run(disk, kubelet=GC_ALONE) for disk in DISKS}
 OURS = {disk: Run(disk, "keepscore") for disk in DISKS}
-CRIO_STOCK, CRIO_OURS = Run("medium", crio=True), Run("medium", "keepscore", crio=True)
+CRIO_KUBELET, CRIO_OURS = Run("medium", crio=True), Run("medium", "keepscore", crio=True)
 EQUAL_KUBELET = Run("medium", kubelet=gc_at(0.85, 0.83))
 EQUAL_LRU, EQUAL_OURS = (Run("medium", one, EQUAL, None) for one in ("lru", "keepscore"))
 RUNS = (
-    *STOCK.values(),
+    *KUBELET.values(),
     *COLLECTOR.values(),
     *OURS.values(),
-    CRIO_STOCK,
+    CRIO_KUBELET,
     CRIO_OURS,
     EQUAL_KUBELET,
     EQUAL_LRU,
     EQUAL_OURS,
 )
-BIG_RUNS = (STOCK["medium"], COLLECTOR["medium"], OURS["medium"])
+BIG_RUNS = (KUBELET["medium"], COLLECTOR["medium"], OURS["medium"])
 Found = dict[tuple[str, int], dict[Run, Outcome]]  # by workload and seed
 Job = tuple[str, int, Path | None]
 
@@ -110,7 +110,7 @@ def drawn_apart(trace: Trace, power: float) -> Trace:
 
 
 def all_outcomes(names: Iterable[str], seeds: Iterable[int], traces: Path | None) -> Found:
-    """Everything, on two processors that give way to others; progress on a terminal only."""
+    """Everything, in two processes at low priority; progress on a terminal only."""
     jobs: list[Job] = [(name, seed, traces) for name in names for seed in seeds]
     found: Found = {}
     with ProcessPoolExecutor(WORKERS, initializer=os.nice, initargs=(10,)) as pool:

@@ -1,4 +1,4 @@
-"""What a benchmark gives: figures with their targets, and the few statistics they are made of."""
+"""What a benchmark returns: figures with their targets, and the few statistics they are made of."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number and the most it may be; `told` is what it was made of."""
+    """One measured number and the most it may be; `made_of` is what it was computed from."""
 
     name: str
     value: float
     target: float
     unit: str = "times"
-    told: dict[str, float] = field(default_factory=dict)
+    made_of: dict[str, float] = field(default_factory=dict)
 
     @property
     def met(self) -> bool:
@@ -36,7 +36,7 @@ class Figure:
 
     def __str__(self) -> str:
         verdict = "ok  " if self.met else "MISS"
-        made_of = ", ".join(f"{name} {value:.4g}" for name, value in self.told.items())
+        made_of = ", ".join(f"{name} {value:.4g}" for name, value in self.made_of.items())
         shown = f"{self.value:.3g} {self.unit} (at most {self.target:g})"
         return f"{verdict} {self.name:<58} {shown:<32} {made_of}"
 
@@ -47,7 +47,7 @@ class Figure:
             "target": self.target,
             "unit": self.unit,
             "met": self.met,
-            "madeOf": self.told,
+            "madeOf": self.made_of,
         }
 
 

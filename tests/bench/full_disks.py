@@ -3,7 +3,7 @@ mark, because others hold most of the disk; docs/eviction.md.
 
 Rules on the same traces: remove nothing then; remove all that may go; go as far as the next line
 that can be reached, by what the candidates really hold; and the same by the daemon's own estimate
-of that, which is the most that they may hold. Told are the shares of time above the line where
+of that, which is the most that they may hold. Shown are the shares of time above the line where
 kubelet acts and above the one where pulls begin to fail, pulls that did not fit, and pods' delay.
 """
 
@@ -47,7 +47,7 @@ RULES: dict[str, StopsAt] = {
 
 
 def by_what_they_hold(rule: StopsAt, disk: Disk) -> StopsAt:
-    """The rule, told what all candidates hold, each layer once."""
+    """The rule, given what all candidates hold, each layer once."""
 
     def stops_at(used: int, most: float | None, low: int, lines: list[int]) -> int:
         return rule(used, disk.held_by(disk.candidates(disk.at)), low, lines)
@@ -56,14 +56,14 @@ def by_what_they_hold(rule: StopsAt, disk: Disk) -> StopsAt:
 
 
 @dataclass(slots=True)
-class Told:
+class Result:
     outcome: Outcome
     above_kubelet: float  # share of the time
     above_full: float
 
 
-def replayed(trace: Trace, disk: float, name: str) -> Told:
-    """Without kubelet beside us: what it would have removed there is not the question."""
+def replayed(trace: Trace, disk: float, name: str) -> Result:
+    """Replays without kubelet: what it would have removed there is not the question."""
     replay = Replay(trace, disk, Keepscore(trace), MARKS, None)
     assert replay.daemon is not None
     if name != ESTIMATED:
@@ -72,10 +72,10 @@ def replayed(trace: Trace, disk: float, name: str) -> Told:
     full = float(pulls_fail(int(disk)).kept_at)
     replay.disk.above = {kubelet: 0.0, full: 0.0}
     outcome, span = replay.run(), trace.end - trace.warm
-    return Told(outcome, replay.disk.above[kubelet] / span, replay.disk.above[full] / span)
+    return Result(outcome, replay.disk.above[kubelet] / span, replay.disk.above[full] / span)
 
 
-def told(job: tuple[str, int]) -> dict[tuple[str, float], Told]:
+def results(job: tuple[str, int]) -> dict[tuple[str, float], Result]:
     found = {}
     trace = workload(job[0], job[1], None, crio=False)
     disk, used = disk_for(trace, SHARES["medium"]), in_use(trace)
@@ -86,7 +86,7 @@ def told(job: tuple[str, int]) -> dict[tuple[str, float], Told]:
     return found
 
 
-def table(found: Iterable[dict[tuple[str, float], Told]]) -> list[str]:
+def table(found: Iterable[dict[tuple[str, float], Result]]) -> list[str]:
     found = list(found)
     rows = [
         "| held by others and in use | rule | above kubelet's line | above the last line "
@@ -108,7 +108,7 @@ def table(found: Iterable[dict[tuple[str, float], Told]]) -> list[str]:
 
 def main() -> None:
     with ProcessPoolExecutor(2) as pool:
-        found = list(pool.map(told, [(name, seed) for name in NAMES for seed in SEEDS]))
+        found = list(pool.map(results, [(name, seed) for name in NAMES for seed in SEEDS]))
     print("\n".join(table(found)))
 
 

@@ -1,4 +1,4 @@
-"""How much memory the daemon holds: `reconciler run`, HTTP on, beside a prepared node, with the
+"""How much memory the daemon holds: `reconciler run`, HTTP on, with a prepared node, with the
 environment that config/reconciler.service gives it."""
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ MILLION = 1_000_000
 def shipped() -> dict[str, str]:
     """The environment of the unit we ship; the image sets the same."""
     lines = UNIT.read_text().splitlines()
-    told = [line.removeprefix("Environment=") for line in lines if line.startswith("Environment=")]
-    return dict(one.split("=", 1) for one in told)
+    variables = [
+        line.removeprefix("Environment=") for line in lines if line.startswith("Environment=")
+    ]
+    return dict(one.split("=", 1) for one in variables)
 
 
 def floor(tries: int = 3) -> float:
@@ -67,19 +69,18 @@ def after_a_million_events() -> list[Figure]:
 
 
 def _figure(name: str, value: float, of: float, target: float) -> Figure:
-    told = {"MiB": value / 2**20, "of MiB": of / 2**20}
-    return Figure(name, value / of, target, "times", told)
+    made_of = {"MiB": value / 2**20, "of MiB": of / 2**20}
+    return Figure(name, value / of, target, "times", made_of)
 
 
 def _grown(images: int, containers: int, listings: int, events: int = 0) -> tuple[float, float]:
-    """Bytes after so many listings, and after so many events on top."""
+    """Bytes after `listings` listings, and after `events` events on top."""
     with home() as folder, PreparedNode(folder, images, containers) as node:
         daemon = Daemon(node.endpoint, folder / "daemon")
         daemon.environment = shipped()
         daemon.write_policy("99%", "98%", mode="observe")
         with daemon:
-            told = daemon.wait_for("starting")
-            address = str(told["listen"])
+            address = str(daemon.wait_for("starting")["listen"])
             pid = daemon.pid
             scrape(address)
             while node.order("doubt")["listings"] < listings:
@@ -95,7 +96,7 @@ def _grown(images: int, containers: int, listings: int, events: int = 0) -> tupl
 
 
 def _settle(node: PreparedNode, listings: int) -> None:
-    """Waits until so many listings were made, and the daemon is through with the last one."""
+    """Waits until `listings` listings were made, and the daemon has handled the last one."""
     until(lambda: node.order("none")["listings"] >= listings, 60, "no listing came")
     time.sleep(2)
 

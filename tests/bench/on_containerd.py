@@ -28,7 +28,7 @@ BAND = 256 * KIBIBYTE  # bytes between the marks
 
 
 class Unavailable(Exception):
-    """A real containerd cannot be had here; the text says why."""
+    """No real containerd can run here; the text says why."""
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def containerd(folder: Path) -> Iterator[tuple[Containerd, Registry]]:
 
 
 def push(registry: Registry, count: int) -> list[str]:
-    """So many images of three layers: one they share, two of their own."""
+    """Images of three layers: one they share, two of their own."""
     return [
         registry.push(f"app{n}:v1", [noise(LAYER, f"{n}-{part}") for part in range(2)])
         for n in range(count)
@@ -76,7 +76,7 @@ def crossing_to_removal(rounds: int = 200) -> list[Figure]:
                 time.sleep(random.uniform(0.3, 0.4))
                 spans.append(_cross(node, wire, daemon, high))
     trip = median(trips)
-    told = {
+    made_of = {
         "p50 ms": 1e3 * median(spans),
         "p99 ms": 1e3 * quantile(spans, 0.99),
         "Version ms": 1e3 * trip,
@@ -84,7 +84,7 @@ def crossing_to_removal(rounds: int = 200) -> list[Figure]:
     }
     name = "crossing sample to RemoveImage on the wire / Version"
     return [
-        Figure(f"{name}, p50", median(spans) / trip, 15, "times", told),
+        Figure(f"{name}, p50", median(spans) / trip, 15, "times", made_of),
         Figure(f"{name}, p99", quantile(spans, 0.99) / trip, 60, "times"),
     ]
 
@@ -123,9 +123,9 @@ def reclaim_of_a_hundred(rounds: int = 5, count: int = 100) -> list[Figure]:
             loops.append(bare.seconds("removals", node.socket))
             _pull(node, names)
             ours.append(_reclaim(node, Daemon(node.endpoint, folder / str(number)), empty, count))
-    told = {"daemon s": median(ours), "loop s": median(loops), "rounds": rounds}
+    made_of = {"daemon s": median(ours), "loop s": median(loops), "rounds": rounds}
     name = "reclaim of 100 images, all confirmed / bare loop"
-    return [Figure(name, median(ours) / median(loops), 1.35, "times", told)]
+    return [Figure(name, median(ours) / median(loops), 1.35, "times", made_of)]
 
 
 def _pull(node: Containerd, names: list[str]) -> None:
@@ -167,17 +167,17 @@ def create_container(rounds: int = 8, count: int = 40) -> list[Figure]:
             with daemon:
                 time.sleep(1)
                 attached += _creations(node, pod, name, count)
-    told = {
+    made_of = {
         "attached ms": 1e3 * median(attached),
         "without ms": 1e3 * median(without),
         "of each": len(attached),
     }
     value = median(attached) / median(without)
-    return [Figure("CreateContainer, attached / without", value, 1.05, "times", told)]
+    return [Figure("CreateContainer, attached / without", value, 1.05, "times", made_of)]
 
 
 def _creations(node: Containerd, pod: str, name: str, count: int) -> list[float]:
-    """Seconds of so many calls; every container is removed again, which does not count."""
+    """Seconds of each of `count` calls; every container is removed again, which does not count."""
     took = []
     for _ in range(count):
         began = time.monotonic()

@@ -32,7 +32,7 @@ def home() -> Iterator[Path]:
 
 
 def write_policy(folder: Path, mode: str = "enforce", rules: int = 100, edit: int = 0) -> Path:
-    """A policy with so many rules, saved as an editor does: another file, renamed over it."""
+    """A policy with `rules` rules, saved as an editor does: another file, renamed over it."""
     lines = [
         f'  - {{images: ["registry.example.com/kept-{edit}/app-{n}:v*"], reason: kept {n}}}'
         for n in range(rules)
@@ -57,9 +57,9 @@ def exclusion_in_force(edits: int = 200) -> list[Figure]:
                 write_policy(folder / "policy", "observe", edit=edit)
                 saved = time.monotonic()
                 waits.append(_in_force(daemon) - saved)
-    told = {"p50 ms": 1e3 * median(waits), "worst ms": 1e3 * max(waits), "edits": edits}
+    made_of = {"p50 ms": 1e3 * median(waits), "worst ms": 1e3 * max(waits), "edits": edits}
     p99 = 1e3 * quantile(waits, 0.99)
-    return [Figure("exclusion saved to in force, 100 rules, p99", p99, 25, "ms", told)]
+    return [Figure("exclusion saved to in force, 100 rules, p99", p99, 25, "ms", made_of)]
 
 
 def _in_force(daemon: Watched) -> float:
@@ -83,22 +83,22 @@ def start_to_ready(rounds: int = 7) -> list[Figure]:
             own.mkdir()
             with Watched(node.socket, policy, own, "--used", "0.5") as daemon:
                 time.sleep(1)
-                told = daemon.until_ready("certain")
-                ready.append(told["ready"])
-                certain.append(told["certain"])
-    told = {
+                notes = daemon.until_ready("certain")
+                ready.append(notes["ready"])
+                certain.append(notes["certain"])
+    made_of = {
         "ready s": median(ready),
         "lists s": median(lists),
         "everything asked s": median(certain),
         "rounds": rounds,
     }
     value = median(ready) / median(lists)
-    return [Figure("start to ready / bare lists, 1,000 and 5,000", value, 4, "times", told)]
+    return [Figure("start to ready / bare lists, 1,000 and 5,000", value, 4, "times", made_of)]
 
 
 def drain_while_planning(seconds: int = 10, rate: int = 5000) -> list[Figure]:
     """5,000 events a second from another process while images go, of 5,000, one after the other,
-    each by a plan of its own; and the longest step of the event loop meanwhile."""
+    each by a plan of its own; and the longest step of the event loop in that time."""
     with home() as folder, PreparedNode(folder, 5000, 5000, used_images=1000) as node:
         policy = write_policy(folder)
         with Watched(node.socket, policy, folder, "--used", "0.9", "--steps") as daemon:
@@ -107,16 +107,16 @@ def drain_while_planning(seconds: int = 10, rate: int = 5000) -> list[Figure]:
             before = daemon.report()
             sent = node.order(f"events {rate * seconds} {rate}")
             time.sleep(1)
-            told = daemon.report()
-    ages, steps = told["ages"], before["steps"] + told["steps"] + start["steps"]
+            notes = daemon.report()
+    ages, steps = notes["ages"], before["steps"] + notes["steps"] + start["steps"]
     wall, cpu = max(((step[0], step[1]) for step in steps), default=(0.0, 0.0))
     sizes = {
         "events": len(ages),
         "p50 ms": 1e3 * median(ages),
         "sent in s": sent["took"],
-        "plans": told["plans"],
-        "listings": told["listings"],
-        "removed": told["removals"],
+        "plans": notes["plans"],
+        "listings": notes["listings"],
+        "removed": notes["removals"],
     }
     sized = {"its CPU ms": 1e3 * cpu, "steps over 20 ms": len(steps)}
     return [

@@ -16,12 +16,12 @@ from reconciler.domain.state import State
 from reconciler.telemetry.journal import LogAndMetrics
 from reconciler.telemetry.metrics import Metrics
 
-from . import prepared
+from . import messages
 from .figures import Figure, median
 
 IMAGES = 100
 SMALL, BIG = 100, 10_000  # containers on the node
-PODS = 500  # whose lives one block of events tells
+PODS = 500  # whose lives are one block of events
 
 
 class Loop:
@@ -29,17 +29,17 @@ class Loop:
     absorb, count."""
 
     def __init__(self, containers: int) -> None:
-        now = time.time()  # events are told by it too: an image in use is not one that rests
+        now = time.time()  # the clock of events too: an image in use must not look idle
         self._state = State(began_at=now)
         self._mailbox: Mailbox[Fact] = Mailbox()
         self._journal = LogAndMetrics(Metrics())
         self._pods = 10_000_000
-        listed = [prepared.container(n, IMAGES, 1).SerializeToString() for n in range(containers)]
+        listed = [messages.container(n, IMAGES, 1).SerializeToString() for n in range(containers)]
         boxes = [
-            prepared.sandbox(n, 1).SerializeToString()
-            for n in range(containers // prepared.PER_POD)
+            messages.sandbox(n, 1).SerializeToString()
+            for n in range(containers // messages.PER_POD)
         ]
-        images = [prepared.image(n).SerializeToString() for n in range(IMAGES)]
+        images = [messages.image(n).SerializeToString() for n in range(IMAGES)]
         listing = Listing(
             now,
             now,
@@ -51,13 +51,13 @@ class Loop:
         absorb(Listed(listing, version, None), self._state)
 
     def block(self) -> float:
-        """Seconds for one event, over the lives of so many pods."""
+        """Seconds for one event, over the lives of `PODS` pods."""
         first = self._pods
         self._pods += PODS
         received = [
             event.SerializeToString()
             for pod in range(first, self._pods)
-            for event in prepared.pod_events(pod, IMAGES)
+            for event in messages.pod_events(pod, IMAGES)
         ]
         began = time.perf_counter()
         for data in received:
@@ -78,6 +78,6 @@ def at_two_sizes(rounds: int = 15) -> list[Figure]:
     small.block(), big.block()
     took = [(small.block(), big.block()) for _ in range(rounds)]
     on_small, on_big = (median(one) for one in zip(*took, strict=True))
-    told = {"small us": 1e6 * on_small, "big us": 1e6 * on_big, "rounds": rounds}
+    made_of = {"small us": 1e6 * on_small, "big us": 1e6 * on_big, "rounds": rounds}
     name = "one event, 10,000 containers / 100"
-    return [Figure(name, on_big / on_small, 1.3, "times", told)]
+    return [Figure(name, on_big / on_small, 1.3, "times", made_of)]

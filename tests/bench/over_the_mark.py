@@ -32,14 +32,14 @@ def the_mark() -> list[Figure]:
 
 def _figure(kind: str, came: Crossed) -> Figure:
     ran = [100 * one / came.capacity for one in came.overshoots]
-    told = {
+    made_of = {
         "crossings": float(len(came.margins)),
         "highest use": came.kubelet.highest,
         "time above": 100 * came.kubelet.above / came.kubelet.looks,
     }
     if ran:  # on btrfs one crossing may last all the time
         parts = {"p50": 0.5, "p99": 0.99, "max": 1.0}
-        told |= {name: quantile(ran, part) for name, part in parts.items()}
-        told["margin"] = 100 * came.margins[-1] / came.capacity
+        made_of |= {name: quantile(ran, part) for name, part in parts.items()}
+        made_of["margin"] = 100 * came.margins[-1] / came.capacity
     name = f"kubelet acted beside auto marks, {kind}"
-    return Figure(name, float(came.kubelet.acted), 0.0, "times", told)
+    return Figure(name, float(came.kubelet.acted), 0.0, "times", made_of)

@@ -2,7 +2,7 @@
 measured is the daemon and not its peer. It speaks as containerd 2.1 does, on a node of any size.
 
 `PreparedNode` starts it; orders go to its stdin, a line each, and every order is answered by one
-line. `events N RATE` sends N events, RATE a second (0: as fast as they are taken); they tell of
+line. `events N RATE` sends N events, RATE a second (0: as fast as they are taken); they report
 pods that come and go, eight events a pod. `doubt` sends one event that cannot be applied whole, so
 that a listing is due.
 """
@@ -10,12 +10,11 @@ that a listing is due.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,135 +25,18 @@ import grpc.aio
 from reconciler.fake_runtime._pb import workload_pb2 as pb
 from reconciler.fake_runtime.wire import OPTIONS, methods, path_of
 
-PER_POD = 2  # containers in a pod
-SIZE = 50 << 20  # bytes of an image, as listed
+from .messages import (
+    ANNOTATIONS,
+    PER_POD,
+    container,
+    hexadecimal,
+    image,
+    pause,
+    pod_events,
+    sandbox,
+)
+
 HOUR = 3_600_000_000_000  # nanoseconds
-
-
-def hexadecimal(what: str, number: int) -> str:
-    """64 digits that are always the same for one thing."""
-    return hashlib.sha256(f"{what} {number}".encode()).hexdigest()
-
-
-def image(number: int) -> pb.Image:
-    name = f"registry.example.com/team-{number % 20}/service-{number}"
-    return pb.Image(
-        id=f"sha256:{hexadecimal('image', number)}",
-        repo_tags=[f"{name}:v1.{number}"],
-        repo_digests=[f"{name}@sha256:{hexadecimal('manifest', number)}"],
-        size=SIZE,
-        spec=pb.ImageSpec(image=""),
-        pinned=False,
-    )
-
-
-def pause() -> pb.Image:
-    name = "registry.k8s.io/pause"
-    return pb.Image(
-        id=f"sha256:{hexadecimal('pause', 0)}",
-        repo_tags=[f"{name}:3.10"],
-        repo_digests=[f"{name}@sha256:{hexadecimal('pause manifest', 0)}"],
-        size=320_000,
-        pinned=True,
-    )
-
-
-def labels(pod: int, uid: str) -> dict[str, str]:
-    """What kubelet puts on a pod's sandbox and containers."""
-    return {
-        "io.kubernetes.pod.name": f"service-{pod}-5d4f8c7b9-x2x{pod}",
-        "io.kubernetes.pod.namespace": f"team-{pod % 20}",
-        "io.kubernetes.pod.uid": uid,
-    }
-
-
-ANNOTATIONS = {
-    "io.kubernetes.container.hash": "6e8336ec",
-    "io.kubernetes.container.restartCount": "0",
-    "io.kubernetes.container.terminationMessagePath": "/dev/termination-log",
-    "io.kubernetes.container.terminationMessagePolicy": "File",
-    "io.kubernetes.pod.terminationGracePeriod": "30",
-}
-
-
-def sandbox(pod: int, at: int) -> pb.PodSandbox:
-    uid = hexadecimal("uid", pod)[:36]
-    told = labels(pod, uid)
-    return pb.PodSandbox(
-        id=hexadecimal("sandbox", pod),
-        metadata=pb.PodSandboxMetadata(
-            name=told["io.kubernetes.pod.name"],
-            uid=uid,
-            namespace=told["io.kubernetes.pod.namespace"],
-        ),
-        created_at=at,
-        labels=told,
-        annotations={"kubernetes.io/config.source": "api"},
-    )
-
-
-def container(number: int, images: int, at: int) -> pb.Container:
-    """As containerd 2.1 lists it: `image_ref` is the image's id."""
-    pod = number // PER_POD
-    used = image(number % images)
-    return pb.Container(
-        id=hexadecimal("container", number),
-        pod_sandbox_id=hexadecimal("sandbox", pod),
-        metadata=pb.ContainerMetadata(name=f"main-{number % PER_POD}"),
-        image=pb.ImageSpec(image=used.repo_tags[0], user_specified_image=used.repo_tags[0]),
-        image_ref=used.id,
-        state=pb.CONTAINER_RUNNING,
-        created_at=at,
-        labels=labels(pod, hexadecimal("uid", pod)[:36]),
-        annotations=ANNOTATIONS,
-    )
-
-
-def pod_events(pod: int, images: int) -> Iterator[pb.ContainerEventResponse]:
-    """The life of a pod with one container, as containerd 2.1 tells it."""
-    uid = hexadecimal("uid", pod)[:36]
-    told = labels(pod, uid)
-    used = image(pod % images)
-    at = time.time_ns()
-    box = pb.PodSandboxStatus(
-        id=hexadecimal("sandbox", pod),
-        metadata=pb.PodSandboxMetadata(name=told["io.kubernetes.pod.name"], uid=uid),
-        created_at=at,
-        labels=told,
-    )
-    inside = pb.ContainerStatus(
-        id=hexadecimal("container", pod * PER_POD),
-        metadata=pb.ContainerMetadata(name="main"),
-        created_at=at,
-        image=pb.ImageSpec(image=used.repo_tags[0]),
-        image_ref=used.repo_digests[0],
-        labels=told,
-        annotations=ANNOTATIONS,
-        mounts=[
-            pb.Mount(container_path="/etc/hosts", host_path="/var/lib/kubelet/pods/etc-hosts"),
-            pb.Mount(container_path="/dev/termination-log", host_path="/var/lib/kubelet/pods/log"),
-        ],
-    )
-    created, started, stopped, deleted = range(4)
-    for subject, kind, state, present in (
-        (box.id, created, None, False),
-        (box.id, started, None, False),
-        (inside.id, created, pb.CONTAINER_CREATED, True),
-        (inside.id, started, pb.CONTAINER_RUNNING, True),
-        (inside.id, stopped, pb.CONTAINER_EXITED, True),
-        (box.id, stopped, pb.CONTAINER_EXITED, True),
-        (inside.id, deleted, None, False),
-        (box.id, deleted, None, False),
-    ):
-        if state is not None:
-            inside.state = state
-        yield pb.ContainerEventResponse(
-            container_id=subject,
-            container_event_type=kind,  # type: ignore[arg-type] # the enum's own numbers
-            created_at=time.time_ns(),
-            pod_sandbox_status=box,
-            containers_statuses=[inside] if present else [],
-        )
 
 
 class Answers:
@@ -182,7 +64,7 @@ class Answers:
         self.removed = 0
         self.listings = 0
         self._subscribers: list[asyncio.Queue[bytes]] = []
-        self._pods = 10_000_000  # numbers of the pods that events tell of
+        self._pods = 10_000_000  # numbers of the pods in events
 
     def unary(self, name: str) -> Callable[[bytes], bytes]:
         """How one method answers."""
@@ -220,7 +102,7 @@ class Answers:
             self._subscribers.remove(queue)
 
     async def send(self, count: int, rate: float) -> None:
-        """Sends events to whoever is subscribed, stamped as they are handed over."""
+        """Sends events to all subscribers, stamped as they are handed over."""
         began, sent = time.monotonic(), 0
         while sent < count:
             self._pods += 1
@@ -234,7 +116,7 @@ class Answers:
             await queue.join()
 
     async def doubt(self) -> None:
-        """One event about a container that nobody knows."""
+        """Sends one event about an unknown container."""
         self._pods += 1
         stranger = hexadecimal("stranger", self._pods)
         await self._put(pb.ContainerEventResponse(container_id=stranger).SerializeToString())
@@ -261,7 +143,7 @@ def fixed_answers(mountpoint: str) -> dict[str, bytes]:
 
 
 def handler(answers: Answers) -> list[grpc.GenericRpcHandler[Any, Any]]:
-    """Handlers that take and give bytes as they are."""
+    """Handlers that take and return bytes as they are."""
     services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
     for name, method in methods().items():
         service = path_of(method).split("/")[1]
@@ -339,12 +221,12 @@ class PreparedNode:
         self._process.communicate(timeout=10)
 
     def order(self, text: str) -> dict[str, float]:
-        """Gives an order and waits for its answer."""
+        """Sends an order and waits for its answer."""
         self.begin(text)
         return self._answer()
 
     def begin(self, text: str) -> None:
-        """Gives an order; `finish` waits for its answer."""
+        """Sends an order; `finish` waits for its answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{text}\n")
         self._process.stdin.flush()

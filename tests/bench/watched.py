@@ -3,7 +3,7 @@ its own, with notes of when things happened. All times are of the machine's mono
 all processes share.
 
 Orders come on stdin, one a line, and are answered by one line of JSON: `go` opens the channel and
-starts, `report` gives the notes since the last report.
+starts, `report` returns the notes since the last report.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ class Notes:
         self.steps: list[tuple[float, float, str]] = []  # wall seconds, CPU seconds, of what
 
     def report(self) -> dict[str, object]:
-        told = dict(vars(self))
+        notes = dict(vars(self))
         self.clear()
-        return told
+        return notes
 
 
-class Told(LogAndMetrics):
-    """The daemon's own journal, and notes beside it."""
+class NotingJournal(LogAndMetrics):
+    """The daemon's own journal, which also takes notes."""
 
     def __init__(self, notes: Notes) -> None:
         super().__init__(Metrics())
@@ -89,7 +89,7 @@ class Told(LogAndMetrics):
         self.seen.plans += 1
 
     def look(self, state: State) -> None:
-        """Notes when nothing is left to ask that no list tells."""
+        """Notes when nothing is left to ask that no list shows."""
         notes = self.seen
         waiting = (
             state.runtime.listed_at is None or state.asks_volumes or state.graph.unasked_sandboxes
@@ -151,7 +151,7 @@ async def watched(arguments: argparse.Namespace, notes: Notes) -> None:
     notes.port = bound.getsockname()[1]
     notes.began = time.monotonic()
     async with open_client(f"unix://{arguments.socket}") as client:
-        measure, journal = noting_samples(notes, arguments.used), Told(notes)
+        measure, journal = noting_samples(notes, arguments.used), NotingJournal(notes)
         daemon = assembly.assemble(settings, client, SteadyClock(), measure, journal)
         if arguments.steps:
             noting_ages(daemon, notes)
@@ -236,11 +236,11 @@ class Watched:
     def until_ready(self, name: str = "ready", seconds: float = 60) -> Any:
         """The first report that says it is ready, or certain of all it has to ask."""
         deadline = time.monotonic() + seconds
-        while (told := self.report())[name] is None:
+        while (notes := self.report())[name] is None:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not {name}: {self.log()}")
             time.sleep(0.02)
-        return told
+        return notes
 
     def order(self, text: str, answered: bool = True) -> Any:
         assert self._process.stdin is not None

@@ -1,8 +1,8 @@
 """A unix socket in front of a runtime's, in a process of its own, that notes when a RemoveImage
 passes on its way to the runtime.
 
-The bytes are handed on before anything is noted. A RemoveImage is told by its message: an image's
-id and nothing else.
+The bytes are passed on before anything is noted. A RemoveImage is recognized by its message: an
+image's id and nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CHUNK = 1 << 18  # bytes read at once
 
 
 def relay(listen_at: str, runtime: str) -> None:
-    """Hands on what comes, both ways, until it is ended."""
+    """Passes bytes on, both ways, until it is ended."""
     watching = selectors.DefaultSelector()
     front = socket.socket(socket.AF_UNIX)
     front.bind(listen_at)

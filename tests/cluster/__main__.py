@@ -1,7 +1,7 @@
 """A real Kubernetes on this machine, the shipped manifest on it, and scenarios with targets.
 
 `python -m tests.cluster [SCENARIO ...] [--pods off,kubelet,api]`: ends with 1 where a target was
-missed. Everything comes from Debian's packages; nothing of it is left running or mounted.
+missed. Everything comes from Debian's packages; nothing is left running or mounted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PACKAGES = ("containerd", "etcd-server", "containernetworking-plugins", "kuberne
 
 
 def main() -> int:
-    """Fetches and builds what is missing, then goes inside."""
+    """Fetches and builds what is missing, then enters the sandbox."""
     arguments = _arguments()
     missing = what_is_missing()
     if missing is None and len(hierarchies()) < 3:
@@ -49,7 +49,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
     parser.add_argument("--pods", type=_modes, default=_default(), help=", ".join(MODES))
-    parser.add_argument("--minutes", type=float, default=90, help="given up after so many")
+    parser.add_argument("--minutes", type=float, default=90, help="given up after this many")
     parser.add_argument("--enough", type=int, default=300, help="pods in a race")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.scenarios if name not in SCENARIOS]

@@ -1,4 +1,4 @@
-"""The API server as the harness asks it: JSON over TLS, as the cluster's admin."""
+"""A client of the API server for the harness: JSON over TLS, as the cluster's admin."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STRATEGIC = "application/strategic-merge-patch+json"
 
 
 class Refused(Exception):
-    """The API server said no; `status` is its code."""
+    """The API server refused; `status` is its code."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(f"{status}: {text}")
@@ -64,7 +64,7 @@ class Api:
         return True
 
     def answers(self, path: str) -> bool:
-        """Whether a GET works; whatever is wrong may be over soon."""
+        """Whether a GET works; any error may be over soon."""
         try:
             self._send("GET", path, None, "")
         except (OSError, http.client.HTTPException, Refused):
@@ -78,7 +78,7 @@ class Api:
         what: Mapping[str, Any] | None = None,
         kind: str = "application/json",
     ) -> Json:
-        """One question; anew on a new connection where the old one was cut."""
+        """One request; repeated on a new connection where the old one was cut."""
         body = None if what is None else json.dumps(what).encode()
         try:
             answer = self._send(method, path, body, kind)
@@ -89,7 +89,7 @@ class Api:
 
     def watch(self, path: str, over: threading.Event) -> Iterator[tuple[float, str, Json]]:
         """What is there and then every change, with when it came in; a watch that ended is begun
-        anew with a list, so that something may come twice."""
+        again with a list, so that something may come twice."""
         while not over.is_set():
             with contextlib.suppress(OSError, http.client.HTTPException, Refused, ValueError):
                 listed = self.get(path)

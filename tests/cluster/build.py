@@ -3,7 +3,7 @@
 Debian 12 is the last suite whose source package holds the whole tree with all that it needs, and
 its Go compiles it with nothing fetched. The first build takes some 15 minutes on two cores; what it
 made stays in RECONCILER_CLUSTER_CACHE (by default ~/.cache/reconciler-cluster) for every later run.
-A build that was cut short goes on where it was.
+An interrupted build continues where it was.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Go:
             "GOROOT": str(root),
             "GOPATH": str(home / "gopath"),
             "GOCACHE": str(home / "cache"),
-            "GOFLAGS": "-p=1",  # two big packages at once have no room on a small machine
+            "GOFLAGS": "-p=1",  # two big packages at once do not fit on a small machine
             "GO111MODULE": "off",
             "CGO_ENABLED": "0",
         }
@@ -93,7 +93,7 @@ class Go:
         self._run(str(generator), "-i", marked, *places, "-h", head)
 
     def _marked(self) -> list[str]:
-        """The folders with types that say they want to be described."""
+        """The folders with types that are marked to be described."""
         find = ["grep", "-Rl", "--include=*.go", "+k8s:openapi-gen=", "vendor/k8s.io", "pkg"]
         found = subprocess.run(find, cwd=self._tree, capture_output=True, text=True, check=True)
         others = ("vendor/k8s.io/code-generator", "vendor/k8s.io/sample-", "vendor/k8s.io/kube-op")
@@ -112,7 +112,7 @@ class Go:
 
 
 def _names() -> str:
-    """Linker flags with the version that the programs tell; a build without them calls itself
+    """Linker flags with the version that the programs report; a build without them calls itself
     v0.0.0, which others refuse."""
     major, minor, _ = VERSION.split(".")
     values = {"gitVersion": f"v{VERSION}", "gitMajor": major, "gitMinor": minor}

@@ -12,7 +12,7 @@ from .sandbox import NODE, SERVICE
 
 KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
 SERVERS = ("127.0.0.1", NODE, SERVICE)
-# Who is who, by the names that Kubernetes goes by: common name, organisation, addresses served.
+# Every identity as Kubernetes knows it: common name, organisation, addresses served.
 EVERYONE: dict[str, tuple[str, str, Sequence[str]]] = {
     "apiserver": ("kube-apiserver", "", SERVERS),
     "kubelet-server": ("node1", "", SERVERS),  # signed by the authority: pods can check it

@@ -42,18 +42,18 @@ def churn(lab: Lab) -> None:
         made = time.time()
         low = _reached(lab, crossed, made + AFTER)
         stories = list(watcher.stories.values())
-    # It is far behind with its Events by now, and drops some: what comes next would miss them.
+    # kubelet is far behind with its Events by now, and drops some: the next scenario misses them.
     lab.node.restart_kubelet()
     removals = len(lab.daemon.lines("removed", crossed))
     ended = sum(one.ended_at is not None for one in stories)
     pulled = sum(bool(one.pulled) for one in stories)
-    lab.tell("churn", "pods made, a second", f"{COUNT}, {COUNT / (made - began):.1f}")
-    lab.tell("churn", "ended, pulled again", f"{ended}, {pulled}")
-    lab.tell("churn", "removals", removals, "> 0", removals > 0)
+    lab.note("churn", "pods made, a second", f"{COUNT}, {COUNT / (made - began):.1f}")
+    lab.note("churn", "ended, pulled again", f"{ended}, {pulled}")
+    lab.note("churn", "removals", removals, "> 0", removals > 0)
     text = "never" if low is None else f"{low - crossed:.0f} s"
-    lab.tell("churn", "low mark reached after", text, "reached", low is not None)
+    lab.note("churn", "low mark reached after", text, "reached", low is not None)
     lasted = f"{made - crossed:.0f} s"
-    lab.tell("churn", "pods came for as long as", lasted)
+    lab.note("churn", "pods came for as long as", lasted)
 
 
 def _reached(lab: Lab, since: float, until: float) -> float | None:
@@ -69,7 +69,7 @@ def _reached(lab: Lab, since: float, until: float) -> float | None:
 
 
 def _delete_ended(lab: Lab, watcher: Watcher, over: threading.Event) -> None:
-    """Deletes pods that have ended, as whoever made them does; the node forgets them later."""
+    """Deletes pods that have ended, as their controller does; the node forgets them later."""
     deleted: set[str] = set()
     while not over.wait(1.0):
         for name, story in list(watcher.stories.items()):

@@ -37,7 +37,7 @@ state = "/run/containerd"
   conf_dir = "/etc/cni/net.d"
 """
 # As a kubelet is usually set up, but for these. Its own collection of images and its eviction are
-# off: whatever goes in here is our doing. Its rates are those of later versions (1.27 on), or pods
+# off: what is removed here is our doing. Its rates are those of later versions (1.27 on), or pods
 # would wait for its status updates, and Events for their turn.
 KUBELET_CONFIG = {
     "kind": "KubeletConfiguration",
@@ -66,7 +66,7 @@ KUBELET_CONFIG = {
 
 
 class Program:
-    """One process with a log of its own; `answers` tells when it is up."""
+    """One process with a log of its own; `answers` says when it is up."""
 
     def __init__(self, logs: Path, command: list[str], answers: Callable[[], bool]) -> None:
         self.name = Path(command[0]).name
@@ -84,7 +84,7 @@ class Program:
         until(self._answers, seconds, lambda: f"{self.name} does not answer: {self.tail()}")
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL for one that does not end by it."""
+        """SIGTERM, then SIGKILL if it does not end."""
         assert self._process is not None
         self._process.terminate()
         try:
@@ -103,7 +103,7 @@ class Node:
 
     def __init__(self, home: Path, programs: Path, pause: str) -> None:
         self._programs, self._logs = programs, home / "logs"
-        self._began = 0.0  # when kubelet was started last, in whole seconds as heartbeats are told
+        self._began = 0.0  # when kubelet was started last, in whole seconds, as in heartbeats
         self.certificates = Certificates(home / "certificates")
         self.api = Api(self.certificates)
         packages = {name: unpacked(SUITE, name) for name in ("etcd-server", "containerd")}
@@ -130,7 +130,7 @@ class Node:
         self.kubelet = self._program(self._kubelet(), self._node_ready)
 
     def start(self) -> None:
-        """All of it, until the node is Ready."""
+        """Starts all of it, and waits until the node is Ready."""
         self._began = float(int(time.time()))
         for program in (self.containerd, self.etcd, self.api_server):
             program.start()
@@ -159,7 +159,7 @@ class Node:
         return Program(self._logs, command, answers)
 
     def _write(self, pause: str) -> None:
-        """All that is read from a file."""
+        """Writes all files that the programs read."""
         self._logs.mkdir()
         self.certificates.make()
         bridge = {

@@ -1,4 +1,4 @@
-"""The shipped manifest on the cluster, changed where 1.20 or a test has to, and what runs of it."""
+"""The shipped manifest on the cluster, changed where 1.20 or a test needs it, and its one pod."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMESPACE = "/api/v1/namespaces/reconciler"
 SET = "/apis/apps/v1/namespaces/reconciler/daemonsets/reconciler"
 STATE = Path("/var/lib/reconciler")
 HIGH, LOW = "1300Mi", "1120Mi"
-VICTIM = "victims/"  # what the paths of images that go first begin with
+VICTIM = "victims/"  # how the paths of images that are removed first begin
 POLICY = f"""apiVersion: reconciler/v1
 kind: ImagePolicy
 mode: enforce
@@ -55,7 +55,7 @@ subjects:
 
 
 class DaemonSet:
-    """The one pod of the DaemonSet, its log and its HTTP face."""
+    """The one pod of the DaemonSet, its log and its HTTP API."""
 
     def __init__(self, api: Api, kubeconfig: str, image: str) -> None:
         self._api, self._kubeconfig, self._image = api, kubeconfig, image
@@ -71,7 +71,9 @@ class DaemonSet:
             self._kubectl("apply", "-f", str(ROOT / f"config/pods-{mode}.yaml"))
             if mode == "kubelet":
                 self._kubectl("apply", "-f", "-", text=COARSE)
-                print("  nodes/proxy is granted beside the manifest's nodes/pods: kubelet is old")
+                print(
+                    "  nodes/proxy is granted on top of the manifest's nodes/pods: kubelet is old"
+                )
             patch = (ROOT / f"config/pods-{mode}-patch.yaml").read_text()
             self._kubectl("-n", "reconciler", "patch", "daemonset", "reconciler", "-p", patch)
         until(self._ready, 120, lambda: f"the DaemonSet is not Ready: {self._why()}")
@@ -90,8 +92,8 @@ class DaemonSet:
         found = []
         for file in sorted(folder.glob("*.log")):
             for line in file.read_text(errors="replace").splitlines():
-                _, _, rest = line.partition(" stdout ")
-                text = (rest or line.partition(" stderr ")[2]).partition(" ")[2]
+                _, _, after = line.partition(" stdout ")
+                text = (after or line.partition(" stderr ")[2]).partition(" ")[2]
                 if text.startswith("{") and text.endswith("}"):
                     found.append(json.loads(text))
         for one in found:
@@ -99,7 +101,7 @@ class DaemonSet:
         return [one for one in found if one["at"] >= since and event in (None, one["event"])]
 
     def tail(self) -> str:
-        """The end of its log, and what it says of itself, for a failure's text."""
+        """The end of its log and its status, for a failure's text."""
         lines = [" ".join(f"{k}={v}" for k, v in line.items()) for line in self.lines()[-12:]]
         status = {key: value for key, value in self.status().items() if key != "next"}
         return "\n".join([*(line[:300] for line in lines), json.dumps(status)])
@@ -116,12 +118,12 @@ class DaemonSet:
 
     def listed_at(self) -> float:
         """When its last complete listing was, in whole seconds."""
-        told = self.status()["runtime"]["listedAt"]
-        return 0.0 if told is None else seconds(told)
+        at = self.status()["runtime"]["listedAt"]
+        return 0.0 if at is None else seconds(at)
 
     @property
     def alone(self) -> bool:
-        """Whether nobody but the runtime tells of pods."""
+        """Whether pods are known from the runtime alone."""
         return self.mode in {TODAY, "off"}
 
     @property

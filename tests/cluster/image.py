@@ -31,7 +31,7 @@ def daemon_image() -> Path:
 
 
 def _state() -> str:
-    """One word for all that the image is made of."""
+    """A digest of all that the image is made of."""
     found = hashlib.sha256()
     for part in PARTS:
         place = ROOT / part

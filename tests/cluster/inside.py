@@ -1,5 +1,5 @@
 """PID 1 of the sandbox: `python -m tests.cluster.inside HOME MODES SCENARIOS ENOUGH`,
-started by `tests.cluster.sandbox.run_inside` and by nobody else."""
+started by `tests.cluster.sandbox.run_inside` and by nothing else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .scenarios import SCENARIOS
 
 
 def main(home: Path, modes: list[str], chosen: list[str], enough: int) -> int:
-    """Brings the cluster up, runs every scenario in every mode, and tells how it went."""
+    """Brings the cluster up, runs every scenario in every mode, and reports how it went."""
     began = time.monotonic()
     with Registry(home / "registry") as registry:
         image = registry.load(daemon_image(), "reconciler:test")
@@ -33,7 +33,7 @@ def main(home: Path, modes: list[str], chosen: list[str], enough: int) -> int:
         for mode in modes:
             took = daemon.start(mode)
             print(f"--pods={mode}: the DaemonSet is Ready after {took:.0f} s", flush=True)
-            lab.tell("start", "DaemonSet Ready", f"{took:.0f} s", "<= 120 s", took <= 120)
+            lab.note("start", "DaemonSet Ready", f"{took:.0f} s", "<= 120 s", took <= 120)
             for name in chosen:
                 run_one(lab, name)
             daemon.stop()
@@ -42,7 +42,7 @@ def main(home: Path, modes: list[str], chosen: list[str], enough: int) -> int:
 
 
 def run_one(lab: Lab, name: str) -> None:
-    """One scenario; whatever it raises is a missed target, and the next one is run."""
+    """One scenario; anything it raises is a missed target, and the next one is run."""
     print(f"{name}, --pods={lab.daemon.mode}", flush=True)
     began = time.monotonic()
     try:
@@ -51,7 +51,7 @@ def run_one(lab: Lab, name: str) -> None:
         import traceback
 
         traceback.print_exc()
-        lab.tell(name, "ended", f"{type(error).__name__}: {error}"[:200], "whole", False)
+        lab.note(name, "ended", f"{type(error).__name__}: {error}"[:200], "whole", False)
     finally:
         lab.remove_pods()
         print(f"  {time.monotonic() - began:.0f} s", flush=True)

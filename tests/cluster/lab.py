@@ -27,7 +27,7 @@ PODS = "/api/v1/namespaces/default/pods"
 
 @dataclass
 class Figure:
-    """One result; `good` None: told for information."""
+    """One result; `good` None: for information only."""
 
     scenario: str
     mode: str
@@ -52,8 +52,7 @@ class Lab:
         return self.node.api
 
     def stock(self) -> dict[str, str]:
-        """The old images, by name, with their ids: here, unused; those that are missing are
-        pulled as somebody else's."""
+        """The old, unused images, by name, with their ids; those missing are pulled here."""
         names = self.registry.stock(STOCK, SIZE)
         with ThreadPoolExecutor(2) as pool:
             return dict(zip(names, pool.map(self.pulled, names), strict=True))
@@ -69,7 +68,7 @@ class Lab:
 
     @contextlib.contextmanager
     def pressure(self) -> Iterator[None]:
-        """Usage over the high mark by somebody else's file, until the end of the block."""
+        """Brings usage over the high mark by a file of no image's, until the end of the block."""
         missing = mark(HIGH) + OVER - self.used()
         assert missing > 0, f"{self.used() / MEBIBYTE:.0f} MiB in use already"
         self.fill(missing)
@@ -79,7 +78,7 @@ class Lab:
             FILLER.unlink(missing_ok=True)
 
     def fill(self, size: int) -> None:
-        """Makes somebody else's file longer by so many bytes."""
+        """Makes that file longer by `size` bytes."""
         with FILLER.open("ab") as file:
             os.posix_fallocate(file.fileno(), file.tell(), size)
 
@@ -127,19 +126,19 @@ class Lab:
             until(lambda: self._swept(pool), patience, "pods do not end")
 
     def _swept(self, pool: ThreadPoolExecutor) -> bool:
-        """Removes what is there; whether nothing was."""
+        """Removes what is there; returns whether nothing was."""
         listed = self.node.workload.driver.call("ListPodSandbox").items
         here = [box.id for box in listed if box.metadata.namespace == "default"]
         list(pool.map(self._sweep, here))
         return not here
 
     def _sweep(self, sandbox: str) -> None:
-        with contextlib.suppress(grpc.RpcError):  # kubelet is at it too
+        with contextlib.suppress(grpc.RpcError):  # kubelet removes them too
             self.node.workload.remove_pod(sandbox)
 
     @contextlib.contextmanager
     def observed(self) -> Iterator[Observer]:
-        """Books on who uses which image, kept apart from the daemon."""
+        """An observer of who uses which image, independent of the daemon."""
         observer = Observer(str(CONTAINERD), f"{self.registry.address}/pause:3.10", False)
         observer.start()
         try:
@@ -149,7 +148,7 @@ class Lab:
         if observer.failure is not None:
             raise observer.failure
 
-    def tell(
+    def note(
         self, scenario: str, name: str, value: object, target: str = "", good: bool | None = None
     ) -> None:
         """Notes a figure of the mode that runs."""

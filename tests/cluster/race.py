@@ -2,10 +2,10 @@
 
 In every round 40 old images lie unused, 20 pods that ask for some of them (IfNotPresent) are made
 within 3 seconds, half of them bound by the scheduler, and usage crosses the high mark right before
-the first of them or in their midst. A pod is in the race if images were removed between its binding
+the first of them or between them. A pod is in the race if images were removed between its binding
 and its start. What counts is the moment at which the daemon could know of it: with a source of pods
-when it is bound, with the runtime alone when its sandbox is made. What went before that nobody
-could have kept; it is counted apart.
+when it is bound, with the runtime alone when its sandbox is made. What went before that could
+not have been kept; it is counted apart.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ ROUNDS = 40  # at the most
 
 
 @dataclass
-class Told:
+class Racer:
     """One pod that was about to start in mid-reclaim, with the time of the removal of its image."""
 
     story: Story
     sandbox_at: float | None
     gone_at: float  # infinity: it stayed
 
-    def told_at(self, alone: bool) -> float:
+    def knowable_at(self, alone: bool) -> float:
         """When the daemon could know of it at the earliest."""
         at = self.sandbox_at if alone else self.story.bound_at
         return float("inf") if at is None else at
@@ -52,7 +52,7 @@ class Told:
 class Tally:
     """What all rounds showed."""
 
-    told: list[Told] = field(default_factory=list)
+    racers: list[Racer] = field(default_factory=list)
     outside: int = 0  # started before the removals, or bound after them
     stuck: list[str] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)  # running containers whose image was not there
@@ -66,7 +66,7 @@ def race(lab: Lab) -> None:
     """Rounds until enough pods were about to start in mid-reclaim, then the figures."""
     tally, dice = Tally(), random.Random(20)
     with Watcher(lab.api) as watcher, lab.observed() as observer:
-        while len(tally.told) < lab.enough and tally.rounds < ROUNDS:
+        while len(tally.racers) < lab.enough and tally.rounds < ROUNDS:
             tally.rounds += 1
             one_round(lab, watcher, observer, tally, dice)
             lab.remove_pods()
@@ -93,11 +93,11 @@ def one_round(
                     until(lambda: lab.daemon.lines("removing", began), 30, lab.daemon.tail)
                     first = time.time()
             time.sleep(max(0.0, first + within * number / AT_ONCE - time.time()))
-            word = f"race{tally.rounds}p{number}"  # of no template, by its name
-            stories.append(watcher.make(pod(word, name, direct=bool(number % 2))))
+            name_of_pod = f"race{tally.rounds}p{number}"  # a name of no template
+            stories.append(watcher.make(pod(name_of_pod, name, direct=bool(number % 2))))
         until(lambda: lab.daemon.lines("removing", began), 30, lab.daemon.tail)
         tally.stuck += [one.name for one in watcher.wait_running(stories, PATIENCE)]
-        watcher.wait_told(stories)
+        watcher.wait_for_events(stories)
         boxes, running, made = lab.sandboxes(), lab.running(), lab.first_containers()
         here = lab.node.workload.images().keys()
     removals = removal_times(lab.daemon.lines("removing", began))
@@ -106,7 +106,7 @@ def one_round(
     over = min(low, default=float("inf"))
     tally.removals += len(lasted)
     tally.missing |= {name for name, image in running.items() if image not in here}
-    tally.missing |= {container for container, _ in observer.books.missing}
+    tally.missing |= {container for container, _ in observer.records.missing}
     tally.starts += [made[one.name] for one in stories if not one.pulled and one.name in made]
     for story in stories:
         starting = story.bound_at is not None and story.bound_at <= over
@@ -114,12 +114,12 @@ def one_round(
             tally.outside += 1
             continue
         gone = min(removals.get(stock[story.image], []), default=float("inf"))
-        tally.told.append(Told(story, boxes.get(story.name), gone))
+        tally.racers.append(Racer(story, boxes.get(story.name), gone))
     pulled = sum(bool(story.pulled) for story in stories)
     took = max(lasted) - min(lasted)
     print(
         f"  round {tally.rounds}: {len(lasted)} removals in {took:.1f} s, {pulled} pods pulled,"
-        f" {len(tally.told)} in mid-reclaim so far ({used >> 20} MiB used before)",
+        f" {len(tally.racers)} in mid-reclaim so far ({used >> 20} MiB used before)",
         flush=True,
     )
 
@@ -136,38 +136,40 @@ def report(lab: Lab, tally: Tally) -> None:
     """The figures, against the targets."""
     alone = lab.daemon.alone
     limit = 5.0 if alone else 1.0
-    count = len(tally.told)
-    early = [one for one in tally.told if one.gone_at < one.story.created_at]
-    late = [one for one in tally.told if one.story.created_at <= one.gone_at < one.told_at(alone)]
-    there = [one for one in tally.told if one.gone_at >= one.told_at(alone)]
+    count = len(tally.racers)
+    early = [one for one in tally.racers if one.gone_at < one.story.created_at]
+    late = [
+        one for one in tally.racers if one.story.created_at <= one.gone_at < one.knowable_at(alone)
+    ]
+    there = [one for one in tally.racers if one.gone_at >= one.knowable_at(alone)]
     pulled = [one for one in there if one.story.pulled]
     share = 100 * len(pulled) / max(1, len(there))
-    troubles = itertools.chain.from_iterable(one.story.troubles for one in tally.told)
+    troubles = itertools.chain.from_iterable(one.story.troubles for one in tally.racers)
     failed = sum(name == "CreateContainerError" for name in troubles)
     moment = "sandbox made" if alone else "bound"
 
-    def tell(name: str, value: object, target: str = "", good: bool | None = None) -> None:
-        lab.tell("race", name, value, target, good)
+    def note(name: str, value: object, target: str = "", good: bool | None = None) -> None:
+        lab.note("race", name, value, target, good)
 
-    tell("pods about to start in mid-reclaim", count, f">= {lab.enough}", count >= lab.enough)
-    tell("rounds, removals", f"{tally.rounds}, {tally.removals}", "", tally.removals > 0)
+    note("pods about to start in mid-reclaim", count, f">= {lab.enough}", count >= lab.enough)
+    note("rounds, removals", f"{tally.rounds}, {tally.removals}", "", tally.removals > 0)
     for word, some in (("by the scheduler", False), ("directly", True)):
-        tell(f"of them bound {word}", sum(one.story.direct is some for one in tally.told))
-    all_pulled = sum(bool(one.story.pulled) for one in tally.told)
-    tell("pulled again, of all", f"{all_pulled} ({100 * all_pulled / max(1, count):.1f} %)")
-    tell("image gone before the pod was made", len(early))
-    tell(f"image gone after that, before {moment}", len(late))
-    tell(f"image there when {moment}", len(there), "> 0", bool(there))
+        note(f"of them bound {word}", sum(one.story.direct is some for one in tally.racers))
+    all_pulled = sum(bool(one.story.pulled) for one in tally.racers)
+    note("pulled again, of all", f"{all_pulled} ({100 * all_pulled / max(1, count):.1f} %)")
+    note("image gone before the pod was made", len(early))
+    note(f"image gone after that, before {moment}", len(late))
+    note(f"image there when {moment}", len(there), "> 0", bool(there))
     value = f"{len(pulled)} ({share:.1f} %)"
-    tell("of those pulled again", value, f"<= {limit:g} %", share <= limit)
-    tell("CreateContainerError on the way", failed)
+    note("of those pulled again", value, f"<= {limit:g} %", share <= limit)
+    note("CreateContainerError on the way", failed)
     tally.starts.sort()
     if tally.starts:
         shares = [tally.starts[int(len(tally.starts) * part)] for part in (0.5, 0.9, 0.99)]
         text = ", ".join(f"{seconds:.1f} s" for seconds in (*shares, tally.starts[-1]))
-        tell("sandbox to container without a pull, p50, p90, p99, longest", text)
-    tell("running on a missing image", len(tally.missing), "0", not tally.missing)
-    tell("stuck", len(tally.stuck), "0", not tally.stuck)
+        note("sandbox to container without a pull, p50, p90, p99, longest", text)
+    note("running on a missing image", len(tally.missing), "0", not tally.missing)
+    note("stuck", len(tally.stuck), "0", not tally.stuck)
     for one in pulled[:8]:
-        after = one.gone_at - one.told_at(alone)
+        after = one.gone_at - one.knowable_at(alone)
         print(f"    {one.story.name}: its image went {after:.3f} s after it was {moment}")

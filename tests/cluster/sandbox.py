@@ -1,6 +1,6 @@
 """Where the node lives: namespaces and cgroups of its own, made from outside, furnished inside.
 
-The process that is PID 1 in there is a Python of ours. When it ends, however it does, the kernel
+PID 1 inside is a Python of ours. When it ends, however it does, the kernel
 ends everything that was started in there and takes away the mounts and networks with it; what is
 left to do outside is to remove the empty cgroups and one folder. If the process outside ends,
 however it does, PID 1 is killed.
@@ -22,7 +22,7 @@ from pathlib import Path
 from .build import CACHE
 
 NODE = "10.250.0.1"  # the node's address: the bridge that all pods are on
-SERVICE = "10.96.0.1"  # the API server's address as a service, which pods are told
+SERVICE = "10.96.0.1"  # the API server's address as a service, which pods are given
 PODS = "10.250.0.0/16"
 DISK = 1536 << 20  # bytes of the image filesystem
 IMAGES = Path("/var/lib/containerd")
@@ -69,7 +69,7 @@ def run_inside(arguments: Sequence[str], longest: float) -> int:
             print(f"not done in {longest:.0f} s: given up", file=sys.stderr)
             return 124
         finally:
-            process.kill()  # does nothing where it has ended; else PID 1 goes, and all with it
+            process.kill()  # does nothing where it has ended; else PID 1 ends, and all with it
             process.wait()
             _gone(folders)
             _keep(home / "logs")
@@ -93,7 +93,7 @@ def _cgroups(name: str) -> Iterator[list[Path]]:
 
 
 def _gone(folders: list[Path], seconds: float = 20.0) -> None:
-    """Waits until nothing runs in these groups any more: PID 1 is gone first, the rest follows."""
+    """Waits until nothing runs in these groups any more: PID 1 is gone first, the others follow."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and any(_inhabited(folder) for folder in folders):
         time.sleep(0.05)
@@ -106,7 +106,7 @@ def _inhabited(folder: Path) -> bool:
 
 
 def _keep(logs: Path) -> None:
-    """The logs of the last run stay for whoever wants to know why."""
+    """Keeps the logs of the last run, to find out why it failed."""
     if logs.exists():
         shutil.rmtree(CACHE / "logs", ignore_errors=True)
         shutil.copytree(logs, CACHE / "logs")
@@ -178,8 +178,8 @@ def _make_network() -> None:
 
 
 def as_first_process(work: Callable[[], int]) -> int:
-    """Has a child do the work, and reaps whatever else ends meanwhile, as a PID 1 has to: the
-    shims of containers are nobody's children. The work's exit code."""
+    """Has a child do the work, and reaps all other processes that end, as a PID 1 has to: the
+    shims of containers have no parent. Returns the work's exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     child = os.fork()
     if child == 0:

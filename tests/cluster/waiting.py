@@ -18,12 +18,12 @@ from .watching import MAIN, Story, Watcher, pod
 
 OLD = 7.0  # seconds until what is unused is older than the policy's minimumAge
 RUNS = 20.0  # seconds of an init container
-TOLD = 3.0  # seconds until every source has told of a pod, or it is too late
+REPORTED_WITHIN = 3.0  # seconds until every source has reported a pod, or it is too late
 PATIENCE = 150.0  # seconds for a pod: kubelet looks for a missing Secret ever more rarely
 
 
 def init(lab: Lab) -> None:
-    """While an init container runs, the main container's image is nobody's yet. With the runtime
+    """While an init container runs, the main container's image is not in use yet. With the runtime
     alone it is known if a pod of the same template ran here before, and only then it has to stay;
     `Never` cannot even pull what has gone."""
     first = lab.registry.app("first:v1", 2 * MEBIBYTE)
@@ -31,32 +31,32 @@ def init(lab: Lab) -> None:
     with Watcher(lab.api) as watcher:
         if lab.daemon.alone:
             new = round_of(lab, watcher, "new", first)
-            tell(lab, "init, template never seen", new, None)
+            note(lab, "init, template never seen", new, None)
             lab.remove_pods()
         seen = round_of(lab, watcher, "seen", first, before=lab.daemon.alone)
-        word = "init, template seen before" if lab.daemon.alone else "init"
-        tell(lab, word, seen, 0)
+        scenario = "init, template seen before" if lab.daemon.alone else "init"
+        note(lab, scenario, seen, 0)
 
 
 def round_of(
-    lab: Lab, watcher: Watcher, word: str, first: str, before: bool = False
+    lab: Lab, watcher: Watcher, name: str, first: str, before: bool = False
 ) -> list[tuple[Story, bool]]:
     """A pod that may pull and one that may not, in their init containers while images go; each
     with whether its main image was removed. `before`: pods of their templates run first."""
     made = {}
     for policy in ("IfNotPresent", "Never"):
-        image = lab.registry.app(f"{VICTIM}{word}-{policy.lower()}:v1")
+        image = lab.registry.app(f"{VICTIM}{name}-{policy.lower()}:v1")
         made[policy] = (image, lab.pulled(image))
 
     def pods(generation: str, seconds: float) -> list[Story]:
         return [
             watcher.make(
                 pod(
-                    f"{word}{policy.lower()}{generation}",
+                    f"{name}{policy.lower()}{generation}",
                     image,
                     policy=policy,
                     init=(first, seconds),
-                    labels={"pod-template-hash": f"{word}{policy.lower()}"},
+                    labels={"pod-template-hash": f"{name}{policy.lower()}"},
                 )
             )
             for policy, (image, _) in made.items()
@@ -75,13 +75,13 @@ def round_of(
     until(lambda: len(lab.running()) >= 3, 40, "the init containers do not run")
     with removing(lab):
         watcher.wait_running(stories, 60)
-        watcher.wait_told(stories)
+        watcher.wait_for_events(stories)
     gone = {line["image"] for line in lab.daemon.lines("removing", began)}
     return [(story, made[policy][1] in gone) for story, policy in zip(stories, made, strict=True)]
 
 
-def tell(lab: Lab, scenario: str, found: list[tuple[Story, bool]], most: int | None) -> None:
-    """What became of the pods; `most` that may lose their image, None: told for information."""
+def note(lab: Lab, scenario: str, found: list[tuple[Story, bool]], most: int | None) -> None:
+    """What became of the pods; `most` that may lose their image, None: for information only."""
     lost = [story for story, gone in found if gone]
     pulled = [story for story, _ in found if story.pulls.get(MAIN, 0)]
     stuck = [story for story, _ in found if story.running_at is None]
@@ -94,12 +94,12 @@ def tell(lab: Lab, scenario: str, found: list[tuple[Story, bool]], most: int | N
     ):
         value = f"{len(some)} of {len(found)}"
         good = None if most is None else len(some) <= most
-        lab.tell(scenario, name, value, "" if most is None else str(most), good)
+        lab.note(scenario, name, value, "" if most is None else str(most), good)
 
 
 @contextmanager
 def removing(lab: Lab) -> Iterator[None]:
-    """Usage over the high mark, and so many images gone that those first in line are among them."""
+    """Usage over the high mark, and enough images gone that those first in line are among them."""
     began = time.time()
     with lab.pressure():
         until(lambda: len(lab.daemon.lines("removed", began)) >= 5, 25, lab.daemon.tail)
@@ -107,7 +107,7 @@ def removing(lab: Lab) -> Iterator[None]:
 
 
 def secret(lab: Lab) -> None:
-    """A pod that waits for a Secret has not even a sandbox: only a source can tell of it."""
+    """A pod that waits for a Secret has not even a sandbox: only a source can report it."""
     alone = lab.daemon.alone
     name = "not-there-yet"
     image = lab.registry.app(f"{VICTIM}secret:v1")
@@ -117,7 +117,7 @@ def secret(lab: Lab) -> None:
     with Watcher(lab.api) as watcher:
         began = time.time()
         story = watcher.make(pod("waiting", image, secret=name))
-        time.sleep(TOLD)
+        time.sleep(REPORTED_WITHIN)
         with removing(lab):
             time.sleep(3.0)
         gone = any(line["image"] == image_id for line in lab.daemon.lines("removing", began))
@@ -126,9 +126,9 @@ def secret(lab: Lab) -> None:
         lab.api.create(path, {"metadata": {"name": name}, "stringData": {"a": "b"}})
         try:
             stuck = watcher.wait_running([story], PATIENCE)
-            watcher.wait_told([story])
+            watcher.wait_for_events([story])
         finally:
             lab.api.delete(f"{path}/{name}")
     for what, value in (("image removed", gone), ("pulled again", bool(story.pulled))):
-        lab.tell("secret", what, value, "" if alone else "False", None if alone else not value)
-    lab.tell("secret", "runs once the Secret is there", not stuck, "True", not stuck)
+        lab.note("secret", what, value, "" if alone else "False", None if alone else not value)
+    lab.note("secret", "runs once the Secret is there", not stuck, "True", not stuck)

@@ -1,7 +1,7 @@
-"""What happens to the pods of a scenario, as the API server tells it, with times of our own.
+"""What happens to the pods of a scenario, as the API server reports it, with times of our own.
 
-Kubernetes' times are whole seconds; how long something took in here is told by when the change
-came in over a watch, which is a few milliseconds after it was made.
+Kubernetes' times are whole seconds; times here are when a change was received from a watch, which
+is a few milliseconds after it was made.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Story:
     running_at: float | None = None
     ended_at: float | None = None
     pulls: dict[str, int] = field(default_factory=dict)  # by container
-    all_told: bool = False  # kubelet's event that it started, which comes after all others
+    started_seen: bool = False  # kubelet's event that it started, which comes after all others
     troubles: set[str] = field(default_factory=set)  # CreateContainerError, ErrImagePull, ...
 
     @property
@@ -82,17 +82,17 @@ class Watcher:
             return left()
         return []
 
-    def wait_told(self, stories: Iterable[Story], seconds: float = 90.0) -> None:
+    def wait_for_events(self, stories: Iterable[Story], seconds: float = 90.0) -> None:
         """Waits for all events of pods that run: kubelet sends one after the other, and is late
         with them when many pods start at once."""
         running = [one for one in stories if one.running_at is not None]
-        late = "kubelet does not tell that pods started"
-        until(lambda: all(one.all_told for one in running), seconds, late)
+        late = "kubelet does not report that pods started"
+        until(lambda: all(one.started_seen for one in running), seconds, late)
 
-    def _follow(self, path: str, heard: object) -> None:
-        assert callable(heard)
+    def _follow(self, path: str, handle: object) -> None:
+        assert callable(handle)
         for at, kind, what in self._api.watch(path, self._over):
-            heard(at, kind, what)
+            handle(at, kind, what)
 
     def _pod(self, at: float, kind: str, pod: Json) -> None:
         story = self.stories.get(pod["metadata"]["name"])
@@ -119,7 +119,7 @@ class Watcher:
         if event["reason"] == "Pulling":
             story.pulls[container] = max(story.pulls.get(container, 0), event.get("count") or 1)
         if event["reason"] == "Started" and container == MAIN:
-            story.all_told = True
+            story.started_seen = True
         if event["reason"] == "Failed" and "failed to create containerd" in event["message"]:
             story.troubles.add("CreateContainerError")  # over too soon for the pod's status
 
@@ -136,7 +136,7 @@ def pod(
     labels: dict[str, str] | None = None,
 ) -> Json:
     """A pod of one container; `init`: an image and how many seconds its init container runs;
-    `seconds`: the main container ends after so many, and is not started again; `secret`: mounted,
+    `seconds`: the main container ends after them, and is not started again; `secret`: mounted,
     so that nothing starts before it is there."""
     main: Json = {"name": "main", "image": image, "imagePullPolicy": policy}
     spec: Json = {"containers": [main], "terminationGracePeriodSeconds": 1}

@@ -1,7 +1,7 @@
 """The worlds of fixed seeds that every run of the tests looks at: few, and chosen so that together
 they take the branches of the product that a hundred and fifty take.
 
-`python -m tests.model.choose` chooses anew and writes `chosen.json`; that takes some minutes.
+`python -m tests.model.choose` chooses again and writes `chosen.json`; that takes some minutes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .clockwork import virtual
 from .soak import Tally, episode
 
 CONSIDERED = range(1000, 1150)
-LEAST = 4  # branches that nobody before it took, for a world to be worth its second
+LEAST = 4  # branches not taken before, for a world to be worth its second
 FILE = Path(__file__).with_name("chosen.json")
 SEEDS: list[int] = json.loads(FILE.read_text())
 

@@ -79,7 +79,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._leap.turns
 
     def leap(self, seconds: float) -> None:
-        """Time passes, and nobody here gets to do anything in it."""
+        """Time passes without anything running in it."""
         self._leap.now += seconds
 
 
@@ -122,7 +122,7 @@ def virtual() -> Iterator[None]:
     names["gc"] = SimpleNamespace(
         collect=lambda: 0, freeze=lambda: None, set_threshold=lambda *_: None
     )
-    rows, vars(documents)["ROWS"] = documents.ROWS, 1  # every turn may be somebody else's
+    rows, vars(documents)["ROWS"] = documents.ROWS, 1  # others may run after every row
     logs = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     anyio.to_thread.run_sync = run_sync  # type: ignore[assignment] # for as long as this lasts

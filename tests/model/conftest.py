@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 MEMORY = Path("/dev/shm")
-ROOM = 1 << 30  # bytes
+LEAST_FREE = 1 << 30  # bytes
 
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    """In memory where there is room: that the power fails is none of the model's moves, and whoever
-    writes to a disk for safety waits for it."""
-    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM
+    """In memory where there is space: power failures are not among the model's moves, and syncing
+    to a disk takes long."""
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > LEAST_FREE
     with tempfile.TemporaryDirectory(prefix="model-", dir=MEMORY if roomy else None) as folder:
         yield Path(folder)

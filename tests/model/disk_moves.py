@@ -1,4 +1,4 @@
-"""What happens to the disks: others fill them or use up their inodes, one is not to be seen, the
+"""What happens to the disks: others fill them or use up their inodes, one becomes invisible, the
 runtime names another one."""
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _a_disk(world: World, dice: Dice) -> Disk:
 
 
 def fill_a_disk(world: World, dice: Dice) -> None:
-    """Others' data, exactly to a mark at times."""
+    """Fills a disk with others' data, at times exactly to a mark."""
     disk, policy = _a_disk(world, dice), world.book.wanted
     percent = dice.pick((policy.low, policy.high + dice.pick(AROUND)))
     world.disks.fill(disk, percent)
@@ -59,15 +59,15 @@ def hide_a_disk(world: World, dice: Dice) -> None:
         disk.seen = dice.number(0, 2) > 0
 
 
-def lie_of_a_disk(world: World, dice: Dice) -> None:
-    """A filesystem says of itself what cannot be, or the truth again."""
+def report_wrong_usage(world: World, dice: Dice) -> None:
+    """A filesystem reports impossible usage, or the truth again."""
     disk = _a_disk(world, dice)
     disk.misreports = "" if disk.misreports else dice.pick(("no size", "too much"))
-    world.note(f"{disk.mountpoint} lies:", disk.misreports)
+    world.note(f"{disk.mountpoint} reports wrong usage:", disk.misreports)
 
 
 def flood(world: World, dice: Dice) -> None:
-    """Many images come, and a disk that none of them lies on gets full."""
+    """Many images come, and a disk that holds none of them gets full."""
     second = world.disks.second
     if second is None or second.holds:
         return

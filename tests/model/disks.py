@@ -1,4 +1,4 @@
-"""The judge's own account of what the daemon measured of the disks. Nothing here asks the product's
+"""The judge's own account of what the daemon measured of the disks. Nothing here uses the product's
 arithmetic."""
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Shortage:
 
     def __init__(self) -> None:
         self.sample: UsageSample | None = None
-        self._late: UsageSample | None = None  # told after one that was taken later
+        self._late: UsageSample | None = None  # reported after one that was taken later
         self.short: set[Thing] = set()
         self._before: dict[Thing, int] = {}  # of what was short when the last removal was sent
         self._least: dict[Thing, int] = {}  # in use since
@@ -38,7 +38,7 @@ class Shortage:
         self.superfluous = 0  # removals in a row for which the ones before had freed enough
 
     def measured(self, sample: UsageSample) -> None:
-        """The loop took a measurement. One that others overtook only says what was, then."""
+        """The loop took a measurement. One older than the last only says what was then."""
         if self.sample is not None and sample.at < self.sample.at:
             self._late = sample
             return
@@ -48,11 +48,11 @@ class Shortage:
             if thing in used:
                 self._least[thing] = min(self._least[thing], used[thing])
             else:
-                self._forget()  # who knows what became of it
+                self._forget()  # its count is unknown since
                 return
 
     def weigh(self, policy: Version) -> None:
-        """Where the last measurement lies between a policy's marks."""
+        """Updates what is short by the last measurement and a policy's marks."""
         counted = list(self._counted())
         self.short &= {thing for thing, _, _ in counted}
         for thing, used, whole in counted:
@@ -88,7 +88,7 @@ class Shortage:
     # --- what does not show yet -----------------------------------------------------------------
 
     def freed(self, at: float, count: int) -> None:
-        """A removal freed bytes in truth, whatever the disks show."""
+        """A removal really freed bytes, whatever the disks show."""
         self._ours.append((at, count))
 
     def weigh_unshown(self, policy: Version, disks: Disks) -> None:
@@ -114,25 +114,25 @@ class Shortage:
         self._least = dict(self._before)
 
     def ended(self, gone: bool, now: float, late: Collection[str] = ()) -> None:
-        """A listing and a measurement after it tell what the removal came to; on `late` disks,
+        """A listing and a measurement after it show what the removal freed; on `late` disks,
         which hold images, only the truth does."""
         before, self._before = self._before, {}
         if not before or not gone:
             return
         helped = any(self._least.get(thing, 0) < count for thing, count in before.items())
-        truly = bool(self._ours) and self._ours[-1][1] > 0
-        helped = helped or (truly and any(mountpoint in late for mountpoint, _ in before))
+        really = bool(self._ours) and self._ours[-1][1] > 0
+        helped = helped or (really and any(mountpoint in late for mountpoint, _ in before))
         self._futile = 0 if helped else self._futile + 1
         if self._futile == FUTILE:
             self._futile, self._rests_until = 0, now + REST
 
     def rests(self, now: float) -> bool:
-        """Whether removals in a row freed nothing of what is short, a moment ago."""
+        """Whether removals in a row just freed nothing of what is short."""
         return now < self._rests_until - EPSILON
 
     def forgiven(self) -> None:
-        """Nothing is short any more, or the operator says so: what was removed before does not
-        count any more."""
+        """Nothing is short any more, or the operator asks for space: earlier removals no longer
+        count."""
         self._futile, self._rests_until = 0, 0.0
         self._forget()
 
@@ -144,18 +144,18 @@ class Shortage:
 
 
 def _counted(sample: UsageSample | None) -> Iterator[Count]:
-    """Of each thing measured: how much is in use, of how much."""
+    """How much of each thing measured is in use, of how much."""
     for one in sample.filesystems if sample else ():
         if not 0 <= one.used <= one.capacity or not one.capacity:
-            continue  # it cannot be
+            continue  # impossible
         yield (one.mountpoint, "bytes"), one.used, one.capacity
         if one.total_inodes:
             yield (one.mountpoint, "inodes"), one.used_inodes, one.total_inodes
 
 
 def marks(policy: Version, what: str, whole: int) -> tuple[int, int]:
-    """The high and the low mark of bytes or inodes in use, of so many; auto: the lowest they can
-    be."""
+    """The high and the low mark of `whole` bytes or inodes, as a number in use; auto: the lowest
+    they can be."""
     if policy.is_auto:
         high, low = lowest_auto(what, whole)
         return (low if policy.from_low else high), low

@@ -1,4 +1,4 @@
-"""`expendable` rules: edits of them, several on one image that disagree, beside a tier that forbids
+"""`expendable` rules: edits of them, several on one image that disagree, and a tier that forbids
 them all."""
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def make_expendable(world: World, dice: Dice) -> None:
         if dice.number(0, 2) == 0:
             precious.append(dice.pick(rules))
     world.book.change(early=tuple(early), precious=tuple(precious))
-    told = [f"{one.rule.text} after {one.unused_for} s" for one in early]
-    world.note("expendable:", (told, "but not", [rule.text for rule in precious]))
+    waits = [f"{one.rule.text} after {one.unused_for} s" for one in early]
+    world.note("expendable:", (waits, "but not", [rule.text for rule in precious]))
     if dice.number(0, 2):
         world.nudge()

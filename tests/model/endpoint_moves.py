@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .pod_moves import Dice
+from .service import IMAGES, RUNTIME
 from .stream import rpc_error
-from .wire import IMAGES, RUNTIME
 from .world import World
 
 LAGS = (0.0, 0.0, 0.02, 0.3, 2.0)  # seconds
@@ -18,7 +18,7 @@ def with_endpoints(world: World, dice: Dice) -> None:
 
 
 def endpoint_goes(world: World, dice: Dice) -> None:
-    """One of two sockets goes away, for a moment or longer; what comes by the other is true."""
+    """One of two sockets goes away, for a moment or longer; answers from the other stay right."""
     service = world.service
     if service.image_socket == RUNTIME:
         return

@@ -1,4 +1,4 @@
-"""What the daemon was told, kept beside it by a hand that trusts nothing of the product.
+"""What was reported to the daemon, recorded independently and trusting nothing of the product.
 
 All of it comes from answers and events as they left the runtime, by container and sandbox ids;
 which images those use is looked up in the node's own truth, never parsed. Times are by the
@@ -7,94 +7,20 @@ daemon's clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.fake_runtime.node import Node
 
-from .pods_told import PodsKnown
+from .pods_known import PodsKnown
+from .records import Ages, ListedImage, Look
 
 REFUSED_FIRST, REFUSED_LAST = 300.0, 3600.0  # seconds
 LOST_FIRST = 10.0
 DELETED = 3  # CONTAINER_DELETED_EVENT
 
 
-@dataclass
-class ImageTold:
-    """One image of a listing: names and flags as answered."""
-
-    text: str  # the id as listed
-    tags: tuple[str, ...]
-    digests: tuple[str, ...]
-    pinned: bool
-    size: int
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.tags + self.digests
-
-    def beside(self, other: ImageTold) -> ImageTold:
-        """What two entries of one image tell: all that either does."""
-        tags, digests = self.tags + other.tags, self.digests + other.digests
-        pinned, size = self.pinned or other.pinned, max(self.size, other.size)
-        return ImageTold(self.text, tags, digests, pinned, size)
-
-
-@dataclass
-class Look:
-    """One listing, as it was told: images, then containers, then sandboxes."""
-
-    began: float
-    order: int = 0  # of its beginning, among listings and events
-    images: dict[str, ImageTold] | None = None
-    images_at: float = 0.0
-    containers: dict[str, str] | None = None  # id -> the text its creator asked for
-    containers_at: float = 0.0
-    sandboxes: set[str] | None = None
-
-    @property
-    def complete(self) -> bool:
-        return None not in (self.images, self.containers, self.sandboxes)
-
-
-@dataclass
-class Ages:
-    """What outlives a restart with its ledger: by hex id, times in seconds."""
-
-    first: dict[str, float] = field(default_factory=dict)  # start of the unbroken run of listings
-    used: dict[str, float] = field(default_factory=dict)  # last told used, or told unused anew
-    sent: dict[str, float] = field(default_factory=dict)  # RemoveImage, not yet known to be gone
-    removed: dict[str, float] = field(default_factory=dict)  # told gone after our removal
-    back: dict[str, tuple[float, float]] = field(default_factory=dict)  # when, how long after
-    refused: dict[str, tuple[float, int]] = field(default_factory=dict)  # until, how often
-
-    def copy(self) -> Ages:
-        return Ages(
-            dict(self.first),
-            dict(self.used),
-            dict(self.sent),
-            dict(self.removed),
-            dict(self.back),
-            dict(self.refused),
-        )
-
-    def moved(self, step: float) -> Ages:
-        """The same, told by a clock that was set forward by so much."""
-
-        def later(times: dict[str, float]) -> dict[str, float]:
-            return {key: at + step for key, at in times.items()}
-
-        back = {key: (at + step, gap) for key, (at, gap) in self.back.items()}
-        refused = {key: (until + step, count) for key, (until, count) in self.refused.items()}
-        first, used, sent, removed = map(later, (self.first, self.used, self.sent, self.removed))
-        return Ages(first, used, sent, removed, back, refused)
-
-    def unused_for(self, key: str, now: float) -> float:
-        return now - max(self.first.get(key, now), self.used.get(key, 0.0))
-
-
 class Knowledge:
-    """Of one process of the daemon, and of the ledger that it leaves behind."""
+    """What one process of the daemon knows, and the ledger that it leaves behind."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -104,14 +30,14 @@ class Knowledge:
         self.on_disk = Ages()
         self.pods = PodsKnown(self)
         self._order = 0
-        self._set = self._set_on_disk = 0.0  # how far the clock was set, by whose time they tell
-        self.clock_set = 0.0  # and by now, by whose time the runtime tells
+        self._set = self._set_on_disk = 0.0  # how far the clock of these times was set
+        self.clock_set = 0.0  # and how far the runtime's is set now
         self.begin(0.0, ledger=False)
         node.listeners.append(lambda *_: self.note_users())
 
     def begin(self, now: float, ledger: bool, clock_set: float = 0.0) -> None:
         """A new process of the daemon, with or without its ledger. Its clock may have been set
-        since: an image is as old as it is all the same."""
+        since: that does not change how old an image is."""
         self._set = self.clock_set = clock_set
         self.pods.begin(ledger, clock_set - self._set_on_disk)
         self.ages = self.on_disk.moved(clock_set - self._set_on_disk) if ledger else Ages()
@@ -120,24 +46,24 @@ class Knowledge:
         for times in (self.ages.first, self.ages.used, self.ages.sent, self.ages.removed):
             times.update({key: min(at, now) for key, at in times.items()})
         self.ages.back = {k: (min(at, now), gap) for k, (at, gap) in self.ages.back.items()}
-        # How often it was refused is not remembered, that it was asked for is.
+        # How often it was refused is not remembered; that it was asked for is.
         self.ages.refused = {k: (at + REFUSED_FIRST, 1) for k, at in self.ages.sent.items()}
         self.look: Look | None = None  # the last complete listing
         self.failed = True  # the last try to list failed, or there was none
         self._next: Look | None = None
-        self.deleted: set[str] = set()  # containers whose end an event told
-        self.heard: dict[str, float] = {}  # containers of unknown image, by events first
-        self.told: set[str] = set()  # containers of the last listing, and of events since
-        self.mounts_told: set[str] = set()
-        self._pause_asked: set[str] = set()  # sandboxes whose pause name was told
-        self.pause_told: set[str] = set()  # and which image it means
+        self.deleted: set[str] = set()  # containers whose end an event reported
+        self.first_in_event: dict[str, float] = {}  # containers: when an event first had them
+        self.reported: set[str] = set()  # containers of the last listing, and of events since
+        self.mounts_known: set[str] = set()
+        self._pause_asked: set[str] = set()  # sandboxes whose pause name is known
+        self.pauses_known: set[str] = set()  # and which image it means
         self.named: list[tuple[str, int, str, int]] = []  # image, order, user and kind of events
-        self._waiting: list[tuple[str, float]] = []  # uses that events told, not drained yet
+        self._waiting: list[tuple[str, float]] = []  # uses that events reported, not drained yet
         self._lost = ""  # the image whose removal the runtime's end cut off, lately
-        self.odd: dict[str, float] = {}  # containers whose image is not told: since when
+        self.unresolved: dict[str, float] = {}  # containers, and since when
 
     def note_users(self) -> None:
-        """Whatever uses an image now; what one id uses never changes."""
+        """Notes everything that uses an image now; what one id uses never changes."""
         for one in self._node.containers.values():
             if one.id not in self.users:
                 volumes = frozenset(volume.image.hex_id for volume in one.volumes)
@@ -147,21 +73,21 @@ class Knowledge:
             self.pauses.setdefault(box.id, (box.pause.hex_id, box.pause_name))
 
     def next_order(self) -> int:
-        """What comes later has a greater one, also where no time passes."""
+        """A number greater than all before it, also where no time passes."""
         self._order += 1
         return self._order
 
     # --- answers -------------------------------------------------------------------------------
 
     def images(self, answer: list[Any], asked_at: float, order: int, at: float) -> None:
-        told: dict[str, ImageTold] = {}
+        listed: dict[str, ListedImage] = {}
         for one in answer:
             key = one.id.removeprefix("sha256:")
-            new = ImageTold(
+            new = ListedImage(
                 one.id, tuple(one.repo_tags), tuple(one.repo_digests), one.pinned, one.size
             )
-            told[key] = told[key].beside(new) if key in told else new
-        self._next = Look(asked_at, order, told, at)
+            listed[key] = listed[key].merged(new) if key in listed else new
+        self._next = Look(asked_at, order, listed, at)
 
     def containers(self, answer: list[Any], at: float) -> None:
         if self._next is None:
@@ -171,10 +97,10 @@ class Knowledge:
         self._next.containers_at = at
         for one in answer:
             if one.image_ref or one.image_id:
-                self.odd.pop(one.id, None)
+                self.unresolved.pop(one.id, None)
             else:
-                since = min(self._next.began, self.heard.get(one.id, at))
-                self.odd.setdefault(one.id, since)
+                since = min(self._next.began, self.first_in_event.get(one.id, at))
+                self.unresolved.setdefault(one.id, since)
         self._finish(at)
 
     def sandboxes(self, answer: list[Any], at: float) -> None:
@@ -188,7 +114,7 @@ class Knowledge:
         self._next, self.failed = None, True
 
     def status(self, container_id: str, at: float) -> None:
-        self.mounts_told.add(container_id)
+        self.mounts_known.add(container_id)
         self.pods.status(container_id, at)
 
     def pause(self, sandbox_id: str) -> None:
@@ -197,21 +123,21 @@ class Knowledge:
         self._place_pauses()
 
     def _place_pauses(self) -> None:
-        """Once the pause name was told, each listing that has it on an image tells the image."""
+        """Once the pause name is known, each listing that has it on an image shows the image."""
         images = (self.look.images if self.look else None) or {}
         for box in self._pause_asked & self.pauses.keys():
             key, name = self.pauses[box]
             if key in images and name in images[key].tags:
-                self.pause_told.add(box)
+                self.pauses_known.add(box)
 
     def event(self, subject: str, kind: int, payload: set[str], at: float) -> None:
         """An event reached the daemon's reader."""
-        self.mounts_told.update(payload)
-        known = subject in self.told or subject in payload
-        self.told.update(payload)
+        self.mounts_known.update(payload)
+        known = subject in self.reported or subject in payload
+        self.reported.update(payload)
         if kind == DELETED:
             self.deleted.add(subject)
-        if known and subject in self.users and subject not in self.odd:
+        if known and subject in self.users and subject not in self.unresolved:
             for key in self.images_of(subject):
                 self.named.append((key, self.next_order(), subject, kind))
                 self._waiting.append((key, at))
@@ -249,9 +175,9 @@ class Knowledge:
         self.pods.forget_disk()
 
     def images_of(self, container_id: str) -> frozenset[str]:
-        """What a container is known to use: its image, and its volumes once they were told."""
+        """What a container is known to use: its image, and its volumes once they are reported."""
         image, volumes = self.users[container_id]
-        return frozenset((image,)) | (volumes if container_id in self.mounts_told else frozenset())
+        return frozenset((image,)) | (volumes if container_id in self.mounts_known else frozenset())
 
     # --- a listing is whole -------------------------------------------------------------------
 
@@ -265,7 +191,7 @@ class Knowledge:
         self._run(look)
         self._place_pauses()
         self.drained()
-        self.told = set(look.containers)
+        self.reported = set(look.containers)
         used = self._used(look) | (self._used(before) if before else frozenset())
         for key in used & self.ages.first.keys():
             self.ages.used[key] = max(look.containers_at, self.ages.used.get(key, 0.0))
@@ -275,16 +201,18 @@ class Knowledge:
             for key, order, user, kind in self.named
             if order > look.order and (kind != DELETED or user in look.containers)
         ]
-        self.odd = {one: since for one, since in self.odd.items() if one in look.containers}
+        self.unresolved = {
+            one: since for one, since in self.unresolved.items() if one in look.containers
+        }
         self.pods.listed(at)
 
     def _used(self, look: Look) -> frozenset[str]:
-        told = (look.containers or {}).keys() - self.odd.keys() - self.deleted
-        found = [self.images_of(one) for one in told if one in self.users]
+        known = (look.containers or {}).keys() - self.unresolved.keys() - self.deleted
+        found = [self.images_of(one) for one in known if one in self.users]
         return frozenset().union(*found)
 
     def _run(self, look: Look) -> None:
-        """Which images are new, which are gone, and what became of a removal."""
+        """Which images are new, which are gone, and how a removal ended."""
         ages, listed = self.ages, look.images or {}
         for key in listed.keys() - ages.first.keys():
             ages.first[key] = look.images_at

@@ -41,15 +41,15 @@ def meant(percent: int, unit: str, capacity: int) -> int:
 
 
 def lowest_auto(what: str, whole: int) -> tuple[int, int]:
-    """The lowest that an auto mark can be, high and low, of so many bytes or inodes: kubelet as it
+    """The lowest that an auto mark can be, high and low, of `whole` bytes or inodes: kubelet as it
     is shipped collects images above 84 % and evicts with fewer than 5 % of the inodes free; the
     margin below that is a tenth at the most, for inodes a fiftieth."""
     high = whole * 93 // 100 - 2 if what == "inodes" else whole * 74 // 100 - 2
     return high, high - (whole // 100 if what == "inodes" else whole // 200) - 2
 
 
-def write_marks_otherwise(world: World, dice: Dice) -> None:
-    """The same marks as bytes in another unit, or as shares again, or none of the operator's."""
+def write_marks_differently(world: World, dice: Dice) -> None:
+    """The same marks as bytes in another unit, or as shares again, or auto."""
     unit = dice.pick((SHARE, AUTO, *UNITS))
     world.book.change(in_place=dice.number(0, 1) > 0, unit=unit)
     world.note("marks in:", unit)

@@ -1,26 +1,26 @@
 """What a text in a pod's spec means, among the images of a listing, as a runtime would take it.
 
-Said in the plainest way, and by nothing of the product."""
+As simple as can be, and without any of the product's code."""
 
 from __future__ import annotations
 
 import re
 
-from .knowledge import ImageTold
+from .records import ListedImage
 
 
-def means(text: str, key: str, told: ImageTold, anywhere: bool) -> bool:
+def means(text: str, key: str, listed: ListedImage, anywhere: bool) -> bool:
     """Whether a spec's text means an image now: by its id, or by a name it is listed under.
     `anywhere`: a name without a host may mean one of any host."""
     plain = text.removeprefix("sha256:")
     if re.fullmatch("[0-9a-f]{64}", plain):
         return plain == key
-    if whole(text) in map(whole, told.names):
+    if whole(text) in map(whole, listed.names):
         return True
     if not anywhere or _has_host(text):
         return False
     ending = "/" + _without_tag_of_digest(_tagged(text))
-    return any(_without_tag_of_digest(name).endswith(ending) for name in told.names)
+    return any(_without_tag_of_digest(name).endswith(ending) for name in listed.names)
 
 
 def whole(text: str) -> str:

@@ -34,7 +34,7 @@ from reconciler.engine.reconcile import Reconciler
 from reconciler.policy import values
 from reconciler.sources.policy_file import PolicySource
 
-from . import disk_moves, moves, pod_moves
+from . import container_moves, disk_moves, image_moves, moves, pod_moves, policy_moves
 from . import mutants_around as around
 from .early import make_expendable
 from .twice import list_twice
@@ -162,13 +162,13 @@ def _uses_are_not_remembered(patch: Patch) -> None:
 
 
 def _wall_of(clock: Any) -> Callable[[], float]:
-    """The wall clock of the world whose steady one that is."""
+    """The wall clock of the world that a steady clock belongs to."""
     wall: Callable[[], float] = clock.__self__.wall
     return wall
 
 
 def _ages_begin_by_the_wall_clock(patch: Patch) -> None:
-    """A listing stamped by the clock that somebody may set."""
+    """A listing stamped by the clock that can be set."""
     list_all = client.CriClient.list_all
 
     async def stamped(self: client.CriClient) -> Listing:
@@ -198,7 +198,7 @@ def _bad_policy_means_defaults(patch: Patch) -> None:
     patch.setattr(PolicySource, "_reject", defaults)
 
 
-def _odd_containers_hold_nothing(patch: Patch) -> None:
+def _unresolved_containers_hold_nothing(patch: Patch) -> None:
     patch.setattr(hold, "NARROW_AFTER", 0.0)
 
 
@@ -353,7 +353,7 @@ def _pods_need_what_is_named_in_full(patch: Patch) -> None:
     patch.setattr(ImageGraph, "keys_meant", keys_named)
 
 
-def _pods_told_later_replace_all(patch: Patch) -> None:
+def _pods_reported_later_replace_all(patch: Patch) -> None:
     def alone(self: Awaited, pod: Any) -> None:
         self.pods = {pod.uid: pod}
 
@@ -361,7 +361,7 @@ def _pods_told_later_replace_all(patch: Patch) -> None:
 
 
 def _templates_are_forgotten_over_a_restart(patch: Patch) -> None:
-    patch.setattr(Templates, "remember", lambda self, told: None)
+    patch.setattr(Templates, "remember", lambda self, listed: None)
 
 
 def _every_pod_is_of_its_own_kind(patch: Patch) -> None:
@@ -394,14 +394,17 @@ def _one_container_stands_for_all(patch: Patch) -> None:
 
 MUTANTS = (
     Mutant(
-        "images in use are free", ("S1",), _without(Kind.IN_USE), (moves.add_container, moves.fill)
+        "images in use are free",
+        ("S1",),
+        _without(Kind.IN_USE),
+        (container_moves.add_container, moves.fill),
     ),
     Mutant("exited containers are no users", ("S1", "S6"), _exited_are_no_users),
     Mutant(
         "image volumes are not asked for",
         ("S1", "S3", "S5", "S10"),
         _volumes_are_not_asked_for,
-        (moves.add_container, moves.remove_container, moves.fill),
+        (container_moves.add_container, container_moves.remove_container, moves.fill),
     ),
     Mutant("names asked for do not count", ("S1",), _names_asked_for_do_not_count),
     Mutant(
@@ -439,7 +442,7 @@ MUTANTS = (
         "a rule does not reach below its repository",
         ("S4",),
         _rules_stay_in_one_repository,
-        (moves.edit, moves.pull),
+        (policy_moves.edit, image_moves.pull),
     ),
     Mutant("what cannot be pulled goes", ("S4",), _without(Kind.UNPULLABLE)),
     Mutant("doubt about an image is none", ("S1", "S6", "S10"), _without(Kind.UNCERTAIN)),
@@ -449,11 +452,11 @@ MUTANTS = (
         "ages begin by the wall clock",
         ("S3", "S5", "S7"),
         _ages_begin_by_the_wall_clock,
-        (set_wall_clock, moves.pull, moves.fill),
+        (set_wall_clock, image_moves.pull, moves.fill),
     ),
     Mutant(
         "the daemon has the wall clock alone",
-        ("S3", "S4", "S5", "S6", "S7", "S9", "S10", "face"),
+        ("S3", "S4", "S5", "S6", "S7", "S9", "S10", "http"),
         _the_daemon_has_the_wall_clock_alone,
         (set_wall_clock,),
     ),
@@ -461,13 +464,13 @@ MUTANTS = (
         "uses are not remembered",
         ("S5", "S3"),
         _uses_are_not_remembered,
-        (moves.remove_container, moves.fill),
+        (container_moves.remove_container, moves.fill),
     ),
     Mutant(
         "a bad policy means defaults", ("S3", "S4", "S5", "S6", "S7"), _bad_policy_means_defaults
     ),
-    Mutant("odd containers hold nothing", ("S6",), _odd_containers_hold_nothing),
-    Mutant("one listing for all removals", ("S1", "S6", "S8", "S10", "face"), _one_listing_for_all),
+    Mutant("odd containers hold nothing", ("S6",), _unresolved_containers_hold_nothing),
+    Mutant("one listing for all removals", ("S1", "S6", "S8", "S10", "http"), _one_listing_for_all),
     Mutant("observe is enforce", ("S7",), _observe_is_enforce),
     Mutant("once too full, always too full", ("S7",), _once_too_full_always_too_full),
     Mutant("everything is due", ("S7",), _everything_is_due),
@@ -479,7 +482,7 @@ MUTANTS = (
         "tier high is expendable",
         ("S7",),
         _expendable(_whatever_its_tier),
-        (make_expendable, moves.wait_long, moves.pull),
+        (make_expendable, moves.wait_long, image_moves.pull),
     ),
     Mutant("short ids are sent", ("S8",), _short_ids_are_sent),
     Mutant("normalised ids are sent", ("S8",), _normalised_ids_are_sent),
@@ -493,7 +496,7 @@ MUTANTS = (
         "twins are not remembered",
         ("S10",),
         _twins_are_not_remembered,
-        (pod_moves.rush, moves.pull),
+        (pod_moves.rush, image_moves.pull),
     ),
     Mutant("starts hold nothing", ("S10",), _starts_hold_nothing),
     Mutant("starts are over in a moment", ("S10",), _starts_are_over_in_a_moment),
@@ -501,7 +504,7 @@ MUTANTS = (
         "no source means no pods",
         ("S10",),
         _no_source_means_no_pods,
-        (pod_moves.source_fault, pod_moves.bind_pod, moves.fill, moves.pull),
+        (pod_moves.source_fault, pod_moves.bind_pod, moves.fill, image_moves.pull),
     ),
     Mutant(
         "init containers need nothing",
@@ -518,7 +521,7 @@ MUTANTS = (
     Mutant(
         "pods told later replace all",
         ("S10",),
-        _pods_told_later_replace_all,
+        _pods_reported_later_replace_all,
         (pod_moves.bind_pod, moves.fill),
     ),
     Mutant("templates forgotten over a restart", ("S10",), _templates_are_forgotten_over_a_restart),
@@ -547,8 +550,8 @@ MUTANTS = (
     Mutant(
         "a disk that lies is believed",
         ("S6", "S7"),
-        around.a_disk_that_lies_is_believed,
-        (disk_moves.lie_of_a_disk,),
+        around.a_wrong_disk_report_is_believed,
+        (disk_moves.report_wrong_usage,),
     ),
     Mutant(
         "unseen disks hold nothing",
@@ -568,8 +571,8 @@ MUTANTS = (
     Mutant("pause means resume", ("S7",), around.pause_means_resume),
     Mutant(
         "the list shows no reason to keep",
-        ("S1", "S2", "S3", "S4", "S5", "S9", "S10", "face"),
+        ("S1", "S2", "S3", "S4", "S5", "S9", "S10", "http"),
         around.the_list_shows_no_reason_to_keep,
     ),
-    Mutant("the face reads what changes", ("face",), around.the_face_reads_while_the_state_changes),
+    Mutant("the face reads what changes", ("http",), around.the_api_reads_while_the_state_changes),
 )

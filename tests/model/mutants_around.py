@@ -1,5 +1,5 @@
-"""Seeded bugs around the core, each seen by one kind of thing that the model plays: several disks
-and inodes, two sockets, `prune`, a second remover, the HTTP face."""
+"""Seeded bugs around the core, each seen by one part of the model: several disks and inodes, two
+sockets, `prune`, a second remover, the HTTP API."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def late_space_is_not_waited_for(patch: Patch) -> None:
     patch.setattr(space.DelayedSpace, "is_late", lambda *_: False)
 
 
-def a_disk_that_lies_is_believed(patch: Patch) -> None:
+def a_wrong_disk_report_is_believed(patch: Patch) -> None:
     """0 of 0 bytes used, or more than there are."""
     patch.setattr(usage_probe, "_check", lambda usage: None)
 
@@ -101,7 +101,7 @@ def prune_takes_all_that_is_unused(patch: Patch) -> None:
 
 
 def nothing_is_too_little(patch: Patch) -> None:
-    """At a mark that is both the high and the low one it begins."""
+    """Begins at a mark that is both the high and the low one."""
 
     def next_pressure(pressure: watermark.Pressure, used: int, high: int, low: int) -> Any:
         if pressure is watermark.Pressure.CALM and used >= high:
@@ -121,7 +121,7 @@ def nothing_is_too_little(patch: Patch) -> None:
 
 
 def the_lock_denies_nothing(patch: Patch) -> None:
-    """Whoever else has it, this one removes too."""
+    """This one removes too while another has it."""
     renew = Claim._renew
 
     def ours(self: Claim, directories: tuple[str, ...], wanted: bool) -> RemoverReported:
@@ -130,7 +130,7 @@ def the_lock_denies_nothing(patch: Patch) -> None:
     patch.setattr(Claim, "_renew", ours)
 
 
-# --- the HTTP face --------------------------------------------------------------------------------
+# --- the HTTP API --------------------------------------------------------------------------------
 
 
 def pause_means_resume(patch: Patch) -> None:
@@ -141,8 +141,8 @@ def the_list_shows_no_reason_to_keep(patch: Patch) -> None:
     patch.setattr(documents, "holding", lambda image, context: ())
 
 
-def the_face_reads_while_the_state_changes(patch: Patch) -> None:
-    """No copy of what is gone through in slices."""
+def the_api_reads_while_the_state_changes(patch: Patch) -> None:
+    """Iterates in slices without a copy."""
 
     def images(view: View) -> Steps[Document]:
         state, now = view.state, view.clock()

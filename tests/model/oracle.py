@@ -5,9 +5,8 @@ what comes from the node's truth, what the daemon could know from `knowledge`, w
 wants from `policies`.
 
 What the daemon could have known:
-- what the last complete listing told, as it was answered (images, containers, sandboxes), and every
-  answer before it;
-- every event that its reader was handed before the call was sent;
+- what the last complete listing said (images, containers, sandboxes), and every answer before it;
+- every event that its reader received before the call was sent;
 - the policy file as it was on disk when the call was sent (it looks right before), or else the last
   good one that it looked at.
 What is known only to the node (a container made after the listing's answer, whose event was not
@@ -26,10 +25,11 @@ from reconciler.fake_runtime.disks import Disks
 from reconciler.fake_runtime.node import Node, Stored
 
 from .disks import Shortage
-from .knowledge import ImageTold, Knowledge, Look
+from .knowledge import Knowledge
 from .marks import SHARE
 from .meaning import means
 from .policies import Book, Version
+from .records import ListedImage, Look
 
 EPSILON = 1e-6  # seconds
 NARROWS = 600.0  # seconds that one container of unknown image holds everything
@@ -38,7 +38,7 @@ SHORTEST_DEADLINE = 120.0  # seconds
 
 @dataclass(frozen=True)
 class Command:
-    """`reconciler prune`, as the operator means it: down to the low mark, or to `to`, whatever the
+    """`reconciler prune`, as the operator means it: down to the low mark, or to `to`, in any
     mode; or all that nothing keeps."""
 
     to: int | None = None  # percent
@@ -75,7 +75,7 @@ class Violation:
 
 
 class History:
-    """The last things that happened, told when something is wrong."""
+    """The last things that happened, shown when something is wrong."""
 
     def __init__(self, clock: Callable[[], float], kept: int = 400) -> None:
         self._clock, self._lines = clock, deque[tuple[float, str, object]](maxlen=kept)
@@ -88,7 +88,7 @@ class History:
 
 
 class Oracle:
-    """Judges; `violations` must stay empty, `unknowable` counts what nobody could know."""
+    """Judges; `violations` must stay empty, `unknowable` counts what no client could know."""
 
     def __init__(
         self,
@@ -118,8 +118,8 @@ class Oracle:
         self._gone: bool | None = False  # by the first listing after it
 
     def process_begins(self, ledger: bool, clock_set: float = 0.0) -> None:
-        """A new process of the daemon; what was said to the old one is forgotten. `clock_set`:
-        seconds by which the wall clock was set forward by now, in all."""
+        """A new process of the daemon; what the operator asked of the old one is forgotten.
+        `clock_set`: seconds by which the wall clock was set forward by now, in all."""
         self.knows.begin(self.clock(), ledger, clock_set)
         self.book.read, self.shortage = None, Shortage()
         self._last, self._gone = ("", 0.0), False
@@ -134,7 +134,7 @@ class Oracle:
         self._look_for_the_last()
 
     def _look_for_the_last(self) -> None:
-        """The first listing after a removal tells whether it is gone: it may be pulled again."""
+        """The first listing after a removal shows whether it is gone: it may be pulled again."""
         look = self.knows.look
         if self._gone is None and look is not None and look.order > self._ended:
             self._gone = self._last[0] not in (look.images or {})
@@ -145,7 +145,7 @@ class Oracle:
             self.shortage.wanted(self._meant(policy))
 
     def weigh(self, policy: Version | None) -> None:
-        """Where the last measurement lies between a policy's marks."""
+        """Updates what is short by the last measurement and a policy's marks."""
         if policy is not None:
             self.shortage.weigh(self._meant(policy))
 
@@ -182,18 +182,18 @@ class Oracle:
             self._look_for_the_last()
             late = self.disks.late() if self.disks is not None else ()
             self.shortage.ended(bool(self._gone), self._last[1], late)
-            told = (look.images or {}).get(key)
-            if told is None or told.text != text:
+            listed = (look.images or {}).get(key)
+            if listed is None or listed.text != text:
                 self._blame("S8", f"{text} is no id as listed")
             else:
-                self._judge(key, told, look, policy, now)
+                self._judge(key, listed, look, policy, now)
         self._blamed = len(self.violations) > count
         self._in_flight += 1
         self.shortage.sent()
         self.knows.removal_sent(key, now, self.saved_at)
 
     def arrived(self, text: str) -> None:
-        """It reaches the runtime: the node's own truth, which nobody told."""
+        """It reaches the runtime: judged by the node's own truth, which may not be reported yet."""
         image = self.node.images.get(text.removeprefix("sha256:"))
         if image is None or self._blamed:
             return
@@ -212,7 +212,7 @@ class Oracle:
         self._ended = self.knows.next_order()
 
     def wrong_socket(self, call: str) -> None:
-        """The operator named another endpoint for images."""
+        """A call about images at the socket for containers, though images have their own."""
         self._blame("S8", f"{call} was asked of the endpoint for containers")
 
     def cut_off(self) -> None:
@@ -233,58 +233,60 @@ class Oracle:
         if deadline is not None and deadline < SHORTEST_DEADLINE:
             self._blame("S8", f"a deadline of {deadline} s")
 
-    def _judge(self, key: str, told: ImageTold, look: Look, policy: Version, now: float) -> None:
-        self._judge_image(key, told, look, policy, now)
+    def _judge(
+        self, key: str, listed: ListedImage, look: Look, policy: Version, now: float
+    ) -> None:
+        self._judge_image(key, listed, look, policy, now)
         self._judge_events(key, look)
         self._judge_starts(now)
         if self.paused:
             self._blame("S7", "the operator's pause is not over")
         if not policy.enforce:
             self._blame("S7", "the mode is observe")
-        self._judge_need(key, told, policy, now)
+        self._judge_need(key, listed, policy, now)
 
     def _judge_image(
-        self, key: str, told: ImageTold, look: Look, policy: Version, now: float
+        self, key: str, listed: ListedImage, look: Look, policy: Version, now: float
     ) -> None:
-        """What speaks for one image, whatever holds all of them now."""
-        self._judge_use(key, told, look)
-        self._judge_pods(key, told, now)
-        self._judge_names(key, told, policy)
+        """All that protects one image, apart from what holds all of them now."""
+        self._judge_use(key, listed, look)
+        self._judge_pods(key, listed, now)
+        self._judge_names(key, listed, policy)
         if policy.system:
-            self._judge_system(key, told, look, policy, now)
+            self._judge_system(key, listed, look, policy, now)
         self._judge_ages(key, policy, now)
 
     def objections(self, key: str) -> list[Violation]:
         """What would speak against the removal of one image, if nothing held all of them, by the
         policy that the daemon read last."""
         look, policy, found = self.knows.look, self.book.read, list[Violation]()
-        told = (look.images or {}).get(key) if look is not None else None
-        if look is None or policy is None or told is None:
+        listed = (look.images or {}).get(key) if look is not None else None
+        if look is None or policy is None or listed is None:
             return found
         kept, self.violations = self.violations, found
         history, self.history = self.history, History(self.clock, 0)
-        self._judge_image(key, told, look, policy, self.clock())
+        self._judge_image(key, listed, look, policy, self.clock())
         self.violations, self.history = kept, history
         return [one for one in found if one.invariant != "S6"]  # a doubt that holds all of them
 
-    def _judge_use(self, key: str, told: ImageTold, look: Look) -> None:
+    def _judge_use(self, key: str, listed: ListedImage, look: Look) -> None:
         """S1: by containers, their volumes, the names they asked for, sandboxes, late events."""
         knows = self.knows
         for one, asked in (look.containers or {}).items():
             image, volumes = knows.users.get(one, ("", frozenset[str]()))
-            if one in knows.odd:
-                self._judge_odd(one, asked, image == key, told, look)
+            if one in knows.unresolved:
+                self._judge_unresolved(one, asked, image == key, listed, look)
             elif image == key:
                 self._blame("S1", f"container {one[:8]} was made from it")
-            if key in volumes and one in knows.mounts_told:
+            if key in volumes and one in knows.mounts_known:
                 self._blame("S1", f"container {one[:8]} mounts it")
             elif key in volumes:
                 self._blame("S6", f"container {one[:8]} mounts it, and was not asked yet")
-            if one not in knows.deleted and (asked in told.names or asked == told.text):
+            if one not in knows.deleted and (asked in listed.names or asked == listed.text):
                 self._blame("S1", f"container {one[:8]} asked for {asked}, which it is called")
         for box in look.sandboxes or ():
             image, name = knows.pauses.get(box, ("", ""))
-            if image == key and (name in told.tags or box in knows.pause_told):
+            if image == key and (name in listed.tags or box in knows.pauses_known):
                 self._blame("S1", f"sandbox {box[:8]} runs on it")
 
     def _judge_events(self, key: str, look: Look) -> None:
@@ -292,51 +294,52 @@ class Oracle:
         if any(one == key and order > look.order for one, order, _, _ in self.knows.named):
             self._blame("S1", "an event named it after the listing began")
 
-    def _judge_pods(self, key: str, told: ImageTold, now: float) -> None:
-        """S10: what pods bound here will need, told by a source, by their twins, or not at all."""
+    def _judge_pods(self, key: str, listed: ListedImage, now: float) -> None:
+        """S10: what pods bound here will need, reported by a source or known by their twins."""
         pods, anywhere = self.knows.pods, self.node.habits.crio
         for pod, text in pods.waiting(now):
-            if means(text, key, told, anywhere):
-                self._blame("S10", f"pod {pod} was told, and needs {text}")
+            if means(text, key, listed, anywhere):
+                self._blame("S10", f"pod {pod} was reported, and needs {text}")
         for twin in pods.twins_of(key):
             self._blame("S10", twin)
 
     def _judge_starts(self, now: float) -> None:
-        """S10: pods that are about to start, and nothing tells what they need."""
+        """S10: pods that are about to start, and whose needs are unknown."""
         for start in self.knows.pods.starts(now):
             self._blame("S10", start)
 
-    def _judge_odd(self, one: str, asked: str, uses: bool, told: ImageTold, look: Look) -> None:
-        """S6: a container whose image is not told holds everything, later what it could mean."""
-        if look.began - self.knows.odd[one] < NARROWS and self.clock() - self.knows.odd[one] < (
-            NARROWS - EPSILON
-        ):
-            self._blame("S6", f"the image of container {one[:8]} is not told")
-        elif uses and any(_path(asked) == _path(name) for name in told.names):
+    def _judge_unresolved(
+        self, one: str, asked: str, uses: bool, listed: ListedImage, look: Look
+    ) -> None:
+        """S6: an unresolved container holds everything; later only what it could mean."""
+        since = self.knows.unresolved[one]
+        if look.began - since < NARROWS and self.clock() - since < NARROWS - EPSILON:
+            self._blame("S6", f"the image of container {one[:8]} is unknown")
+        elif uses and any(_path(asked) == _path(name) for name in listed.names):
             self._blame("S6", f"container {one[:8]} of unknown image asked for {asked}")
 
-    def _judge_names(self, key: str, told: ImageTold, policy: Version) -> None:
-        if told.pinned:
+    def _judge_names(self, key: str, listed: ListedImage, policy: Version) -> None:
+        if listed.pinned:
             self._blame("S2", "the listing said that it is pinned")
-        if any(_path(name).rpartition("/")[2] == "pause" for name in told.names):
-            self._blame("S3", f"a pause image by its name: {told.names}")
+        if any(_path(name).rpartition("/")[2] == "pause" for name in listed.names):
+            self._blame("S3", f"a pause image by its name: {listed.names}")
         habits = self.node.habits
-        if habits.reports_configured_pause and self.node.pause_name in told.names:
+        if habits.reports_configured_pause and self.node.pause_name in listed.names:
             self._blame("S3", "the runtime's configuration names it as pause image")
-        if told.size < policy.minimum_size:
-            self._blame("S3", f"{told.size} bytes are under the minimum size")
+        if listed.size < policy.minimum_size:
+            self._blame("S3", f"{listed.size} bytes are under the minimum size")
         for rule in policy.rules:
-            if rule.protects(key, told.names, self.dates()):
-                self._blame("S4", f"{rule.text} protects {told.names}")
-        if policy.protect_unpullable and told.tags and not told.digests:
+            if rule.protects(key, listed.names, self.dates()):
+                self._blame("S4", f"{rule.text} protects {listed.names}")
+        if policy.protect_unpullable and listed.tags and not listed.digests:
             self._blame("S4", "it has no digest, so that it cannot be pulled again")
 
     def _judge_system(
-        self, key: str, told: ImageTold, look: Look, policy: Version, now: float
+        self, key: str, listed: ListedImage, look: Look, policy: Version, now: float
     ) -> None:
         """S3: the current version of a system image. Only clear cases are judged: there is no other
         version, or it was used and the others never were."""
-        for path in {_path(name) for name in told.names if _is_system(name)}:
+        for path in {_path(name) for name in listed.names if _is_system(name)}:
             if self.knows.ages.unused_for(key, now) < policy.keep_for - EPSILON:
                 self._blame("S3", f"system image {path} is younger than keepFor")
             others = [
@@ -359,7 +362,7 @@ class Oracle:
         ages = self.knows.ages
         unused = ages.unused_for(key, now)
         if unused < policy.minimum_age - EPSILON:
-            self._blame("S5", f"told here and unused for {unused:.3f} s only")
+            self._blame("S5", f"listed and unused for {unused:.3f} s only")
         until, times = ages.refused.get(key, (0.0, 0))
         if now < until - EPSILON:
             self._blame("S9", f"refused {times} times, to be left alone {until - now:.1f} s more")
@@ -368,7 +371,7 @@ class Oracle:
         if keep and gap <= keep - EPSILON and now - back < keep - EPSILON:
             self._blame("S9", f"came back {gap:.1f} s after its removal, {now - back:.1f} s ago")
 
-    def _judge_need(self, key: str, told: ImageTold, policy: Version, now: float) -> None:
+    def _judge_need(self, key: str, listed: ListedImage, policy: Version, now: float) -> None:
         """S7: above the mark and not yet back at the low one, unused for too long, expendable."""
         self.weigh(policy)
         if self.command is not None and self.command.all_unused:
@@ -376,7 +379,7 @@ class Oracle:
         unused = self.knows.ages.unused_for(key, now)
         if policy.maximum_unused_age and unused >= policy.maximum_unused_age - EPSILON:
             return
-        if policy.goes_early(key, told.names, unused + EPSILON):
+        if policy.goes_early(key, listed.names, unused + EPSILON):
             return
         if not self.shortage.short:
             self._blame("S7", f"{self.shortage} are not too many, unused {unused:.3f} s")

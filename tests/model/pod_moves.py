@@ -1,4 +1,4 @@
-"""What happens to pods, and to who tells of them; the kubelet's steps are moves like all others."""
+"""What happens to pods and to their source; the kubelet's steps are moves like all others."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _an_image(world: World, dice: Dice) -> str:
 
 
 def new_template(world: World, dice: Dice) -> Template:
-    """A Deployment, a StatefulSet, a DaemonSet, a Job, a CronJob, or a pod that nobody controls."""
+    """A Deployment, a StatefulSet, a DaemonSet, a Job, a CronJob, or a pod without a controller."""
     number = len(world.kubelet.templates)
     wanted: list[Wanted] = []
     for kind in dice.pick(
@@ -171,7 +171,7 @@ def delete_pod(world: World, dice: Dice) -> None:
 
 
 def source_fault(world: World, dice: Dice) -> None:
-    """Something goes wrong with the source of pods, or is put right."""
+    """The source of pods loses, doubles, delays or swaps reports, breaks, errs, or is fixed."""
     source, pods = world.source, list(world.kubelet.pods.values())
     if source is None:
         return
@@ -181,11 +181,11 @@ def source_fault(world: World, dice: Dice) -> None:
     elif fate == 4:
         source.lose()
     elif fate == 5:
-        source.stale_list()
+        source.report_stale_list()
     elif fate == 6:
-        source.stranger(str(dice.number(0, 10**9)), _an_image(world, dice))
+        source.unknown_pod(str(dice.number(0, 10**9)), _an_image(world, dice))
     elif fate == 7 and pods:
-        source.gone_by_mistake(dice.pick(pods))
+        source.report_gone_by_mistake(dice.pick(pods))
     else:
-        source.tell_all()
+        source.report_all()
     world.note("source of pods:", fate)

@@ -57,13 +57,13 @@ class Pod:
 
     @property
     def labels(self) -> dict[str, str]:
-        """As kubelet gives them to the sandbox."""
+        """As kubelet sets them on the sandbox."""
         given = dict((self.template.label,)) if self.template.label else {}
         return {**given, **self.inside}
 
     @property
     def inside(self) -> dict[str, str]:
-        """As kubelet gives them to its containers."""
+        """As kubelet sets them on its containers."""
         return {
             "io.kubernetes.pod.name": self.name,
             "io.kubernetes.pod.namespace": self.template.namespace,
@@ -72,7 +72,7 @@ class Pod:
 
 
 class Kubelet:
-    """The pods of one node; `changed` and `gone` are told to whoever listens."""
+    """The pods of one node; `changed` and `gone` are callbacks."""
 
     def __init__(self, node: Node, clock: Callable[[], float]) -> None:
         self.node, self._clock = node, clock
@@ -95,7 +95,7 @@ class Kubelet:
         self.changed(pod)
 
     def delete(self, pod: Pod) -> None:
-        """A pod is deleted: its containers stop; it goes with its next step."""
+        """A pod is deleted: its containers stop; its next step removes it."""
         pod.leaving = True
         self.node.stop_pod(pod.sandbox, self._clock())
         self.changed(pod)

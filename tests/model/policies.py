@@ -1,6 +1,6 @@
-"""Policies as the operator writes them, and what they mean, said in the plainest way.
+"""Policies as the operator writes them, and what they mean, as simply as can be.
 
-Nothing here asks the product's parser or its patterns: the oracle judges by this."""
+Nothing here uses the product's parser or its patterns: the oracle judges by this."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Matches = Callable[[str, tuple[str, ...]], bool]  # an image's hex id and its li
 
 @dataclass(frozen=True)
 class Rule:
-    """One exclusion: its text, and whom it protects."""
+    """One exclusion: its text, and what it protects."""
 
     text: str
     matches: Matches
@@ -63,7 +63,7 @@ def by_id(hex_id: str, until: dt.date | None = None) -> Rule:
 
 @dataclass(frozen=True)
 class Early:
-    """One `expendable` rule: whom it matches goes once it was unused for so many seconds."""
+    """One `expendable` rule: what it matches goes once unused for `unused_for` seconds."""
 
     rule: Rule
     unused_for: int
@@ -112,7 +112,7 @@ class Version:
         return f"{{high: {high}, low: {low}, inodes: {inodes}}}"
 
     def goes_early(self, hex_id: str, names: tuple[str, ...], unused: float) -> bool:
-        """Whether an image goes though there is room: not while one rule that matches it waits,
+        """Whether an image goes though there is space: not while one rule that matches it waits,
         nor where it is of tier high."""
         waits = [one.unused_for for one in self.early if one.rule.matches(hex_id, names)]
         if not waits or any(rule.matches(hex_id, names) for rule in self.precious):
@@ -167,7 +167,7 @@ class Book:
     def change(self, in_place: bool = False, **values: object) -> None:
         self.write(replace(self.wanted, **values), in_place)  # type: ignore[arg-type] # its fields
 
-    def spoil(self, data: bytes | None) -> None:
+    def break_file(self, data: bytes | None) -> None:
         """A bad edit: these bytes, which are no policy, or no file at all."""
         self.on_disk = None
         if data is None:
@@ -180,7 +180,7 @@ class Book:
         self.read = self.on_disk or self.read
 
     def _put(self, data: bytes, in_place: bool) -> None:
-        """Every edit has a time of its own, whatever the steps of the filesystem's clock are."""
+        """Writes the file with a new time, however coarse the filesystem's clock is."""
         self._edits += 1
         written = self.path if in_place else self.path.with_suffix(".new")
         written.write_bytes(data)

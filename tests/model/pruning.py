@@ -1,5 +1,5 @@
-"""`reconciler prune` in the middle of a node's life: the command's own room and loop, on the same
-runtime, the same ledger and the same policy as the daemon that was stopped for it."""
+"""`reconciler prune` in the middle of a node's life: the command's own dependencies and loop, on
+the runtime, the ledger and the policy of the daemon that was stopped for it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .world import World
 
 
 class Quiet(prune.TerminalJournal):
-    """Prints nothing."""
+    """Writes to no terminal."""
 
     def absorbed(self, fact: Fact, state: State, at: float) -> None:
         self.evidence.last_users.absorbed(fact, state)
@@ -59,7 +59,7 @@ def begin(world: World, command: Command) -> None:
 
 
 async def _prune(world: World, command: Command) -> None:
-    settings, journal = world.settings(), Quiet()
+    settings, output = world.settings(), Quiet()
     to = Mark(percent=command.to) if command.to is not None else None
     options = prune.PruneOptions(to, command.all_unused, command.minimum_age)
     with anyio.CancelScope() as world.scope, _as_this_machine(world):
@@ -71,10 +71,10 @@ async def _prune(world: World, command: Command) -> None:
             claim = Claim(world.rival, lambda: mountpoints, world.clock)
             world.book.looked()  # without an await before it reads the policy
             found = await survey.look(client, settings, options.applied_to)
-            room = prune._dependencies(settings, options, client, ledger, history, claim, journal)
-            reconciler = Reconciler(room, found.state, Asked(options.all_unused))
-            world.furnish(reconciler, ledger, options.applied_to)
-            world.daemon = Pruning(reconciler, room.mailbox, ledger, history)
+            deps = prune._dependencies(settings, options, client, ledger, history, claim, output)
+            reconciler = Reconciler(deps, found.state, Asked(options.all_unused))
+            world.replace_dependencies(reconciler, ledger, options.applied_to)
+            world.daemon = Pruning(reconciler, deps.mailbox, ledger, history)
             await reconciler.prune()
             world.note("prune has ended")
         except RuntimeFailure as failure:

@@ -27,24 +27,24 @@ class Rival:
         self._theirs = False  # the daemon, or a command, has the lock
 
     def take(self, directories: Iterable[str]) -> str | None:
-        """The daemon, or a command, asks for the lock: who else has it."""
+        """The daemon, or a command, asks for the lock; returns who else has it."""
         if self._work is not None:
             return "another reconciler (pid 2)"
         self._theirs = True
         return None
 
     def release(self) -> None:
-        """The daemon gives it back, or has ended."""
+        """The daemon releases it, or has ended."""
         self._theirs = False
 
-    def comes(self) -> None:
+    def begin(self) -> None:
         """It takes the lock, if that is free, and begins."""
         if self._work is None and not self._theirs:
             self._world.oracle.rival_holds = True
-            self._work = self._world.beside(self._removes())
+            self._work = self._world.in_background(self._removes())
             self._world.note("a rival comes")
 
-    def goes(self) -> None:
+    def end(self) -> None:
         if self._work is not None:
             self._work.cancel()
             self._work, self._world.oracle.rival_holds = None, False

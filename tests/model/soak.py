@@ -1,4 +1,4 @@
-"""The long run: random moves from a seed, for so many minutes; `make soak MINUTES=10 SEED=7`.
+"""The long run: random moves from a seed, for some minutes; `make soak MINUTES=10 SEED=7`.
 
 Prints steps, removals and violations, and the speed. Ends with 1 on the first violation, with the
 episode's seed and the history that led to it: the same seed leads there again.
@@ -23,8 +23,10 @@ from reconciler.fake_runtime.habits import ALL, Habits
 from reconciler.fake_runtime.node import layer
 
 from .clockwork import virtual
+from .container_moves import run_pod
+from .image_moves import pull
 from .marks import AUTO, SHARE
-from .moves import MOVES, Move, fill, pull, run_pod, vary, wait
+from .moves import MOVES, Move, fill, vary, wait
 from .pod_moves import pods_go_on
 from .policies import Version
 from .world import CAPACITY, MIB, Broken, World
@@ -37,7 +39,7 @@ LONG, A_WHILE = 900.0, 30.0  # seconds
 
 
 class Random:
-    """Dice that a seed throws."""
+    """Dice from a seed."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -64,7 +66,7 @@ def episode(
 ) -> None:
     """One world from its beginning to its end; `often`: moves that come as often as waiting does.
     Raises Broken."""
-    random.seed(seed)  # the daemon throws dice too, for its backoff
+    random.seed(seed)  # the daemon draws random numbers too, for its backoff
     dice = Random(seed)
     chooser = random.Random(seed + 1)
     weighed = MOVES | dict.fromkeys(often, MOVES[wait])
@@ -92,7 +94,7 @@ def episode(
 
 
 def settle(seed: int, habits: Habits, folder: Path, churn: bool = False) -> None:
-    """A world with troubles, then none: the daemon must go on with its work by itself. `churn`: the
+    """A world with troubles, then none: the daemon must resume its work by itself. `churn`: the
     disk stays full, and pods come and go without a moment in which none is about to start."""
     random.seed(seed)
     dice = Random(seed)
@@ -138,8 +140,8 @@ def settle(seed: int, habits: Habits, folder: Path, churn: bool = False) -> None
 
 
 def soak(seed: int, minutes: float, worlds: int = sys.maxsize) -> int:
-    """Episodes until the time is over, or so many; the exit code."""
-    began, tally, number, told = time.monotonic(), Tally(), 0, 0.0
+    """Runs episodes until the time or `worlds` is over; returns the exit code."""
+    began, tally, number, printed_at = time.monotonic(), Tally(), 0, 0.0
     base = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
     with virtual():
         while time.monotonic() - began < minutes * 60 and number < worlds:
@@ -153,8 +155,8 @@ def soak(seed: int, minutes: float, worlds: int = sys.maxsize) -> int:
                     print(f"again: make soak SEED={seed + number}")
                     return 1
             number += 1
-            if time.monotonic() - told > 30:
-                told = time.monotonic()
+            if time.monotonic() - printed_at > 30:
+                printed_at = time.monotonic()
                 print(_summary(tally, number, time.monotonic() - began), flush=True)
     print(_summary(tally, number, time.monotonic() - began))
     return 0

@@ -1,5 +1,5 @@
-"""Somebody who tells the daemon of the pods bound to its node, as a source beside the runtime
-would: early, late, twice, out of order, not at all; it breaks, comes back, and at times it lies."""
+"""A source that reports the pods bound to the node to the daemon: early, late, twice, out of order,
+not at all; it breaks, comes back, and is wrong at times."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from reconciler.aiokit import Mailbox
 from reconciler.domain.facts import Fact, PodGone, PodReported, PodsLost, PodsReported
 from reconciler.domain.pods import MAIN, VOLUME, Need
-from reconciler.domain.pods import Pod as Told
+from reconciler.domain.pods import Pod as ReportedPod
 
 from .pods import Kubelet, Pod
 
@@ -19,7 +19,7 @@ Key = tuple[str, str]
 
 
 class Source:
-    """`fates` are what happens to the next things it tells."""
+    """`fates` are what happens to the next things it reports."""
 
     def __init__(
         self,
@@ -36,52 +36,52 @@ class Source:
         self._random = random.Random(7)
         kubelet.changed, kubelet.gone = self.changed, self.gone
 
-    def begins(self, mailbox: Mailbox[Fact]) -> None:
-        """A new process of the daemon: it is told of everything, soon or late, or that nobody
-        knows."""
+    def daemon_begins(self, mailbox: Mailbox[Fact]) -> None:
+        """A new process of the daemon: everything is reported to it, soon or late, or that nothing
+        is known."""
         self._mailbox, self._swapped = mailbox, None
         if self.broken:
             self.lose()
             return
         delay = self._random.choice((0.0, 0.0, 0.05, 2.0, 20.0))
-        self._loop.call_later(delay, self._if_still(mailbox, self.tell_all))
+        self._loop.call_later(delay, self._if_still(mailbox, self.report_all))
 
-    def ends(self) -> None:
-        """The process is over: what was on its way to it goes nowhere."""
+    def daemon_ends(self) -> None:
+        """The process is over: reports on their way to it are dropped."""
         self._mailbox = None
 
     # --- what happens to pods ------------------------------------------------------------------
 
     def changed(self, pod: Pod) -> None:
-        told = _told(pod)
-        self._by_fate(("pod", pod.uid), lambda: PodReported(self._clock(), self.name, told))
+        reported = _reported(pod)
+        self._by_fate(("pod", pod.uid), lambda: PodReported(self._clock(), self.name, reported))
 
     def gone(self, pod: Pod) -> None:
         self._by_fate(("pod", pod.uid), lambda: PodGone(self._clock(), self.name, pod.uid))
 
     # --- what happens to the source ------------------------------------------------------------
 
-    def tell_all(self) -> None:
+    def report_all(self) -> None:
         """A complete list: at the start, and after it was lost."""
         self.broken = False
-        pods = tuple(_told(pod) for pod in self.kubelet.pods.values())
+        pods = tuple(_reported(pod) for pod in self.kubelet.pods.values())
         self._put(("pods", "all"), lambda: PodsReported(self._clock(), self.name, pods))
 
     def lose(self) -> None:
         self.broken = True
         self._put(("pods", "lost"), lambda: PodsLost(self._clock(), "as the test wants it"))
 
-    def stale_list(self) -> None:
+    def report_stale_list(self) -> None:
         """A list that lacks the pod that was bound last."""
-        pods = tuple(_told(pod) for pod in list(self.kubelet.pods.values())[:-1])
+        pods = tuple(_reported(pod) for pod in list(self.kubelet.pods.values())[:-1])
         self._put(("pods", "all"), lambda: PodsReported(self._clock(), self.name, pods))
 
-    def stranger(self, uid: str, image: str) -> None:
+    def unknown_pod(self, uid: str, image: str) -> None:
         """A pod that is not bound here at all."""
-        pod = Told(uid, f"default/nobody-{uid}", (Need(image, MAIN, "app"),))
+        pod = ReportedPod(uid, f"default/nobody-{uid}", (Need(image, MAIN, "app"),))
         self._put(("pod", uid), lambda: PodReported(self._clock(), self.name, pod))
 
-    def gone_by_mistake(self, pod: Pod) -> None:
+    def report_gone_by_mistake(self, pod: Pod) -> None:
         self._put(("pod", pod.uid), lambda: PodGone(self._clock(), self.name, pod.uid))
 
     # --- how it gets there ---------------------------------------------------------------------
@@ -114,7 +114,7 @@ class Source:
         return lambda: work() if self._mailbox is mailbox else None
 
 
-def _told(pod: Pod) -> Told:
+def _reported(pod: Pod) -> ReportedPod:
     """A pod as its spec and status have it now."""
     needs = []
     for one in pod.wanted:
@@ -123,4 +123,4 @@ def _told(pod: Pod) -> Told:
         needs.append(Need(one.image, kind, one.name, one.policy))
         if one.volume:
             needs.append(Need(one.volume, VOLUME, f"of {one.name}", "IfNotPresent"))
-    return Told(pod.uid, f"{pod.template.namespace}/{pod.name}", tuple(needs), pod.finished)
+    return ReportedPod(pod.uid, f"{pod.template.namespace}/{pod.name}", tuple(needs), pod.finished)

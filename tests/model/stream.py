@@ -1,5 +1,5 @@
-"""The event stream, with all that can go wrong on it: lost, doubled, late, swapped, replayed,
-for strangers, stalled, broken off."""
+"""The event stream, with all that can go wrong on it: lost, doubled, late, swapped, replayed, for
+unknown containers, stalled, broken off."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reconciler.fake_runtime._pb import workload_pb2 as pb
 from reconciler.fake_runtime.habits import Events
 from reconciler.fake_runtime.node import Node
 
-REPLAYED = 300.0  # seconds that containerd 2.x keeps events nobody heard
+REPLAYED = 300.0  # seconds that containerd 2.x keeps events nobody received
 
 
 def rpc_error(code: str, text: str) -> grpc.aio.AioRpcError:
@@ -61,14 +61,14 @@ class Streams:
     ) -> None:
         self.node, self._clock, self._loop = node, clock, loop
         self.fates: deque[str] = deque()
-        self.odd: set[str] = set()  # containers whose image the runtime does not tell
-        self.next_is_odd = False
+        self.unresolved: set[str] = set()  # containers whose image the runtime does not report
+        self.next_is_unresolved = False
         self._open: list[Stream] = []
-        self._unheard: deque[tuple[float, bytes]] = deque(maxlen=1000)
+        self._undelivered: deque[tuple[float, bytes]] = deque(maxlen=1000)
         self._lately: deque[tuple[float, bytes]] = deque(maxlen=200)
         self._swapped: bytes | None = None
         self._random = random.Random(7)
-        node.listeners.append(self.heard)
+        node.listeners.append(self.deliver)
 
     def subscribe(self) -> Stream:
         """Raises an AioRpcError; ends at once where events are off."""
@@ -79,10 +79,10 @@ class Streams:
         if how is Events.OFF:
             stream.end(None)
             return stream
-        for at, data in self._unheard:
+        for at, data in self._undelivered:
             if how is not Events.BROADCAST or self._clock() - at <= REPLAYED:
                 stream.put(data)
-        self._unheard.clear()
+        self._undelivered.clear()
         self._open.append(stream)
         return stream
 
@@ -110,22 +110,22 @@ class Streams:
             if self._clock() - at <= REPLAYED:
                 self._send(data)
 
-    def stranger(self, hex_id: str, kind: EventKind) -> None:
+    def unknown_container(self, hex_id: str, kind: EventKind) -> None:
         """An event about a container that no listing ever had."""
         event = pb.ContainerEventResponse(container_id=hex_id, created_at=int(self._clock() * 1e9))
         event.container_event_type = int(kind)  # type: ignore[assignment] # the same numbers
         self._send(event.SerializeToString())
 
-    def heard(self, kind: EventKind, subject_id: str, sandbox_id: str, at: float) -> None:
-        """One event from the node, by its fate."""
-        if self.next_is_odd and subject_id in self.node.containers:
-            self.odd.add(subject_id)
-            self.next_is_odd = False
+    def deliver(self, kind: EventKind, subject_id: str, sandbox_id: str, at: float) -> None:
+        """Delivers one event of the node, by its fate."""
+        if self.next_is_unresolved and subject_id in self.node.containers:
+            self.unresolved.add(subject_id)
+            self.next_is_unresolved = False
         if self.node.habits.events in (Events.NONE, Events.OFF):
             return
         message = answers.event(self.node, kind, subject_id, sandbox_id, at)
         for one in message.containers_statuses:
-            if one.id in self.odd:
+            if one.id in self.unresolved:
                 blank(one)
         data = message.SerializeToString()
         self._lately.append((at, data))
@@ -152,11 +152,11 @@ class Streams:
 
     def _send(self, data: bytes) -> None:
         if not self._open:
-            self._unheard.append((self._clock(), data))
+            self._undelivered.append((self._clock(), data))
         for stream in self._open:
             stream.put(data)
 
 
-def blank(told: Any) -> None:
-    """Takes away what tells the image of a container; what its creator asked for stays."""
-    told.image_ref = told.image_id = ""
+def blank(container: Any) -> None:
+    """Removes what identifies the image of a container; what its creator asked for stays."""
+    container.image_ref = container.image_id = ""

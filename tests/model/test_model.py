@@ -1,7 +1,7 @@
-"""The whole daemon in virtual time under whatever can happen to it; every removal is judged.
+"""The whole daemon in virtual time under all that can happen to it; every removal is judged.
 
 A short run with fixed seeds; `make soak MINUTES=n` goes on with fresh ones. Where a world breaks a
-promise, hypothesis makes the way there small.
+promise, hypothesis shrinks the way there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from reconciler.fake_runtime.habits import ALL
 
 from .choose import SEEDS
 from .clockwork import virtual
-from .moves import MOVES, Move, fill, pull, run_pod, vary
+from .container_moves import run_pod
+from .image_moves import pull
+from .moves import MOVES, Move, fill, vary
 from .soak import Tally, episode, settle
 from .world import World
 
@@ -37,7 +39,7 @@ WEIGHTED = [move for move, weight in MOVES.items() for _ in range(weight)]
 def test_no_promise_is_broken_in_any_world_of_fixed_seeds(
     worlds: list[int], tmp_path: Path
 ) -> None:
-    """Random moves, hundreds in each world, and not one removal that must not be. The worlds are
+    """Random moves, hundreds in each world, and not one forbidden removal. The worlds are
     those of `choose`: together they take the branches of many more."""
     tally = Tally()
     with virtual():

@@ -1,4 +1,4 @@
-"""The oracle bites: every seeded bug is seen, within a budget of steps that is the same for all."""
+"""The oracle works: every seeded bug is seen, within a budget of steps that is the same for all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .witnesses import WORLDS, seen
 def test_the_oracle_sees_a_seeded_bug(
     mutant: Mutant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An oracle that no bug can wake proves nothing."""
+    """An oracle that notices no bug proves nothing."""
     mutant.plant(monkeypatch)
     sight = seen(mutant, tmp_path)
     assert sight is not None, f"{mutant.name}: nothing was seen in {WORLDS} worlds"

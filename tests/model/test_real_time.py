@@ -28,10 +28,28 @@ from reconciler.fake_runtime.node import Node
 from reconciler.fake_runtime.server import FakeRuntimeServer
 from reconciler.settings import Settings
 
-from . import moves
+from .container_moves import (
+    add_container,
+    exit_container,
+    remove_container,
+    remove_pod,
+    run_pod,
+)
+from .image_moves import (
+    move_tag,
+    pin,
+    publish,
+    pull,
+    pull_by_digest,
+    retag,
+    untag,
+    vanish,
+)
+from .moves import fill
 from .oracle import Oracle
 from .pod_moves import Dice
 from .policies import Book, Version
+from .policy_moves import a_rule, break_policy, fix_policy
 from .soak import Random
 from .world import CAPACITY, World
 
@@ -42,7 +60,7 @@ BLINK = 0.3  # seconds after an edit
 
 def exclude(world: World, dice: Dice) -> None:
     """Other exclusions, saved in place or renamed over the old ones."""
-    rules = tuple(moves.a_rule(world, dice) for _ in range(dice.number(0, 2)))
+    rules = tuple(a_rule(world, dice) for _ in range(dice.number(0, 2)))
     world.book.change(in_place=dice.number(0, 1) > 0, rules=rules)
     world.note("rules:", [rule.text for rule in rules])
 
@@ -60,10 +78,9 @@ def switch(world: World, dice: Dice) -> None:
 
 
 MOVES = (
-    *(moves.run_pod, moves.add_container, moves.exit_container, moves.remove_container),
-    *(moves.remove_pod, moves.remove_pod, moves.publish, moves.pull, moves.pull, moves.pull),
-    *(moves.pull_by_digest, moves.move_tag, moves.retag, moves.untag, moves.vanish, moves.pin),
-    *(fill_up, fill_up, fill_up, moves.fill, moves.remove_container, moves.spoil, moves.mend),
+    *(run_pod, add_container, exit_container, remove_container, remove_pod, remove_pod),
+    *(publish, pull, pull, pull, pull_by_digest, move_tag, retag, untag, vanish, pin),
+    *(fill_up, fill_up, fill_up, fill, remove_container, break_policy, fix_policy),
     *(exclude, exclude, switch),
 )
 
@@ -81,7 +98,7 @@ class Blinking(Oracle):
 
 
 class Reporting(Calls):
-    """The runtime's calls, each told to the oracle as it is answered. The client turns to unary
+    """The runtime's calls, each reported to the oracle as it is answered. The client turns to unary
     lists, since streamed ones are not there."""
 
     def __init__(self, node: Node, oracle: Oracle, clock: Callable[[], float]) -> None:
@@ -89,19 +106,19 @@ class Reporting(Calls):
         self._oracle, self._now = oracle, clock
 
     def list_images(self, request: Any) -> pb.ListImagesResponse:
-        told, knows, now = super().list_images(request), self._oracle.knows, self._now()
-        knows.images(list(told.images), now, knows.next_order(), now)
-        return told
+        answer, knows, now = super().list_images(request), self._oracle.knows, self._now()
+        knows.images(list(answer.images), now, knows.next_order(), now)
+        return answer
 
     def list_containers(self, request: Any) -> pb.ListContainersResponse:
-        told = super().list_containers(request)
-        self._oracle.knows.containers(list(told.containers), self._now())
-        return told
+        answer = super().list_containers(request)
+        self._oracle.knows.containers(list(answer.containers), self._now())
+        return answer
 
     def list_pod_sandbox(self, request: Any) -> pb.ListPodSandboxResponse:
-        told = super().list_pod_sandbox(request)
-        self._oracle.knows.sandboxes(list(told.items), self._now())
-        return told
+        answer = super().list_pod_sandbox(request)
+        self._oracle.knows.sandboxes(list(answer.items), self._now())
+        return answer
 
     def container_status(self, request: Any) -> pb.ContainerStatusResponse:
         self._oracle.knows.status(request.container_id, self._now())
@@ -147,8 +164,8 @@ async def test_no_promise_is_broken_in_real_time(
     settings = Settings(f"unix://{socket}", "", policy=book.path, state_dir=folder / "state")
     async with runtime, open_client(socket) as client:
         daemon = assemble(settings, client, time.time, measure)
-        # Others write all the time, so that no removal shows: that this disk tells at once it has
-        # told before, or each would be waited for.
+        # Others write all the time, so that no removal shows: that this disk shows them at once
+        # is known already, or each would be waited for.
         known = DelayedSpace(shows_after=0.0, proven=True)
         daemon.reconciler.state.disks.delayed["/images"] = known
         async with anyio.create_task_group() as group:
@@ -164,7 +181,7 @@ async def test_no_promise_is_broken_in_real_time(
 
 async def _lively(node: Node, book: Book, oracle: Blinking) -> None:
     """Some fifty moves a second."""
-    streams = SimpleNamespace(next_is_odd=False, odd=set[str]())
+    streams = SimpleNamespace(next_is_unresolved=False, unresolved=set[str]())
     stage = cast(
         World,
         SimpleNamespace(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def list_twice(world: World, dice: Dice) -> None:
-    """From now on some of the images are told in two entries, the poorer one first or last, or
+    """From now on some of the images are listed in two entries, the poorer one first or last, or
     every image in one again."""
     twice = world.service.twice
     twice.clear()
@@ -21,11 +21,11 @@ def list_twice(world: World, dice: Dice) -> None:
 
 
 def in_two_entries(images: Any, twice: dict[str, bool]) -> None:
-    """Tells some images of an answer twice. The poorer entry has half of the names, no pin and no
+    """Lists some images of an answer twice. The poorer entry has half of the names, no pin and no
     size; `twice` says by id whether it comes last."""
-    told = list(images)
+    listed = list(images)
     del images[:]
-    for one in told:
+    for one in listed:
         poorer_last = twice.get(one.id.removeprefix("sha256:"))
         if poorer_last is None:
             images.append(one)

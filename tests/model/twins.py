@@ -1,5 +1,5 @@
-"""What the runtime tells of pods, as the judge keeps it: sandboxes, the containers in them, and
-what those of one template used last. Templates are read from labels here anew."""
+"""What the runtime reports of pods, as the judge keeps it: sandboxes, the containers in them, and
+what those of one template used last. Templates are read from labels independently here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def template_of(namespace: str, labels: Mapping[str, str]) -> str | None:
 
 @dataclass(frozen=True)
 class Box:
-    """A sandbox as it was told."""
+    """A sandbox as reported."""
 
     template: str | None
     ready: bool
@@ -36,7 +36,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Inside:
-    """A container as it was told: where, its name, and when it was made."""
+    """A container as reported: where, its name, and when it was made."""
 
     id: str
     sandbox: str
@@ -61,7 +61,7 @@ class Used:
 class Twins:
     """What outlives a restart with its ledger."""
 
-    first: dict[str, float] = field(default_factory=dict)  # when a template was first told of
+    first: dict[str, float] = field(default_factory=dict)  # when a template was first reported
     used: dict[tuple[str, str], Used] = field(default_factory=dict)  # by template and container
 
     def copy(self) -> Twins:
@@ -71,11 +71,11 @@ class Twins:
         return Twins({key: at + step for key, at in self.first.items()}, dict(self.used))
 
 
-def box_of(told: Any) -> Box:
-    template = template_of(told.metadata.namespace, told.labels)
-    return Box(template, told.state == READY, told.metadata.uid, told.created_at / 1e9)
+def box_of(sandbox: Any) -> Box:
+    template = template_of(sandbox.metadata.namespace, sandbox.labels)
+    return Box(template, sandbox.state == READY, sandbox.metadata.uid, sandbox.created_at / 1e9)
 
 
-def inside_of(told: Any, sandbox: str) -> Inside:
-    ref = told.image_id or told.image_ref
-    return Inside(told.id, sandbox, told.metadata.name, told.created_at, ref)
+def inside_of(container: Any, sandbox: str) -> Inside:
+    ref = container.image_id or container.image_ref
+    return Inside(container.id, sandbox, container.metadata.name, container.created_at, ref)

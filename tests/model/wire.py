@@ -1,15 +1,13 @@
 """A gRPC channel without sockets: requests and answers are bytes, as on the wire.
 
-`Service` is the runtime's end: it answers from a simulated node, misbehaves as it is told to, and
-reports every answer and every event to the oracle as it leaves. `Channel` is what the daemon's own
-client opens in place of a unix socket; it lives as long as one process of the daemon.
+`Channel` is what the daemon's own client opens in place of a unix socket; it lives as long as one
+process of the daemon. Every answer and every event is reported to the oracle as it leaves.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,20 +16,15 @@ import grpc
 import grpc.aio
 
 from reconciler.fake_runtime._pb import workload_pb2 as pb
-from reconciler.fake_runtime.calls import Calls
-from reconciler.fake_runtime.node import Node, Refused
-from reconciler.fake_runtime.server import _snake
+from reconciler.fake_runtime.node import Refused
 from reconciler.fake_runtime.wire import methods
 
-from .oracle import Oracle
-from .stream import Streams, blank, rpc_error
-from .twice import in_two_entries
+from .service import LISTS, RUNTIME, Fault, Service
+from .stream import rpc_error
 
-RUNTIME, IMAGES = "/c", "/i"  # the sockets of the two services, where they are two
 OF_IMAGES = {"ListImages", "ImageStatus", "ImageFsInfo", "RemoveImage", "PullImage"}
 LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 BATCH = 3  # items of one message of a streamed list: small, so that there are several
-LISTS = {"ListImages": "images", "ListContainers": "containers", "ListPodSandbox": "items"}
 STREAMED = {
     "StreamImages": ("ListImages", "images"),
     "StreamContainers": ("ListContainers", "containers"),
@@ -40,96 +33,6 @@ STREAMED = {
 _METHODS = methods()
 REQUESTS = {name: getattr(pb, one.input_type.name) for name, one in _METHODS.items()}
 RESPONSES = {name: getattr(pb, one.output_type.name) for name, one in _METHODS.items()}
-
-
-@dataclass
-class Fault:
-    """One way to misbehave, for the next `times` calls of a method (streamed lists go by the name
-    of the unary one). `code`: answer that error, before or after having done what was asked.
-    `late`: seconds until it is done; `slow`: seconds from then to the answer. `lie`: for a list,
-    "empty", "partial" or "stale"; for RemoveImage, "nothing"."""
-
-    code: str = ""
-    done: bool = False
-    late: float = 0.0
-    slow: float = 0.0
-    lie: str = ""
-    times: int = 1
-
-
-class Service:
-    """The runtime; its own clock is the `wall`, the other one is the daemon's. `during` are
-    surprises: things that happen while a call of that name is under way, "before" it is answered
-    or "after"."""
-
-    def __init__(
-        self,
-        node: Node,
-        oracle: Oracle,
-        clock: Callable[[], float],
-        loop: asyncio.AbstractEventLoop,
-        wall: Callable[[], float],
-    ) -> None:
-        self.node, self.oracle, self.clock, self.loop = node, oracle, clock, loop
-        self.calls = Calls(node, wall)
-        self.streams = Streams(node, wall, loop)
-        self.faults: defaultdict[str, list[Fault]] = defaultdict(list)
-        self.during: defaultdict[tuple[str, str], list[Callable[[], None]]] = defaultdict(list)
-        self.twice: dict[str, bool] = {}  # images that are listed in two entries (twice.py)
-        self.down = False  # not there: no socket, or nobody behind it
-        self.away: set[str] = set()  # sockets of which that is so, of two
-        self.lags: dict[str, float] = {}  # seconds that every answer of a socket takes
-        self.image_socket = RUNTIME  # where images are to be asked for
-        self.freed = 0  # bytes, by the last removal that was carried out
-        self._stale: dict[str, Any] = {}  # list -> an earlier answer
-
-    def unreachable(self, socket: str) -> bool:
-        return self.down or socket in self.away
-
-    def surprise(self, name: str, when: str) -> None:
-        """Lets the next thing happen that was prepared for this moment."""
-        waiting = self.during.get((name, when))
-        if waiting:
-            waiting.pop(0)()
-
-    def fault(self, name: str) -> Fault:
-        """The next fault of a method; an empty one if there is none."""
-        waiting = self.faults.get(name)
-        if not waiting:
-            return Fault()
-        waiting[0].times -= 1
-        return waiting.pop(0) if waiting[0].times <= 0 else waiting[0]
-
-    def answer(self, name: str, request: Any, fault: Fault) -> Any:
-        """What the runtime does and says. Raises Refused."""
-        if name == "RemoveImage":
-            self.oracle.arrived(request.image.image)
-            self.freed = 0
-            if fault.lie == "nothing":
-                return pb.RemoveImageResponse()
-        used = self.node.used()
-        told = getattr(self.calls, _snake(name))(request)
-        if name == "RemoveImage":
-            self.freed = used - self.node.used()
-        return self._bent(name, told, fault.lie) if name in LISTS else told
-
-    def _bent(self, name: str, told: Any, lie: str) -> Any:
-        """A list, bent as a fault says; the honest one is kept to be told again when stale."""
-        honest, field = told, LISTS[name]
-        if name == "ListContainers":
-            for one in told.containers:
-                if one.id in self.streams.odd:
-                    blank(one)
-        elif name == "ListImages" and self.twice:
-            in_two_entries(told.images, self.twice)
-        if lie == "empty":
-            told = type(told)()
-        elif lie == "partial" and len(getattr(told, field)) > 1:
-            told = type(told)(**{field: list(getattr(told, field))[::2]})
-        elif lie == "stale":
-            told = self._stale.get(name, told)
-        self._stale[name] = honest
-        return told
 
 
 @dataclass(frozen=True)
@@ -143,7 +46,7 @@ class Answered:
 
 
 class Call:
-    """What grpc.aio gives back for a call: awaited, or iterated and maybe cancelled."""
+    """What grpc.aio returns for a call: awaited, or iterated and maybe cancelled."""
 
     def __init__(self, awaited: Any, iterated: Any) -> None:
         self._awaited, self._iterated = awaited, iterated
@@ -301,14 +204,14 @@ class Channel:
             raise rpc_error("DEADLINE_EXCEEDED", "Deadline Exceeded")
 
     def _report(self, name: str, request: Any, answered: Answered) -> None:
-        """Tells the oracle what the daemon gets to know in this very moment."""
-        knows, told = self._service.oracle.knows, answered.message
+        """Reports to the oracle what the daemon receives at this moment."""
+        knows, answer = self._service.oracle.knows, answered.message
         if name == "ListImages":
-            knows.images(list(told.images), answered.asked_at, answered.order, answered.at)
+            knows.images(list(answer.images), answered.asked_at, answered.order, answered.at)
         elif name == "ListContainers":
-            knows.containers(list(told.containers), answered.at)
+            knows.containers(list(answer.containers), answered.at)
         elif name == "ListPodSandbox":
-            knows.sandboxes(list(told.items), self._service.clock())
+            knows.sandboxes(list(answer.items), self._service.clock())
         elif name == "ContainerStatus":
             knows.status(request.container_id, self._service.clock())
         elif name == "PodSandboxStatus":
@@ -329,15 +232,15 @@ class Channel:
                     return
                 if isinstance(data, grpc.aio.AioRpcError):
                     raise data
-                told = pb.ContainerEventResponse.FromString(data)
-                statuses = told.containers_statuses
+                event = pb.ContainerEventResponse.FromString(data)
+                statuses = event.containers_statuses
                 payload = {one.id for one in statuses if one.image_ref or one.image_id}
                 for one in statuses:
-                    service.oracle.knows.heard.setdefault(one.id, service.clock())
-                kind = told.container_event_type
-                service.oracle.history.note("  event", (told.container_id[:8], kind))
-                service.oracle.knows.event(told.container_id, kind, payload, service.clock())
-                service.oracle.knows.pods.event(told, service.clock())
+                    service.oracle.knows.first_in_event.setdefault(one.id, service.clock())
+                kind = event.container_event_type
+                service.oracle.history.note("  event", (event.container_id[:8], kind))
+                service.oracle.knows.event(event.container_id, kind, payload, service.clock())
+                service.oracle.knows.pods.event(event, service.clock())
                 yield parse(data)
         finally:
             service.streams.close(stream)

@@ -1,7 +1,7 @@
-"""The world in which each seeded bug is seen: looked at first, so that the others need not be.
+"""The world in which each seeded bug is seen: run first, so that the others need not be.
 
 A number that is missing, or wrong since the moves have changed, costs time and nothing else: all
-worlds are looked at then. `python -m tests.model.witnesses` finds the numbers anew.
+worlds are run then. `python -m tests.model.witnesses` finds the numbers again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .soak import EPISODE, Tally, episode
 from .world import Broken
 
 WORLDS = 100  # of 300 steps each, at most
-COMPARED = 40  # of them, for the one in which a bug shows first: it is looked at in every run
+COMPARED = 40  # of them, for the one in which a bug shows first: it is run every time
 FILE = Path(__file__).with_suffix(".json")
 KNOWN: dict[str, int] = json.loads(FILE.read_text()) if FILE.exists() else {}
 
@@ -61,7 +61,7 @@ def shortest(mutant: Mutant, folder: Path) -> tuple[int, str] | None:
 def broken(
     mutant: Mutant, seed: int, folder: Path, tally: Tally, steps: int = EPISODE
 ) -> str | None:
-    """The violations of one world, None if there were none in so many steps."""
+    """The violations of one world, None if there were none in `steps` steps."""
     folder.mkdir()
     try:
         episode(seed, folder, tally, steps, often=mutant.often)
@@ -71,7 +71,7 @@ def broken(
 
 
 def main() -> None:
-    """Writes the file, after each bug: whoever stops it keeps what was found."""
+    """Writes the file, after each bug: what was found is kept when it is stopped."""
     found = dict(KNOWN)
     for mutant in MUTANTS:
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

@@ -39,15 +39,16 @@ from reconciler.telemetry.journal import LogAndMetrics
 from reconciler.telemetry.metrics import Metrics
 
 from .clockwork import Livelock, VirtualLoop
-from .face import Face
+from .http_api import HttpApi
 from .marks import CAPACITY as CAPACITY
 from .oracle import Oracle
 from .pods import Kubelet
 from .policies import Book
 from .rival import Rival
+from .service import RUNTIME, Service
 from .source import Source
 from .stream import rpc_error
-from .wire import RUNTIME, Channel, Service
+from .wire import Channel
 
 T0 = 1_800_000_000.0  # the wall clock when every story begins
 MIB = 1 << 20
@@ -72,7 +73,7 @@ class Broken(AssertionError):
 
 
 class Mute(LogAndMetrics):
-    """A journal that tells nobody: its lines and figures take longer than the decisions."""
+    """A journal that writes nothing: its lines and figures take longer than the decisions."""
 
     def absorbed(self, fact: Fact, state: State, at: float) -> None:
         pass
@@ -82,7 +83,7 @@ class Mute(LogAndMetrics):
 
 
 class Noting(Mailbox[Fact]):
-    """The mailbox, which tells the oracle what the loop took out of it."""
+    """The mailbox, which reports to the oracle what the loop took out of it."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ class Noting(Mailbox[Fact]):
 
 
 class Nudged(PolicySource):
-    """The policy source with a nudge for a watcher; it tells the oracle when it looks."""
+    """The policy source with a nudge for a watcher; it reports to the oracle when it reads."""
 
     world: World
     nudge: asyncio.Event
@@ -115,8 +116,8 @@ class Nudged(PolicySource):
 
 
 class World:
-    """Driven from outside, step by step: `advance` lets virtual time pass. `source`: who tells the
-    daemon of the node's pods; empty: nobody."""
+    """Driven from outside, step by step: `advance` lets virtual time pass. `source`: the pod
+    source that reports the node's pods; empty: none."""
 
     def __init__(self, habits: Habits, folder: Path, mute: bool = False, source: str = "") -> None:
         self.mute, self.folder = mute, folder
@@ -136,10 +137,10 @@ class World:
         self.slow_saves: list[float] = []  # seconds that the next ones take
         self.channels: dict[str, Channel] = {}
         self.rival = Rival(self)
-        self._errands: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._process: asyncio.Task[None] | None = None
         self.daemon: Process | None = None
-        self.face: Face | None = None  # of this process, once somebody asked it
+        self.api: HttpApi | None = None  # of this process, once a client used it
         self.scope: anyio.CancelScope | None = None
         self._nudge = asyncio.Event()
 
@@ -149,24 +150,24 @@ class World:
             if self.running:
                 self.stop(kill=True)
         finally:
-            self._send_home()
-            if self._errands:
-                self.loop.run_until_complete(asyncio.wait(self._errands))
+            self._cancel_background()
+            if self._background:
+                self.loop.run_until_complete(asyncio.wait(self._background))
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()
 
-    def beside(self, errand: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Something that goes on beside the daemon, until the world's end if it takes so long."""
-        task = self.loop.create_task(errand)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+    def in_background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Starts work that goes on while the daemon runs, until the world's end at the latest."""
+        task = self.loop.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
         return task
 
-    def _send_home(self) -> None:
-        """Whoever goes about something beside the daemon leaves it."""
-        self.rival.goes()
-        for errand in self._errands:
-            errand.cancel()
+    def _cancel_background(self) -> None:
+        """Cancels all work in the background."""
+        self.rival.end()
+        for task in self._background:
+            task.cancel()
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -174,7 +175,7 @@ class World:
         return T0 + self.loop.time() + self.shift
 
     def set_clock(self, shift: float) -> None:
-        """The wall clock is set, so many seconds ahead of what it was at the beginning."""
+        """Sets the wall clock `shift` seconds ahead of what it was at the beginning."""
         self.shift = shift
         self.oracle.knows.clock_set = shift
         self.note("the wall clock was set; in all, by seconds:", shift)
@@ -184,11 +185,11 @@ class World:
         return self._offset + self.loop.time()
 
     def clocks(self) -> Reading:
-        """What the daemon's clock says, and the one that nobody can set."""
+        """The daemon's clock, and the one that cannot be set."""
         return Reading(self.clock(), "the only start", self.loop.time())
 
     def advance(self, seconds: float) -> None:
-        """Lets everybody do what there is to do for so long. Raises Broken."""
+        """Lets everything run for some seconds of virtual time. Raises Broken."""
         try:
             self.loop.run_until_complete(asyncio.sleep(seconds))
         except Livelock:
@@ -220,8 +221,8 @@ class World:
     def start(
         self, ledger: bool = True, live: Callable[[], Coroutine[None, None, None]] | None = None
     ) -> None:
-        """A new process of the daemon; without its ledger, if that is lost. `live`: what else is to
-        run in its place."""
+        """A new process of the daemon; without its ledger, if that is lost. `live`: what to run
+        in its place."""
         if not ledger:
             shutil.rmtree(self.folder / "state", ignore_errors=True)
         self._offset = self.wall() - self.loop.time()
@@ -236,7 +237,7 @@ class World:
         """SIGTERM, which waits for a removal in flight; or SIGKILL, which nothing survives."""
         assert self._process is not None
         if self.source is not None:
-            self.source.ends()
+            self.source.daemon_ends()
         self.note("the daemon is killed" if kill else "the daemon is stopped")
         if kill and self.daemon is not None:
             self.daemon.reconciler.deps.save = _saves_nothing
@@ -246,7 +247,7 @@ class World:
         self.loop.run_until_complete(self._ended(process))
         if self.daemon is not None:
             self.daemon.close()
-        self.daemon = self.scope = self.face = None
+        self.daemon = self.scope = self.api = None
         self.rival.release()  # the kernel's lock ends with its process
         error = None if process.cancelled() else process.exception()
         if error is not None:
@@ -261,11 +262,11 @@ class World:
         await asyncio.wait([process])
 
     def command(self, make: Callable[[float], Fact]) -> None:
-        """The operator's word, as the HTTP face passes it on."""
+        """The operator's request, as the HTTP API passes it on."""
         if self.daemon is not None:
             fact = make(self.clock())
             self.daemon.mailbox.put(("operator", type(fact).__name__), fact)
-            if isinstance(fact, Paused | Resumed):  # said is said
+            if isinstance(fact, Paused | Resumed):  # it counts at once
                 self.oracle.paused = isinstance(fact, Paused)
 
     def lose_state(self) -> None:
@@ -293,7 +294,7 @@ class World:
             wall=self.wall,
         )
         self.daemon = daemon
-        daemon.policies = self.furnish(daemon.reconciler, daemon.ledger, unchanged)
+        daemon.policies = self.replace_dependencies(daemon.reconciler, daemon.ledger, unchanged)
         daemon.mailbox = daemon.reconciler.deps.mailbox
         with anyio.CancelScope() as self.scope:
             await app.live(daemon)
@@ -309,19 +310,19 @@ class World:
             kubelet_config=self.folder / "kubelet.yaml",  # there is none: it is as shipped
         )
 
-    def furnish(
+    def replace_dependencies(
         self, reconciler: Reconciler, ledger: Ledger, adapt: Callable[[Policy], Policy]
     ) -> Nudged:
-        """Puts the world's own things into the room of a process, each of which tells the judge;
-        gives its policy source."""
-        mailbox, room = Noting(self), reconciler.deps
+        """Replaces the dependencies of a process by the world's own, each of which reports to the
+        judge; returns its policy source."""
+        mailbox, deps = Noting(self), reconciler.deps
         policies = Nudged(self.book.path, True, mailbox, self.clock, adapt, wall=self.wall)
         policies.world, policies.nudge = self, self._nudge
-        room.mailbox, room.policies, room.monotonic = mailbox, policies, self.loop.time
-        room.sample, room.save = self._told(room.sample), self._saving(ledger, room.save)
+        deps.mailbox, deps.policies, deps.monotonic = mailbox, policies, self.loop.time
+        deps.sample, deps.save = self._reporting(deps.sample), self._saving(ledger, deps.save)
         if self.source is not None:
             reconciler.state.pods.awaited = Awaited(self.clock() + WAITED_FOR)
-            self.source.begins(mailbox)
+            self.source.daemon_begins(mailbox)
         return policies
 
     def client(self, patience: float | None = None) -> CriClient:
@@ -333,17 +334,17 @@ class World:
 
         return CriClient(RUNTIME, self.service.image_socket, patience, self.clock, connect)  # type: ignore[arg-type] # as much of a channel as is used
 
-    def _told(
+    def _reporting(
         self, sample: Callable[[], Awaitable[UsageSample]]
     ) -> Callable[[], Awaitable[UsageSample]]:
         """A measurement that the loop asks for itself is known at once."""
 
-        async def told() -> UsageSample:
+        async def reported() -> UsageSample:
             found = await sample()
             self.measured(found)
             return found
 
-        return told
+        return reported
 
     def _saving(self, ledger: Ledger, save: Save) -> Save:
         async def saving(state: State) -> None:
@@ -367,7 +368,7 @@ class World:
         self.oracle.knows.drained()
         self.oracle.knows.pods.drained()
         for fact in facts:
-            self.oracle.knows.pods.told(fact)
+            self.oracle.knows.pods.reported(fact)
             if isinstance(fact, UsageSampled):
                 self.measured(fact.sample)
             elif isinstance(fact, PolicyLoaded):
@@ -377,7 +378,7 @@ class World:
         self.oracle.weigh(self.book.read)
 
     def measured(self, sample: UsageSample) -> None:
-        """The loop has that measurement now."""
+        """The loop received that measurement."""
         self.oracle.measured(sample)
         self.oracle.weigh(self.book.read)
 
@@ -393,7 +394,7 @@ class World:
         self.oracle.history.note(text, more)
 
     def outage(self) -> None:
-        """The runtime goes away: its streams break, nobody answers."""
+        """The runtime goes away: its streams break, nothing answers."""
         self.service.down = True
         self.service.streams.end_all(rpc_error("UNAVAILABLE", "Stream removed (Socket closed)"))
 
@@ -411,16 +412,16 @@ class World:
         service.during.clear()
         service.streams.fates.clear()
         service.streams.go_on()
-        service.streams.odd.clear()
+        service.streams.unresolved.clear()
         service.twice.clear()
         service.lags.clear()
         self.slow_saves.clear()
         self.disks.calm()
         self.recover()
-        self._send_home()
+        self._cancel_background()
         if self.source is not None:
             self.source.fates.clear()
-            self.source.tell_all()
+            self.source.report_all()
         if not self.running:
             self.start()
         self.note("all is calm")

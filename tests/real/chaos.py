@@ -2,7 +2,7 @@
 
 On each major several workers do what kubelet does, at the rate the machine bears, while the daemon
 is kept under pressure by tight marks, and containerd and the daemon are ended and started again at
-random. An observer of its own notes who uses which image. At the end: every container's image is
+random. A separate observer notes who uses which image. At the end: every container's image is
 there, no image in use was removed, no record without a name is left that cannot be removed, and
 the filesystem is within the marks or everything left is protected. Ends with 1 on a violation.
 """
@@ -35,7 +35,7 @@ from .images import MEBIBYTE, Registry, until
 
 WORKERS = 3
 HIGH, LOW = 70 * MEBIBYTE, 50 * MEBIBYTE  # over an empty node: little more than what pods use
-MORE = "comeBackFor: 2s"  # an hour of it would soon keep everything
+MORE = "comeBackFor: 2s"  # the default hour would soon keep everything
 PATIENCE = 90.0  # seconds more, until the disk was too full once
 SETTLE = 60.0  # seconds the daemon has to bring usage down at the end
 
@@ -83,7 +83,7 @@ class Chaos:
         self._observer = Observer(str(node.socket), self._pause, node.has_image_volumes)
 
     def run(self, length: float) -> Outcome:
-        """So many seconds of chaos, then the reckoning."""
+        """Runs chaos for `length` seconds, then judges what is left."""
         began = time.monotonic()
         self._daemon.start()
         self._observer.start()
@@ -98,7 +98,7 @@ class Chaos:
             worker.end()
         self._outcome.seconds = time.monotonic() - began
         try:
-            self._reckon()
+            self._judge()
         finally:
             self._observer.end()
             if self._daemon.running:
@@ -107,11 +107,11 @@ class Chaos:
         return self._outcome
 
     def _has_removed(self) -> bool:
-        """On a busy machine the workers take longer to fill the disk."""
+        """Whether it has removed anything: on a busy machine the workers fill the disk slowly."""
         return bool(self._daemon.lines("removed"))
 
     def _end_and_start_one(self) -> None:
-        """The daemon or containerd, by kill -9 or SIGTERM; started again at once or soon."""
+        """Ends the daemon or containerd, by kill -9 or SIGTERM; starts it again at once or soon."""
         what = self._random.choices(("daemon", "containerd"), (5, 4))[0]
         how = self._random.choices(("kill -9", "SIGTERM"), (3, 1))[0]
         self._outcome.counts[f"{how} of {what}"] += 1
@@ -120,50 +120,50 @@ class Chaos:
         time.sleep(self._random.choice((0.0, 0.0, 1.0, 2.0)))
         one.start()
 
-    # --- the reckoning -------------------------------------------------------------------------
+    # --- the judgement -------------------------------------------------------------------------
 
-    def _reckon(self) -> None:
-        """With all running and nobody at work any more: what must be true."""
+    def _judge(self) -> None:
+        """Checks what must be true once all runs and no worker works any more."""
         violations = self._outcome.violations
         try:
             until(self._within_the_marks, SETTLE, self._over_the_marks)
         except AssertionError as error:
             violations.append(str(error))
-        looks = self._observer.books.looks
-        until(lambda: self._observer.books.looks >= looks + 3, 30, "the observer sees nothing")
+        looks = self._observer.records.looks
+        until(lambda: self._observer.records.looks >= looks + 3, 30, "the observer sees nothing")
         self._observer.end()
         removals = self._daemon.lines("removing")
-        for finding in findings(self._observer.books, removals):
+        for finding in findings(self._observer.records, removals):
             if finding.in_the_window:
                 self._outcome.raced.append(finding)
             else:
-                violations.append(self._told(finding))
-        if self._observer.books.pause_missing:
+                violations.append(self._text(finding))
+        if self._observer.records.pause_missing:
             violations.append(
-                f"the pause image was missing {self._observer.books.pause_missing} times"
+                f"the pause image was missing {self._observer.records.pause_missing} times"
             )
         broken = [(one.name, one.failure) for one in self._workers]
         broken.append(("the observer", self._observer.failure))
         violations += [f"{name} broke: {failure!r}" for name, failure in broken if failure]
-        self._look_at_what_lives()
-        self._look_for_orphans()
+        self._check_living_containers()
+        self._check_for_orphans()
 
     def _within_the_marks(self) -> bool:
-        """Or everything that is left is protected."""
+        """Whether usage is within the marks, or everything left is protected."""
         return self._node.used_bytes() < self._empty + HIGH or not self._plan()["candidates"]
 
     def _plan(self) -> dict[str, Any]:
-        told = self._daemon.command("plan", "-o", "json")
-        assert told.returncode == 0, told.stderr
-        plan: dict[str, Any] = json.loads(told.stdout)
+        done = self._daemon.command("plan", "-o", "json")
+        assert done.returncode == 0, done.stderr
+        plan: dict[str, Any] = json.loads(done.stdout)
         return plan
 
     def _over_the_marks(self) -> str:
         over = self._node.used_bytes() - self._empty - HIGH
         return f"{over} bytes over the high mark with candidates left: {self._daemon.tail()}"
 
-    def _look_at_what_lives(self) -> None:
-        """Every container's image is listed, but for those that fell into the window."""
+    def _check_living_containers(self) -> None:
+        """Checks that every container's image is listed, but for those in the window."""
         listed = self._node.workload.images()
         raced = {one.image for one in self._outcome.raced}
         for container in self._node.workload.driver.call("ListContainers").containers:
@@ -174,8 +174,8 @@ class Chaos:
                 )
                 self._outcome.violations.append(text)
 
-    def _look_for_orphans(self) -> None:
-        """All pods go, then images without a name: what cannot be removed is an orphan."""
+    def _check_for_orphans(self) -> None:
+        """Removes all pods, then images without a name: what cannot be removed is an orphan."""
         work = self._node.workload
         for pod in work.driver.call("ListPodSandbox").items:
             work.remove_pod(pod.id)
@@ -199,7 +199,7 @@ class Chaos:
         why = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         self._outcome.notes.append(f"after a last prune: {left:.1f} MiB over empty; kept: {why}")
 
-    def _told(self, finding: Finding) -> str:
+    def _text(self, finding: Finding) -> str:
         after = "no removal of ours" if finding.seconds is None else f"{finding.seconds:.3f} s old"
         names = [
             line["names"]
@@ -217,7 +217,7 @@ class Chaos:
         counts["removals"] = len(self._daemon.lines("removed"))
         counts["removals not done"] = len(self._daemon.lines("not-removed"))
         counts["removals spared at the last look"] = len(self._daemon.lines("spared"))
-        counts["looks of the observer"] = self._observer.books.looks
+        counts["looks of the observer"] = self._observer.records.looks
 
 
 def chaos(major: str, length: float, seed: int, registry: Registry, folder: Path) -> Outcome:

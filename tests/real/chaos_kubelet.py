@@ -1,6 +1,6 @@
 """What kubelet does to a node, by several at once and at the rate the machine bears: pods made and
 ended, tags moved, images pulled by digest and mounted. Each worker does as kubelet does: it looks
-whether the image is there, pulls it if not, creates by the id it was told, and tries again when
+whether the image is there, pulls it if not, creates by the id it got, and tries again when
 that fails."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PATIENCE = 20.0  # seconds for one call
 
 
 class Worker:
-    """One actor with a channel, a die and pods of its own; `counts` is what it did."""
+    """One actor with a channel, a random generator and pods of its own; `counts` is what it did."""
 
     def __init__(self, node: Containerd, registry: Registry, seed: str) -> None:
         self.name = f"worker{seed}"
@@ -120,7 +120,7 @@ class Worker:
             del self._pods[pod]
 
     def _restart(self) -> None:
-        """One container of a pod is made anew, from what its name means now."""
+        """Makes one container of a pod again, from what its name means now."""
         pod = self._some_pod()
         if pod is None:
             return
@@ -130,7 +130,7 @@ class Worker:
         self._work.remove(container)
 
     def _stop(self) -> None:
-        """A container ends and lies there, as kubelet leaves the last one of each name."""
+        """Stops a container and leaves it, as kubelet leaves the last one of each name."""
         pod = self._some_pod()
         if pod is not None:
             self._work.stop(self._random.choice(self._pods[pod])[0])

@@ -1,10 +1,10 @@
-"""Who used which image when, noted apart from the daemon: an observer with a channel and books of
+"""Who used which image when, noted apart from the daemon: an observer with a channel and records of
 its own, that shares no code with it but the protocol's messages.
 
-It asks for containers, then images, then containers again, all the time. A container that both
+It lists containers, then images, then containers again, all the time. A container that both
 lists hold had its image all the while between them, so an image that is not listed in between was
-removed under it. Afterwards every removal that the daemon logged is held against the books too: an
-image that was removed and pulled again between two looks does not slip through.
+removed under it. Afterwards every removal that the daemon logged is compared with the records too,
+so that an image removed and pulled again between two looks does not slip through.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Finding:
 
 
 @dataclass
-class Books:
+class Records:
     """What the observer knows."""
 
     uses: dict[str, Use] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Books:
 
 
 class Observer:
-    """Looks until it is told to end."""
+    """Looks until `end`."""
 
     def __init__(self, socket_path: str, pause_name: str, image_volumes: bool) -> None:
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -70,7 +70,7 @@ class Observer:
         self._image_volumes = image_volumes
         self._over = threading.Event()
         self._looked_at = 0.0  # when the last whole look began
-        self.books = Books()
+        self.records = Records()
         self.failure: Exception | None = None
 
     def start(self) -> None:
@@ -96,23 +96,23 @@ class Observer:
         began = time.time()
         before, boxes_before = self._containers(), self._sandboxes()
         for container_id, container in before.items():
-            if container_id not in self.books.uses:
+            if container_id not in self.records.uses:
                 self._note(container)
         images = self._images()
         after, boxes_after = self._containers(), self._sandboxes()
         now = time.time()
         for container_id in before.keys() & after.keys():
-            use = self.books.uses.get(container_id)
+            use = self.records.uses.get(container_id)
             if use is None:
                 continue
             use.last_seen = now
             for image in use.images - images.keys():
-                self.books.missing.setdefault((container_id, image), now)
+                self.records.missing.setdefault((container_id, image), now)
         names = {tag for image in images.values() for tag in image.repo_tags}
-        self.books.pause_missing += (
+        self.records.pause_missing += (
             bool(boxes_before & boxes_after) and self._pause_name not in names
         )
-        self.books.looks += 1
+        self.records.looks += 1
         self._looked_at = began
 
     def _note(self, container: Any) -> None:
@@ -129,7 +129,7 @@ class Observer:
         assert all(image.startswith("sha256:") for image in images), images
         # A container whose making a kill cut short has no time: made after the last look at least.
         made_at = container.created_at / 1e9 or self._looked_at
-        self.books.uses[container.id] = Use(frozenset(images), made_at, made_at)
+        self.records.uses[container.id] = Use(frozenset(images), made_at, made_at)
 
     def _ask(self, call: str, **fields: Any) -> Any:
         return self._driver.call(call, PATIENCE, **fields)
@@ -144,19 +144,19 @@ class Observer:
         return {one.id: one for one in self._ask("ListImages").images}
 
 
-def findings(books: Books, removals: list[dict[str, Any]]) -> list[Finding]:
+def findings(records: Records, removals: list[dict[str, Any]]) -> list[Finding]:
     """All that was removed, or missing, under a container; `removals` are the daemon's own log
     lines, one for every RemoveImage that it was about to send."""
     sent = [(line["image"], seconds(line["timestamp"])) for line in removals]
     found = {}
-    for container, use in books.uses.items():
+    for container, use in records.uses.items():
         for image, at in sent:
             if image in use.images and use.created_at < at < use.last_seen:
                 found[container, image] = Finding(
                     container, image, at - use.created_at, "a removal was sent for it"
                 )
-    for (container, image), noticed in books.missing.items():
-        created_at = books.uses[container].created_at
+    for (container, image), noticed in records.missing.items():
+        created_at = records.uses[container].created_at
         times = [at for removed, at in sent if removed == image and at <= noticed]
         gap = max(0.0, max(times) - created_at) if times else None
         found.setdefault((container, image), Finding(container, image, gap, "it was not listed"))

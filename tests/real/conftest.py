@@ -20,7 +20,7 @@ MISSING = what_is_missing()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here is real; where it cannot be had, all of it is skipped for one reason."""
+    """Everything here is real; where it is not available, all of it is skipped for one reason."""
     here = Path(__file__).parent
     for item in items:
         if here not in item.path.parents:
@@ -44,7 +44,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 @pytest.fixture(scope="session")
 def containerd(registry: Registry) -> Iterator[Callable[[str], Containerd]]:
-    """Gives the one containerd of a major, for all stories that this process tells of it."""
+    """Returns the one containerd of a major, for all stories of this process."""
     with contextlib.ExitStack() as stack:
         yield functools.cache(lambda major: stack.enter_context(Containerd(major, registry)))
 

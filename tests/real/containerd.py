@@ -49,7 +49,7 @@ state = "{state}"
 
 class Containerd:
     """A node: containerd with its data on a loop-mounted filesystem of a `kind` and `size` (bytes),
-    with so many `inodes` (by default as many as mkfs makes)."""
+    with `inodes` inodes (by default as many as mkfs makes)."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class Containerd:
         return found.f_files - found.f_favail, found.f_files
 
     def fill(self, size: int) -> None:
-        """Somebody else's file of so many bytes on the same filesystem, until `clean`."""
+        """Fills the same filesystem by a file of `size` bytes that is no image's, until `clean`."""
         with (self.disk / "other").open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, size)
 
@@ -158,7 +158,7 @@ class Containerd:
 
     def _remove_left(self) -> None:
         """CRI takes the tag of an image that ctr imported and leaves it under the name that ctr
-        made, which the next story would find. It hears of that name's end only at its start."""
+        made, which the next story would find. CRI notices only at its start that it is gone."""
         left = self.ctr("images", "ls", "-q").split()
         if left:
             self.ctr("images", "rm", "--sync", *left)

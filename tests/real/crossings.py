@@ -20,11 +20,11 @@ from .daemon import Daemon
 from .disk import write_out
 from .images import Registry
 
-STOCK = 48  # images
-# Of the disk, which all of the stock takes together, packed and unpacked. btrfs shows what was
+COUNT = 48  # images
+# Of the disk, which all of the images take together, packed and unpacked. btrfs shows what was
 # freed every 30 s: on a small disk pulls at full speed take more than a tenth of it until then.
 SHARES = {"ext4": 0.225, "btrfs": 0.06}
-BEGIN = 0.79  # of the disk in use, when it begins: half of the stock, and a file of no image's
+BEGIN = 0.79  # of the disk in use, when it begins: half of the images, and a file of no image's
 EVICTION_LOOKS, GC_LOOKS = 10.0, 300.0  # seconds between kubelet's looks
 GLANCE = 0.02  # seconds between looks of an observer who misses nothing
 
@@ -41,7 +41,7 @@ system: {enabled: false}
 
 @dataclass
 class StandIn:
-    """kubelet as it is shipped, but that it only looks: when it would have acted."""
+    """kubelet as it is shipped, but it only notes when it would have acted."""
 
     disk: Path
     evicted: list[float] = field(default_factory=list)  # percent in use, at its looks
@@ -83,7 +83,7 @@ def float32(value: float) -> float:
 
 @dataclass
 class Crossed:
-    """What so many crossings came to. Bytes, and the first is the oldest."""
+    """The results of all crossings, in bytes, the oldest first."""
 
     overshoots: list[int]
     margins: list[int]
@@ -102,10 +102,11 @@ def crossings(
     seconds: float,
     pullers: int,
 ) -> Crossed:
-    """So many pull at a time until usage crossed the mark so often, or for so many seconds, on a
-    new containerd 2.x with a filesystem of a kind. `size`: bytes of each image's own layer."""
-    names = registry.stock(STOCK, size)
-    with Containerd("2.x", registry, int(2 * size * STOCK / SHARES[kind]), kind=kind) as node:
+    """Pulls `pullers` images at a time until usage crossed the mark `count` times, or for
+    `seconds`, on a new containerd 2.x with a filesystem of a kind. `size`: bytes of each image's
+    own layer."""
+    names = registry.stock(COUNT, size)
+    with Containerd("2.x", registry, int(2 * size * COUNT / SHARES[kind]), kind=kind) as node:
         for name in names[::2]:
             node.workload.pull(name)
         write_out(node.disk)
@@ -146,7 +147,7 @@ def running(kubelet: StandIn, over: threading.Event) -> Iterator[None]:
 def pulling(
     node: Containerd, names: list[str], pullers: int, over: threading.Event
 ) -> Iterator[None]:
-    """Several at once, each through all the names from a place of its own, until it is over."""
+    """Pulls in several threads, each through all names from its own start, until it is over."""
 
     def pull(first: int) -> None:
         for name in itertools.cycle(names[first:] + names[:first]):

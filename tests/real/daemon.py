@@ -1,4 +1,4 @@
-"""`reconciler run` as a process beside a real containerd, with what it logs as values."""
+"""`reconciler run` as a process next to a real containerd, with its log lines as values."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Daemon:
         path: Path | None = None,
     ) -> Path:
         """Saves the policy as an editor does: another file, renamed over it. `more` are further
-        lines of it; `path`: another place for it than where the daemon looks."""
+        lines of it; `path`: another file than the one the daemon reads."""
         rules = [{"images": [pattern], "reason": "the story's"} for pattern in exclusions or []]
         text = POLICY.format(
             mode=mode,
@@ -129,7 +129,7 @@ class Daemon:
         until(lambda: len(self.lines("runtime")) > listed, 30, lambda: f"not ready: {self.tail()}")
 
     def stop(self) -> None:
-        """SIGTERM: it ends by itself, with 0."""
+        """Sends SIGTERM and waits: it must end with 0."""
         process, self._process = self._process, None
         assert process is not None
         process.terminate()
@@ -137,7 +137,7 @@ class Daemon:
         assert status == 0, f"it ended with {status}: {self.tail()}"
 
     def kill(self) -> None:
-        """kill -9."""
+        """Sends SIGKILL and waits."""
         process, self._process = self._process, None
         assert process is not None
         process.kill()
@@ -145,7 +145,7 @@ class Daemon:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """SIGSTOP, and SIGCONT at the end: what it was doing stays half done meanwhile."""
+        """SIGSTOP, and SIGCONT at the end: what it was doing stays half done until then."""
         self.send(signal.SIGSTOP)
         try:
             yield
@@ -157,7 +157,7 @@ class Daemon:
         self._process.send_signal(number)
 
     def get(self, path: str, timeout: float = 5.0) -> tuple[int, str]:
-        """What its HTTP face answers; status 0: nothing within `timeout` seconds."""
+        """What its HTTP API answers; status 0: nothing within `timeout` seconds."""
         address = self.lines("starting")[-1]["listen"]
         try:
             with urllib.request.urlopen(f"http://{address}{path}", timeout=timeout) as answer:
@@ -185,7 +185,7 @@ class Daemon:
         return self._log.read_text()[-3000:] if self._log.exists() else ""
 
     def wait_for(self, event: str, count: int = 1, seconds: float = 30) -> dict[str, Any]:
-        """The last line of an event, once there are so many."""
+        """The last line of an event, once there are `count`."""
         until(
             lambda: len(self.lines(event)) >= count,
             seconds,
@@ -203,10 +203,10 @@ class Daemon:
         return entry.uses
 
     def unanswered(self) -> frozenset[str]:
-        """The images, without `sha256:`, whose removal it had noted when it was killed, and had not
-        seen the outcome of."""
-        told = ledger_file.read_only(self._folder / "state" / FILE, time.time())
-        return frozenset(key for key, one in told.removals.items() if one.answered_at is None)
+        """The images, without `sha256:`, whose removal it had recorded when it was killed, but not
+        its outcome."""
+        ledger = ledger_file.read_only(self._folder / "state" / FILE, time.time())
+        return frozenset(key for key, one in ledger.removals.items() if one.answered_at is None)
 
     def _flags(self) -> list[str]:
         state = str(self._folder / "state")

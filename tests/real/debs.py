@@ -1,6 +1,6 @@
 """Debian packages for the tests on real runtimes: fetched by a private apt, kept in a cache.
 
-Nothing of it is installed; the machine's own apt configuration gives the mirror. `.cache/` in the
+Nothing is installed; the machine's own apt configuration gives the mirror. `.cache/` in the
 project's root (or RECONCILER_TEST_CACHE) keeps what was fetched for the next run.
 """
 
@@ -54,7 +54,7 @@ def source(suite: str, package: str, target: Path) -> None:
 
 
 def install_tools(tools: Mapping[str, str] = TOOLS) -> None:
-    """The small tools the tests need, from the machine's own suite; nothing where all are here."""
+    """Installs the small tools the tests need from the machine's own suite, if any is missing."""
     missing = [package for tool, package in tools.items() if _which(tool) is None]
     if not missing:
         return
@@ -66,7 +66,7 @@ def install_tools(tools: Mapping[str, str] = TOOLS) -> None:
 
 
 def what_is_missing() -> str | None:
-    """Why real runtimes cannot be had on this machine, in one line; None: they can."""
+    """Why no real runtime can run on this machine, in one line; None: it can."""
     if os.geteuid() != 0:
         return "real runtimes need root (loop devices, mounts, containers)"
     if not Path(KEYRING).exists() or shutil.which("apt-get") is None:
@@ -108,8 +108,8 @@ def mirror() -> str:
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(ORIGIN)"]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     for line in listed.splitlines():
-        address, _, rest = line.partition(" ")
-        if address.rstrip("/").endswith("/debian") and "Debian" in rest:
+        address, _, suites = line.partition(" ")
+        if address.rstrip("/").endswith("/debian") and "Debian" in suites:
             return address
     raise RuntimeError("no Debian archive in this machine's apt sources; run apt-get update once")
 

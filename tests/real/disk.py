@@ -23,7 +23,7 @@ MAKE: Mapping[str, tuple[str, ...]] = {
 
 
 def mount_new(kind: str, size: int, place: Path, inodes: int | None = None) -> None:
-    """Makes a filesystem of `size` bytes in a file beside `place`, and mounts it there. The loop
+    """Makes a filesystem of `size` bytes in a file next to `place`, and mounts it there. The loop
     device goes with the mount. `inodes` (ext4 alone): how many it has."""
     image = place.with_suffix(".img")
     with image.open("wb") as file:
@@ -43,7 +43,8 @@ def mount_new(kind: str, size: int, place: Path, inodes: int | None = None) -> N
 
 
 def write_out(place: Path) -> None:
-    """All that was written to the filesystem of `place` so far is on its device, and counted."""
+    """Writes all that was written to the filesystem of `place` so far to its device, so that it
+    counts."""
     subprocess.run(["sync", "-f", str(place)], check=True)
 
 

@@ -48,7 +48,7 @@ def base() -> Path:
 
 
 def run(command: Sequence[str], **more: Any) -> str:
-    """Runs it to its end; what it printed. A failure tells what was said on stderr."""
+    """Runs it to its end and returns what it printed. A failure shows its stderr."""
     done: subprocess.CompletedProcess[str] = subprocess.run(
         command, capture_output=True, text=True, timeout=PATIENCE, **more
     )
@@ -91,7 +91,7 @@ class Builder:
         self._bud(context, "--build-arg", "BASE=localhost/base", "-t", "reconciler")
 
     def config(self) -> dict[str, Any]:
-        """What the image says of itself: entry point, command, environment."""
+        """The image's own configuration: entry point, command, environment."""
         said = json.loads(self.buildah("inspect", "--type", "image", "localhost/reconciler"))
         found: dict[str, Any] = said["OCIv1"]["config"]
         return found
@@ -166,7 +166,7 @@ class Pod:
         """A mount namespace of its own; the volumes; the root read-only; then no capability."""
         root = str(self._root)
         script = ["set -e", f"mount --bind {root} {root}", f"mount -t proc proc {root}/proc"]
-        script += [  # as every runtime gives
+        script += [  # as every runtime sets up
             f"touch {root}{device}; mount --bind {device} {root}{device}"
             for device in ("/dev/null", "/dev/urandom")
         ]

@@ -152,8 +152,8 @@ class Registry:
         self._send("PUT", f"/v2/{repository}/manifests/{tag}", manifest, kind)
 
     def stock(self, count: int, size: int) -> list[str]:
-        """So many images that differ, the same ones for every story: pushed once, since making and
-        pushing them takes longer than pulling them."""
+        """The names of `count` images that differ, the same for every story: pushed once, since
+        making and pushing them takes longer than pulling them."""
         for number in range(count):
             name = f"stock-{size >> 10}k-{number}:v1"
             if name not in self._stocked:
@@ -190,7 +190,7 @@ class Registry:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """A free port of loopback."""
     import socket
 
     with socket.socket() as probe:
@@ -201,8 +201,8 @@ def free_port() -> int:
 def until(
     condition: Callable[[], object], seconds: float, failure: str | Callable[[], str]
 ) -> None:
-    """Looks again and again until a condition holds; AssertionError after so many seconds, with a
-    text that may be made only then, when the logs tell why."""
+    """Polls until a condition holds; AssertionError after `seconds`, with a text that may be made
+    only then, when the logs show why."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() >= deadline:

@@ -1,5 +1,5 @@
-"""The part of kubelet and of systemd: whoever looks whether the daemon lives, with the periods of
-the files in config/, and kills it and starts it anew when it does not."""
+"""The part of kubelet and of systemd: checks whether the daemon lives, with the periods of the
+files in config/, and kills and restarts it when it does not."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .daemon import Daemon
 
 
 class Warden(threading.Thread):
-    """Looks after a running daemon from `with` to its end; `killed_after` is None until it killed,
-    then the seconds since the start. Restarts once, and looks no more after that."""
+    """Watches a running daemon from `with` to its end; `killed_after` is None until it killed,
+    then the seconds since the start. Restarts once, and stops watching after that."""
 
     def __init__(self, watched: Daemon) -> None:
         super().__init__(daemon=True)
@@ -29,7 +29,7 @@ class Warden(threading.Thread):
         self._over = threading.Event()
 
     def wait_for_a_freeze(self) -> bool:
-        """Returns True when the daemon is to be killed, False when told to stop looking."""
+        """Returns True when the daemon is to be killed, False when `end` was called."""
         raise NotImplementedError
 
     def run(self) -> None:
@@ -52,15 +52,15 @@ class Warden(threading.Thread):
         self.end()
 
     def end(self) -> None:
-        """Looks no more; a restart that has begun is waited for."""
+        """Stops watching; waits for a restart that has begun."""
         self._over.set()
         self.join(60)
 
 
 class Kubelet(Warden):
-    """The shipped DaemonSet's liveness probe: so many failures in a row, then SIGTERM, and SIGKILL
-    after the probe's own grace period. (kubelet sends both through the runtime: that containerd
-    still stops containers while it creates none is a story of its own.)"""
+    """The shipped DaemonSet's liveness probe: `failureThreshold` failures in a row, then SIGTERM,
+    and SIGKILL after the probe's own grace period. (kubelet sends both through the runtime;
+    another story shows that containerd still stops containers while it creates none.)"""
 
     def __init__(self, watched: Daemon) -> None:
         super().__init__(watched)
@@ -74,7 +74,7 @@ class Kubelet(Warden):
                 return False
             status, _ = self.watched.get("/healthz", self._probe["timeoutSeconds"])
             failures = 0 if 200 <= status < 400 else failures + 1
-        self.watched.send(signal.SIGTERM)  # a frozen process does not hear it
+        self.watched.send(signal.SIGTERM)  # a frozen process does not handle it
         return not self._over.wait(self._probe["terminationGracePeriodSeconds"])
 
 

@@ -1,4 +1,4 @@
-"""Another subscriber to a runtime's container events, beside the daemon: reads all and notes it."""
+"""Another subscriber to a runtime's container events, next to the daemon: reads and records all."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .images import until
 
 
 class Subscriber:
-    """Subscribed from `with` to its end; `heard` are (container or sandbox id, kind)."""
+    """Subscribed from `with` to its end; `received` are (container or sandbox id, kind)."""
 
     def __init__(self, socket_path: str) -> None:
-        self.heard: list[tuple[str, int]] = []
+        self.received: list[tuple[str, int]] = []
         self.unsupported = False
         self._channel = grpc.insecure_channel(f"unix:{socket_path}", options=OPTIONS)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -32,7 +32,7 @@ class Subscriber:
             pb.GetEventsRequest()
         )
         self._reader.start()
-        for _ in range(3):  # no answer says that a subscription stands; calls behind it do nearly
+        for _ in range(3):  # nothing confirms a subscription; calls made after it nearly do
             self._version()
         return self
 
@@ -46,26 +46,25 @@ class Subscriber:
         self._reader.join(10)
         self._channel.close()
 
-    def begin_to_hear(self, workload: Workload) -> None:
-        """Past whatever was left from before: on 1.7 events wait for the next subscriber, and one
-        or two go to those that have left. Pods come and go until one is heard of from its
-        beginning to its end."""
+    def begin_to_receive(self, workload: Workload) -> None:
+        """Reads past what was left from before: on 1.7 events wait for the next subscriber, and one
+        or two go to those that have left. Pods come and go until one has sent all its events."""
 
         def whole(pod: str) -> bool:
-            return self.unsupported or [one for one, _ in list(self.heard)].count(pod) == 4
+            return self.unsupported or [one for one, _ in list(self.received)].count(pod) == 4
 
         for _ in range(10):
             pod = workload.run_pod()
             workload.remove_pod(pod)
             with contextlib.suppress(AssertionError):
-                until(functools.partial(whole, pod), 2, "not heard of")
+                until(functools.partial(whole, pod), 2, "events are missing")
                 return
-        raise AssertionError("ten pods came and went, and none was heard of wholly")
+        raise AssertionError("ten pods came and went, and of none were all events received")
 
     def _read(self) -> None:
         try:
             for event in self._call:
-                self.heard.append((event.container_id, event.container_event_type))
+                self.received.append((event.container_id, event.container_event_type))
         except grpc.RpcError as error:
             self.unsupported = error.code() is grpc.StatusCode.UNIMPLEMENTED
 

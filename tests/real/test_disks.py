@@ -1,6 +1,6 @@
-"""What a removal frees, on filesystems that tell it at once, or up to half a minute later.
+"""What a removal frees, on filesystems that show it at once, or up to half a minute later.
 
-Here one image is enough, every time: whoever removes because nothing shows yet, removes too many.
+Here one image is always enough: removing because nothing shows yet removes too many.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .images import MEBIBYTE, Registry, until
 
 COUNT, SIZE = 14, 10 * MEBIBYTE  # images, and the bytes of each one's own layer
 BOTH_FORMS = 2 * SIZE  # bytes: containerd keeps the layer packed and unpacked
-NOISE = 2 * MEBIBYTE  # bytes that containerd's own records and the filesystem's come to
+NOISE = 2 * MEBIBYTE  # bytes of containerd's own records and the filesystem's
 PATIENCE = 75.0  # seconds; btrfs commits every 30
 
 
@@ -42,7 +42,7 @@ class Disk:
         return sum("/stock-" in name for name in names)
 
     def check_the_history(self) -> dict[str, int | None]:
-        """It tells of all removals what came of them; gives the bytes by image."""
+        """Checks that it says what every removal freed; returns the bytes by image."""
         came = self.before - self.node.used_bytes()
         entries = history.read(self._state, COUNT)
         freed = [entry.freed for entry in entries]
@@ -57,7 +57,7 @@ class Disk:
 
 @pytest.fixture(params=KINDS)
 def disk(request: pytest.FixtureRequest, registry: Registry, tmp_path: Path) -> Iterator[Disk]:
-    """One of each kind."""
+    """One node for each kind of filesystem."""
     kind: str = request.param
     with Containerd("2.x", registry, 640 * MEBIBYTE, kind=kind) as node:
         for name in registry.stock(COUNT, SIZE):
@@ -69,7 +69,7 @@ def disk(request: pytest.FixtureRequest, registry: Registry, tmp_path: Path) -> 
 
 
 def test_the_daemon_waits_for_space_that_shows_late(disk: Disk) -> None:
-    """One image more than needed at the most, whenever the filesystem tells of it."""
+    """One image more than needed at the most, whenever the filesystem shows it."""
     daemon = disk.daemon
     daemon.start()
     daemon.wait_for("removed")
@@ -77,17 +77,17 @@ def test_the_daemon_waits_for_space_that_shows_late(disk: Disk) -> None:
     until(disk.is_under_low, PATIENCE, daemon.tail)
     showed = time.monotonic() - began
     daemon.wait_for("reached-low")
-    until(lambda: None not in told_of(daemon).values(), PATIENCE, daemon.tail)
+    until(lambda: None not in freed_by_image(daemon).values(), PATIENCE, daemon.tail)
     daemon.stop()
     assert disk.is_under_low()
     freed = disk.check_the_history()
-    assert told_of(daemon) == freed
+    assert freed_by_image(daemon) == freed
     assert COUNT - disk.images_left() == len(freed) <= 2, daemon.tail()
     late = [line["after_seconds"] for line in daemon.lines("space-shown")]
-    print(f"{disk.kind}: {len(freed)} removed, shown after {showed:.1f} s, told after {late}")
+    print(f"{disk.kind}: {len(freed)} removed, shown after {showed:.1f} s, logged after {late}")
 
 
-def test_prune_stops_where_it_was_told_to(disk: Disk) -> None:
+def test_prune_stops_at_its_mark(disk: Disk) -> None:
     """The operator's own command waits too, and ends with 0."""
     began = time.monotonic()
     done = disk.daemon.command("prune", "--to", disk.low, timeout=2 * PATIENCE)
@@ -99,7 +99,7 @@ def test_prune_stops_where_it_was_told_to(disk: Disk) -> None:
     print(f"{disk.kind}: prune removed {len(freed)} in {took:.1f} s\n{done.stdout}")
 
 
-def told_of(daemon: Daemon) -> dict[str, int | None]:
-    """What the log says that came of each image that was removed; None: nothing yet."""
+def freed_by_image(daemon: Daemon) -> dict[str, int | None]:
+    """The bytes that each removal freed, by the log; None: not known yet."""
     lines = [*daemon.lines("removed"), *daemon.lines("space-shown")]
     return {line["image"]: line["freed_bytes"] for line in lines}

@@ -1,4 +1,4 @@
-"""What container events do for us on real containerds, and that we are right without them."""
+"""What container events are for on real containerds, and that the daemon is right without them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FAR = ("90%", "89%")  # marks out of reach, until the story fills the disk over 
 def test_a_new_container_is_noticed_within_a_second_where_there_are_events(
     node: Containerd, daemon: Daemon, registry: Registry
 ) -> None:
-    """A container that lived for a moment between two listings was a use all the same. On 1.6,
+    """A container that lived briefly between two listings counts as a use. On 1.6,
     without events, the daemon says that it lives on listings, and counts what they show."""
     work = node.workload
     name = registry.app("short:v1", SIZE)
@@ -40,16 +40,16 @@ def test_another_subscriber_costs_nothing_but_latency(
     node: Containerd, daemon: Daemon, registry: Registry
 ) -> None:
     """On 1.7 every event goes to one subscriber only: the daemon misses those that went to the
-    other, and still keeps what is in use, removes the rest, and counts every use."""
+    other, and still keeps what is in use, removes the others, and counts every use."""
     work = node.workload
     name = registry.app("shared:v1", SIZE)
     used, unused = work.pull(name), work.pull(registry.app("unused:v1", SIZE))
     daemon.write_policy(*FAR)
     with Subscriber(str(node.socket)) as earlier:
-        earlier.begin_to_hear(work)
+        earlier.begin_to_receive(work)
     with daemon, Subscriber(str(node.socket)) as other:
         pods = [work.run(name)[0] for _ in range(6)]
-        until(lambda: other.heard or other.unsupported, 10, "the other one heard nothing")
+        until(lambda: other.received or other.unsupported, 10, "the other one received nothing")
         cross(node)
         until(lambda: not work.has(unused), 60, daemon.tail)
         assert work.has(used), daemon.tail()
@@ -60,7 +60,7 @@ def test_another_subscriber_costs_nothing_but_latency(
         until(lambda: daemon.removed(name), 60, daemon.tail)
     assert daemon.uses(name) == len(pods)
     if node.major == "1.7":
-        theirs = [one for one in other.heard if one[1] in (CREATED, STARTED)]
+        theirs = [one for one in other.received if one[1] in (CREATED, STARTED)]
         assert ours < 4 * len(pods), "no event went to the other one"
         assert theirs
 
@@ -68,7 +68,7 @@ def test_another_subscriber_costs_nothing_but_latency(
 def test_with_events_off_another_subscriber_has_all_of_them(
     node: Containerd, daemon: Daemon, registry: Registry
 ) -> None:
-    """`--events off` leaves the events of 1.7 to whoever needs them; the daemon lives on listings,
+    """`--events off` leaves the events of 1.7 to others; the daemon lives on listings,
     says so, and does its work."""
     work = node.workload
     name = registry.app("shared:v1", SIZE)
@@ -78,7 +78,7 @@ def test_with_events_off_another_subscriber_has_all_of_them(
     with daemon, Subscriber(str(node.socket)) as other:
         containers = [work.run(name)[1] for _ in range(6)]
         wanted = {(one, kind) for one in containers for kind in (CREATED, STARTED)}
-        until(lambda: other.unsupported or wanted <= set(other.heard), 10, "it missed events")
+        until(lambda: other.unsupported or wanted <= set(other.received), 10, "it missed events")
         cross(node)
         until(lambda: not work.has(unused), 60, daemon.tail)
         assert work.has(used), daemon.tail()
@@ -87,14 +87,14 @@ def test_with_events_off_another_subscriber_has_all_of_them(
 
 
 def noticed(node: Containerd, daemon: Daemon) -> float:
-    """How often the daemon has heard of a start, or has listed where it hears nothing."""
+    """How many start events the daemon has received, or how often it has listed without events."""
     name = 'events_total{kind="started"}' if node.has_events else 'listings_total{result="ok"}'
     return daemon.metric(f"reconciler_{name}")
 
 
 def until_noticed(node: Containerd, daemon: Daemon, before: float) -> None:
-    """Of what has started since it had noticed so much: within a second by an event; by listings
-    with the second from now, which has begun after now."""
+    """Waits until it has noticed more than `before`: within a second by an event; without events
+    until the second listing from now, which begins after now."""
     if node.has_events:
         until(lambda: noticed(node, daemon) > before, 1, daemon.tail)
     else:

@@ -45,7 +45,7 @@ class Story:
         return self.registry.app(name, size)
 
     def use(self, image: str, times: int = 1) -> None:
-        """A pod runs it and is gone again; returns once the ledger on disk says so."""
+        """Runs a pod of it and removes the pod; returns once the ledger on disk shows it."""
         work = self.node.workload
         work.pull(image)
         pod, _ = work.run(image)
@@ -58,16 +58,16 @@ class Story:
 
     def account(self, image: str) -> str:
         """The line that explains its score."""
-        told = self.daemon.command("explain", image, "-o", "json")
-        assert told.returncode == 0, told.stderr
-        return str(json.loads(told.stdout)["account"])
+        done = self.daemon.command("explain", image, "-o", "json")
+        assert done.returncode == 0, done.stderr
+        return str(json.loads(done.stdout)["account"])
 
     def is_here(self, image: str) -> bool:
         tags = (tag for one in self.node.workload.images().values() for tag in one.repo_tags)
         return image in tags
 
     def make_room(self, exclusions: list[str] | None = None) -> None:
-        """Marks right below what is in use now: one image is enough."""
+        """Sets marks right below what is in use now: one image is enough."""
         full = 100 * self.node.used_bytes() / self.node.capacity()
         before = len(self.daemon.lines("removed"))
         high, low = f"{full - 0.05:.2f}%", f"{full - 0.5:.2f}%"

@@ -1,19 +1,14 @@
-"""The fake runtime is true: asked the same things in the same order, the real containerd of
+"""The fake runtime is faithful: asked the same things in the same order, the real containerd of
 each major and the fake one with its habits give the same answers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import grpc
-
-from reconciler.fake_runtime._pb import workload_pb2 as pb
 from reconciler.fake_runtime.habits import CONTAINERD_1_6, CONTAINERD_1_7, CONTAINERD_2, Habits
 from reconciler.fake_runtime.node import Node, layer
 from reconciler.fake_runtime.server import FakeRuntimeServer
@@ -22,201 +17,9 @@ from tests.workload import Workload
 from .containerd import Containerd
 from .images import Registry, until
 from .subscriber import Subscriber
+from .transcript import transcript
 
 HABITS = {"1.6": CONTAINERD_1_6, "1.7": CONTAINERD_1_7, "2.x": CONTAINERD_2}
-
-Push = Callable[[str], None]  # makes a whole name mean a new image
-Alias = Callable[[str, str], None]  # makes a second name mean what the first means now
-
-
-class Transcript:
-    """Answers, with the ids and digests of one run replaced by words."""
-
-    def __init__(self, workload: Workload) -> None:
-        self.lines: list[str] = []
-        self._workload = workload
-        self._words: dict[str, str] = {}
-
-    def know(self, name: str, word: str) -> str:
-        """Calls an image's id and manifest so from now on; its id."""
-        image = self._workload.image(name)
-        digest = image.repo_digests[0].partition("@sha256:")[2]
-        self._words |= {image.id: f"<{word} id>", digest: f"<{word} manifest>"}
-        return str(image.id)
-
-    def write(self, what: str, value: object) -> None:
-        self.lines.append(self._worded(f"{what}: {value}"))
-
-    def _worded(self, text: str) -> str:
-        for known, word in self._words.items():
-            text = text.replace(known, word)
-        return text
-
-    def call(self, name: str, **fields: Any) -> Any:
-        """An answer, or None after writing down the error's code."""
-        try:
-            return self._workload.driver.call(name, **fields)
-        except grpc.RpcError as error:
-            self.write(name, error.code().name)
-            return None
-
-    def attempt(self, what: str, action: Callable[[], object]) -> None:
-        """Whether something is done, or the error's code."""
-        try:
-            action()
-        except grpc.RpcError as error:
-            self.write(what, error.code().name)
-        else:
-            self.write(what, "done")
-
-    def images(self, what: str) -> None:
-        """All images with their names, but the pause image; a runtime's own order is arbitrary."""
-        listed = [
-            self._worded(str((one.id, list(one.repo_tags), list(one.repo_digests), one.pinned)))
-            for one in self._workload.images().values()
-            if not any("/pause" in name for name in (*one.repo_tags, *one.repo_digests))
-        ]
-        self.write(what, sorted(listed))
-
-    def status(self, what: str, name: str) -> None:
-        answer = self.call("ImageStatus", image=pb.ImageSpec(image=name))
-        if answer is not None:
-            self.write(what, answer.image.id if answer.HasField("image") else "no such image")
-
-    def container(self, what: str, container_id: str) -> None:
-        """What list and status say of a container's image."""
-        for one in self._workload.driver.call("ListContainers").containers:
-            if one.id == container_id:
-                told = (one.image.image, one.image_ref, one.image_id, one.state)
-                self.write(f"{what}, listed", told)
-        answer = self.call("ContainerStatus", container_id=container_id)
-        if answer is not None:
-            one = answer.status
-            told = (one.image.image, one.image_ref, one.image_id, one.state)
-            self.write(f"{what}, status", told)
-
-
-def tell(workload: Workload, address: str, push: Push, alias: Alias, pause: str) -> list[str]:
-    """The questions; what was answered, a line each."""
-    tell = Transcript(workload)
-    app, other = f"{address}/habit:v1", f"{address}/habit:other"
-    push(app)
-    workload.pull(app)
-    old = tell.know(app, "old")
-    pod, container = workload.run(app)
-    tell.images("pulled")
-    tell.container("running", container)
-
-    push(app)
-    workload.pull(app)
-    new = tell.know(app, "new")
-    tell.images("tag moved")
-    tell.container("tag moved", container)
-    for what, name in (
-        ("by id", old),
-        ("by bare id", old.removeprefix("sha256:")),
-        ("by prefix", old.removeprefix("sha256:")[:14]),
-        ("by tag and digest", f"{app}@{digest_of(workload, new)}"),
-        ("by unknown id", f"sha256:{'0' * 64}"),
-        ("by unknown name", f"{address}/nothing:v1"),
-    ):
-        tell.status(what, name)
-
-    tell.call("RemoveImage", image=pb.ImageSpec(image=""))  # of several it cannot tell which
-    removed = pb.ImageSpec(image=old)
-    tell.call("RemoveImage", image=removed)
-    tell.call("RemoveImage", image=removed)
-    tell.images("old removed in use")
-    tell.container("old removed in use", container)
-    workload.stop(container)
-    tell.container("exited", container)
-
-    alias(app, other)
-    workload.pull(other)
-    tell.images("two tags")
-    tell.call("RemoveImage", image=pb.ImageSpec(image=other))
-    tell.images("one of two tags removed")
-
-    push(app)
-    workload.pull(app)
-    tell.know(app, "newest")
-    try:
-        mounting = workload.create(pod, app, volumes={"/data": app})
-    except grpc.RpcError as error:
-        tell.write("mounted", error.code().name)
-    else:
-        (mount,) = workload.driver.call("ContainerStatus", container_id=mounting).status.mounts
-        tell.write("mounted", (mount.image.image, mount.host_path.rpartition("/")[2]))
-    tell.call("RemoveImage", image=pb.ImageSpec(image=app))
-    tell.images("removed while mounted")
-
-    refusals(tell, workload, pod, container)
-    names(tell, workload, f"{address}/bare", push)
-    verbose(tell, pod, pause)
-    tell.call("ContainerStatus", container_id="0" * 64)
-    tell.call("PodSandboxStatus", pod_sandbox_id="0" * 64)
-    tell.call("RemoveContainer", container_id="0" * 64)
-    tell.call("RemovePodSandbox", pod_sandbox_id="0" * 64)
-    tell.call("PullImage", image=pb.ImageSpec(image=f"{address}/nothing:v1"))
-    return tell.lines
-
-
-def digest_of(workload: Workload, name: str) -> str:
-    return str(workload.image(name).repo_digests[0].partition("@")[2])
-
-
-def refusals(tell: Transcript, workload: Workload, pod: str, exited: str) -> None:
-    """What cannot be made, and what is made already."""
-    tell.attempt("started again", lambda: workload.start(exited))
-    tell.attempt("of no image", lambda: workload.create(pod, "example.com/no/image:v1"))
-    tell.attempt("of an id of none", lambda: workload.create(pod, f"sha256:{'0' * 64}"))
-    config = pb.ContainerConfig(
-        metadata=pb.ContainerMetadata(name="nowhere"), image=pb.ImageSpec(image="example.com/a:1")
-    )
-    tell.call("CreateContainer", pod_sandbox_id="0" * 64, config=config)
-    tell.attempt("the same pod", lambda: workload.run_pod_again(pod))
-    answer = tell.call("PodSandboxStatus", pod_sandbox_id=pod)
-    told = (len(answer.containers_statuses), answer.timestamp, sorted(answer.status.labels))
-    tell.write("a pod's status", told)
-
-
-def names(tell: Transcript, workload: Workload, bare: str, push: Push) -> None:
-    """What a name without a tag means, one with tag and digest, and a text that is none."""
-    push(f"{bare}:latest")
-    tell.attempt("pulled without a tag", lambda: workload.pull(bare))
-    tell.know(f"{bare}:latest", "bare")
-    tell.images("pulled without a tag")
-    by_both = f"{bare}:v9@{digest_of(workload, bare)}"
-    tell.attempt("pulled by tag and digest", lambda: workload.pull(by_both))
-    tell.images("pulled by tag and digest")
-    for what, text in (
-        ("without a tag", bare),
-        ("without its tag", f"{bare}:"),
-        ("in capitals", "Bare"),
-        ("twelve digits of none", "0123456789ab"),
-        ("a short name", "bare"),
-    ):
-        tell.status(what, text)
-        tell.call("RemoveImage", image=pb.ImageSpec(image=text if text != bare else "bare:v0"))
-    for text in (f"{bare}:", "Bare"):
-        tell.call("PullImage", image=pb.ImageSpec(image=text))
-    tell.images("removed by what is none")
-
-
-def verbose(tell: Transcript, pod: str, pause: str) -> None:
-    """What the debug JSON of a runtime and of a pod says of the pause image."""
-    config = json.loads(tell.call("Status", verbose=True).info["config"])
-    tell.write("configured pause", config.get("sandboxImage") == pause)
-    answer = tell.call("PodSandboxStatus", pod_sandbox_id=pod, verbose=True)
-    info = json.loads(answer.info["info"])
-    annotations = info["runtimeSpec"].get("annotations", {})
-    configured = annotations.get("io.kubernetes.cri.podsandbox.image-name")
-    tell.write("a pod's pause", (info["image"] == pause, configured == pause))
-    status = tell.call("ImageStatus", image=pb.ImageSpec(image=pause), verbose=True)
-    tell.write("pause pinned", status.image.pinned)
-    told = json.loads(status.info["info"])
-    tell.write("verbose image", sorted(told))
-    tell.write("layers told", bool(told["imageSpec"]["rootfs"]["diff_ids"]))
 
 
 @contextlib.contextmanager
@@ -257,7 +60,7 @@ def test_the_fake_runtime_answers_as_the_real_one(
     def push_really(name: str) -> None:
         registry.app(name.removeprefix(f"{registry.address}/"))
 
-    real = tell(node.workload, registry.address, push_really, registry.tag, pause)
+    real = transcript(node.workload, registry.address, push_really, registry.tag, pause)
     with faked(HABITS[node.major], pause, tmp_path) as (fake, workload):
 
         def push(name: str) -> None:
@@ -268,44 +71,44 @@ def test_the_fake_runtime_answers_as_the_real_one(
             fake.registry[other] = fake.registry[name]
 
         pushed: list[str] = []
-        told = tell(workload, registry.address, push, alias, pause)
-    assert told == real
+        faked_answers = transcript(workload, registry.address, push, alias, pause)
+    assert faked_answers == real
 
 
-def lives(workload: Workload, socket: str) -> list[tuple[str, int]]:
-    """What a subscriber hears of a pod and two containers, one removed before it and one with it;
+def life_events(workload: Workload, socket: str) -> list[tuple[str, int]]:
+    """The events of a pod and two containers, one removed before it and one with it;
     nothing where there are no events."""
     with Subscriber(socket) as events:
-        events.begin_to_hear(workload)
+        events.begin_to_receive(workload)
         if events.unsupported:
             return []
         words: dict[str, str] = {}
 
-        def heard(count: int) -> list[tuple[str, int]]:
-            """The first so many events of ours; waiting for each keeps what is told in order."""
+        def received(count: int) -> list[tuple[str, int]]:
+            """Our events, once there are `count`; waiting for each keeps them in order."""
 
             def ours() -> list[tuple[str, int]]:
-                return [(words[one], kind) for one, kind in list(events.heard) if one in words]
+                return [(words[one], kind) for one, kind in list(events.received) if one in words]
 
-            until(lambda: len(ours()) >= count, 20, lambda: f"only {ours()} was heard")
+            until(lambda: len(ours()) >= count, 20, lambda: f"only {ours()} was received")
             return ours()
 
         image = next(iter(workload.images()))
         pod = workload.run_pod()
         words[pod] = "pod"
-        heard(2)
+        received(2)
         for number, (what, ends) in enumerate((("first", True), ("second", False))):
             made = workload.create(pod, image)
             words[made] = what
             workload.start(made)
-            heard(4 + 4 * number)
+            received(4 + 4 * number)
             if ends:
                 workload.stop(made)
-                heard(5)
+                received(5)
                 workload.remove(made)
-                heard(6)
+                received(6)
         workload.remove_pod(pod)
-        return heard(12)
+        return received(12)
 
 
 def test_the_fake_runtime_sends_the_events_of_the_real_one(
@@ -314,10 +117,10 @@ def test_the_fake_runtime_sends_the_events_of_the_real_one(
     """Of pods as of containers, in the same order: what the daemon lives on between listings."""
     pause, app = f"{registry.address}/pause:3.10", registry.app("lives:v1")
     node.workload.pull(app)
-    real = lives(node.workload, str(node.socket))
+    real = life_events(node.workload, str(node.socket))
     with faked(HABITS[node.major], pause, tmp_path) as (fake, workload):
         fake.publish(app, [layer("lives", 1000)])
         workload.pull(app)
-        told = lives(workload, str(tmp_path / "cri.sock"))
-    assert told == real
+        faked_events = life_events(workload, str(tmp_path / "cri.sock"))
+    assert faked_events == real
     assert bool(real) == node.has_events

@@ -1,5 +1,5 @@
 """A daemon that is frozen stops containerd 2.x for every client, since its events are not read any
-more (docs/runtimes.md). What the files in config/ promise against that is kept here: it is killed
+more (docs/runtimes.md). The promise of the files in config/ is tested here: it is killed
 and started again within 30 s, and pods are created again. What is slow is not frozen."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .liveness import Kubelet, Systemd, Warden
 
 FREEZE = 30.0  # seconds from a freeze to a new daemon: the promise
 STALL = 2.0  # seconds without an answer after which CreateContainer counts as stalled
-# How that ends: by our deadline, or by the runtime's own, which it hears of with the call and by
+# How that ends: by our deadline, or by the runtime's own, which is sent with the call and by
 # which it may reset the stream a moment earlier.
 UNANSWERED = {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 LARGE = 100_000 * "x"  # an annotation: kubelet takes up to 256 KiB of them
@@ -55,7 +55,7 @@ class Creator:
 
     def works(self) -> bool:
         """Creates a container and removes it again: two events, large ones, so that fewer of them
-        fill what lies between the runtime and its subscriber."""
+        fill the buffers between the runtime and its subscriber."""
         try:
             made = self._work.create(self._pod, self._image, annotation=LARGE, deadline=STALL)
             self._work.remove(made, STALL)
@@ -65,17 +65,17 @@ class Creator:
             return False
         return True
 
-    def until_heard(self, daemon: Daemon) -> None:
-        """Until the daemon has had an event: only who is subscribed can stall anything."""
+    def until_subscribed(self, daemon: Daemon) -> None:
+        """Waits until the daemon has received an event: only a subscriber can stall anything."""
         metric = 'reconciler_events_total{kind="created"}'
         until(lambda: self.works() and daemon.metric(metric) > 0, 10, daemon.tail)
 
     def until_stalled(self) -> int:
-        """Events it took."""
+        """Makes events until containers can no longer be created; returns how many it took."""
         for count in range(0, MOST, 2):
             if not self.works():
                 return count
-        raise AssertionError(f"{MOST} events that nobody read stalled nothing")
+        raise AssertionError(f"{MOST} unread events stalled nothing")
 
 
 @on_2
@@ -93,11 +93,11 @@ def test_a_frozen_daemon_is_killed_and_pods_are_created_again(
     daemon.write_policy("90%", "89%")
     watching = warden(daemon, tmp_path)
     daemon.start()
-    creator.until_heard(daemon)
+    creator.until_subscribed(daemon)
     daemon.send(signal.SIGSTOP)
     creator.until_stalled()
     began = time.monotonic()
-    with watching:  # as if it froze now: whoever watches begins to wait
+    with watching:  # as if it froze now: the wait of the probe or watchdog begins
         until(creator.works, FREEZE, node.log)
         until(lambda: len(daemon.lines("runtime")) == 2, FREEZE, daemon.tail)
         assert time.monotonic() - began < FREEZE
@@ -118,7 +118,7 @@ def test_kubelet_can_stop_a_container_while_the_runtime_creates_none(
     process = node.workload.process(container)
     daemon.write_policy("90%", "89%")
     with daemon:
-        creator.until_heard(daemon)
+        creator.until_subscribed(daemon)
         with daemon.paused():
             creator.until_stalled()
             with suppress(grpc.RpcError):  # it may stay without an answer; the process must end
@@ -131,8 +131,8 @@ def test_kubelet_can_stop_a_container_while_the_runtime_creates_none(
 async def test_a_removal_that_takes_long_is_healthy_and_has_its_time_at_the_end(
     tmp_path: Path,
 ) -> None:
-    """A RemoveImage without an answer for longer than any silence that counts as a freeze: all the
-    while /healthz says 200, and SIGTERM waits for the answer."""
+    """A RemoveImage without an answer for longer than any silence that counts as a freeze:
+    /healthz says 200 all the time, and SIGTERM waits for the answer."""
     world = Node(CONTAINERD_2, capacity=10 << 30, base=1 << 30, mountpoint=str(tmp_path))
     layer = Layer("sha256:" + "a" * 64, 200 * MEBIBYTE, 600 * MEBIBYTE)
     world.publish("registry.example.com/slow:v1", [layer])

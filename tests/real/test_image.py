@@ -81,7 +81,7 @@ async def test_the_pod_lives_with_no_capability_on_a_read_only_root(pod: Pod) ->
 
 
 async def test_the_pod_stands_by_while_a_process_of_the_host_removes(pod: Pod) -> None:
-    """The systemd unit beside the DaemonSet: the pod's read-only mount is the same directory, also
+    """The systemd unit next to the DaemonSet: the pod's read-only mount is the same directory, also
     with no capability at all."""
     node = Node(CONTAINERD_2, 1 << 30, 0, mountpoint="/var/lib/containerd/snapshots")
     (pod.volume("images") / "snapshots").mkdir()

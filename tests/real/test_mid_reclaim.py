@@ -1,5 +1,5 @@
-"""What happens in the middle of a reclaim: an edit, a restart of either side. That it is the middle
-is no matter of luck: each story looks, and fails where nothing was left to remove."""
+"""What happens in the middle of a reclaim: an edit, a restart of either side. None
+needs luck to hit the middle: each checks, and fails where nothing was left to remove."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COUNT = 24  # images: some 10 ms each, so that the first is long gone before the
 
 
 def fill(node: Containerd, registry: Registry) -> dict[str, str]:
-    """Pulls unused images; their ids by name."""
+    """Pulls unused images; returns their ids by name."""
     return {name: node.workload.pull(name) for name in registry.stock(COUNT, SIZE)}
 
 
@@ -71,8 +71,8 @@ def test_containerd_restarted_in_mid_reclaim(
 def test_daemon_killed_in_mid_reclaim_and_started_again(
     node: Containerd, daemon: Daemon, registry: Registry
 ) -> None:
-    """kill -9 in the middle of a reclaim stops nothing: started again, it goes on and ends. Only
-    the image that was about to go then waits, if it is there: nobody knows what the runtime did."""
+    """kill -9 in the middle of a reclaim stops nothing: started again, the daemon finishes it. Only
+    the image that was about to go then waits, if it is there: what the runtime did is unknown."""
     work = node.workload
     kept = use(node, registry)
     ids = fill(node, registry)

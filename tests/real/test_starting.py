@@ -1,4 +1,4 @@
-"""Pods that are about to start on real containerds, with the runtime alone to tell of them: what
+"""Pods that are about to start on real containerds, reported by the runtime alone: what
 their containers will need stays."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def test_the_main_image_stays_while_the_init_container_of_a_twin_runs(
     node: Containerd, daemon: Daemon, registry: Registry
 ) -> None:
     """A Deployment's pod ran here once. The next one is in its init container, the main one's image
-    is nobody's, and kubelet must not pull it again (`imagePullPolicy: Never`). A restart of the
+    is unused, and kubelet must not pull it again (`imagePullPolicy: Never`). A restart of the
     daemon forgets none of it."""
     work = node.workload
     init, main = registry.app("init:v1", APP), registry.app("main:v1", APP)
@@ -53,8 +53,8 @@ def test_the_main_image_stays_while_the_init_container_of_a_twin_runs(
 def test_nothing_goes_from_a_new_sandbox_until_its_first_container_is_made(
     node: Containerd, daemon: Daemon, registry: Registry
 ) -> None:
-    """A pod nobody knows: its sandbox is there in mid-reclaim, and its container is made seconds
-    later from an image that would have been the next to go."""
+    """A pod whose needs are unknown: its sandbox is there in mid-reclaim, and its container is
+    made seconds later from an image that would have been the next to go."""
     work = node.workload
     apps = registry.stock(6, APP)
     ids = {name: work.pull(name) for name in apps}

@@ -23,7 +23,7 @@ def test_crossing_the_high_mark_ends_at_the_low_mark(
     node: Containerd, daemon: Daemon, registry: Registry
 ) -> None:
     """Usage over the high mark comes down to the low one, and not to an empty cache. What crosses
-    it is a file of somebody else's: only the images can give way."""
+    it is a file of no image's: only images can be removed."""
     ids = [node.workload.pull(name) for name in registry.stock(8, APP)]
     full = percent(node)
     daemon.write_policy(high=f"{full + 5:.2f}%", low=f"{full - 8:.2f}%")
@@ -43,7 +43,7 @@ def test_of_two_daemons_with_state_of_their_own_one_removes_until_it_is_killed(
     node: Containerd, daemon: Daemon, registry: Registry, tmp_path: Path
 ) -> None:
     """Two removers would each decide on a view that the other has changed. The second keeps what
-    the first may remove, says who that is, and goes on where a kill -9 leaves off."""
+    the first may remove, says which one that is, and takes over after a kill -9."""
     first, second = (node.workload.pull(registry.app(f"{n}:v1", APP)) for n in ("one", "two"))
     daemon.write_policy("2%", "1%", exclusions=[f"{registry.address}/two:*"])
     successor = Daemon(node.endpoint, tmp_path / "successor")
@@ -85,7 +85,7 @@ def test_in_use_pinned_pause_and_excluded_images_stay(
 
 
 def nothing_may_go(daemon: Daemon) -> bool:
-    """Whether it said so; before that, pods of the story before may have held all removal."""
+    """Whether it logged that; before, pods of the previous story may have held all removal."""
     return any("0 candidates" in line["detail"] for line in daemon.lines("hold"))
 
 
@@ -120,7 +120,7 @@ def test_tag_moved_image_stays_while_its_container_lives_and_may_go_after(
     node: Containerd, daemon: Daemon, registry: Registry
 ) -> None:
     """A running container's image whose tag has moved stays, and so does the one its tag means
-    now, which it would be made from anew; with the container gone both may go."""
+    now, which it would be made from next time; with the container gone both may go."""
     work = node.workload
     name = registry.app("moves:v1", APP)
     old = work.pull(name)
@@ -172,7 +172,7 @@ def test_an_image_imported_with_digests_stays_whole(
     node.ctr("images", "import", "--digests", str(archive))
 
     def is_listed() -> bool:
-        """CRI hears of each of the names a moment later; ctr of 2.x makes none by digest."""
+        """CRI lists each of the names a moment later; ctr of 2.x makes none by digest."""
         found = [one for one in work.images().values() if name in one.repo_tags]
         return bool(found) and (node.major == "2.x" or bool(found[0].repo_digests))
 

@@ -1,5 +1,5 @@
-"""What the daemon was told of pods that are about to start, for S10: by a source of pods, and by
-the runtime alone. Nothing of the product is asked.
+"""What was reported to the daemon of pods that are about to start, for S10: by a source of pods,
+and by the runtime alone. None of the product's code is used.
 
 Only clear cases count. Twins are pods with one and the same label of a controller; what a twin used
 counts once its image and its sandbox were listed. A start counts if nothing else started lately.
@@ -28,7 +28,7 @@ DELETED = 3  # CONTAINER_DELETED_EVENT
 
 
 class PodsKnown:
-    """Of one process of the daemon, and of the ledger that it leaves behind."""
+    """What one process of the daemon knows, and the ledger that it leaves behind."""
 
     def __init__(self, knows: Knowledge) -> None:
         self._knows = knows
@@ -40,8 +40,8 @@ class PodsKnown:
         self.twins = self.on_disk.moved(step) if ledger else Twins()
         if not ledger:
             self.on_disk = Twins()
-        self.pods: dict[str, Pod] = {}  # as a source told them
-        self._ever_told: set[str] = set()
+        self.pods: dict[str, Pod] = {}  # as a source reported them
+        self._ever_reported: set[str] = set()
         self._lost_at: float | None = None
         self._boxes: dict[str, Box] | None = None  # of the last complete listing
         self._next: dict[str, Box] = {}
@@ -49,17 +49,17 @@ class PodsKnown:
         self._listed: dict[str, Inside] = {}
         self._by_event: dict[str, Box] = {}  # since that listing, by their own events
         self._carried: dict[str, Box] = {}  # and by those of their containers
-        self._first_told: dict[str, float] = {}
-        self._notes: list[float] = []  # when sandboxes were told that were new, or were so again
-        self._busy: set[str] = set()  # sandboxes in which a container was told
+        self._first_reported: dict[str, float] = {}
+        self._notes: list[float] = []  # when sandboxes were reported, new or new again
+        self._busy: set[str] = set()  # sandboxes in which a container was reported
         self._gone: set[str] = set()
         self._events: list[tuple[Any, float]] = []  # not drained yet
-        self._unplaced: dict[str, tuple[Inside, Box]] = {}  # told before their image was
+        self._unplaced: dict[str, tuple[Inside, Box]] = {}  # reported before their image was
 
     # --- a source ------------------------------------------------------------------------------
 
-    def told(self, fact: Fact) -> None:
-        """The loop took a fact of a source's."""
+    def reported(self, fact: Fact) -> None:
+        """The loop took a fact from a source."""
         if isinstance(fact, PodsReported):
             self.pods, self._lost_at = {pod.uid: pod for pod in fact.pods}, None
         elif isinstance(fact, PodReported):
@@ -68,7 +68,7 @@ class PodsKnown:
             self.pods.pop(fact.uid, None)
         elif isinstance(fact, PodsLost) and self._lost_at is None:
             self._lost_at = fact.at
-        self._ever_told |= self.pods.keys()
+        self._ever_reported |= self.pods.keys()
 
     def waiting(self, now: float) -> Iterator[tuple[str, str]]:
         """Pods that are not finished, and each image that they need."""
@@ -110,7 +110,7 @@ class PodsKnown:
         self._events.clear()
 
     def status(self, container_id: str, at: float) -> None:
-        """ContainerStatus told what a container mounts."""
+        """ContainerStatus reported what a container mounts."""
         inside = self._listed.get(container_id)
         if inside is not None and self._boxes is not None:
             self._learn(inside, self._boxes.get(inside.sandbox), at)
@@ -122,38 +122,38 @@ class PodsKnown:
         self.on_disk = Twins()
 
     def _take(self, message: Any, at: float) -> None:
-        subject, told = message.container_id, message.pod_sandbox_status
+        subject, status = message.container_id, message.pod_sandbox_status
         if message.container_event_type == DELETED:
             self._gone.add(subject)
         elif message.HasField("pod_sandbox_status"):
-            box = box_of(told)
-            if told.id not in (self._boxes or ()):
-                self._note(told.id, at)
-            (self._by_event if subject == told.id else self._carried)[told.id] = box
+            box = box_of(status)
+            if status.id not in (self._boxes or ()):
+                self._note(status.id, at)
+            (self._by_event if subject == status.id else self._carried)[status.id] = box
         boxes = {**self._carried, **self._by_event, **(self._boxes or {})}
-        carried = box_of(told) if message.HasField("pod_sandbox_status") else None
-        known = boxes.get(told.id, carried)  # the end of a container tells of its pod as well
+        carried = box_of(status) if message.HasField("pod_sandbox_status") else None
+        known = boxes.get(status.id, carried)  # the end of a container reports its pod as well
         for one in message.containers_statuses:
             if known is not None and known.template is not None:
                 self.twins.first.setdefault(known.template, at)
-            inside = inside_of(one, told.id)
+            inside = inside_of(one, status.id)
             if self._resolves(inside):
                 self._learn(inside, known, at)
             elif known is not None:
                 self._unplaced[inside.id] = inside, known
 
     def _note(self, sandbox: str, at: float) -> None:
-        self._first_told.setdefault(sandbox, at)
+        self._first_reported.setdefault(sandbox, at)
         self._notes.append(at)
 
     def _resolves(self, inside: Inside) -> bool:
-        """Whether the last listing tells which image an event's reference means."""
+        """Whether the last listing shows which image an event's reference means."""
         image = self._knows.users.get(inside.id, ("", frozenset()))[0]
         listed = self._knows.look.images if self._knows.look else None
-        told = (listed or {}).get(image)
-        if told is None or inside.id in self._knows.odd:
+        found = (listed or {}).get(image)
+        if found is None or inside.id in self._knows.unresolved:
             return False
-        return inside.ref.removeprefix("sha256:") == image or inside.ref in told.digests
+        return inside.ref.removeprefix("sha256:") == image or inside.ref in found.digests
 
     def _learn(self, inside: Inside, box: Box | None, at: float) -> None:
         """A container of a template uses images, all of which the last listing has."""
@@ -162,7 +162,7 @@ class PodsKnown:
             return
         self.twins.first.setdefault(box.template, at)
         listed = (knows.look.images if knows.look else None) or {}
-        if inside.id in knows.odd or knows.users[inside.id][0] not in listed:
+        if inside.id in knows.unresolved or knows.users[inside.id][0] not in listed:
             return
         images = knows.images_of(inside.id) & listed.keys()
         new = Used(inside.id, inside.made, knows.clocks.get(inside.id, 0.0), images)
@@ -178,8 +178,8 @@ class PodsKnown:
             self.twins.used[place] = replace(new, clear=known.clear)
 
     def _place(self) -> None:
-        """Containers whose images only this listing told may be gone by now, and their pods: what
-        they and those before them used is certain, no more."""
+        """Containers whose images are known only from this listing may be gone by now, and their
+        pods: only what both they and those before them used is certain."""
         knows, waiting = self._knows, self._unplaced
         self._unplaced = {}
         for inside, box in waiting.values():
@@ -192,32 +192,32 @@ class PodsKnown:
     # --- what speaks against a removal ---------------------------------------------------------
 
     def twins_of(self, key: str) -> Iterator[str]:
-        """Pods that are up, of whose template another used an image."""
+        """Pods that are up, and another of whose template used an image."""
         new = {
             one: box
             for one, box in {**self._carried, **self._by_event}.items()
             if one not in self._gone
         }
-        told = {**new, **(self._boxes or {})}
-        ready = {box.template: one for one, box in told.items() if box.ready}
+        boxes = {**new, **(self._boxes or {})}
+        ready = {box.template: one for one, box in boxes.items() if box.ready}
         for (template, name), used in self.twins.used.items():
             if used.clear and key in used.images and template in ready:
                 box = ready[template][:8]
                 yield f"twins of sandbox {box} use it: {template}, {name} {used.container[:8]}"
 
     def starts(self, now: float) -> Iterator[str]:
-        """Sandboxes that are new, and nothing tells what they need."""
+        """Sandboxes that are new, and whose needs are unknown."""
         boxes = {**(self._boxes or {}), **self._by_event}
-        for one, at in self._first_told.items():
+        for one, at in self._first_reported.items():
             box = boxes.get(one)
             if box is None or not box.ready or one in self._gone or one in self._busy:
                 continue
-            if now - at >= LONGEST_START - EPSILON or box.uid in self._ever_told:
+            if now - at >= LONGEST_START - EPSILON or box.uid in self._ever_reported:
                 continue
             first = self.twins.first.get(box.template or "", now)
             if now - first < SETTLED_AFTER - EPSILON and self._alone(at):
-                yield f"sandbox {one[:8]} was told {now - at:.3f} s ago and has no container yet"
+                yield f"sandbox {one[:8]} is known for {now - at:.3f} s and has no container yet"
 
     def _alone(self, at: float) -> bool:
-        """Whether no other start was told in the time before one."""
+        """Whether no other start was reported in the time before one."""
         return not any(at - APART <= other < at for other in self._notes)

@@ -1,7 +1,7 @@
-"""The HTTP face of the daemon in the model: documents built while everything changes, and what they
-say held against what the judge knows.
+"""The HTTP API of the daemon in the model: documents built while everything changes, and what they
+say compared with what the judge knows.
 
-`Face` is all that knows how documents are made; whoever changes that changes it here.
+`HttpApi` is the only part that knows how documents are made.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ TOKEN = "the operator's"
 Json = dict[str, Any]
 
 
-class Face:
-    """Asked as a stranger or the operator would, without sockets."""
+class HttpApi:
+    """Requests as a stranger or the operator would make them, without sockets."""
 
     def __init__(self, daemon: Daemon, token_file: Path) -> None:
         token_file.write_text(TOKEN)
@@ -55,9 +55,9 @@ class Face:
         return dict(json.loads(b"".join(listing.pieces())))
 
     async def everything(self) -> None:
-        """All documents, one after the other, as JSON. Raises what is wrong with them."""
-        for told in (self.status(), documents.policy(self.view)):
-            json.dumps(told)
+        """Makes JSON of all documents, one after the other. Raises what is wrong with them."""
+        for document in (self.status(), documents.policy(self.view)):
+            json.dumps(document)
         for key in list(self.view.state.graph.images):
             if key in self.view.state.graph.images:
                 json.dumps(self.image(key))
@@ -69,7 +69,7 @@ class Face:
         ids = [one["id"] for one in (*plan["candidates"], *plan["kept"])]
         assert len(ids) == len(set(ids)), "an image is in the plan twice"
 
-    async def ask(self, word: str) -> int:
+    async def post(self, action: str) -> int:
         """POST /api/v1/pause, resume or reclaim, with the token; the status."""
         answers: list[Any] = []
 
@@ -86,8 +86,8 @@ class Face:
             "http_version": "1.1",
             "method": "POST",
             "scheme": "http",
-            "path": f"/api/v1/{word}",
-            "raw_path": f"/api/v1/{word}".encode(),
+            "path": f"/api/v1/{action}",
+            "raw_path": f"/api/v1/{action}".encode(),
             "query_string": b"",
             "root_path": "",
             "headers": headers,
@@ -103,11 +103,11 @@ def _with_token(daemon: Daemon, token_file: Path) -> Any:
 
 
 def _view(daemon: Daemon) -> View:
-    """What the face may look at, as the daemon gives it to its application."""
+    """What the HTTP API may read, as the daemon gives it to its application."""
     names = vars(app)
     before, names["server"] = names["server"], SimpleNamespace(application=lambda view: view)
     try:
-        return app.web(daemon)  # type: ignore[return-value] # the stand-in gives back what it got
+        return app.web(daemon)  # type: ignore[return-value] # the stand-in returns its argument
     finally:
         names["server"] = before
 
@@ -120,25 +120,25 @@ def is_settled(view: View) -> bool:
     return not stale and state.removals.under_way is None
 
 
-def disagreements(face: Face, oracle: Oracle, images: Json, plan: Json) -> Iterator[Violation]:
-    """Where what is told is not so, in a quiet moment; by the promise that it would break."""
+def disagreements(api: HttpApi, oracle: Oracle, images: Json, plan: Json) -> Iterator[Violation]:
+    """Where documents are wrong in a quiet moment, by the promise that it would break."""
     look = oracle.knows.look
     assert look is not None
     assert look.images is not None
     listed = {one.text for one in look.images.values()}
-    for invariant, text in _of_status(face.status(), oracle, len(listed)):
+    for invariant, text in _of_status(api.status(), oracle, len(listed)):
         yield Violation(invariant, text, oracle.clock())
-    for name, told in (
+    for name, rows in (
         ("images", images["items"]),
         ("plan", [*plan["candidates"], *plan["kept"]]),
     ):
-        ids = {one["id"] for one in told}
+        ids = {one["id"] for one in rows}
         if ids != listed:
-            yield Violation("face", f"the {name} are {sorted(ids)}", oracle.clock())
+            yield Violation("http", f"the {name} are {sorted(ids)}", oracle.clock())
     for row in images["items"]:
         if row["verdict"] == "candidate":
             yield from _of_candidate(row, oracle, "list of images")
-        for invariant, text in _of_image(row, face.image(_key(row)), oracle):
+        for invariant, text in _of_image(row, api.image(_key(row)), oracle):
             yield Violation(invariant, text, oracle.clock())
     for one in plan["candidates"]:
         yield from _of_candidate(one, oracle, "plan")
@@ -150,36 +150,38 @@ def _key(row: Json) -> str:
 
 def _of_candidate(row: Json, oracle: Oracle, where: str) -> Iterator[Violation]:
     for one in oracle.objections(_key(row)):
-        yield Violation(one.invariant, f"{_key(row)} may go, says the {where}; {one.text}", one.at)
+        yield Violation(
+            one.invariant, f"{_key(row)} is a candidate in the {where}; {one.text}", one.at
+        )
 
 
-def _of_status(told: Json, oracle: Oracle, images: int) -> Iterator[tuple[str, str]]:
-    if (told["paused"] is not None) != oracle.paused:
-        yield "S7", f"the status says paused: {told['paused']}; it is {oracle.paused}"
-    if told["counts"]["images"] != images:
-        yield "face", f"the status counts {told['counts']['images']} images of {images}"
+def _of_status(status: Json, oracle: Oracle, images: int) -> Iterator[tuple[str, str]]:
+    if (status["paused"] is not None) != oracle.paused:
+        yield "S7", f"the status says paused: {status['paused']}; it is {oracle.paused}"
+    if status["counts"]["images"] != images:
+        yield "http", f"the status counts {status['counts']['images']} images of {images}"
     policy = oracle.book.read
     mode = policy and ("enforce" if policy.enforce else "observe")
-    if told["mode"] != mode:
-        yield "S7", f"the status says mode {told['mode']}, which is {mode}"
+    if status["mode"] != mode:
+        yield "S7", f"the status says mode {status['mode']}, which is {mode}"
     sample = oracle.shortage.sample
     used = {one.mountpoint: one.used for one in sample.filesystems} if sample else {}
-    shown = {one["mountpoint"]: one["usedBytes"] for one in told["filesystems"]}
+    shown = {one["mountpoint"]: one["usedBytes"] for one in status["filesystems"]}
     if shown != used:
-        yield "face", f"the status shows {shown} in use; measured was {used}"
-    if policy is not None and told["pressure"] == "reclaiming" and not oracle.shortage.short:
+        yield "http", f"the status shows {shown} in use; measured was {used}"
+    if policy is not None and status["pressure"] == "reclaiming" and not oracle.shortage.short:
         yield "S7", f"the status says reclaiming; {oracle.shortage}"
 
 
-def _of_image(row: Json, told: Json, oracle: Oracle) -> Iterator[tuple[str, str]]:
+def _of_image(row: Json, page: Json, oracle: Oracle) -> Iterator[tuple[str, str]]:
     """One image's page: its users, and the same verdict as in the list."""
     knows, key = oracle.knows, _key(row)
     assert knows.look is not None
-    users = {one["id"] for one in told["usedBy"]}
-    told_of = (knows.look.containers or {}).keys() - knows.odd.keys() - knows.deleted
-    known = {one for one in told_of if knows.users.get(one, ("",))[0] == key}
+    users = {one["id"] for one in page["usedBy"]}
+    listed = (knows.look.containers or {}).keys() - knows.unresolved.keys() - knows.deleted
+    known = {one for one in listed if knows.users.get(one, ("",))[0] == key}
     if not known <= users:
         yield "S1", f"the page of {key} lacks its users {sorted(known - users)}"
-    holding = [one["kind"] for one in told["image"]["protections"] if one["holds"]]
+    holding = [one["kind"] for one in page["image"]["protections"] if one["holds"]]
     if (row["verdict"] == "kept") != bool(holding):
-        yield "face", f"{key}: the list says {row['verdict']}, its page {holding}"
+        yield "http", f"{key}: the list says {row['verdict']}, its page {holding}"

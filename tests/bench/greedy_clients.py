@@ -1,4 +1,4 @@
-"""What sixty clients cost a node that ask the daemon for all images, again and again."""
+"""What sixty clients that request all images again and again cost a node."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ KIBIBYTE = 1024
 
 
 def creations(rounds: int = 4, seconds: float = 10, images: int = 700) -> list[Figure]:
-    """Pods made on a real containerd 2.x of 700 images with the daemon beside it, without and with
+    """Pods made on a real containerd 2.x of 700 images with the daemon running, without and with
     the clients, in turns; how many in the same time."""
     without: list[int] = []
-    beside: list[int] = []
+    with_clients: list[int] = []
     late = 0
     with home() as folder, containerd(folder) as (node, registry):
         shared = noise(64 * KIBIBYTE, "shared")
@@ -40,16 +40,16 @@ def creations(rounds: int = 4, seconds: float = 10, images: int = 700) -> list[F
                 with Strangers(port, greedy=GREEDY):
                     time.sleep(1)
                     made, missed = _pods(node, names[0], seconds)
-                beside.append(made)
+                with_clients.append(made)
                 late += missed
-    told = {
+    made_of = {
         "without": sum(without),
-        "beside": sum(beside),
+        "beside": sum(with_clients),
         "over 2 s": late,
         "seconds of each": rounds * seconds,
     }
     name = f"pods made without / with {GREEDY} greedy clients"
-    return [Figure(name, sum(without) / sum(beside), 1.11, "times", told)]
+    return [Figure(name, sum(without) / sum(with_clients), 1.11, "times", made_of)]
 
 
 def _pods(node: Containerd, image: str, seconds: float) -> tuple[int, int]:
@@ -84,13 +84,18 @@ def memory(images: int = 5000) -> list[Figure]:
                     probes.append(time.monotonic() - began)
                     after.append(resident(daemon.pid))
                     time.sleep(0.2)
-    told = {
+    made_of = {
         "before MiB": before / MEBIBYTE,
         "most MiB": max(after) / MEBIBYTE,
         "answers": strangers.answered.get("200", 0),
         "probe p50 ms": 1e3 * median(probes),
     }
     return [
-        Figure(f"RSS beside {GREEDY} greedy clients / before", max(after) / before, 1.5, told=told),
+        Figure(
+            f"RSS beside {GREEDY} greedy clients / before",
+            max(after) / before,
+            1.5,
+            made_of=made_of,
+        ),
         Figure("longest probe beside them", max(probes), 1, "s"),
     ]
