@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One image on this node. A runtime tells neither when an image was pulled nor when it was
+    """One image on this node. A runtime reports neither when an image was pulled nor when it was
     used last (docs/runtimes.md), so both count from when we saw it."""
 
     first_seen: float
@@ -70,7 +70,7 @@ class TemplateRecord:
 @dataclass(frozen=True, slots=True)
 class LogLine:
     """A line of the log of starts and pulls. `container` is empty for a pull; `ended` is set on
-    the line that tells a container's end."""
+    the line of a container's end."""
 
     at: float
     key: str

@@ -1,7 +1,7 @@
 """What is remembered of images, on the node and gone, and how what is seen changes it.
 
 The loop's state owns one `Memory`; `engine` writes its changes to the ledger. Everything here may
-be told twice and counts once.
+be reported twice and counts once.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class Memory:
         """An image's record; one we know nothing of counts as seen just now."""
         return self.images.get(key) or ImageRecord(first_seen=now)
 
-    def remember(self, told: Remembered) -> None:
+    def remember(self, saved: Remembered) -> None:
         """Takes over what the ledger holds, before anything is seen."""
-        self.images, self.gone = dict(told.images), dict(told.gone)
-        self.arrivals, self.running = dict(told.arrivals), dict(told.running)
+        self.images, self.gone = dict(saved.images), dict(saved.gone)
+        self.arrivals, self.running = dict(saved.arrivals), dict(saved.running)
 
     # --- images --------------------------------------------------------------------------------
 
@@ -53,7 +53,7 @@ class Memory:
         self, listed: dict[str, Image], first_made: Callable[[str], float | None], now: float
     ) -> list[str]:
         """Takes in which images there are; gives the keys of those that were not there before.
-        `first_made` tells when the oldest container of an image was made: the image was there by
+        `first_made` returns when the oldest container of an image was made: the image was there by
         then, however late it is listed."""
         begins = not self.images and not self.gone and not self._swept_at
         fresh = [key for key in listed if key not in self.images]

@@ -42,11 +42,11 @@ def _in_use(state: State, key: str) -> str:
         f"{names[0] if names else 'an image without a name'} (id {key[:13]}) is not here any more"
     )
     if containers:
-        told = [_place(one, state) for one in containers]
-        text += f", and {and_more(told[:1], told)} was made from it or mounts it"
+        places = [_place(one, state) for one in containers]
+        text += f", and {and_more(places[:1], places)} was made from it or mounts it"
     elif strangers := [user for user in users if user in state.graph.strangers]:
-        told = [f"container {user[:13]}, which CRI does not list," for user in strangers]
-        text += f", and {and_more(told[:1], told)} was made from it"
+        places = [f"container {user[:13]}, which CRI does not list," for user in strangers]
+        text += f", and {and_more(places[:1], places)} was made from it"
     else:
         boxes = [state.graph.sandboxes[one].name for one in users if one in state.graph.sandboxes]
         text += f", and the sandbox of pod {and_more(boxes[:1], boxes)} runs on it"
@@ -76,7 +76,7 @@ def _by_whom(state: State, key: str) -> str:
         began = state.wall(state.removals.records[key].begun_at)
         at = dt.datetime.fromtimestamp(began, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return (
-            f"this daemon removed it at {at}, before anything told it of that use: "
+            f"this daemon removed it at {at}, before anything reported that use: "
             f"`reconciler history --image {key[:13]}` says why"
         )
     if key in state.memory.gone:

@@ -89,13 +89,13 @@ class Shelves:
     def _all(self) -> tuple[Shelf[Any], ...]:
         return self.images, self.removals, self.arrivals, self.templates, self.overshoots
 
-    def put(self, told: Remembered) -> None:
+    def put(self, saved: Remembered) -> None:
         """Holds what was read, as on disk."""
-        self.images.records = told.images | told.gone
-        self.removals.records = dict(told.removals)
-        self.arrivals.records = dict(told.arrivals)
-        self.templates.records = dict(told.templates)
-        self.overshoots.records = dict(told.overshoots)
+        self.images.records = saved.images | saved.gone
+        self.removals.records = dict(saved.removals)
+        self.arrivals.records = dict(saved.arrivals)
+        self.templates.records = dict(saved.templates)
+        self.overshoots.records = dict(saved.overshoots)
 
     def settle(self) -> None:
         """All is on disk."""
@@ -193,10 +193,10 @@ def _record(row: list[Any], now: float) -> ImageRecord:
 
 
 def _used(text: str) -> dict[str, Used]:
-    told = json.loads(text).items()
+    entries = json.loads(text).items()
     return {
         container: Used(float(made_at), tuple(map(str, images)))
-        for container, (made_at, *images) in told
+        for container, (made_at, *images) in entries
     }
 
 
