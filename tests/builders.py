@@ -34,6 +34,7 @@ from reconciler.domain.state import State
 from reconciler.domain.templates import template_of
 
 T0 = 1_800_000_000.0  # when every story begins
+HANGS = 120.0  # seconds after which a wait has failed, on a machine however busy
 DAY = 86400.0
 GIB = 1 << 30
 MIB = 1 << 20

@@ -17,6 +17,7 @@ from reconciler.fake_runtime.habits import CONTAINERD_2
 from reconciler.fake_runtime.images import layer
 from reconciler.fake_runtime.node import Node
 from reconciler.fake_runtime.server import FakeRuntimeServer
+from tests.builders import HANGS
 
 POLICY = """apiVersion: reconciler/v1
 kind: ImagePolicy
@@ -80,8 +81,8 @@ class Watched:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Waits until the condition holds; TimeoutError after 30 s."""
-    with anyio.fail_after(30):
+    """Waits until the condition holds; TimeoutError after HANGS seconds."""
+    with anyio.fail_after(HANGS):
         while True:
             if condition():
                 return

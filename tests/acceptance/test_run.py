@@ -28,7 +28,7 @@ from reconciler.fake_runtime.habits import CONTAINERD_1_6, CONTAINERD_2, CRIO_EV
 from reconciler.fake_runtime.node import Node, layer
 from reconciler.fake_runtime.server import FakeRuntimeServer
 from reconciler.store.ledger import Ledger
-from tests.builders import GIB
+from tests.builders import GIB, HANGS
 
 # The disk is this machine's own, and no removal changes it: everything that may go goes, however
 # full it is.
@@ -80,7 +80,7 @@ class Daemon:
             yield
             if self.process.returncode is None:
                 self.process.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(self.process.wait(), 20) == self.code, self.lines
+            assert await asyncio.wait_for(self.process.wait(), HANGS) == self.code, self.lines
             assert not [one for one in self.lines if one["event"] == "unreadable"], self.lines
         finally:
             if self.process.returncode is None:
@@ -99,7 +99,7 @@ class Daemon:
 
     async def logged(self, event: str, count: int = 1) -> dict[str, Any]:
         """Waits until the log has `count` lines of an event, and returns the last of them."""
-        with anyio.fail_after(20):
+        with anyio.fail_after(HANGS):
             while True:
                 found = [one for one in self.lines if one["event"] == event]
                 if len(found) >= count:
@@ -137,7 +137,7 @@ async def start(*typed: str, **more: str) -> Process:
 async def ended(*typed: str) -> tuple[int, str, str]:
     """A command that ends by itself: its code, and both its outputs."""
     process = await start(*typed)
-    out, err = await asyncio.wait_for(process.communicate(), 40)
+    out, err = await asyncio.wait_for(process.communicate(), HANGS)
     assert b"Traceback" not in err
     return process.returncode or 0, out.decode(), err.decode()
 
@@ -213,7 +213,7 @@ async def test_what_strangers_send_to_the_port_leaves_a_log_of_json(daemon: Daem
             writer.write(sent)
             writer.write_eof()
             with contextlib.suppress(ConnectionError):
-                await asyncio.wait_for(reader.read(), 20)
+                await asyncio.wait_for(reader.read(), HANGS)
             writer.close()
         assert (await daemon.ask("/healthz"))[0] == 200
         await daemon.logged("removed", 4)
@@ -232,7 +232,7 @@ async def test_sigterm_in_a_removal_waits_for_it(daemon: Daemon) -> None:
     daemon.runtime.faults["RemoveImage"] = slow
     async with daemon.runtime:
         async with daemon.running():
-            await asyncio.wait_for(under_way.wait(), 20)
+            await asyncio.wait_for(under_way.wait(), HANGS)
             assert daemon.process is not None
             daemon.process.send_signal(signal.SIGTERM)
             await daemon.logged("ending")
@@ -357,7 +357,7 @@ async def test_a_pipe_that_is_closed_is_no_failure(daemon: Daemon) -> None:
         process = await asyncio.create_subprocess_exec(
             "bash", "-c", f"set -o pipefail; {line} | head -1", stdout=PIPE, stderr=PIPE
         )
-        out, err = await asyncio.wait_for(process.communicate(), 40)
+        out, err = await asyncio.wait_for(process.communicate(), HANGS)
     assert (process.returncode, err) == (0, b"")
     assert out.count(b"\n") == 1
 

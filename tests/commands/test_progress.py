@@ -8,6 +8,7 @@ import anyio.lowlevel
 import pytest
 
 from reconciler.commands import progress
+from tests.builders import HANGS
 
 
 class Terminal(io.StringIO):
@@ -47,7 +48,7 @@ async def test_only_long_work_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         await anyio.lowlevel.checkpoint()
     assert "asking" not in terminal.getvalue()
     with progress.waiting("asking", after=0):
-        with anyio.fail_after(5):
+        with anyio.fail_after(HANGS):
             while "asking" not in terminal.getvalue():
                 await anyio.lowlevel.checkpoint()
     assert terminal.getvalue().endswith(progress.ERASE)

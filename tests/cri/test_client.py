@@ -41,6 +41,7 @@ from reconciler.fake_runtime.habits import (
 )
 from reconciler.fake_runtime.node import Node, Refused, layer
 from reconciler.fake_runtime.server import FakeRuntimeServer
+from tests.builders import HANGS
 
 from ..builders import T0, digest
 
@@ -577,7 +578,7 @@ async def test_events_arrive_translated_in_order(tmp_path: Path) -> None:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Lets everybody else run until it holds; fails after seconds rather than hang."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(HANGS):
         while not holds():
             await anyio.lowlevel.checkpoint()
 
@@ -633,7 +634,7 @@ async def test_the_client_finds_a_restarted_runtime_by_itself(tmp_path: Path) ->
             await client.list_all()
         await runtime.start()
         after = None
-        with anyio.fail_after(10):
+        with anyio.fail_after(HANGS):
             while after is None:
                 with contextlib.suppress(RuntimeUnavailable):
                     after = await client.list_all()

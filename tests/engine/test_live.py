@@ -25,7 +25,7 @@ from reconciler.settings import Settings
 from reconciler.sources.container_events import EventWatch
 from reconciler.telemetry.journal import LogAndMetrics
 from reconciler.telemetry.metrics import Metrics
-from tests.builders import GIB, MIB
+from tests.builders import GIB, HANGS, MIB
 
 POLICY = """\
 apiVersion: reconciler/v1
@@ -81,7 +81,7 @@ async def test_a_full_disk_ends_at_the_low_mark_on_every_runtime(habits: Habits)
         async with FakeRuntimeServer(node, socket) as runtime, open_client(socket) as client:
             settings = Settings(socket, "a test", policy=home / "policy.yaml", state_dir=home / "s")
             daemon = assemble(settings, client, time.time, node.usage, journal)
-            with anyio.fail_after(30):
+            with anyio.fail_after(HANGS):
                 async with anyio.create_task_group() as group:
                     group.start_soon(live, daemon)
                     await journal.calm.wait()
@@ -109,7 +109,7 @@ async def test_a_storm_of_events_is_drained_while_nobody_takes_them() -> None:
         mailbox: Mailbox[Fact] = Mailbox()
         async with FakeRuntimeServer(node, socket), open_client(socket) as client:
             watch = EventWatch(client, mailbox, time.time)
-            with anyio.fail_after(30):
+            with anyio.fail_after(HANGS):
                 async with anyio.create_task_group() as group:
                     group.start_soon(watch.run)
                     pod, made = node.run_pod("storm", now), set[str]()

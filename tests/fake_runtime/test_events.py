@@ -27,6 +27,7 @@ from reconciler.fake_runtime.habits import (
 from reconciler.fake_runtime.node import Node, layer
 from reconciler.fake_runtime.server import FakeRuntimeServer
 from reconciler.fake_runtime.wire import OPTIONS
+from tests.builders import HANGS
 
 from ..builders import T0
 
@@ -95,7 +96,7 @@ class World:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Lets everybody else run until it holds; fails after seconds rather than hang."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(HANGS):
         while not holds():
             await anyio.lowlevel.checkpoint()
 

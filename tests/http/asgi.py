@@ -9,6 +9,8 @@ from typing import Any
 import anyio
 from starlette.applications import Starlette
 
+from tests.builders import HANGS
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
@@ -85,7 +87,7 @@ async def _asked(
         if messages is not None and body.count(b"\n\n") >= messages:
             enough.set()
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(HANGS):
         await app(scope, receive, send)
     start = sent[0]
     fields = {key.decode(): value.decode() for key, value in start["headers"]}

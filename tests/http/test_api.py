@@ -26,7 +26,18 @@ from reconciler.http.view import View
 from reconciler.store.history import Entry, History
 from reconciler.telemetry.metrics import Metrics
 from reconciler.telemetry.recent import Recent
-from tests.builders import DAY, GIB, T0, container, exclusion, image, policy, sandbox, state_of
+from tests.builders import (
+    DAY,
+    GIB,
+    HANGS,
+    T0,
+    container,
+    exclusion,
+    image,
+    policy,
+    sandbox,
+    state_of,
+)
 from tests.test_history import ONE
 
 from .asgi import ask, listen
@@ -360,4 +371,4 @@ async def test_pages_that_are_left_make_room_for_others(seen: Application) -> No
     """A browser that comes and goes all day never uses up the places."""
     for _ in range(40):
         await listen(seen.app, "/api/v1/stream", 1)
-    assert len(await asyncio.wait_for(listen(seen.app, "/api/v1/stream", 1), 5)) == 1
+    assert len(await asyncio.wait_for(listen(seen.app, "/api/v1/stream", 1), HANGS)) == 1

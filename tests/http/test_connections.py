@@ -18,6 +18,7 @@ from reconciler.http import connections, server
 from reconciler.http.connections import LIMITS, STUCK, Connections, Kind
 from reconciler.http.guard import Guard
 from reconciler.http.token import Token
+from tests.builders import HANGS
 from tests.engine.world import Clock
 
 
@@ -80,14 +81,14 @@ class Site:
 
     async def healthz(self) -> str:
         reader = await self.visit("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        line = await asyncio.wait_for(reader.readline(), 5)
+        line = await asyncio.wait_for(reader.readline(), HANGS)
         self.writer.close()
         return line.decode().strip()
 
 
 async def ended(reader: asyncio.StreamReader) -> None:
     """Waits until the server has closed it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS):
         with suppress(OSError):
             while await reader.read(1 << 20):
                 pass
@@ -113,7 +114,7 @@ async def test_a_client_that_does_not_read_its_answer_is_disconnected() -> None:
     """Its answer stays in our memory as long as it is connected."""
     async with Site().open() as site:
         reader = await site.visit("GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANGS):
             sent, unchanged = 0, 0
             while not sent or unchanged < 200:  # turns of the loop without a further piece
                 await anyio.lowlevel.checkpoint()
@@ -159,9 +160,9 @@ async def test_a_request_ends_when_its_client_leaves() -> None:
     """A client that asks and leaves, again and again, leaves no work behind."""
     async with Site().open() as site:
         await site.visit("GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await asyncio.wait_for(site.asked.wait(), 5)
+        await asyncio.wait_for(site.asked.wait(), HANGS)
         site.writer.transport.abort()
-        await asyncio.wait_for(site.left.wait(), 5)
+        await asyncio.wait_for(site.left.wait(), HANGS)
         assert await site.healthz() == "HTTP/1.1 200 OK"
 
 
@@ -170,4 +171,4 @@ async def test_a_head_that_does_not_end_is_refused() -> None:
     async with Site().open() as site:
         head = f"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: {'x' * 100_000}"
         reader = await site.visit(head)
-        assert b"400" in await asyncio.wait_for(reader.readline(), 5)
+        assert b"400" in await asyncio.wait_for(reader.readline(), HANGS)

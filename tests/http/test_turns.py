@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from reconciler.http.turns import LONGEST, SHARE, SPEED, Turns
+from tests.builders import HANGS
 
 
 class Time:
@@ -56,4 +57,4 @@ async def test_a_client_that_leaves_while_waiting_keeps_nobody_waiting() -> None
     await asyncio.sleep(0)
     gone.cancel()
     turns.give_back(first)
-    await asyncio.wait_for(turns.take(), 5)
+    await asyncio.wait_for(turns.take(), HANGS)

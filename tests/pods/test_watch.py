@@ -20,6 +20,7 @@ from reconciler.pods import watch
 from reconciler.pods.source import PodsUnavailable, Put
 from reconciler.pods.watch import AGAIN, Place, PodWatch, look
 from reconciler.settings import Settings, resolve
+from tests.builders import HANGS
 
 from .standins import NODE, Naps, PodsApi, json_list, json_pod, pod, pod_list, web
 
@@ -83,7 +84,7 @@ class Story:
         self.now += seconds
 
     async def once(self) -> tuple[list[facts.Fact], float]:
-        delay = await asyncio.wait_for(self.watch.once(), 20)
+        delay = await asyncio.wait_for(self.watch.once(), HANGS)
         return self.mailbox.drain(), delay
 
 
@@ -295,7 +296,7 @@ async def test_the_whole_watch_follows_a_kubelet_that_restarts(tmp_path: Path) -
     )
 
     async def until(kind: type[object]) -> Any:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANGS):
             while True:
                 for fact in await mailbox.take(1):
                     if isinstance(fact, kind):

@@ -35,7 +35,7 @@ from reconciler.sources.usage_probe import (
 )
 from reconciler.telemetry.journal import LogAndMetrics
 from reconciler.telemetry.metrics import Metrics
-from tests.builders import DAY, GIB, T0, image, state_of
+from tests.builders import DAY, GIB, HANGS, T0, image, state_of
 from tests.engine.world import Clock, FakeRuntime
 
 FULL = 95 * GIB
@@ -196,7 +196,7 @@ async def test_a_disk_that_hangs_stops_neither_the_loop_nor_other_threads() -> N
         assert decide(state, state.operator.policy, T0 + DAY).eviction is None
     finally:
         answer.set()
-    with anyio.fail_after(10):
+    with anyio.fail_after(HANGS):
         while not (await sampled(probe)).filesystems:
             await anyio.lowlevel.checkpoint()
 

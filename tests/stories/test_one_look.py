@@ -17,7 +17,7 @@ from reconciler.domain.runtime import ImageRuntime, NoSuchObject, RuntimeVersion
 from reconciler.domain.state import State
 from reconciler.host.clock import SteadyClock
 from reconciler.settings import Settings
-from tests.builders import CONTAINERD_2, DAY, T0, container, image, policy, sandbox
+from tests.builders import CONTAINERD_2, DAY, HANGS, T0, container, image, policy, sandbox
 
 APP = image("app:v1")
 GONE = NoSuchObject("ContainerStatus: not found")
@@ -59,7 +59,7 @@ def unasked(name: str) -> Container:
 async def looked(node: Node) -> State:
     state = State(began_at=T0)
     state.operator.policy = policy()
-    with anyio.fail_after(5):
+    with anyio.fail_after(HANGS):
         await survey.relist(cast(ImageRuntime, node), state, lambda: T0)
     return state
 
