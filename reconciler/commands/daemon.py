@@ -11,7 +11,7 @@ from typing import cast
 from ..report import Json
 from ..settings import Settings
 
-PATIENCE = 3.0  # seconds
+PATIENCE = 10.0  # seconds: a node that is short of everything answers late
 
 
 class NoDaemon(Exception):
