@@ -79,7 +79,8 @@ def _need(fs: FilesystemState, state: State, reach: Reach | None) -> Need:
         lines = [fs.inodes_high - 1, *(line.kept_at for line in fs.inode_lines)]
         lines.append(inodes_fail(usage.total_inodes).kept_at)
         inodes = usage.used_inodes > aim(usage.used_inodes, most, fs.inodes_low, lines)
-        if space.owed and not each:
+        stuck = any(one.is_stuck for one in state.disks.delayed.values())
+        if stuck or (space.owed and not each):
             waits, inodes = inodes, False  # earlier removals may still free some
     still = max(0, bytes_wanted - free_soon)
     return Need(still, inodes, waits=waits or (bytes_wanted > 0 and not still))

@@ -123,6 +123,11 @@ class DelayedSpace:
     def is_full(self) -> bool:
         return bool(self.owed) and len(self.owed) >= self.most_owed
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether as many removals are owed as may be, and none of them has helped so far."""
+        return self.is_full and not any(one.helped for one in self.owed)
+
     def is_late(self, shows: bool) -> bool:
         """Whether the space of a removal must be waited for. Where all earlier ones showed at once
         and this one shows nothing, that may have been by chance."""

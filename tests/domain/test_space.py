@@ -205,6 +205,17 @@ def test_images_of_one_disk_do_not_go_for_another() -> None:
     assert node.removed <= 9  # one after each rest, which gets longer
 
 
+def test_inodes_of_another_disk_cost_no_images_whose_space_is_waited_for() -> None:
+    """Space might still show on the one, so that no removal counted as one that did not help, and
+    for the inodes of the other 20 of 20 went."""
+    images = Disk(used=90 * GIB, gives=0.0)
+    node = story(images=images, layers=Disk(used=0, holds=False, inodes=10**6, used_inodes=900_000))
+    node.state.disks.delayed["/images"] = DelayedSpace(shows_after=0.0)
+    node.run(50)
+    assert node.removed == 3
+    assert node.hold is HoldReason.SPACE_PENDING
+
+
 def test_inodes_used_up_by_others_cost_a_few_images_not_all() -> None:
     """60 of 60 went, each of which freed some inodes of a million that were missing."""
     full = Disk(used=50 * GIB, inodes=10**7, used_inodes=9 * 10**6, inodes_each=50)
