@@ -90,7 +90,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-async def whole_job(tmp_path: Path) -> Watched:
+async def whole_job(tmp_path: Path, unmeasured: None) -> Watched:
     """The daemon after it has listed, removed an image, and read an edit; ended by SIGTERM."""
     node = Node(CONTAINERD_2, mountpoint=str(tmp_path))
     node.publish("reg.example/app:v1", [layer("app", 1 << 42)])

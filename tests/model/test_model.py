@@ -64,7 +64,7 @@ def test_a_seed_leads_the_same_way_in_every_process() -> None:
     assert "300 steps in 1 worlds" in one
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("habits", ALL.values(), ids=ALL)
 def test_work_resumes_when_all_troubles_are_over(habits: object, tmp_path: Path) -> None:
     """Safe and stuck is not safe: with every fault gone, a full disk is brought back to its mark,
@@ -73,7 +73,7 @@ def test_work_resumes_when_all_troubles_are_over(habits: object, tmp_path: Path)
         settle(list(ALL.values()).index(habits), habits, tmp_path)  # type: ignore[arg-type] # Habits
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("habits", ALL.values(), ids=ALL)
 def test_work_goes_on_while_pods_come_and_go(habits: object, seed: int, tmp_path: Path) -> None:

@@ -200,6 +200,7 @@ def big(rules: int) -> Text:
     return Text("policy.yaml", (("policy.yaml", body.encode()),))
 
 
+@pytest.mark.usefixtures("unmeasured")
 async def test_a_big_policy_does_not_stop_the_loop() -> None:
     """20,000 rules take a while, in another process, while the event loop runs."""
     text = big(20_000)
@@ -219,6 +220,7 @@ async def test_a_big_policy_does_not_stop_the_loop() -> None:
     )
 
 
+@pytest.mark.usefixtures("unmeasured")
 async def test_in_a_child_process_or_not_the_answer_is_the_same() -> None:
     """A big policy's problems and places are those of a small one."""
     text = big(1000)
@@ -231,6 +233,7 @@ async def test_in_a_child_process_or_not_the_answer_is_the_same() -> None:
     assert in_child.value.problems == here.value.problems
 
 
+@pytest.mark.usefixtures("unmeasured")
 async def test_a_parse_that_is_cancelled_leaves_no_process_behind() -> None:
     """The daemon ends at once, and its child with it."""
     parsing = asyncio.ensure_future(load_policy_in_subprocess(big(20_000)))
