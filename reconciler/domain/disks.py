@@ -28,6 +28,7 @@ class Disks:
     shown: tuple[Removed, ...] = ()  # settled by the last fact: what they freed is known
     futile: int = 0  # removals in a row that freed nothing of what is short
     certainly_futile: int = 0  # those of which that is certain, as when another filesystem gained
+    futile_at: float = 0.0  # when the newest of them was answered
     rest_until: float = 0.0
     rest: float = REST_FIRST
 
@@ -68,5 +69,5 @@ class Disks:
 
     def forgive(self) -> None:
         """Resets the count of futile removals and the rest after them."""
-        self.futile = self.certainly_futile = 0
+        self.futile, self.certainly_futile, self.futile_at = 0, 0, 0.0
         self.rest, self.rest_until = REST_FIRST, 0.0

@@ -86,8 +86,10 @@ def weigh(state: State, settled: Iterable[Removed], now: float) -> None:
         if not removed.was_short:
             continue
         if removed.helped:
-            disks.forgive()
+            if removed.at > disks.futile_at:  # else its space was late, and those after it futile
+                disks.forgive()
             continue
+        disks.futile_at = max(disks.futile_at, removed.at)
         disks.futile += 1
         disks.certainly_futile += removed.certainly_futile
         tried = disks.rest > REST_FIRST

@@ -216,6 +216,23 @@ def test_inodes_of_another_disk_cost_no_images_whose_space_is_waited_for() -> No
     assert node.hold is HoldReason.SPACE_PENDING
 
 
+def test_space_that_shows_late_ends_no_rest_after_later_removals() -> None:
+    """Ten images helped nobody. Then the space of one that went before them showed, and the rest
+    was over: ten more went."""
+    images = Disk(used=81 * GIB, commits=30.0)
+    layers = Disk(used=0, holds=False, inodes=10**6)
+    node = story(images=images, layers=layers)
+    node.now += 1.0
+    node.measure()
+    assert node.remove_one()
+    images.used -= 10 * GIB  # others freed
+    layers.used_inodes = 900_000
+    node.run(20)
+    assert (node.removed, node.hold) == (11, HoldReason.RESTING)
+    node.run(20)
+    assert (node.removed, node.hold) == (11, HoldReason.RESTING)
+
+
 def test_inodes_used_up_by_others_cost_a_few_images_not_all() -> None:
     """60 of 60 went, each of which freed some inodes of a million that were missing."""
     full = Disk(used=50 * GIB, inodes=10**7, used_inodes=9 * 10**6, inodes_each=50)
