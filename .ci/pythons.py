@@ -77,6 +77,11 @@ def run(version: str, which: str) -> str | None:
 
 asked = set(sys.argv[1:])
 chosen = [(version, which) for version in PYTHONS for which in SETS if asked <= {version, which}]
+if not chosen:
+    names = ", ".join((*PYTHONS, *SETS))
+    sys.exit(
+        f"{' '.join(sorted(asked))} chooses nothing: name one Python, one set, or both of {names}"
+    )
 problems = {pair: run(*pair) for pair in chosen}
 for (version, which), problem in problems.items():
     print(f"Python {version}, {which} dependencies: {problem or 'passed'}")

@@ -1,6 +1,7 @@
 """Renders results as the JSON that others build on, and as text for people.
 
-The shapes are the operator's contract (docs/commands.md): fields are added, never renamed.
+The shapes are the operator's contract (docs/commands.md): fields are added. One that is renamed
+is a breaking change, and in the changelog.
 """
 
 from __future__ import annotations

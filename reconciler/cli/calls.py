@@ -19,8 +19,7 @@ DONE, BAD_NEWS, USAGE, NO_ANSWER = 0, 1, 2, 3
 
 
 def call(arguments: argparse.Namespace) -> int:
-    """Runs the chosen command. Raises SettingsError, RuntimeFailure,
-    LockUnavailable, OSError."""
+    """Runs the chosen command. Raises SettingsError, RuntimeFailure, LockUnavailable, OSError."""
     return CALLS[arguments.command](arguments)
 
 

@@ -61,7 +61,7 @@ class PruneOptions:
 
 
 class TerminalJournal:
-    """Prints what happens, a line each: the journal (`engine.reconcile.Journal`) of `prune`."""
+    """Prints what happens, a line each: the journal (`engine.dependencies.Journal`) of `prune`."""
 
     def __init__(self) -> None:
         self.removed = self.freed = self.refused = 0

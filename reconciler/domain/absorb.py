@@ -1,6 +1,7 @@
 """Apply one fact to the state.
 
-`absorb(fact, state)` is the only entry point: nothing else edits the state.
+`absorb(fact, state)` is the only entry point for facts; a listing, which takes long, goes by
+`absorb_listing` in steps. What else edits the state is in `state.py`.
 
 - Absorbing a fact twice has the same result as absorbing it once.
 - A fact without a case here does not pass the type check.

@@ -2,7 +2,8 @@
 
 The graph is edited in place by the one loop that owns it, so it needs no lock. Its invariants:
 
-- An event costs O(containers of its pod), whatever the node's size; a listing what differs.
+- An event costs O(containers of its pod), whatever the node's size; a listing looks at all of
+  them and changes what differs.
 - An event only ever adds doubt: an image that one named since the last listing is `dirty`, an event
   that could not be applied whole sets `needs_relist`. Both wait for the next listing.
 - Where an event ends a use, the image is dirty too, so that it stays until a listing agrees; a

@@ -1,14 +1,14 @@
 """The doubts that hold all removal: anything unknown is a reason not to remove.
 
 - They are checked in order for every plan, and once more right before every call; the first that
-  applies is reported, with what would end it.
+  applies is reported, and says what would end it where that is known.
 - Nothing overrides a hold: no mark, no maximum age, and not the operator's own command.
 - A doubt about one container or sandbox holds all removal for `NARROW_AFTER` seconds; then it
   narrows to the images that it can concern (possible_uses.py), and never just ends.
 - If one of several filesystems cannot be measured, removal goes on for the others; if none can,
   nothing is removed.
 - A list without any container is believed once later ones say the same.
-- Only holds that wait for pods end by themselves: removal waits a moment for a silent pod source
+- Holds that wait for pods end at a known moment: removal waits a moment for a silent pod source
   (awaited.py), and starting pods take turns with removal (starting_pods.py).
 
 Reasons to leave the cache alone though a disk is too full are `shortage.py`.

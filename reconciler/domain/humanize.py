@@ -19,7 +19,7 @@ def counted(number: int, one: str, several: str = "") -> str:
 
 def image_name(names: Sequence[str], image_id: str) -> str:
     """Returns an image's first name, or enough of its id to distinguish it."""
-    return names[0] if names else image_id[:19]
+    return names[0] if names else f"sha256:{image_id.removeprefix('sha256:')[:12]}"
 
 
 def size_text(count: float) -> str:

@@ -1,4 +1,4 @@
-"""Reject patterns that no image name can match, which would silently protect nothing.
+"""Reject patterns that no image name can match, which would silently match nothing.
 
 The grammar is that of distribution/reference (`regexp.go`, `normalize.go`), by which containerd and
 CRI-O parse names. Each check knows where in the operator's text its part begins.

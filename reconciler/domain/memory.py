@@ -20,7 +20,7 @@ GONE_IMAGES_KEPT = 5_000
 GONE_IMAGES_KEPT_FOR = 14 * 86400.0  # seconds
 SWEPT_EVERY = 3600.0
 REPOSITORIES_KEPT = 16  # of each image, beside those it is listed under
-GONE_KEPT = 2_000  # ids of containers that are gone and were counted, against late events
+GONE_CONTAINERS_KEPT = 2_000  # their ids, once counted: against late events
 
 
 class Memory:
@@ -35,7 +35,7 @@ class Memory:
         self.changed: set[str] = set()
         self.changed_arrivals: set[str] = set()
         self._counted: set[str] = set()  # ids of containers, of those not seen to end
-        self._gone: OrderedDict[str, None] = OrderedDict()  # of those that are
+        self._gone_containers: OrderedDict[str, None] = OrderedDict()  # of those that are
         self._swept_at = 0.0
 
     def record(self, key: str, now: float) -> ImageRecord:
@@ -169,7 +169,7 @@ class Memory:
         return record is not None and was_idle(record, at)
 
     def uncounted(self, container_id: str) -> bool:
-        return container_id not in self._counted and container_id not in self._gone
+        return container_id not in self._counted and container_id not in self._gone_containers
 
     def end(self, container_id: str, at: float) -> None:
         """A container is gone."""
@@ -178,9 +178,9 @@ class Memory:
             self.log.append(LogLine(at, key, container_id, ended=True))
         if container_id in self._counted:
             self._counted.remove(container_id)
-            self._gone[container_id] = None
-            if len(self._gone) > GONE_KEPT:
-                self._gone.popitem(last=False)
+            self._gone_containers[container_id] = None
+            if len(self._gone_containers) > GONE_CONTAINERS_KEPT:
+                self._gone_containers.popitem(last=False)
 
     def trim(self, listed: dict[str, Container], now: float) -> None:
         """Ends what a listing does not hold any more."""

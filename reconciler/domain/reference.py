@@ -6,7 +6,7 @@
   `docker.io/` is put before it, and `library/` too where there is only one part.
 - Hosts are case-insensitive, and Docker Hub has several: here it has one.
 - A name without a tag has none: the caller decides what that means (`names.name_key`).
-- A text that cannot be a name raises InvalidReference, and means nothing anywhere.
+- A text that cannot be a name raises InvalidReference; it means only itself.
 
 Patterns of rules are completed in the same way (pattern.py).
 """

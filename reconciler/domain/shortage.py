@@ -40,7 +40,8 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What must be freed on one filesystem that is short. `waits`: all of it is owed already."""
+    """What must be freed on one filesystem that is short. `waits`: what earlier removals freed may
+    still show, and be enough."""
 
     bytes: int
     inodes: bool

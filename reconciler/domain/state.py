@@ -44,9 +44,7 @@ class RuntimeView:
     version: RuntimeVersion | None = None
     configured_pause: str | None = None
     listed_at: float | None = None  # when the last complete listing began
-    listing_stale: bool = (
-        True  # nothing may be removed on the last one: none yet, or a removal since
-    )
+    listing_stale: bool = True  # nothing may be removed on the last one (absorb.py says when)
     listing_trouble: str | None = None
     blank_since: float | None = None  # since when the lists lack all users of images
     ask_trouble: str | None = None  # why something that no listing contains is still unknown

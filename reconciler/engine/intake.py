@@ -2,7 +2,8 @@
 
 - A fact is absorbed before it is passed to the journal, and passed once.
 - Facts are taken in the order in which they came: a measurement of our own is taken in after all
-  that wait (`measured`), except for quick ones during a listing, which are earlier than those.
+  that wait (`measured`), except for quick ones during a listing: what waits then came later than
+  the listing's beginning.
 - Many are absorbed in steps: a storm of events does not keep its own reader waiting.
 
 Nothing is decided here.

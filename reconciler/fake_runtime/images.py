@@ -114,8 +114,7 @@ class ImageStore:
         fresh = Stored(made.hex_id, made.manifest, made.layers, self.habits.crio)
         return self.images.setdefault(made.hex_id, fresh)
 
-    # --- how they are found and removed
-    # -------------------------------------------------------------
+    # --- how they are found and removed --------------------------------------------------------
 
     def find(self, text: str) -> Stored | None:
         """The image that a name or id means to this runtime. Raises Refused if it is ambiguous."""

@@ -20,9 +20,8 @@ class Sandbox:
     pause: Stored
     attempt: int = 0
     ready: bool = True
-    leased: list[Stored] = field(
-        default_factory=list
-    )  # mounted by containers, some of them gone by now
+    # Mounted by containers, some of them gone by now.
+    leased: list[Stored] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ MOST_WARNINGS = 20
 
 def disagreeing(policy: Policy) -> list[Problem]:
     """A warning for each pair of rules that disagree on images both can match. The loop
-    follows the more protective one (domain/importance.py)."""
+    follows the more protective one (domain/ranking/importance.py)."""
     found = []
     for wins, gives_way in itertools.islice(disagreements(policy), MOST_WARNINGS):
         text = f"{_says(gives_way)} disagrees with {wins.place}: {_says(wins)}; where both match, "

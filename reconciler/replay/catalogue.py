@@ -1,5 +1,5 @@
-"""Made-up images: applications that share bases, runtimes and dependencies, version after
-version.
+"""Made-up images: applications that share bases, runtimes and dependencies, and whose
+versions follow each other.
 
 Sizes are in megabytes here, like the figures they were fitted to.
 """

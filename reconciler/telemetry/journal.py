@@ -32,7 +32,7 @@ OPERATOR_EVENTS: dict[type, str] = {
 
 
 class LogAndMetrics:
-    """The daemon's journal (`engine.reconcile.Journal`)."""
+    """The daemon's journal (`engine.dependencies.Journal`)."""
 
     def __init__(self, metrics: Metrics, recent: Recent | None = None) -> None:
         self.metrics, self.recent = metrics, recent or Recent()
@@ -71,7 +71,7 @@ class LogAndMetrics:
             case facts.RemovalFinished():
                 self._removed(fact, state)
             case facts.PodsReported():
-                self._pods_told(fact)
+                self._pods_reported(fact)
             case facts.PodsLost():
                 self._pods_lost(fact)
             case facts.RemoverReported():
@@ -93,7 +93,7 @@ class LogAndMetrics:
         for trouble in fact.troubles:
             self._troubles.warn("kubelet-configuration-unread", trouble, fact.at)
 
-    def _pods_told(self, fact: facts.PodsReported) -> None:
+    def _pods_reported(self, fact: facts.PodsReported) -> None:
         again = self._troubles.over("pods-lost")
         if fact.where != self._pods_from:
             self._pods_from = fact.where

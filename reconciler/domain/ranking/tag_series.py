@@ -34,8 +34,8 @@ def series_of_tag(tag: str) -> str:
 
 @functools.lru_cache(maxsize=16384)
 def tag_series(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Returns each name's series and repository; the series of a name without a tag is its digest
-    alone. A text that is not a name is left out."""
+    """Returns each name's series and repository; a name without a tag is a series of its
+    own. A text that is not a name is left out."""
     found: dict[tuple[str, str], None] = {}
     for name in names:
         try:

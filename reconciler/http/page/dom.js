@@ -31,7 +31,7 @@ export function svg(tag, attributes = {}, ...children) {
   return made;
 }
 
-export const name = (image) => el("bdi", {}, shown(image.names[0] ?? image.id.slice(0, 19)));
+export const name = (image) => el("bdi", {}, shown(image.names[0] ?? `sha256:${image.id.replace("sha256:", "").slice(0, 12)}`));
 
 export const counted = (number, one) => `${number} ${one}${number === 1 ? "" : "s"}`;
 const short = (value) => value.toFixed(1).replace(".0", "");
