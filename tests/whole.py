@@ -88,6 +88,7 @@ async def whole(
     if token_file is not None:
         token_file.write_text(token or "")
     node = Node(habits, capacity, 0, mountpoint=str(folder / "images"))
+    node.disks.first.kind = "ext4"
     recent = Recent()
     logs.set_up(True, "info", recent)
     bound = server.listening("127.0.0.1", 0)

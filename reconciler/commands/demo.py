@@ -119,6 +119,7 @@ async def show(draw: Draw, seconds: float, seed: int) -> tuple[Seen, int]:
         policy = home / "policy.yaml"
         policy.write_text(POLICY)
         node = Node(CONTAINERD_2, CAPACITY, BASE, mountpoint=str(home / "images"))
+        node.disks.first.kind = "ext4"
         rival = Rival(node, HIGH / 100, LOW / 100)
         life = Life(node, seed)
         life.begin(time.time())

@@ -38,6 +38,7 @@ class Disk:
     others_inodes: int = 0
     seen: bool = True  # by the daemon
     commits: int = 0
+    kind: str = ""  # as the kernel names it, ext4 for one
     misreports: str = ""  # which impossible value it reports
     last: tuple[float, int] = (0.0, 0)  # the last commit, and what was in use then
 
@@ -67,6 +68,7 @@ class Disks:
                     2 * disk.capacity if disk.misreports == "too much" else used,
                     disk.inodes,
                     min(self.used_inodes(disk), disk.inodes),
+                    kind=disk.kind,
                 )
         raise FileNotFoundError(2, "No such file or directory", mountpoint)
 
