@@ -38,6 +38,7 @@ from .telemetry.metrics import Metrics
 from .telemetry.node_events import ApiServer, NodeEvents
 from .telemetry.recent import Recent
 
+ENDING = (signal.SIGTERM, signal.SIGINT)
 GC_THRESHOLD = (10_000, 20, 20)  # allocations; then collections of the younger generation
 BEAT = 1.0  # seconds between beats of the pulse
 
@@ -79,11 +80,13 @@ async def run(settings: Settings) -> int:
             for warning in settings.warnings:
                 log.warning("endpoint-doubtful", detail=warning)
             try:
-                with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                with anyio.open_signal_receiver(*ENDING) as signals:
                     async with anyio.create_task_group() as group:
                         group.start_soon(end_on_signal, signals, group.cancel_scope, daemon)
                         group.start_soon(server.serve, bound, web(daemon))
                         await live(daemon)
+                for number in ENDING:  # one more must not make a good end look like a kill
+                    signal.signal(number, signal.SIG_IGN)
             finally:
                 daemon.close()
     log.info("ended")

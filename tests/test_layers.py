@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import reconciler
+from tests.builders import HANGS
 
 ROOT = Path(reconciler.__file__).parent
 # Each room, or module outside of the rooms, and those that it may import.
@@ -233,7 +234,7 @@ def test_the_daemon_loads_nothing_that_only_commands_need() -> None:
     """What prints tables or simulates a node would sit in every node's memory."""
     text = "import sys, reconciler.app; print(*sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=HANGS
     )
     loaded = done.stdout.split()
     assert "reconciler.engine.reconcile" in loaded
@@ -244,7 +245,7 @@ def test_reading_the_flags_loads_no_command() -> None:
     """`reconciler --help` and a typo answer at once."""
     text = "import sys, reconciler.cli.main; print(*sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=HANGS
     )
     assert not {"grpc", "rich", "yaml", "starlette", "structlog", "asyncio"} & set(
         done.stdout.split()

@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from tests.builders import HANGS
+
 # A process like `run`, in which everything goes wrong that has its own way to write to stderr.
 TROUBLED = """
 import asyncio, gc, logging, sys, threading, warnings
@@ -62,7 +64,7 @@ def troubled(form: str) -> tuple[int, list[str]]:
         [sys.executable, "-c", TROUBLED, form],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANGS,
         check=False,
         env=environment,
     )
@@ -103,7 +105,7 @@ def test_what_keeps_run_from_starting_is_json_where_that_is_asked_for(flags: tup
     """An invalid flag, and no place for the state."""
     command = [sys.executable, "-m", "reconciler", "run", "--log-format", "json"]
     command += ["--listen", "127.0.0.1:0", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False)
     (line,) = done.stderr.splitlines()
     assert json.loads(line)["event"] == "not-started"
     assert done.returncode == (2 if flags[0] == "--listen" else 1)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.builders import HANGS
+
 
 def test_a_port_in_use_is_an_error_without_a_traceback(tmp_path: Path) -> None:
     """`run` ends with 1 and says which flag names another address."""
@@ -19,7 +21,7 @@ def test_a_port_in_use_is_an_error_without_a_traceback(tmp_path: Path) -> None:
             [*command, "--state-dir", str(tmp_path), "-r", str(tmp_path / "none.sock")],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=HANGS,
             check=False,
         )
     assert ended.returncode == 1

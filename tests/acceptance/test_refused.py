@@ -21,6 +21,7 @@ from reconciler.pods.kubelet import KubeletSource
 from reconciler.pods.source import PodsUnavailable
 from reconciler.pods.watch import Place
 from reconciler.settings import resolve
+from tests.builders import HANGS
 
 NOBODY = 65534
 # A separate program drops them: our own code in a forked child would run next to the threads that
@@ -85,7 +86,7 @@ def typed(line: str, locked: Path, home: Path) -> Ended:
         [*WITHOUT_RIGHTS, sys.executable, "-m", "reconciler", command, *flags],
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=HANGS,
         check=False,
         cwd=home,
     )

@@ -17,7 +17,7 @@ from reconciler.domain.decision import decide
 from reconciler.domain.facts import UsageSampled
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
 from reconciler.domain.state import State
-from tests.builders import marks, policy
+from tests.builders import HANGS, marks, policy
 
 GIBIBYTE = 1 << 30
 
@@ -80,7 +80,7 @@ def test_ctrl_c_ends_with_the_summary() -> None:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=HANGS)
     assert "of those in use or pinned: 0" in out
     assert (process.returncode, err) == (0, "")
 

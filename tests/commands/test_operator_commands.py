@@ -17,6 +17,7 @@ from reconciler.commands.top import bar, picture
 from reconciler.domain.watermark import Pressure
 from reconciler.fake_runtime.images import layer
 from reconciler.store.history import History
+from tests.builders import HANGS
 from tests.test_history import ONE
 from tests.whole import Whole, whole
 
@@ -31,7 +32,7 @@ async def command(node: Whole, *arguments: str) -> subprocess.CompletedProcess[s
             [sys.executable, "-m", "reconciler", *arguments, *node.flags],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=HANGS,
             check=False,
         )
 

@@ -21,7 +21,7 @@ from reconciler.host.clock import SteadyClock
 from reconciler.store.ledger import Ledger
 from tests.acceptance.test_run import POLICY as ENFORCING
 from tests.acceptance.test_run import made
-from tests.builders import DAY, GIB, T0, container
+from tests.builders import DAY, GIB, HANGS, T0, container
 from tests.engine.world import Clock, FakeRuntime
 from tests.faults.machine import LINE, POLICY, Machine
 
@@ -39,7 +39,7 @@ def lived_through(fault: str, folder: Path) -> dict[str, int]:
     script = f'mount -t tmpfs -o {SIZED} tmpfs "$1/state" && shift && exec "$@"'
     program = [sys.executable, "-m", "tests.faults.machine", fault, str(folder)]
     run = ["unshare", "--mount", "sh", "-c", script, "sh", str(folder), *program]
-    ended = subprocess.run(run, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(run, capture_output=True, text=True, check=False, timeout=HANGS)
     assert ended.returncode == 0, ended.stderr
     seen: dict[str, int] = json.loads(ended.stdout.splitlines()[-1])
     return seen

@@ -14,6 +14,8 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
+from tests.builders import HANGS
+
 AGAIN = 0.05  # seconds until a disconnected client comes back
 DRIP = 0.2  # seconds between the bytes of a slow client
 IMAGES = "/api/v1/images"
@@ -46,7 +48,7 @@ class Strangers:
         trace: TracebackType | None,
     ) -> None:
         try:
-            printed, _ = self._process.communicate(timeout=20)
+            printed, _ = self._process.communicate(timeout=HANGS)
             self.answered = json.loads(printed)
         finally:
             self._process.kill()

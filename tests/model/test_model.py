@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from reconciler.fake_runtime.habits import ALL
+from tests.builders import HANGS
 
 from .choose import SEEDS
 from .clockwork import virtual
@@ -55,11 +57,15 @@ def test_a_seed_leads_the_same_way_in_every_process() -> None:
     """Or a violation that was found once is never seen again: neither real time nor the order of
     sets may have a say."""
     command = [sys.executable, "-m", "tests.model.soak", "--worlds", "1", "--seed", "910000100129"]
-    runs = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={"PYTHONHASHSEED": order})
-        for order in ("1", "2")
-    ]
-    one, other = [run.communicate(timeout=60)[0].partition(" turns")[0] for run in runs]
+
+    def way(order: str) -> str:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, env={"PYTHONHASHSEED": order}, timeout=HANGS
+        )
+        return done.stdout.partition(" turns")[0]
+
+    with ThreadPoolExecutor() as side_by_side:
+        one, other = side_by_side.map(way, ("1", "2"))
     assert one == other
     assert "300 steps in 1 worlds" in one
 

@@ -23,6 +23,7 @@ from reconciler.pods._pb import pods_pb2 as pb
 from reconciler.pods.source import PodsUnavailable, Source
 from reconciler.pods.translate import MAGIC
 from tests.api_server import TOKEN, https
+from tests.builders import HANGS
 
 Fact = PodsReported | PodReported | PodGone
 NODE = "node-7"
@@ -91,7 +92,7 @@ class Listening:
     async def fact(self) -> Fact:
         """The next one; the watch's own failure if it ends instead."""
         waiting = asyncio.ensure_future(self._facts.get())
-        await asyncio.wait({waiting, self._task}, timeout=20, return_when="FIRST_COMPLETED")
+        await asyncio.wait({waiting, self._task}, timeout=HANGS, return_when="FIRST_COMPLETED")
         if not waiting.done():
             waiting.cancel()
             assert self._task.done(), "no fact came"
@@ -100,7 +101,7 @@ class Listening:
 
     async def reason(self) -> str:
         """Why it ended."""
-        await asyncio.wait({self._task}, timeout=20)
+        await asyncio.wait({self._task}, timeout=HANGS)
         assert self._task.done(), "it did not end"
         error = self._task.exception()
         assert isinstance(error, PodsUnavailable), error

@@ -379,7 +379,7 @@ asyncio.run(once())
 print(*sys.modules)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANGS
     )
     loaded = set(done.stdout.split())
     assert "reconciler.pods.watch" in loaded

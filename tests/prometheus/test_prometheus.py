@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from reconciler.fake_runtime.images import layer
+from tests.builders import HANGS
 from tests.real.debs import install_tools, what_is_missing
 from tests.real.images import free_port
 from tests.whole import whole
@@ -43,7 +44,7 @@ def tools() -> None:
 def promtool(*arguments: str, told: bytes | None = None) -> str:
     """What promtool says; AssertionError where it finds a fault."""
     done = subprocess.run(
-        ["promtool", *arguments], input=told, capture_output=True, timeout=60, check=False
+        ["promtool", *arguments], input=told, capture_output=True, timeout=HANGS, check=False
     )
     text = (done.stdout + done.stderr).decode()
     assert done.returncode == 0, text
