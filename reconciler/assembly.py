@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from .aiokit import Mailbox
 from .domain.awaited import WAITED_FOR, Awaited
 from .domain.facts import Fact
-from .domain.policy import Mode, Policy
+from .domain.policy import Mode, Policy, unchanged
 from .domain.runtime import ImageRuntime
 from .domain.state import State
 from .engine.dependencies import Dependencies
@@ -107,10 +107,6 @@ def assemble(
         Reconciler(deps, state),
         Notifier.from_environment(),
     )
-
-
-def unchanged(policy: Policy) -> Policy:
-    return policy
 
 
 def observing(policy: Policy) -> Policy:

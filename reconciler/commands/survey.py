@@ -13,7 +13,7 @@ from ..cri.client import CriClient, open_client
 from ..domain.absorb import absorb
 from ..domain.facts import PolicyLoaded, PolicyRejected, UsageSampled
 from ..domain.hold import blank_doubted
-from ..domain.policy import Policy
+from ..domain.policy import Policy, unchanged
 from ..domain.runtime import ImageRuntime, RuntimeUnavailable
 from ..domain.state import State
 from ..engine.observe import ask, observe
@@ -50,10 +50,6 @@ def the_policy(settings: Settings) -> Policy | PolicyInvalid:
         return load_policy(settings.policy)
     except PolicyInvalid as invalid:
         return invalid
-
-
-def unchanged(policy: Policy) -> Policy:
-    return policy
 
 
 async def look(

@@ -6,7 +6,7 @@ of up to 80 MiB, and are translated in steps that yield.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -52,26 +52,14 @@ class Lists:
 
     async def images(self, methods: Methods, path: str) -> tuple[Image, ...]:
         """All images, each once even if it is listed twice."""
-
-        def one(message: pb.Image) -> Image:
-            before = self._images.get(message.id)
-            if before is not None and _same_image(before, message):
-                return before
-            return translate.image(message)
-
+        one = _unless_known(self._images, _same_image, translate.image)
         images = await self._in_steps(methods, path, "Images", pb.Image, one)
         self._images = {image.id: image for image in images}
         return translate.united(images)
 
     async def containers(self, methods: Methods, path: str) -> tuple[Container, ...]:
         """All containers, in any state."""
-
-        def one(message: pb.Container) -> Container:
-            before = self._containers.get(message.id)
-            if before is not None and _same(before, message):
-                return before
-            return translate.container(message)
-
+        one = _unless_known(self._containers, _same, translate.container)
         containers = await self._in_steps(methods, path, "Containers", pb.Container, one)
         self._containers = {container.id: container for container in containers}
         return containers
@@ -137,6 +125,18 @@ class Lists:
                     raise unreadable(name, path)
                 items.extend(batch.items)
         return items
+
+
+def _unless_known(
+    known: Mapping[str, T], same: Callable[[T, Any], bool], translated: Callable[[Any], T]
+) -> Callable[[Any], T]:
+    """Translates a listed item unless it is the same as the value known by its id: then that."""
+
+    def one(message: Any) -> T:
+        before = known.get(message.id)
+        return before if before is not None and same(before, message) else translated(message)
+
+    return one
 
 
 def _same(known: Container, message: pb.Container) -> bool:

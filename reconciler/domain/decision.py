@@ -29,8 +29,7 @@ from .hold import HoldReason as HoldReason
 from .hold import hold_on
 from .inventory import Image
 from .ledger import ImageRecord
-from .plan import Candidate, Command, Kept, Plan
-from .plan import Cause as Cause
+from .plan import Candidate, Cause, Command, Kept, Plan
 from .policy import Policy
 from .protections import BY_KIND, holding, verdicts
 from .protections.protection import Verdict

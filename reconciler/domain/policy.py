@@ -141,3 +141,8 @@ class Policy:
     expendable: tuple[Expendable, ...] = ()
     required: tuple[Required, ...] = ()
     source: str = field(default="built-in defaults", compare=False)  # the path, for people
+
+
+def unchanged(policy: Policy) -> Policy:
+    """The policy as it is, where the command line overrides nothing of it."""
+    return policy

@@ -20,6 +20,7 @@ from . import documents
 from .document_cache import DocumentCache
 from .openapi import openapi
 from .query import BadQuery, checked, last_event, text, whole_number
+from .status import status
 from .token import Token
 from .view import View
 
@@ -81,7 +82,7 @@ class Api:
         """The status, made at most once a second for all readers."""
         now = self._view.clock()
         if now - self._status_at >= EVERY:
-            self._status, self._status_at = documents.status(self._view), now
+            self._status, self._status_at = status(self._view), now
             self._status_text = _message("status", self._status)
         return self._status
 

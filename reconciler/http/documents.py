@@ -31,7 +31,6 @@ from ..store.history import Entry
 from ..telemetry.recent import Line, Point
 from .document_cache import Document
 from .status import plan_now, policy_health
-from .status import status as status
 from .view import View
 
 ROWS = 32  # images in a step: a few milliseconds of work

@@ -22,7 +22,7 @@ from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from ..aiokit import Mailbox
 from ..domain.facts import Fact, PolicyLoaded, PolicyRejected
-from ..domain.policy import Policy
+from ..domain.policy import Policy, unchanged
 from ..policy.files import PolicyInvalid, PolicyUnsettled, Text, absent, entries, read_text
 from ..policy.in_subprocess import load_policy_in_subprocess
 from ..policy.nodes import Problem
@@ -58,7 +58,7 @@ class PolicySource:
         named: bool,
         mailbox: Mailbox[Fact],
         clock: Callable[[], float],
-        adapt: Callable[[Policy], Policy] = lambda policy: policy,
+        adapt: Callable[[Policy], Policy] = unchanged,
         wall: Callable[[], float] | None = None,
     ) -> None:
         self._path, self._named, self._mailbox = path, named, mailbox

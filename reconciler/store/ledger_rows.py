@@ -45,11 +45,11 @@ class Shelf(Generic[T]):
     columns: str
     row: Callable[[T], tuple[object, ...]]  # all columns but the key
     records: dict[str, T] = field(default_factory=dict)
-    owed: set[str] = field(default_factory=set)
+    unwritten: set[str] = field(default_factory=set)
 
     def update(self, changes: Mapping[str, T | None]) -> None:
         """Takes changes in; None means forget."""
-        self.owed.update(changes)
+        self.unwritten.update(changes)
         for key, record in changes.items():
             if record is None:
                 self.records.pop(key, None)
@@ -62,7 +62,7 @@ class Shelf(Generic[T]):
         key_column, *others = self.columns.split(", ")
         if whole:
             base.execute(f"DELETE FROM {self.table}")
-        keys = self.records.keys() if whole else self.owed
+        keys = self.records.keys() if whole else self.unwritten
         gone = ((key,) for key in keys - self.records.keys())
         base.executemany(f"DELETE FROM {self.table} WHERE {key_column} = ?", gone)
         base.executemany(
@@ -100,7 +100,7 @@ class Shelves:
     def settle(self) -> None:
         """All is on disk."""
         for shelf in self._all:
-            shelf.owed.clear()
+            shelf.unwritten.clear()
 
     def write(self, base: sqlite3.Connection, *, whole: bool) -> None:
         """Writes what changed, or all of it, inside the caller's transaction."""
@@ -125,9 +125,7 @@ def load(base: sqlite3.Connection, now: float) -> Remembered:
             key: RemovalRecord(
                 _past(begun, now), _texts(names), _maybe(answered, now), _maybe(back, now)
             )
-            for key, begun, names, answered, back in base.execute(
-                f"SELECT {REMOVALS} FROM removals"
-            )
+            for key, begun, names, answered, back in _rows(base, "removals", REMOVALS)
         }
         arrivals = {
             stream: Arrival(_past(at, now), key, name)

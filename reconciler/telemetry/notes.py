@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..domain.decision import Cause
 from ..domain.humanize import counted, size_text
+from ..domain.plan import Cause
 from ..store.history import Entry
 
 SPACING = 300.0  # seconds between two Events of one reason

@@ -20,6 +20,7 @@ from reconciler.assembly import Daemon
 from reconciler.domain.steps import Steps
 from reconciler.http import documents
 from reconciler.http.document_cache import Document
+from reconciler.http.status import status
 from reconciler.http.view import View
 
 from .oracle import Oracle, Violation
@@ -38,7 +39,7 @@ class HttpApi:
         self.view = _view(daemon)
 
     def status(self) -> Json:
-        return documents.status(self.view)
+        return status(self.view)
 
     def image(self, key: str) -> Json:
         return documents.image(self.view, self.view.state.graph.images[key])

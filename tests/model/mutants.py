@@ -23,6 +23,7 @@ from reconciler.domain.graph import ImageGraph
 from reconciler.domain.inventory import ContainerState, Image, Listing, Template
 from reconciler.domain.memory import Memory
 from reconciler.domain.pattern import Scope
+from reconciler.domain.plan import Cause
 from reconciler.domain.policy import Exclusion, Expendable, Mark, Mode, Policy
 from reconciler.domain.protections.protection import Kind
 from reconciler.domain.ranking.importance import RankingRules
@@ -232,7 +233,7 @@ def _once_too_full_always_too_full(patch: Patch) -> None:
 
 
 def _everything_is_due(patch: Patch) -> None:
-    patch.setattr(decision, "_due", lambda image, record, context: decision.Cause.UNUSED_AGE)
+    patch.setattr(decision, "_due", lambda image, record, context: Cause.UNUSED_AGE)
 
 
 def _units_are_decimal(patch: Patch) -> None:

@@ -19,13 +19,12 @@ import anyio
 
 from reconciler import app, assembly
 from reconciler.aiokit import Mailbox
-from reconciler.assembly import unchanged
 from reconciler.cri.client import CriClient
 from reconciler.domain.awaited import WAITED_FOR, Awaited
 from reconciler.domain.facts import Fact, Paused, PolicyLoaded, ReclaimAsked, Resumed, UsageSampled
 from reconciler.domain.inventory import FilesystemUsage, UsageSample, image_key
 from reconciler.domain.plan import Plan
-from reconciler.domain.policy import Policy
+from reconciler.domain.policy import Policy, unchanged
 from reconciler.domain.state import State
 from reconciler.engine.reconcile import Reconciler
 from reconciler.fake_runtime.habits import Habits
