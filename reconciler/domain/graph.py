@@ -139,9 +139,8 @@ class ImageGraph:
             self.needs_relist |= event.subject_id in self.unresolved  # a list may show its use
             self._remove_container(event.subject_id)
         elif all(container.id != event.subject_id for container in event.containers):
-            self.needs_relist = (
-                True  # CRI-O without the pod label, or a container that is already gone again
-            )
+            # CRI-O without the pod label, or a container that is already gone again.
+            self.needs_relist = True
         for container in event.containers:
             if container.id != event.subject_id or event.kind is not EventKind.DELETED:
                 self._merge_container(container, at)

@@ -88,9 +88,7 @@ class Remembered:
     arrivals: dict[str, Arrival]  # by series or repository (tag_series.py)
     running: dict[str, str]  # container id -> image key: in the log of starts, without an end
     templates: dict[str, TemplateRecord] = field(default_factory=dict)  # by name
-    overshoots: dict[str, tuple[int, ...]] = field(
-        default_factory=dict
-    )  # by mountpoint (margin.py)
+    overshoots: dict[str, tuple[int, ...]] = field(default_factory=dict)  # by mountpoint
 
 
 @dataclass(frozen=True, slots=True)

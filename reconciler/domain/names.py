@@ -153,9 +153,7 @@ class ListedNames:
 
     def __init__(self) -> None:
         self._keys: dict[str, set[str]] = {}  # name key or "@digest" -> image keys
-        self._endings: dict[str, set[str]] | None = (
-            None  # by the last part of a path, built when needed
-        )
+        self._endings: dict[str, set[str]] | None = None  # by a path's last part
 
     def put(self, image: Image) -> None:
         self._endings = None

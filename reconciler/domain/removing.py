@@ -110,9 +110,7 @@ def settle(state: State, now: float) -> None:
     for key, removal in list(removals.records.items()):
         if key in listed:
             inherited = state.runtime.listed_at is None or key in removals.inherited
-            if (
-                removal.answered_at is None and inherited
-            ):  # begun before a restart, or by another process
+            if removal.answered_at is None and inherited:  # begun before a restart, or by others
                 state.memory.seen_anew(key, now)
                 _refuse_still(state, key, removal)
             continue

@@ -49,7 +49,5 @@ class Dependencies:
     # Takes or confirms the right to remove, or, called with False, gives it back. None: no other
     # process can have it.
     claim: Callable[[bool], Awaitable[RemoverReported]] | None = None
-    wall: Callable[[], float] | None = (
-        None  # the wall clock, which may step; None: the same as `clock`
-    )
+    wall: Callable[[], float] | None = None  # the wall clock, which may step; None: `clock`
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep

@@ -24,10 +24,7 @@ from .https import Broken, Https, Server
 from .source import PodsUnavailable, Put, Sleep
 
 FIRST_SPREAD, SPREAD = 3.0, 30.0  # seconds: the longest pause before the first and any other list
-WATCH_SECONDS = (
-    300,
-    600,
-)  # how long a watch may last; the API server is asked for a random value in between
+WATCH_SECONDS = 300, 600  # how long a watch may last: the request asks for a time in between
 QUIET = 90.0  # seconds without a byte: there is a bookmark each minute, so the connection is dead
 SHORT = 1.0  # seconds: a watch that ended sooner, without an event, is reopened with backoff
 RESUME_SPREAD = 3.0  # seconds: the longest pause before a broken watch is reopened

@@ -55,12 +55,8 @@ class KubeletSource:
         under_pressure: Callable[[], bool],
         sleep: Sleep = anyio.sleep,
     ) -> None:
-        self._server, self._clock, self._under_pressure, self._sleep = (
-            server,
-            clock,
-            under_pressure,
-            sleep,
-        )
+        self._server, self._clock = server, clock
+        self._under_pressure, self._sleep = under_pressure, sleep
         self._seen = b""  # the digest of the last answer
         self._pods: tuple[Pod, ...] = ()  # from the last answer
 
