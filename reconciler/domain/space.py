@@ -85,9 +85,10 @@ class DelayedSpace:
     shown: int = 0  # bytes of them that showed
     shown_at: float | None = None  # when some showed last
     shared: bool = False  # others wrote or freed in that time
+    hidden: bool = False  # others wrote so much in that time that some may have shown unseen
     taken: int = 0  # bytes in use, by the last sample
     late_shares: int = 0  # late gains so far
-    proven: bool = False  # a removal that showed nothing was waited for in vain
+    proven: bool = False  # it shows space at once: one removal was waited for in vain
     inodes_each: int = 0  # the most inodes that one removal freed
 
     @property
@@ -148,6 +149,7 @@ class DelayedSpace:
         if self.is_full:
             self.covers = self.covers + removed.expected if was_full else gain.over_low
         self.assumed += 0 if self.assumed else gain.over_low
+        self.hidden = self.hidden or notable(-gain.bytes, removed.expected)
         self.taken = gain.taken
 
     def learn(self, gain: Gain, expected: int) -> None:
@@ -163,10 +165,12 @@ class DelayedSpace:
         if not self.owed:
             return []
         self.shown += max(0, step)
-        if notable(step, max(one.expected for one in self.owed)):
+        largest = max(one.expected for one in self.owed)
+        if notable(step, largest):
             self.shown_at = at
         else:
             self.shared = self.shared or step != 0
+            self.hidden = self.hidden or notable(-step, largest)
         shown_at = self.shown_at
         if shown_at is not None and at >= shown_at + QUIET:
             covered = [one for one in self.owed if one.at <= shown_at - SAME_MOMENT]
@@ -186,7 +190,8 @@ class DelayedSpace:
             self.late_shares += 1
             self.most_owed = min(2 * self.most_owed, AT_MOST)
         else:
-            self.proven = self.shows_after is not None
+            quiet = self.shows_after is not None and not self.hidden
+            self.proven = self.proven or quiet
             self.most_owed = AT_FIRST
         for one in settled:
             one.count(self.shown * one.expected // expected)
@@ -195,7 +200,7 @@ class DelayedSpace:
             one.certainly_futile = not one.helped
             one.owed_by -= 1
         self.owed = [one for one in self.owed if one not in settled]
-        self.shown, self.shown_at, self.shared = 0, None, False
+        self.shown, self.shown_at, self.shared, self.hidden = 0, None, False, False
         self.assumed = self.assumed if self.owed else 0
         return [one for one in settled if not one.owed_by]
 

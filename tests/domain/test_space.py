@@ -80,7 +80,8 @@ class Story:
                 self.now += 1.0
                 self.measure()
 
-    def remove_one(self) -> bool:
+    def remove_one(self, written: int = 0) -> bool:
+        """Removes the next one, while others write so many bytes."""
         state, now = self.state, self.now
         eviction = decide(state, state.operator.policy, now, command=self.command).eviction
         if eviction is None:
@@ -92,6 +93,7 @@ class Story:
         self.left.remove(one)
         for disk in self.disks.values():
             disk.remove(one, now)
+            disk.used += written
         absorb(listed(self.left, at=now), state)
         after = UsageSample(now, tuple(d.usage(n, now) for n, d in self.disks.items()))
         absorb(facts.UsageSampled(after), state)
@@ -259,6 +261,21 @@ def test_a_late_disk_that_showed_at_once_by_chance_costs_no_image_more() -> None
     assert node.now % 30.0 == 0.0
     node.run(60.0)
     assert node.removed == 4  # 12 GiB over the low mark, 3 GiB each
+
+
+def test_space_that_others_used_up_as_it_showed_proves_nothing_about_a_disk() -> None:
+    """Both met the commit, and while the second went others wrote more than it freed. It was waited
+    for in vain, the disk was taken for one that shows all at once, and everything went."""
+    disk = Disk(used=81 * GIB, commits=30.0)
+    node = story(images=disk)
+    node.measure()
+    assert node.remove_one()
+    disk.used += 2 * GIB
+    node.measure()
+    assert node.remove_one(written=4 * GIB)
+    node.now += 0.5
+    node.run(120.0)
+    assert node.removed == 2 + 1  # 3 GiB over the low mark, and as much each
 
 
 def test_what_others_freed_is_not_shown_as_ours() -> None:
