@@ -25,13 +25,13 @@ check: $(STAMP)  ## types and style
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: $(STAMP)   ## all tests that need no runtime; two processes a core; COVERAGE=1 measures, checks the floors
+unit: $(STAMP)   ## all tests that need no runtime; three processes on two cores; COVERAGE=1 measures, checks the floors
 	@rm -rf .cache/coverage
 	@# Timed tests have priority on the processor: the others run with nice.
 	$(BIN)/python -m pytest -q -m timed $$(grep -rl --include='*.py' 'mark\.timed' tests) \
 	  > $(VENV)/timed.txt 2>&1 & timed=$$!; \
 	nice -n 19 $(BIN)/python $(if $(COVERAGE),-m coverage run) -m pytest -q $(if $(COVERAGE),--timeout 300) \
-	  -m "not real and not timed" -n $$((2 * $(CORES))) --dist worksteal; others=$$?; \
+	  -m "not real and not timed" -n $$((3 * $(CORES) / 2)) --dist worksteal; others=$$?; \
 	wait $$timed; ours=$$?; cat $(VENV)/timed.txt; exit $$((others + ours))
 	@$(if $(COVERAGE),$(BIN)/coverage combine -q && $(FLOORS))
 

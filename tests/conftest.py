@@ -21,6 +21,9 @@ settings.load_profile("reconciler")
 ON_CONTAINERD = ("on", "containerd")  # a property of a story's report, from any process
 
 
+WAITING = {"acceptance", "commands"}  # folders
+
+
 @pytest.fixture(autouse=True)
 def own_log() -> Iterator[None]:
     """Ends what a test did to the log's configuration with that test."""
@@ -47,8 +50,14 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first, so that none is left alone at the end: in real time, and the worlds."""
-    items.sort(key=lambda item: (item.path.parent.name != "model", "real_time" not in item.name))
+    """First the ones that wait, so that others compute meanwhile; then the long ones, so that none
+    is left alone at the end."""
+    items.sort(key=lambda item: (not _waits(item), item.path.parent.name != "model"))
+
+
+def _waits(item: pytest.Item) -> bool:
+    """Whether a test spends its time with processes of its own, in real time."""
+    return item.path.parent.name in WAITING or "real_time" in item.name
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

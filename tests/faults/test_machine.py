@@ -177,7 +177,7 @@ async def unused_for(
         runtime.clock.reboot(set_forward=comes_up_at - runtime.clock.now)
         runtime.clock.ahead = T0 + first * 3600 - comes_up_at
         machine = Machine(folder, runtime)
-        await machine.turns(min(reboot_every, hours - first) * 60, 60)
+        await machine.turns(min(reboot_every, hours - first) * 12, 300)
         machine.close()
     return len(runtime.images)
 

@@ -5,6 +5,7 @@ in tests/cri."""
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -281,14 +282,13 @@ async def test_wrong_events_cost_no_image(distortion: Distortion, late: int) -> 
     world.mailbox.put("stream", facts.EventsOpened(world.clock()))
     keeper = container("keeper", LINE[7])
     world.runtime.run(keeper)
-    sent: list[tuple[int, ContainerEvent]] = []
+    to_come: defaultdict[int, list[ContainerEvent]] = defaultdict(list)
     for now in range(600):
         events = [] if now > 450 else happened(chance, world, keeper)
-        sent += [(now + late, one) for one in distortion(chance, events)]
-        for at, event in sent:
-            if at == now:
-                key = ("event", event.subject_id, event.kind)
-                world.mailbox.put(key, facts.ContainerChanged(event, world.clock()))
+        to_come[now + late] += distortion(chance, events)
+        for event in to_come[now]:
+            key = ("event", event.subject_id, event.kind)
+            world.mailbox.put(key, facts.ContainerChanged(event, world.clock()))
         if now % 50 == 0:
             world.runtime.have(*chance.sample(LINE, 2))  # pulled again
         await world.turn()

@@ -33,9 +33,10 @@ from .world import CAPACITY, MIB, Broken, World
 
 T = TypeVar("T")
 EPISODE = 300  # steps of one world
-CHURNS = 100  # pods, one every two seconds
+CHURNS, FEW = 100, 3  # pods, one every two seconds; removals meanwhile
 TROUBLES = 150  # steps before the calm
 LONG, A_WHILE = 900.0, 30.0  # seconds
+FULL = CAPACITY * 625 // 1000  # bytes, over the high mark of 62 %
 
 
 class Random:
@@ -93,9 +94,9 @@ def episode(
         world.close()
 
 
-def settle(seed: int, habits: Habits, folder: Path, churn: bool = False) -> None:
-    """A world with troubles, then none: the daemon must resume its work by itself. `churn`: the
-    disk stays full, and pods come and go without a moment in which none is about to start."""
+def settle(seed: int, habits: Habits, folder: Path) -> None:
+    """A world with troubles, then none: the daemon must resume its work by itself, and go on while
+    the disk stays full and pods come and go without a moment in which none is about to start."""
     random.seed(seed)
     dice = Random(seed)
     world = World(habits, folder, source=("", "socket")[seed % 2])
@@ -108,35 +109,44 @@ def settle(seed: int, habits: Habits, folder: Path, churn: bool = False) -> None
             move(world, dice)
         world.calm()
         world.command(Resumed)
-        if churn:
-            world.node.base = 0
-            world.advance(LONG)  # calls that hang come to their end, doubts narrow
-        for number in range(6):
-            name = f"registry.example.com/new/{number}:v1"
-            world.node.publish(name, [layer(name, 100 * MIB)])
-            world.node.pull(name, world.wall())
         world.book.write(Version(minimum_age=3, high=62, low=61, come_back_for=0))
         world.nudge()
-        full = CAPACITY * 625 // 1000
-        world.node.base = 0
-        world.node.base = full - world.node.used()
         before = world.oracle.removals
-        for _ in range(CHURNS if churn else 0):
-            if world.oracle.removals > before:
-                break
-            pods_go_on(world, dice)
-            for box in list(world.node.sandboxes.values())[:-3]:
-                if box.uid not in world.kubelet.pods:
-                    world.node.remove_pod(box.id, world.wall())
-            world.node.run_pod(f"new-{dice.number(0, 10**9)}", world.wall())
-            world.node.base += full - world.node.used()
-            world.advance(2.0)
-        for _ in range(0 if churn else int(LONG / A_WHILE)):
+        _refill(world, "resumed")
+        for _ in range(int(LONG / A_WHILE)):
             if world.oracle.removals == before:
                 world.advance(A_WHILE)
         assert world.oracle.removals > before, f"nothing was removed\n{world.oracle.history}"
+        before = world.oracle.removals
+        _refill(world, "goes-on")
+        for _ in range(CHURNS):
+            if world.oracle.removals < before + FEW:
+                _churn(world, dice)
+        went = world.oracle.removals - before
+        assert went >= FEW, f"only {went} more were removed\n{world.oracle.history}"
     finally:
         world.close()
+
+
+def _refill(world: World, name: str) -> None:
+    """Some more images that may go, and a disk that is full."""
+    for number in range(6):
+        image = f"registry.example.com/{name}/{number}:v1"
+        world.node.publish(image, [layer(image, 100 * MIB)])
+        world.node.pull(image, world.wall())
+    world.node.base = 0
+    world.node.base = FULL - world.node.used()
+
+
+def _churn(world: World, dice: Random) -> None:
+    """Of the pods, one comes and an old one goes, and the disk stays as full as it was."""
+    pods_go_on(world, dice)
+    for box in list(world.node.sandboxes.values())[:-3]:
+        if box.uid not in world.kubelet.pods:
+            world.node.remove_pod(box.id, world.wall())
+    world.node.run_pod(f"new-{dice.number(0, 10**9)}", world.wall())
+    world.node.base += FULL - world.node.used()
+    world.advance(2.0)
 
 
 def soak(seed: int, minutes: float, worlds: int = sys.maxsize) -> int:

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from reconciler.fake_runtime.habits import ALL
+from reconciler.fake_runtime.habits import ALL, Habits
 from tests.builders import HANGS
 
 from .choose import SEEDS
@@ -31,7 +31,7 @@ from .soak import Tally, episode, settle
 from .world import World
 
 T = TypeVar("T")
-GROUPS = 4
+GROUPS = 6
 WORLDS = [SEEDS[first::GROUPS] for first in range(GROUPS)]
 WEIGHTED = [move for move, weight in MOVES.items() for _ in range(weight)]
 
@@ -71,21 +71,15 @@ def test_a_seed_leads_the_same_way_in_every_process() -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("habits", ALL.values(), ids=ALL)
-def test_work_resumes_when_all_troubles_are_over(habits: object, tmp_path: Path) -> None:
-    """Safe and stuck is not safe: with every fault gone, a full disk is brought back to its mark,
-    or nothing is left that may go."""
-    with virtual():
-        settle(list(ALL.values()).index(habits), habits, tmp_path)  # type: ignore[arg-type] # Habits
-
-
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("habits", ALL.values(), ids=ALL)
-def test_work_goes_on_while_pods_come_and_go(habits: object, seed: int, tmp_path: Path) -> None:
-    """Pods that are about to start go first, and still leave half of the time to the reclaim."""
+def test_work_resumes_and_goes_on_when_all_troubles_are_over(
+    habits: Habits, seed: int, tmp_path: Path
+) -> None:
+    """Safe and stuck is not safe: with every fault gone, a full disk is brought back to its mark.
+    And pods that are about to start go first, but leave half of the time to the reclaim."""
     with virtual():
-        settle(100 + seed, habits, tmp_path, churn=True)  # type: ignore[arg-type] # Habits
+        settle(100 + seed, habits, tmp_path)
 
 
 class Drawn:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.async_api import Browser, async_playwright
 
 from tests.real.debs import install_tools, what_is_missing
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 MISSING = what_is_missing()
 
@@ -28,6 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     """Chromium without a window."""
+    from playwright.async_api import async_playwright  # takes a third of a second to load
+
     install_tools({"chromium": "chromium"})
     path = shutil.which("chromium")
     async with async_playwright() as playwright:

@@ -5,14 +5,23 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-
-from playwright.async_api import Browser, Page, expect
+from typing import TYPE_CHECKING
 
 from reconciler.fake_runtime.images import layer
 from tests.whole import Whole, whole
 
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, Locator, LocatorAssertions, Page
+
 MIB = 1 << 20
 WAIT = 20_000  # milliseconds
+
+
+def expect(locator: Locator) -> LocatorAssertions:
+    """Waits for what a person should see there."""
+    from playwright.async_api import expect  # loaded by who runs these tests alone
+
+    return expect(locator)
 
 
 @contextlib.asynccontextmanager
