@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     """Chromium without a window."""
-    from playwright.async_api import async_playwright  # takes a third of a second to load
+    from playwright.async_api import async_playwright  # by the tests that run alone
 
     install_tools({"chromium": "chromium"})
     path = shutil.which("chromium")

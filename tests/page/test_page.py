@@ -11,17 +11,18 @@ from reconciler.fake_runtime.images import layer
 from tests.whole import Whole, whole
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Locator, LocatorAssertions, Page
+    from playwright.async_api import Browser, Page, expect
+else:
+
+    def expect(locator: object) -> object:
+        """Playwright's, loaded by the tests that run alone: it takes a third of a second."""
+        from playwright.async_api import expect
+
+        return expect(locator)
+
 
 MIB = 1 << 20
 WAIT = 20_000  # milliseconds
-
-
-def expect(locator: Locator) -> LocatorAssertions:
-    """Waits for what a person should see there."""
-    from playwright.async_api import expect  # loaded by who runs these tests alone
-
-    return expect(locator)
 
 
 @contextlib.asynccontextmanager
