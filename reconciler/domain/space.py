@@ -8,7 +8,8 @@ A filesystem that has shown nothing yet is waited for longest.
 - Only what a filesystem shows counts as freed; the listed size only says what to expect.
 - An image is credited with at most what its size can free; others freed the remainder.
 - A removal is settled once, when no filesystem is expected to show more of it.
-- Filesystems of a kind that shows everything at once never owe anything.
+- Filesystems of a kind that shows everything at once never owe anything. Nothing but the kind
+  proves it: space may show at once by chance, and others may write as much as was freed.
 
 `removing.py` handles removals that did not help, `shortage.py` says how much must be freed now.
 """
@@ -85,10 +86,8 @@ class DelayedSpace:
     shown: int = 0  # bytes of them that showed
     shown_at: float | None = None  # when some showed last
     shared: bool = False  # others wrote or freed in that time
-    hidden: bool = False  # others wrote so much in that time that some may have shown unseen
     taken: int = 0  # bytes in use, by the last sample
     late_shares: int = 0  # late gains so far
-    proven: bool = False  # it shows space at once: one removal was waited for in vain
     inodes_each: int = 0  # the most inodes that one removal freed
 
     @property
@@ -130,11 +129,10 @@ class DelayedSpace:
         return self.is_full and not any(one.helped for one in self.owed)
 
     def is_late(self, shows: bool) -> bool:
-        """Whether the space of a removal must be waited for. Where all earlier ones showed at once
-        and this one shows nothing, that may have been by chance."""
-        if self.owed or self.shows_after is None or self.late_shares:
-            return True
-        return not shows and not self.proven
+        """Whether the space of a removal must be waited for: not where all of them showed at once,
+        this one too."""
+        earlier_late = self.owed or self.shows_after is None or self.late_shares
+        return bool(earlier_late) or not shows
 
     @property
     def is_arriving(self) -> bool:
@@ -149,7 +147,6 @@ class DelayedSpace:
         if self.is_full:
             self.covers = self.covers + removed.expected if was_full else gain.over_low
         self.assumed += 0 if self.assumed else gain.over_low
-        self.hidden = self.hidden or notable(-gain.bytes, removed.expected)
         self.taken = gain.taken
 
     def learn(self, gain: Gain, expected: int) -> None:
@@ -165,12 +162,10 @@ class DelayedSpace:
         if not self.owed:
             return []
         self.shown += max(0, step)
-        largest = max(one.expected for one in self.owed)
-        if notable(step, largest):
+        if notable(step, max(one.expected for one in self.owed)):
             self.shown_at = at
         else:
             self.shared = self.shared or step != 0
-            self.hidden = self.hidden or notable(-step, largest)
         shown_at = self.shown_at
         if shown_at is not None and at >= shown_at + QUIET:
             covered = [one for one in self.owed if one.at <= shown_at - SAME_MOMENT]
@@ -190,8 +185,6 @@ class DelayedSpace:
             self.late_shares += 1
             self.most_owed = min(2 * self.most_owed, AT_MOST)
         else:
-            quiet = self.shows_after is not None and not self.hidden
-            self.proven = self.proven or quiet
             self.most_owed = AT_FIRST
         for one in settled:
             one.count(self.shown * one.expected // expected)
@@ -200,7 +193,7 @@ class DelayedSpace:
             one.certainly_futile = not one.helped
             one.owed_by -= 1
         self.owed = [one for one in self.owed if one not in settled]
-        self.shown, self.shown_at, self.shared, self.hidden = 0, None, False, False
+        self.shown, self.shown_at, self.shared = 0, None, False
         self.assumed = self.assumed if self.owed else 0
         return [one for one in settled if not one.owed_by]
 

@@ -24,7 +24,6 @@ from reconciler.domain.ledger import RemovalRecord
 from reconciler.domain.plan import Cause, Command, Plan
 from reconciler.domain.policy import Policy
 from reconciler.domain.protections.protection import Kind
-from reconciler.domain.space import DelayedSpace
 from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
 from tests.builders import (
@@ -441,13 +440,13 @@ def test_removals_that_free_nothing_come_to_rest() -> None:
     the space."""
     images = [image(f"a{n}:v1", BIG) for n in range(12)]
     state = state_of(images)
-    state.disks.delayed["/images"] = DelayedSpace(shows_after=0.0, proven=True)
+    nothing = tuple(replace(gain, at_once=True) for gain in gains_of(0))
     for number in range(10):
         left = images[number + 1 :]
         absorb(begun(LATER, images[number]), state)
         absorb(listed(left, at=LATER), state)
         of = removal(images[number], BIG, 9 * BIG)
-        absorb(facts.RemovalFinished(LATER, of, True, None, 0.1, gains_of(0)), state)
+        absorb(facts.RemovalFinished(LATER, of, True, None, 0.1, nothing), state)
     plan = decide(state, state.operator.policy, LATER + 1)
     assert plan.hold is not None
     assert plan.hold.reason is HoldReason.RESTING

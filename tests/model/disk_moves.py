@@ -25,6 +25,8 @@ def with_disks(world: World, dice: Dice) -> None:
         second = Disk("/images2", 2, capacity, kind == "holds", inodes=inodes)
         second.commits = world.disks.first.commits
         world.disks.second = second
+    for disk in world.disks:
+        disk.kind = "ext4" if disk.inodes and not disk.commits else ""  # btrfs has no fixed number
     world.note("disks:", list(world.disks))
 
 

@@ -20,7 +20,6 @@ from reconciler.app import live
 from reconciler.assembly import assemble
 from reconciler.cri.client import open_client
 from reconciler.domain.inventory import FilesystemUsage, UsageSample
-from reconciler.domain.space import DelayedSpace
 from reconciler.fake_runtime._pb import workload_pb2 as pb
 from reconciler.fake_runtime.calls import Calls
 from reconciler.fake_runtime.habits import CONTAINERD_2, CRIO, Habits
@@ -156,7 +155,9 @@ async def test_no_promise_is_broken_in_real_time(
     runtime.calls = Reporting(node, oracle, time.time)
 
     def measure(mountpoint: str) -> FilesystemUsage:
-        found = node.usage(mountpoint)
+        # Others write all the time, so that no removal shows: each would be waited for on a disk
+        # that may show later.
+        found = replace(node.usage(mountpoint), kind="ext4")
         oracle.measured(UsageSample(time.time(), (found,)))
         oracle.weigh(book.read)
         return found
@@ -164,10 +165,6 @@ async def test_no_promise_is_broken_in_real_time(
     settings = Settings(f"unix://{socket}", "", policy=book.path, state_dir=folder / "state")
     async with runtime, open_client(socket) as client:
         daemon = assemble(settings, client, time.time, measure)
-        # Others write all the time, so that no removal shows: that this disk shows them at once
-        # is known already, or each would be waited for.
-        known = DelayedSpace(shows_after=0.0, proven=True)
-        daemon.reconciler.state.disks.delayed["/images"] = known
         async with anyio.create_task_group() as group:
             group.start_soon(live, daemon)
             await _lively(node, book, oracle)
