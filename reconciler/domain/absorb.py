@@ -99,9 +99,12 @@ def absorb(fact: facts.Fact, state: State) -> None:
 def _container_changed(fact: facts.ContainerChanged, state: State) -> None:
     event, graph, at = fact.event, state.graph, fact.received_at
     before = graph.containers.get(event.subject_id)
+    if state.pods.starts.settling_due(at):
+        state.settle_starts(at)
     sandbox = event.sandbox if event.kind is not EventKind.DELETED else None
-    if sandbox is not None and graph.is_new(sandbox.id):
-        state.pods.starts.add(sandbox, at)
+    new = sandbox if sandbox is not None and graph.is_new(sandbox.id) else None
+    if new is not None:
+        state.pods.starts.add(new, at)
     used = set(graph.uses_of(event.subject_id))
     graph.apply(event, at)
     for container in event.containers:
@@ -118,7 +121,8 @@ def _container_changed(fact: facts.ContainerChanged, state: State) -> None:
     if before is not None and gone:
         note_unplaced(state, before, at)
         state.memory.end(event.subject_id, at)
-    state.settle_starts(at)
+    if new is not None:
+        state.note_start(new, at)
 
 
 def _volumes_reported(fact: facts.VolumesReported, state: State) -> None:

@@ -31,6 +31,7 @@ def absorb_listing(fact: facts.Listed, state: State) -> Steps[None]:
     used = set(state.graph.used_keys())
     unplaced, state.runtime.unplaced = state.runtime.unplaced, {}
     unresolved = [state.graph.containers[one] for one in state.graph.unresolved]
+    state.settle_starts(listing.began_at)
     note_starts(state, listing)
     yield from state.graph.replacing(listing)
     # A slow answer describes its last moment as well as its first: ages count from its end.

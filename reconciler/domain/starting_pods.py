@@ -27,6 +27,7 @@ AFTER_FIRST = 1.0  # seconds from the first container to the others that start a
 LONGEST_STRETCH = 15.0  # seconds that pods may hold removal without a pause, in turns with removal
 # Seconds that count as a pause: pods known by lists alone are reported late, one after the other.
 PAUSE = 2.0
+SETTLE_EVERY = 0.1  # seconds: in a storm of events not each of them looks at all starting pods
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class StartingPods:
         self._starts: dict[str, StartingPod] = {}
         self._began = 0.0  # of the stretch without a pause that ends at `_until`
         self._until = 0.0
+        self._settle_not_before = 0.0
+
+    def __iter__(self) -> Iterator[StartingPod]:
+        """All that were added since, also those whose time has ended since the last `settle`."""
+        return iter(self._starts.values())
 
     def add(self, sandbox: Sandbox, at: float) -> None:
         """Adds a sandbox that is new at that moment; only its first report counts."""
@@ -60,17 +66,32 @@ class StartingPods:
         """Yields the pods that may be about to make their first containers."""
         return (start for start in self._starts.values() if now < start.until)
 
-    def settle(self, last_ends: float, now: float) -> None:
+    def settling_due(self, now: float) -> bool:
+        """Whether it is time to look at all of them again."""
+        return now >= self._settle_not_before
+
+    def settle(self, ends: list[float], now: float) -> None:
         """Forgets the pods whose time is over, and tracks the stretch in which pods hold removal
-        without a pause; `last_ends`: when the last of the pods that hold it now ends."""
+        without a pause; `ends`: of those here whose needs are unknown."""
+        self._settle_not_before = now + SETTLE_EVERY
+        last_ends = max(ends, default=now)
         for sandbox_id in [one for one, start in self._starts.items() if now >= start.until]:
             del self._starts[sandbox_id]
         if last_ends <= now:
-            self._until = min(self._until, now)
-            return
+            self._until = min(self._until, last_ends)
+        else:
+            self._hold_until(last_ends, now)
+            self._until = last_ends
+
+    def hold(self, sandbox_id: str, now: float) -> None:
+        """A pod that was just added holds removal: its needs are unknown."""
+        if sandbox_id in self._starts:
+            self._hold_until(self._starts[sandbox_id].until, now)
+
+    def _hold_until(self, ends: float, now: float) -> None:
         if now >= self._until + PAUSE:
             self._began = now
-        self._until = last_ends
+        self._until = max(self._until, ends)
 
     def may_hold(self, now: float) -> bool:
         """Whether it is the pods' turn; they have the first."""

@@ -23,7 +23,7 @@ from . import facts
 from .awaited import Awaited
 from .disks import Disks
 from .graph import ImageGraph
-from .inventory import Container, Image
+from .inventory import Container, Image, Sandbox
 from .joining import joined
 from .ledger import Changes, ImageRecord, Remembered
 from .margin import Overshoot
@@ -194,18 +194,25 @@ class State:
     def unknown_starts(self, now: float) -> list[StartingPod]:
         """Starting pods whose needs are unknown: no pod source reports them, and no pod of their
         template ran here before."""
-        return [
-            start
-            for start in self.pods.starts.current(now)
-            if self.graph.sandboxes.get(start.sandbox.id, start.sandbox).ready
-            and not self.pods.awaited.knows(start.sandbox.uid, now)
-            and not self.pods.templates.settled(start.sandbox.template, now)
-        ]
+        return [one for one in self.pods.starts.current(now) if self._is_unknown(one.sandbox, now)]
 
     def settle_starts(self, now: float) -> None:
         """Tracks how long starting pods hold removal without a pause."""
-        ends = [start.until for start in self.unknown_starts(now)]
-        self.pods.starts.settle(max(ends, default=now), now)
+        starts = self.pods.starts
+        starts.settle([one.until for one in starts if self._is_unknown(one.sandbox, now)], now)
+
+    def note_start(self, sandbox: Sandbox, now: float) -> None:
+        """Tracks the same for one pod that an event just added."""
+        if self._is_unknown(sandbox, now):
+            self.pods.starts.hold(sandbox.id, now)
+
+    def _is_unknown(self, sandbox: Sandbox, now: float) -> bool:
+        """Whether it is unknown what a starting pod needs."""
+        return (
+            self.graph.sandboxes.get(sandbox.id, sandbox).ready
+            and not self.pods.awaited.knows(sandbox.uid, now)
+            and not self.pods.templates.settled(sandbox.template, now)
+        )
 
     def take_changes(self) -> Changes:
         """Returns what changed since the last call; None: to be deleted."""

@@ -10,7 +10,13 @@ from reconciler.domain.facts import ContainerChanged, PodReported, PolicyLoaded
 from reconciler.domain.hold import HoldReason
 from reconciler.domain.inventory import Container, ContainerEvent, EventKind, Sandbox, Template
 from reconciler.domain.pods import Pod
-from reconciler.domain.starting_pods import AFTER_FIRST, LONGEST_START, LONGEST_STRETCH
+from reconciler.domain.starting_pods import (
+    AFTER_FIRST,
+    LONGEST_START,
+    LONGEST_STRETCH,
+    PAUSE,
+    SETTLE_EVERY,
+)
 from reconciler.domain.state import State
 from reconciler.domain.templates import SETTLED_AFTER
 from tests.builders import DAY, GIB, T0, container, image, listed, policy, sandbox, state_of, usage
@@ -218,6 +224,28 @@ def test_pods_known_from_lists_alone_still_leave_time_to_reclaim() -> None:
         found.append(held(state, now))
     turn = int(LONGEST_STRETCH / LONGEST_START)
     assert found == ([True] * turn + [False] * turn) * 2
+
+
+def test_a_pod_after_a_pause_has_its_moment_though_nothing_happened_in_the_pause() -> None:
+    """In a storm not every event looks at all that start: that the last pod had its container at
+    once is found when the next one comes, in what would be the reclaim's turn without a pause."""
+    state = calm()
+    churn(state, int(LONGEST_STRETCH))
+    last, next_one = sandbox("last"), sandbox("next")
+    began = NOW + LONGEST_STRETCH + 4.0
+    made = replace(container("first", BASE), sandbox_id=last.id)
+    for at, subject, box, containers in (
+        (began, last.id, last, ()),
+        (began + SETTLE_EVERY / 2, made.id, last, (made,)),
+    ):
+        event = ContainerEvent(subject, EventKind.CREATED, at, box, containers)
+        absorb(ContainerChanged(event, at), state)
+    assert not held(state, began + 0.5)
+    later = began + SETTLE_EVERY / 2 + AFTER_FIRST + PAUSE
+    event = ContainerEvent(next_one.id, EventKind.CREATED, later, next_one)
+    absorb(ContainerChanged(event, later), state)
+    look(state, later, made, boxes=(last, next_one))
+    assert held(state, later)
 
 
 def test_pods_that_come_now_and_then_have_their_moment_each() -> None:
