@@ -6,6 +6,7 @@ from __future__ import annotations
 from .inventory import Container, Listing, Sandbox
 from .ledger import Used
 from .names import name_key
+from .starting_pods import LONGEST_START
 from .state import State
 from .steps import STEP, Steps
 
@@ -17,7 +18,8 @@ def note_starts(state: State, listing: Listing) -> None:
     for sandbox in listing.sandboxes:
         if state.graph.is_new(sandbox.id):
             at = min(sandbox.created_at, listing.ended_at) if first else listing.ended_at
-            state.pods.starts.add(sandbox, at)
+            if at + LONGEST_START > listing.ended_at:
+                state.pods.starts.add(sandbox, at)
     for container in listing.containers:
         at = min(container.created_at, listing.ended_at) if first else listing.ended_at
         state.pods.starts.container_made(container.sandbox_id, at)

@@ -108,9 +108,9 @@ class Templates:
 
     def _trim(self, now: float) -> None:
         """Deletes the least recently used records while there are too many, and those too old."""
-        for name in list(self.records):
-            old = now - self.records[name].last_seen > KEPT_FOR
-            if not old and len(self.records) <= TEMPLATES_KEPT:
+        while self.records:
+            name, first = next(iter(self.records.items()))
+            if now - first.last_seen <= KEPT_FOR and len(self.records) <= TEMPLATES_KEPT:
                 break
             del self.records[name]
             self.changed.add(name)
