@@ -19,9 +19,7 @@ settings.register_profile("reconciler", deadline=None)
 settings.load_profile("reconciler")
 
 ON_CONTAINERD = ("on", "containerd")  # a property of a story's report, from any process
-
-
-WAITING = {"acceptance", "commands"}  # folders
+WAITING = {"acceptance", "commands"}  # folders of tests that wait for processes of their own
 
 
 @pytest.fixture(autouse=True)

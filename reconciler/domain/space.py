@@ -131,8 +131,9 @@ class DelayedSpace:
     def is_late(self, shows: bool) -> bool:
         """Whether the space of a removal must be waited for: not where all of them showed at once,
         this one too."""
-        earlier_late = self.owed or self.shows_after is None or self.late_shares
-        return bool(earlier_late) or not shows
+        if self.owed or self.shows_after is None or self.late_shares:
+            return True
+        return not shows
 
     @property
     def is_arriving(self) -> bool:

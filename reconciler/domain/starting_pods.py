@@ -77,21 +77,20 @@ class StartingPods:
         last_ends = max(ends, default=now)
         for sandbox_id in [one for one, start in self._starts.items() if now >= start.until]:
             del self._starts[sandbox_id]
-        if last_ends <= now:
-            self._until = min(self._until, last_ends)
-        else:
-            self._hold_until(last_ends, now)
+        if last_ends > now:
+            self._begin_after_pause(now)
             self._until = last_ends
+        else:
+            self._until = min(self._until, last_ends)
 
     def hold(self, sandbox_id: str, now: float) -> None:
         """A pod that was just added holds removal: its needs are unknown."""
-        if sandbox_id in self._starts:
-            self._hold_until(self._starts[sandbox_id].until, now)
+        self._begin_after_pause(now)
+        self._until = max(self._until, self._starts[sandbox_id].until)
 
-    def _hold_until(self, ends: float, now: float) -> None:
+    def _begin_after_pause(self, now: float) -> None:
         if now >= self._until + PAUSE:
             self._began = now
-        self._until = max(self._until, ends)
 
     def may_hold(self, now: float) -> bool:
         """Whether it is the pods' turn; they have the first."""
