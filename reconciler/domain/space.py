@@ -125,8 +125,9 @@ class DelayedSpace:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether as many removals are owed as may be, and none of them has helped so far."""
-        return self.is_full and not any(one.helped for one in self.owed)
+        """Whether as many removals are owed as may be, and none of the last ones has helped so
+        far."""
+        return self.is_full and not any(one.helped for one in self.owed[-self.most_owed :])
 
     def is_late(self, shows: bool) -> bool:
         """Whether the space of a removal must be waited for: not where all of them showed at once,

@@ -80,8 +80,8 @@ class Story:
                 self.now += 1.0
                 self.measure()
 
-    def remove_one(self, written: int = 0) -> bool:
-        """Removes the next one, while others write so many bytes."""
+    def remove_one(self, written: int = 0, freed: tuple[Disk, str] | None = None) -> bool:
+        """Removes the next one, while others write so many bytes, or free some of one disk."""
         state, now = self.state, self.now
         eviction = decide(state, state.operator.policy, now, command=self.command).eviction
         if eviction is None:
@@ -94,6 +94,10 @@ class Story:
         for disk in self.disks.values():
             disk.remove(one, now)
             disk.used += written
+        if freed is not None:
+            disk, what = freed
+            disk.used -= 10 * MIB * (what == "bytes")
+            disk.used_inodes -= 20_000 * (what == "inodes")
         absorb(listed(self.left, at=now), state)
         after = UsageSample(now, tuple(d.usage(n, now) for n, d in self.disks.items()))
         absorb(facts.UsageSampled(after), state)
@@ -215,6 +219,31 @@ def test_inodes_of_another_disk_cost_no_images_whose_space_is_waited_for() -> No
     node.state.disks.delayed["/images"] = DelayedSpace(shows_after=0.0)
     node.run(50)
     assert node.removed == 3
+    assert node.hold is HoldReason.SPACE_PENDING
+
+
+def test_bytes_of_another_disk_cost_no_images_whose_space_is_waited_for() -> None:
+    """Enough was on its way on the one. For the bytes of the other, full of other data, 20 of 20
+    went: each might still help the first, so that none counted as one that did not help."""
+    layers = Disk(used=90 * GIB, holds=False, kind="ext4")
+    node = story(images=Disk(used=90 * GIB, gives=0.0), layers=layers)
+    node.run(50)
+    assert node.removed == 3
+    assert node.hold is HoldReason.SPACE_PENDING
+
+
+@pytest.mark.parametrize("short", ["bytes", "inodes"])
+def test_one_removal_that_helped_by_chance_lets_no_others_go_without_end(short: str) -> None:
+    """Others freed some of what was short as the first one went. While its own space was waited
+    for, 20 of 20 went, none of which helped."""
+    layers = Disk(used=90 * GIB, holds=False, kind="ext4", inodes=10**6, used_inodes=100_000)
+    if short == "inodes":
+        layers.used, layers.used_inodes = 0, 900_000
+    node = story(images=Disk(used=90 * GIB, gives=0.0), layers=layers)
+    node.measure()
+    assert node.remove_one(freed=(layers, short))
+    node.run(50)
+    assert node.removed == 4
     assert node.hold is HoldReason.SPACE_PENDING
 
 

@@ -273,6 +273,7 @@ class World:
         now on."""
         shutil.rmtree(self.folder / "state", ignore_errors=True)
         self.oracle.knows.forget_disk()
+        self.oracle.saved_at = None
 
     def nudge(self) -> None:
         """The file watcher saw something."""
@@ -352,11 +353,11 @@ class World:
             if self.slow_saves:
                 await asyncio.sleep(self.slow_saves.pop())
             await save(state)
-            self.service.surprise("save", "after")
             works = ledger.trouble is None
             self.oracle.saved_at = began if works else None
             if works:
                 self.oracle.knows.saved()
+            self.service.surprise("save", "after")
 
         return saving
 
