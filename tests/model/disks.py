@@ -123,7 +123,9 @@ class Shortage:
         really = bool(self._ours) and self._ours[-1][1] > 0
         helped = helped or (really and any(mountpoint in late for mountpoint, _ in before))
         self._futile = 0 if helped else self._futile + 1
-        if self._futile == FUTILE:
+        if helped:
+            self._rests_until = 0.0  # an image that went for its age or as expendable
+        elif self._futile == FUTILE:
             self._futile, self._rests_until = 0, now + REST
 
     def rests(self, now: float) -> bool:
