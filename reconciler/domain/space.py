@@ -26,9 +26,11 @@ SAME_MOMENT = 1.0  # seconds: a removal so shortly before a gain may show with t
 NOTABLE = 64  # a gain counts from 1/64 of what was expected, and from
 LEAST = 4096  # bytes
 AT_FIRST, AT_MOST = 3, 8  # removals that may be owed at a time: more after each late gain
-# Kinds of filesystems that show all within milliseconds (our measurement, docs/runtimes.md): where
-# one shows nothing, others wrote as much in that time.
-AT_ONCE = frozenset({"ext2", "ext3", "ext4", "xfs"})
+# Kinds of filesystems that free space before the call that removes a file returns, and those that
+# show all while a removal is measured (our measurement, docs/runtimes.md): where one of these shows
+# nothing, others wrote as much in that time.
+FREE_IN_THE_CALL = frozenset({"ext2", "ext3", "ext4"})
+AT_ONCE = FREE_IN_THE_CALL | {"xfs"}
 
 
 @dataclass(frozen=True, slots=True)
