@@ -27,7 +27,7 @@ from .schedule import Schedule
 
 PAUSES = (0.002, 0.01, 0.05)  # seconds between the first measurements after a removal
 LAST_PAUSE = 0.2  # seconds, the last of them where space is freed in the background
-CALM = 0.05  # seconds in which nothing more showed there, after which all has
+CALM = 0.05  # seconds in which nothing more showed there, after which no more is waited for
 
 
 class Lister:

@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     """Chromium without a window."""
-    from playwright.async_api import async_playwright  # 25 MB that the others do without
+    from playwright.async_api import async_playwright  # large: only what drives a browser loads it
 
     install_tools({"chromium": "chromium"})
     path = shutil.which("chromium")
