@@ -199,15 +199,16 @@ def _nothing_removable(state: State) -> None:
 
 
 def _credit_earlier_removals(state: State, sample: UsageSample) -> None:
-    """Credits earlier removals with the space that a sample shows by now."""
+    """Credits earlier removals with the space that a sample shows by now. A filesystem that cannot
+    be measured shows nothing, and is not waited for any longer than others."""
+    taken = {usage.mountpoint: usage.taken for usage in sample.filesystems}
     settled = [
         removed
-        for usage in sample.filesystems
-        if usage.mountpoint in state.disks.delayed
-        for removed in state.disks.delayed[usage.mountpoint].take_sample(usage.taken, sample.at)
+        for mountpoint, space in state.disks.delayed.items()
+        for removed in space.take_sample(taken.get(mountpoint, space.taken), sample.at)
     ]
     state.disks.shown = tuple(settled)
-    removing.weigh(state, settled, sample.at)
+    removing.weigh(state.disks, sample.at)
 
 
 def _bounds(state: State) -> Bounds:

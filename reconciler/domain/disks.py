@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from .inventory import InvisibleFilesystem, UsageSample
 from .kubelet_lines import KubeletConfig, NodeFilesystem
 from .margin import SLOWEST, Overshoot
-from .space import DelayedSpace, Removed
+from .space import AT_FIRST, DelayedSpace, Removed
 from .watermark import Bounds, FilesystemState, Pressure, pressed
 
 REST_FIRST = 60.0  # seconds of rest when removals free nothing, doubled by each one more
+FUTILE_REMOVALS = 10  # in a row that freed nothing of what is short, until a rest
 
 
 @dataclass(slots=True)
@@ -26,9 +27,8 @@ class Disks:
     changed_overshoots: set[str] = field(default_factory=set)
     delayed: dict[str, DelayedSpace] = field(default_factory=dict)
     shown: tuple[Removed, ...] = ()  # settled by the last fact: what they freed is known
-    futile: int = 0  # removals in a row that freed nothing of what is short
-    certainly_futile: int = 0  # those of which that is certain, as when another filesystem gained
-    futile_at: float = 0.0  # when the newest of them was answered
+    unhelpful: list[Removed] = field(default_factory=list)  # none of these last ones helped yet
+    futile_at: float = 0.0  # when the newest one that can help no more was answered
     rest_until: float = 0.0
     rest: float = REST_FIRST
 
@@ -56,6 +56,13 @@ class Disks:
         """How far usage of a filesystem ran past its high mark."""
         return self.overshoots.setdefault(mountpoint, Overshoot())
 
+    def waits_for_others(self, space: DelayedSpace) -> bool:
+        """Whether nothing more may go for one filesystem until others have shown what they owe: by
+        then too many removals in a row may turn out to have helped none."""
+        elsewhere = [one for one in self.unhelpful if one not in space.owed]
+        undecided = sum(one.wanted_by > 0 for one in elsewhere)
+        return undecided >= AT_FIRST or len(elsewhere) >= FUTILE_REMOVALS
+
     @property
     def look_again_in(self) -> float:
         """Seconds until the filesystems are to be measured again."""
@@ -68,6 +75,6 @@ class Disks:
         self.forgive()
 
     def forgive(self) -> None:
-        """Resets the count of futile removals and the rest after them."""
-        self.futile, self.certainly_futile, self.futile_at = 0, 0, 0.0
+        """Resets the count of removals that did not help, and ends the rest after them."""
+        self.unhelpful, self.futile_at = [], 0.0
         self.rest, self.rest_until = REST_FIRST, 0.0

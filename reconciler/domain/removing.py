@@ -14,10 +14,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
-from .disks import REST_FIRST
+from .disks import FUTILE_REMOVALS, REST_FIRST, Disks
 from .facts import RemovalBegun, RemovalFinished, RemovalPlanned, RemovalSpared
 from .inventory import image_key
 from .ledger import RemovalRecord
@@ -31,8 +30,7 @@ NOTED_BEFORE = 60.0  # seconds from recording a removal to sending it, if the di
 LOST_FIRST = 10.0  # seconds the first time that the runtime went away without an answer
 HUNG = 60.0  # seconds without an answer after which it is no restart: it hangs
 REST_LAST = 6 * 3600.0  # seconds: the longest rest
-FUTILE_REMOVALS = 10  # in a row that freed nothing of what is short, until a rest
-FUTILE_FOR_CERTAIN = 3  # the same where that is certain, as when another filesystem gained
+FUTILE_FOR_CERTAIN = 3  # futile removals until a rest, if that they are is certain
 LATE = 120.0  # seconds after its answer in which a removal may still be carried out
 RECORDS_KEPT = 7 * 86400.0  # seconds a removal is remembered
 
@@ -75,29 +73,26 @@ def finish(state: State, fact: RemovalFinished) -> None:
     removed = Removed(removal.image.id, removal.names, fact.at, removal.expected, removal.most)
     settled = record_gains(state.disks.delayed, fact.gains, removed) if fact.gains else []
     state.disks.shown = tuple(settled)
-    weigh(state, settled, fact.at)
+    if removed.was_short:
+        state.disks.unhelpful.append(removed)
+    weigh(state.disks, fact.at)
 
 
-def weigh(state: State, settled: Iterable[Removed], now: float) -> None:
-    """Records whether removals helped, once nothing more is expected of them. After some that did
-    not help there is a rest, and after it one try, until one helps."""
-    disks = state.disks
-    for removed in settled:
-        if not removed.was_short:
-            continue
-        if removed.helped:
-            if removed.at > disks.futile_at:  # else its space was late, and those after it futile
-                disks.forgive()
-            continue
-        disks.futile_at = max(disks.futile_at, removed.at)
-        disks.futile += 1
-        disks.certainly_futile += removed.certainly_futile
-        tried = disks.rest > REST_FIRST
-        many = disks.futile >= FUTILE_REMOVALS or disks.certainly_futile >= FUTILE_FOR_CERTAIN
-        if tried or many:
-            disks.rest_until = now + disks.rest
-            disks.futile, disks.certainly_futile = 0, 0
-            disks.rest = min(2 * disks.rest, REST_LAST)
+def weigh(disks: Disks, now: float) -> None:
+    """Records which removals helped, and which can help no more. After some of those there is a
+    rest, and after it one try, until one helps."""
+    last = max((at for at, one in enumerate(disks.unhelpful) if one.helped), default=-1)
+    if last >= 0 and disks.unhelpful[last].at > disks.futile_at:  # else its space was late
+        disks.rest, disks.rest_until = REST_FIRST, 0.0
+    disks.unhelpful = disks.unhelpful[last + 1 :]
+    futile = [one for one in disks.unhelpful if not one.wanted_by]
+    disks.futile_at = max([disks.futile_at, *(one.at for one in futile)])
+    certain = sum(one.certainly_futile for one in futile)
+    many = len(futile) >= FUTILE_REMOVALS or certain >= FUTILE_FOR_CERTAIN
+    if many or (futile and disks.rest > REST_FIRST):
+        disks.rest_until = now + disks.rest
+        disks.rest = min(2 * disks.rest, REST_LAST)
+        disks.unhelpful = [one for one in disks.unhelpful if one.wanted_by]
 
 
 def settle(state: State, now: float) -> None:

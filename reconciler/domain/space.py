@@ -67,6 +67,7 @@ class Removed:
     helped: bool = False  # it freed some of what was short
     certainly_futile: bool = False  # it certainly did not
     owed_by: int = 0  # filesystems that may still show its space
+    wanted_by: int = 0  # those of them that were short when it was sent
 
     def count(self, freed: int) -> None:
         """Credits it with bytes that showed, within 0 and `most`: others wrote or freed the
@@ -82,6 +83,7 @@ class DelayedSpace:
     shows_after: float | None = None  # seconds, the longest seen; None: nothing has shown yet
     most_yield: float = 0.0  # most bytes freed for each byte expected; 0: none seen
     owed: list[Removed] = field(default_factory=list)
+    wanted: list[Removed] = field(default_factory=list)  # those sent while this one was short
     most_owed: int = AT_FIRST
     assumed: int = 0  # bytes that all owed removals count as while no yield is known
     covers: int = 0  # bytes that they count as once as many are owed as may be
@@ -146,6 +148,9 @@ class DelayedSpace:
     def add_owed(self, removed: Removed, gain: Gain) -> None:
         """Adds a removal whose space does not show yet."""
         removed.owed_by += 1
+        if gain.is_short:
+            removed.wanted_by += 1
+            self.wanted.append(removed)
         was_full = self.is_full
         self.owed.append(removed)
         if self.is_full:
@@ -193,10 +198,12 @@ class DelayedSpace:
         for one in settled:
             one.count(self.shown * one.expected // expected)
             one.approximate = one.approximate or self.shared or len(settled) > 1
-            one.helped = one.helped or shown_at is not None
+            one.helped = one.helped or (shown_at is not None and one in self.wanted)
             one.certainly_futile = not one.helped
             one.owed_by -= 1
+            one.wanted_by -= one in self.wanted
         self.owed = [one for one in self.owed if one not in settled]
+        self.wanted = [one for one in self.wanted if one not in settled]
         self.shown, self.shown_at, self.shared = 0, None, False
         self.assumed = self.assumed if self.owed else 0
         return [one for one in settled if not one.owed_by]
