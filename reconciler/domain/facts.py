@@ -145,7 +145,7 @@ class RemovalFinished:
     gone: bool
     error: str | None
     took: float  # seconds, the call alone
-    gains: tuple[Gain, ...] = ()  # one for each filesystem; empty: not measured
+    gains: tuple[Gain, ...] = ()  # of the filesystems of which it is known
     lost: bool = False  # the runtime went away before it answered, so it refused nothing
     left: tuple[str, ...] | None = None  # names left after it lost others; None: it lost none
 

@@ -71,6 +71,7 @@ def finish(state: State, fact: RemovalFinished) -> None:
     state.removals.records[key] = replace(state.removals.records[key], answered_at=fact.at)
     state.removals.changed.add(key)
     removed = Removed(removal.image.id, removal.names, fact.at, removal.expected, removal.most)
+    removed.approximate = len(fact.gains) < len(removal.filesystems)
     settled = record_gains(state.disks.delayed, fact.gains, removed) if fact.gains else []
     state.disks.shown = tuple(settled)
     if removed.was_short:

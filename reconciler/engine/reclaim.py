@@ -113,11 +113,14 @@ async def send(runtime: ImageRuntime, removal: Removal, monotonic: Callable[[], 
 
 
 def gains(before: Iterable[FilesystemState], after: UsageSample) -> tuple[Gain, ...]:
-    """Returns what each filesystem gained; nothing if one was not measured both times."""
+    """Returns what each filesystem gained. One that is not measured after the removal has shown
+    nothing so far; what one gained that shows all at once is not known then, so it is left out."""
     usages = {usage.mountpoint: usage for usage in after.filesystems}
-    if any(fs.usage.mountpoint not in usages for fs in before):
-        return ()
-    return tuple(_gain(fs, usages[fs.usage.mountpoint]) for fs in before)
+    return tuple(
+        _gain(fs, usages.get(fs.usage.mountpoint, fs.usage))
+        for fs in before
+        if fs.usage.mountpoint in usages or fs.usage.kind not in AT_ONCE
+    )
 
 
 def is_less(after: UsageSample, before: UsageSample) -> bool:

@@ -84,8 +84,14 @@ class Story:
                 self.now += 1.0
                 self.measure()
 
-    def remove_one(self, written: int = 0, freed: tuple[Disk, str] | None = None) -> bool:
-        """Removes the next one, while others write so many bytes, or free some of one disk."""
+    def remove_one(
+        self,
+        written: int = 0,
+        freed: tuple[Disk, str] | None = None,
+        hidden: Disk | None = None,
+    ) -> bool:
+        """Removes the next one, while others write so many bytes, or free some of one disk, or one
+        cannot be measured."""
         state, now = self.state, self.now
         eviction = decide(state, state.operator.policy, now, command=self.command).eviction
         if eviction is None:
@@ -103,9 +109,13 @@ class Story:
             disk.used -= 10 * MIB * (what == "bytes")
             disk.used_inodes -= 20_000 * (what == "inodes")
         absorb(listed(self.left, at=now), state)
+        if hidden is not None:
+            hidden.measured = False
         after = self.sample()
         absorb(facts.UsageSampled(after), state)
         absorb(facts.RemovalFinished(now, of, True, None, 0.1, gains(before, after)), state)
+        if hidden is not None:
+            hidden.measured = True
         return True
 
     @property
@@ -316,6 +326,23 @@ def test_what_a_disk_owes_that_cannot_be_measured_is_not_waited_for_without_end(
     node.disks["/images"].measured = False
     node.run(LONGEST + 10)
     assert (node.removed, node.hold) == (10, HoldReason.RESTING)
+
+
+@pytest.mark.parametrize("hidden", ["/images", "/layers"])
+def test_a_disk_that_cannot_be_measured_for_a_moment_costs_no_image_more(hidden: str) -> None:
+    """What a removal freed was forgotten where one disk of two could not be measured after it, so
+    that more went for what was on its way."""
+    layers = Disk(used=0, holds=False, kind="ext4")
+    node = story(images=Disk(used=81 * GIB, commits=30.0), layers=layers)
+    node.now += 1.0
+    node.measure()
+    assert node.remove_one(hidden=node.disks[hidden])
+    node.now += 0.2
+    node.run(20)
+    assert (node.removed, node.hold) == (1, HoldReason.SPACE_PENDING)
+    node.run(20)
+    assert [freed for _, freed in node.late] == [3 * GIB]
+    assert (node.removed, node.hold) == (1, None)
 
 
 def test_inodes_used_up_by_others_cost_a_few_images_not_all() -> None:

@@ -23,11 +23,19 @@ def with_disks(world: World, dice: Dice) -> None:
         capacity = dice.pick((CAPACITY // 2, CAPACITY, CAPACITY, 0))  # 0: a tmpfs without a size
         inodes = dice.pick((0, INODES))
         second = Disk("/images2", 2, capacity, kind == "holds", inodes=inodes)
-        second.commits = world.disks.first.commits
+        second.commits = 0 if inodes else world.disks.first.commits
         world.disks.second = second
     for disk in world.disks:
         disk.kind = "ext4" if disk.inodes and not disk.commits else ""  # btrfs has no fixed number
     world.note("disks:", list(world.disks))
+
+
+def with_a_late_disk(world: World, dice: Dice) -> None:
+    """Two disks: one holds the images and shows late what was freed, the other is of others."""
+    with_disks(world, dice)
+    first = world.disks.first
+    first.commits, first.inodes, first.kind = 30, 0, ""
+    world.disks.second = Disk("/images2", 2, CAPACITY, False, inodes=INODES, kind="ext4")
 
 
 def _a_disk(world: World, dice: Dice) -> Disk:

@@ -35,6 +35,7 @@ class Shortage:
         self._least: dict[Thing, int] = {}  # in use since
         self._futile, self._rests_until = 0, 0.0
         self._ours: list[tuple[float, int]] = []  # when a removal freed bytes, and how many
+        self._enough: set[Thing] = set()  # will not be short, when what was freed shows
         self.superfluous = 0  # removals in a row for which the ones before had freed enough
 
     def measured(self, sample: UsageSample) -> None:
@@ -94,7 +95,6 @@ class Shortage:
     def weigh_unshown(self, policy: Version, disks: Disks) -> None:
         """A removal is about to be sent: did those before free enough already, on each disk?"""
         late = {one.mountpoint: one for one in disks if one.commits}
-        enough = bool(self.short)
         for (mountpoint, what), used, whole in self._counted():
             if (mountpoint, what) not in self.short:
                 continue
@@ -102,7 +102,9 @@ class Shortage:
             shown_until = disk.last[0] if disk is not None else float("inf")
             unshown = KNOWABLE * sum(count for at, count in self._ours if at > shown_until)
             low = marks(policy, what, whole)[1]
-            enough = enough and what == "bytes" and unshown > 0 and used - unshown <= low
+            if what == "bytes" and unshown > 0 and used - unshown <= low:
+                self._enough.add((mountpoint, what))
+        enough = bool(self.short) and self.short <= self._enough
         self.superfluous = self.superfluous + 1 if enough else 0
 
     # --- removals that help nobody -------------------------------------------------------------
@@ -115,13 +117,14 @@ class Shortage:
 
     def ended(self, gone: bool, now: float, late: Collection[str] = ()) -> None:
         """A listing and a measurement after it show what the removal freed; on `late` disks,
-        which hold images, only the truth does."""
+        which hold images and had not enough on its way, only the truth does."""
         before, self._before = self._before, {}
+        waiting, self._enough = before.keys() - self._enough, set()
         if not before or not gone:
             return
         helped = any(self._least.get(thing, 0) < count for thing, count in before.items())
         really = bool(self._ours) and self._ours[-1][1] > 0
-        helped = helped or (really and any(mountpoint in late for mountpoint, _ in before))
+        helped = helped or (really and any(mountpoint in late for mountpoint, _ in waiting))
         self._futile = 0 if helped else self._futile + 1
         if helped:
             self._rests_until = 0.0  # an image that went for its age or as expendable

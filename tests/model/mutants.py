@@ -543,6 +543,18 @@ MUTANTS = (
         (disk_moves.flood,),
     ),
     Mutant(
+        "what others owe is not waited for",
+        ("S7",),
+        around.what_others_owe_is_not_waited_for,
+        (disk_moves.flood, moves.wait_long),
+    ),
+    Mutant(
+        "room is taken for help",
+        ("S7",),
+        around.room_is_taken_for_help,
+        (disk_moves.flood, moves.wait_long),
+    ),
+    Mutant(
         "late space is not waited for",
         ("S7",),
         around.late_space_is_not_waited_for,

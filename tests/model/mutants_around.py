@@ -12,6 +12,7 @@ from reconciler.cri import client
 from reconciler.cri.rpc import Methods
 from reconciler.domain import decision, hold, margin, removing, shortage, space, watermark
 from reconciler.domain.context import Context
+from reconciler.domain.disks import Disks
 from reconciler.domain.facts import RemoverReported, Resumed
 from reconciler.domain.policy import Policy
 from reconciler.domain.protections import holding
@@ -22,6 +23,9 @@ from reconciler.http.view import View
 from reconciler.report import document, image_row_json
 from reconciler.sources import usage_probe
 from reconciler.sources.claim import Claim
+
+from . import moves
+from .disk_moves import with_a_late_disk
 
 Patch = pytest.MonkeyPatch
 
@@ -57,6 +61,23 @@ def auto_marks_lie_far_below_kubelets_lines(patch: Patch) -> None:
 def removals_that_help_nobody_go_on(patch: Patch) -> None:
     """As it was: a byte freed anywhere counts, also where nothing is short."""
     patch.setattr(removing, "weigh", lambda disks, now: disks.unhelpful.clear())
+
+
+def what_others_owe_is_not_waited_for(patch: Patch) -> None:
+    """As it was: a removal that may still help counted for nothing, so that more went."""
+    patch.setattr(Disks, "waits_for_others", lambda *_: False)
+    patch.setattr(moves, "with_disks", with_a_late_disk)
+
+
+def room_is_taken_for_help(patch: Patch) -> None:
+    """As it was: what showed late helped, also on a filesystem that was not short."""
+    add_owed = space.DelayedSpace.add_owed
+
+    def owe(self: space.DelayedSpace, removed: space.Removed, gain: space.Gain) -> None:
+        add_owed(self, removed, replace(gain, short_of_bytes=True))
+
+    patch.setattr(space.DelayedSpace, "add_owed", owe)
+    patch.setattr(moves, "with_disks", with_a_late_disk)
 
 
 def late_space_is_not_waited_for(patch: Patch) -> None:
