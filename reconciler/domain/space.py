@@ -228,9 +228,8 @@ def record_gains(
         space.inodes_each = max(space.inodes_each, gain.inodes)
         removed.was_short = removed.was_short or gain.is_short
         late = space.is_late(gain in showing) and not gain.at_once
-        # A filesystem that is not short may be in a moment, if the mark moves or others write.
-        holds = gain.short_of_bytes or space.shows_after is not None
-        if holds and late and (space.owed or not seen):
+        # Also where nothing is short: it may be in a moment, if the mark moves or others write.
+        if late and (space.owed or not seen):
             space.add_owed(removed, gain)
         else:
             space.learn(gain, removed.expected)

@@ -66,7 +66,7 @@ class Shortage:
         for thing, used, whole in _counted(late):
             if used <= marks(policy, thing[1], whole)[1]:
                 self.short.discard(thing)
-        if not self.short:
+        if not self.short or policy.is_auto:  # where its marks lie is not known
             self.forgiven()
 
     def wanted(self, policy: Version) -> None:
