@@ -8,6 +8,7 @@ A filesystem that has shown nothing yet is waited for longest.
 - Only what a filesystem shows counts as freed; the listed size only says what to expect.
 - An image is credited with at most what its size can free; others freed the remainder.
 - A removal is settled once, when no filesystem is expected to show more of it.
+- What was short when it was sent may be helped when its space shows; what has room never is.
 - Filesystems of a kind that shows everything at once never owe anything. Nothing but the kind
   proves it: space may show at once by chance, and others may write as much as was freed.
 
