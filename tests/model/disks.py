@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from reconciler.domain.inventory import UsageSample
-from reconciler.fake_runtime.disks import Disks
+from reconciler.fake_runtime.disks import Disk, Disks
 
 from .marks import lowest_auto
 from .policies import Version
@@ -98,14 +98,21 @@ class Shortage:
         for (mountpoint, what), used, whole in self._counted():
             if (mountpoint, what) not in self.short:
                 continue
-            disk = late.get(mountpoint)
-            shown_until = disk.last[0] if disk is not None else float("inf")
-            unshown = KNOWABLE * sum(count for at, count in self._ours if at > shown_until)
+            unshown = KNOWABLE * self._hidden(late.get(mountpoint), disks)
             low = marks(policy, what, whole)[1]
             if what == "bytes" and unshown > 0 and used - unshown <= low:
                 self._enough.add((mountpoint, what))
         enough = bool(self.short) and self.short <= self._enough
         self.superfluous = self.superfluous + 1 if enough else 0
+
+    def _hidden(self, disk: Disk | None, disks: Disks) -> int:
+        """Bytes that removals freed since the last commit, unless others wrote as many: a disk
+        shows at once what is written."""
+        if disk is None:
+            return 0
+        commit, shown = disk.last
+        ours = sum(count for at, count in self._ours if at > commit)
+        return max(0, min(ours, shown - disks.used(disk)))
 
     # --- removals that help nobody -------------------------------------------------------------
 
