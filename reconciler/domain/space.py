@@ -222,15 +222,15 @@ def record_gains(
     if nothing more is expected of it."""
     gains = tuple(gains)
     showing = [gain for gain in gains if notable(gain.bytes, removed.expected)]
-    seen = bool(showing)
-    removed.certainly_futile = seen and not any(one.is_short for one in showing)
+    removed.certainly_futile = bool(showing) and not any(one.is_short for one in showing)
     for gain in gains:
         space = delayed.setdefault(gain.mountpoint, DelayedSpace())
         space.inodes_each = max(space.inodes_each, gain.inodes)
         removed.was_short = removed.was_short or gain.is_short
-        late = space.is_late(gain in showing) and not gain.at_once
+        shows = gain in showing
+        late = space.is_late(shows) and not gain.at_once
         # Also where nothing is short: it may be in a moment, if the mark moves or others write.
-        if late and (space.owed or not seen):
+        if late and (space.owed or not shows):
             space.add_owed(removed, gain)
         else:
             space.learn(gain, removed.expected)

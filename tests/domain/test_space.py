@@ -175,6 +175,15 @@ def test_a_disk_that_shows_space_at_once_is_not_waited_for() -> None:
     assert node.hold is None
 
 
+def test_space_that_shows_at_once_elsewhere_is_no_reason_not_to_wait(start: float) -> None:
+    """Half of each image was on a disk that shows at once and had room. As that half showed, the
+    other was not waited for: two images more went, then there was a rest."""
+    node = story(images=Disk(used=81 * GIB, commits=30.0), content=Disk(used=50 * GIB, kind="ext4"))
+    node.now = T0 + 86400.0 + start
+    node.run(100)
+    assert (node.removed, node.hold) == (1, None)
+
+
 def test_prune_stops_where_the_daemon_does() -> None:
     """`prune --to` removed 12 of 12."""
     node = story(images=Disk(used=83 * GIB, commits=30.0))
@@ -225,10 +234,11 @@ def test_a_disk_that_never_shows_space_is_waited_for_once() -> None:
     assert node.hold is HoldReason.RESTING
 
 
-def test_images_of_one_disk_do_not_go_for_another() -> None:
+@pytest.mark.parametrize(("kind", "seconds"), [("ext4", 50), ("", 3 * LONGEST + 10)])
+def test_images_of_one_disk_do_not_go_for_another(kind: str, seconds: float) -> None:
     """Two image filesystems, the full one full of other data: 12 of 12, 40 of 40 images went."""
-    node = story(images=Disk(used=50 * GIB), layers=Disk(used=99 * GIB, holds=False))
-    node.run(50)
+    node = story(images=Disk(used=50 * GIB), layers=Disk(used=99 * GIB, holds=False, kind=kind))
+    node.run(seconds)
     assert node.removed == 3
     assert node.hold is HoldReason.RESTING
     node.run(3600)

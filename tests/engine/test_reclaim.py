@@ -366,8 +366,8 @@ async def test_removals_that_free_another_disk_than_the_full_one_come_to_a_rest(
 
     async def both() -> UsageSample:
         usages = (
-            FilesystemUsage("/images", 1, 200 * GIB, world.runtime.used()),
-            FilesystemUsage("/layers", 2, 100 * GIB, 81 * GIB),
+            FilesystemUsage("/images", 1, 200 * GIB, world.runtime.used(), kind="ext4"),
+            FilesystemUsage("/layers", 2, 100 * GIB, 81 * GIB, kind="ext4"),
         )
         return UsageSample(world.clock(), usages)
 
