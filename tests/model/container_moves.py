@@ -36,6 +36,8 @@ def _container(world: World, dice: Dice, pod: str) -> None:
     mounted = an_image(world, dice)
     if node.habits.image_volumes and mounted is not None and dice.number(0, 1):
         volumes = {"/data": text_of(world, mounted, dice)}
+    if node.sandboxes[pod].uid in world.kubelet.pods:
+        volumes = {}  # what its containers mount is in its spec
     labels = dict(node.sandboxes[pod].labels)
     text = text_of(world, image, dice)
     world.service.streams.next_is_unresolved = dice.number(0, 29) == 0

@@ -189,6 +189,7 @@ async def _lively(node: Node, book: Book, oracle: Blinking) -> None:
             nudge=lambda: None,
             note=oracle.history.note,
             service=SimpleNamespace(streams=streams),
+            kubelet=SimpleNamespace(pods={}),
         ),
     )
     dice, chooser, began = Random(11), random.Random(12), time.monotonic()
