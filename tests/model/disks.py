@@ -36,6 +36,7 @@ class Shortage:
         self._futile, self._rests_until = 0, 0.0
         self._ours: list[tuple[float, int]] = []  # when a removal freed bytes, and how many
         self._enough: set[Thing] = set()  # will not be short, when what was freed shows
+        self._freed = 0  # bytes in all
         self.superfluous = 0  # removals in a row for which the ones before had freed enough
 
     def measured(self, sample: UsageSample) -> None:
@@ -102,8 +103,10 @@ class Shortage:
             low = marks(policy, what, whole)[1]
             if what == "bytes" and unshown > 0 and used - unshown <= low:
                 self._enough.add((mountpoint, what))
+        freed, self._freed = self._freed, sum(count for _, count in self._ours)
+        went = self._freed > freed  # the removal before this one, which may have been refused
         enough = bool(self.short) and self.short <= self._enough
-        self.superfluous = self.superfluous + 1 if enough else 0
+        self.superfluous = self.superfluous + went if enough else 0
 
     def _hidden(self, disk: Disk | None, disks: Disks) -> int:
         """Bytes that removals freed since the last commit, unless others wrote as many: a disk
