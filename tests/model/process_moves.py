@@ -121,10 +121,12 @@ def compare(world: World, api: HttpApi) -> None:
         waiting = world.daemon is None or len(world.daemon.mailbox)
         if waiting or not is_settled(api.view) or oracle.knows.look is None or oracle.knows.failed:
             return
-        records = dict(api.view.state.memory.images)
+        records, policy = dict(api.view.state.memory.images), oracle.book.read
         images, plan = await api.images(), await api.plan()
         if not is_settled(api.view) or oracle.removals > removals:
             return
+        if oracle.book.read is not policy:
+            return  # edited in between
         if api.view.state.memory.images != records:
             return  # a process that ended had written a ledger, which has been taken over since
         if api.view.state.runtime.listed_at != oracle.knows.look.began:
