@@ -37,8 +37,11 @@ from reconciler.telemetry import logs
 from reconciler.telemetry.journal import LogAndMetrics
 from reconciler.telemetry.metrics import Metrics
 
+from .messages import SIZE
+
 # What libraries import when they are used first: imports are no part of any figure here.
 LAZY = ("anyio._backends._asyncio", "uvicorn.protocols.http.h11_impl", "uvicorn.lifespan.off")
+DISK = 1 << 40  # bytes
 LONG = 0.02  # seconds of one step of the event loop that are worth a note
 
 
@@ -50,6 +53,7 @@ class Notes:
         self.ready: float | None = None
         self.certain: float | None = None
         self.port = 0
+        self.begun = 0  # removals, never cleared
         self.clear()
 
     def clear(self) -> None:
@@ -80,6 +84,7 @@ class NotingJournal(LogAndMetrics):
         if isinstance(fact, facts.PolicyLoaded):
             notes.policies.append(time.monotonic())
         notes.listings += isinstance(fact, facts.Listed)
+        notes.begun += isinstance(fact, facts.RemovalBegun)
         notes.removals += isinstance(fact, facts.RemovalFinished) and fact.gone
         if notes.ready is None and not missing(state):
             notes.ready = time.monotonic() - notes.began
@@ -99,11 +104,13 @@ class NotingJournal(LogAndMetrics):
 
 
 def noting_samples(notes: Notes, used_share: float | None) -> Callable[[str], FilesystemUsage]:
-    """The daemon's own measure, with notes; or a filesystem always filled to one share."""
+    """The daemon's own measure, with notes; or an ext4 disk filled to one share, on which every
+    removal frees an image."""
 
     def measure(mountpoint: str) -> FilesystemUsage:
         if used_share is not None:
-            return FilesystemUsage(mountpoint, 1, 1 << 40, int(used_share * (1 << 40)))
+            used = int(used_share * DISK) - notes.begun * SIZE
+            return FilesystemUsage(mountpoint, 1, DISK, used, kind="ext4")
         usage = usage_probe.measure(mountpoint)
         notes.samples.append((time.monotonic(), usage.used))
         return usage
