@@ -203,6 +203,29 @@ def test_a_read_only_mount_in_a_container_is_the_same_directory(tmp_path: Path) 
     assert answer(tmp_path) is None
 
 
+@contextlib.contextmanager
+def mounted(folder: Path, *flags: str) -> Iterator[Path]:
+    """A filesystem of its own at a folder."""
+    folder.mkdir()
+    subprocess.run(["mount", *flags, str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@root
+def test_of_two_filesystems_the_holder_of_the_right_one_is_named(tmp_path: Path) -> None:
+    """Inodes have the same numbers on every disk: beside two runtimes the one that was named
+    removed on the other's disk."""
+    tmpfs = ("-t", "tmpfs", "tmpfs")
+    with mounted(tmp_path / "one", *tmpfs) as one, mounted(tmp_path / "two", *tmpfs) as two:
+        assert one.stat().st_ino == two.stat().st_ino
+        with another_process(one) as first, another_process(two) as second:
+            assert f"(pid {first}: " in str(answer(one))
+            assert f"(pid {second}: " in str(answer(two))
+
+
 @root
 def test_a_process_that_can_not_be_seen_from_here_is_told_as_such(tmp_path: Path) -> None:
     """In a pod, /proc tells of the pod's own processes; the lock holds all the same."""

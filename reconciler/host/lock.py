@@ -20,6 +20,8 @@ from typing import Self
 from ..domain.neutral import neutralised
 
 LOCKS = Path("/proc/locks")
+MOUNTS = Path("/proc/self/mountinfo")
+ELSEWHERE = "another reconciler (in another container or namespace)"
 SHOWN = 120  # characters of a command line
 
 Inode = tuple[int, int]  # device and number
@@ -60,7 +62,7 @@ class Lock:
         except BlockingIOError:
             _close(taken)
             self.release()
-            return _holder(inode) or "another reconciler (in another container or namespace)"
+            return _holder(wanted[inode]) or ELSEWHERE
         except OSError:
             _close(taken)
             raise
@@ -79,27 +81,43 @@ def holder_of(directories: Iterable[str | Path]) -> str | None:
     """Who holds a lock on one of them, as far as can be seen without taking it."""
     for path in directories:
         with contextlib.suppress(OSError):
-            found = _holder(_inode(os.stat(path)))
+            found = _holder(path)
             if found is not None:
                 return found
     return None
 
 
-def _holder(inode: Inode) -> str | None:
+def _holder(path: str | Path) -> str | None:
     """Who holds the lock on a directory, for people. /proc/locks lists only the processes in our
     own PID namespace."""
     with contextlib.suppress(OSError, ValueError):
+        wanted = _place(path)
         for line in LOCKS.read_text().splitlines():
             _, kind, _, _, pid, place, *_ = line.split()
-            major, minor, number = place.split(":") if kind == "FLOCK" else ("0", "0", "0")
-            if int(number) != inode[1]:
-                continue
-            command = _command(pid)
-            # On btrfs the kernel shows another device here than stat does.
-            if os.makedev(int(major, 16), int(minor, 16)) == inode[0] or "reconciler" in command:
+            if kind == "FLOCK" and place == wanted:
+                command = _command(pid)
                 what = "reconciler" if "reconciler" in command or not command else "process"
                 return f"another {what} (pid {pid}{command and ': '}{command})"
     return None
+
+
+def _place(path: str | Path) -> str:
+    """A directory as /proc/locks names it: the device of its filesystem, and its inode. On btrfs
+    `stat` reports another device, the subvolume's; that of the mount is the filesystem's (our
+    measurement)."""
+    handle = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = os.fstat(handle)
+        lines = Path(f"/proc/self/fdinfo/{handle}").read_text().splitlines()
+    finally:
+        os.close(handle)
+    mount = dict(line.split(":", 1) for line in lines).get("mnt_id", "").strip()
+    major, minor = os.major(found.st_dev), os.minor(found.st_dev)
+    for line in MOUNTS.read_text().splitlines():
+        number, _, device, *_ = line.split()
+        if number == mount:
+            major, minor = map(int, device.split(":"))
+    return f"{major:02x}:{minor:02x}:{found.st_ino}"
 
 
 def _command(pid: str) -> str:
