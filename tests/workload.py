@@ -27,9 +27,10 @@ class Workload:
         self.driver.close()
 
     def pull(self, name: str) -> str:
-        """Pulls an image; returns its id as listed."""
-        self.driver.call("PullImage", deadline=120, image=pb.ImageSpec(image=name))
-        return str(self.image(name).id)
+        """Pulls an image; returns its id as listed, from the answer itself: a moment later a daemon
+        may have removed it."""
+        answer = self.driver.call("PullImage", deadline=120, image=pb.ImageSpec(image=name))
+        return str(answer.image_ref)
 
     def image(self, name: str) -> Any:
         """The image of a name or id; AssertionError if there is none."""
