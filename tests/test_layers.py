@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"domain", "host"},
     "report": {"domain", "store"},
     "cri": {"domain", "aiokit", "sharing", "host"},
-    "sources": {"domain", "aiokit", "policy"},
+    "sources": {"domain", "aiokit", "policy", "host"},
     "pods": {"domain", "aiokit", "sharing", "host", "settings"},
     "engine": {"domain", "aiokit"},
     "telemetry": {"domain", "store", "settings"},

@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Self
 
 from ..domain.neutral import neutralised
+from .mounts import mounts
 
 LOCKS = Path("/proc/locks")
-MOUNTS = Path("/proc/self/mountinfo")
 ELSEWHERE = "another reconciler (in another container or namespace)"
 SHOWN = 120  # characters of a command line
 
@@ -111,13 +111,9 @@ def _place(path: str | Path) -> str:
         lines = Path(f"/proc/self/fdinfo/{handle}").read_text().splitlines()
     finally:
         os.close(handle)
-    mount = dict(line.split(":", 1) for line in lines).get("mnt_id", "").strip()
-    major, minor = os.major(found.st_dev), os.minor(found.st_dev)
-    for line in MOUNTS.read_text().splitlines():
-        number, _, device, *_ = line.split()
-        if number == mount:
-            major, minor = map(int, device.split(":"))
-    return f"{major:02x}:{minor:02x}:{found.st_ino}"
+    number = int(dict(line.split(":", 1) for line in lines).get("mnt_id", -1))
+    device = next((one.device for one in mounts() if one.number == number), found.st_dev)
+    return f"{os.major(device):02x}:{os.minor(device):02x}:{found.st_ino}"
 
 
 def _command(pid: str) -> str:

@@ -6,10 +6,8 @@ The directories come from ImageFsInfo; its own `used_bytes` does not count: cont
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Awaitable, Callable, Iterable
-from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -18,12 +16,12 @@ from ..aiokit import Mailbox
 from ..domain.facts import Fact, UsageSampled
 from ..domain.inventory import FilesystemUsage, InvisibleFilesystem, UsageSample
 from ..domain.runtime import ImageRuntime, RuntimeFailure
+from ..host.mounts import has_stacked_root, kind_of
 
 EVERY = 1.0  # seconds between samples
 PATIENCE = 5.0  # seconds that a filesystem has to answer
 ASK_EVERY = 60.0  # seconds between requests for the mountpoints
 
-MOUNTS = Path("/proc/self/mountinfo")
 REMEDY = "where this runs in a container, mount the path at the same place"
 
 Measure = Callable[[str], FilesystemUsage]
@@ -58,36 +56,9 @@ def usage_from(stats: os.statvfs_result, mountpoint: str, device: int) -> Filesy
     )
 
 
-@functools.lru_cache(maxsize=64)
-def kind_of(device: int, mounts: Path = MOUNTS) -> str:
-    """The kind of a mounted filesystem by its st_dev; empty for btrfs, whose subvolumes have
-    devices of their own, and where it is unknown."""
-    try:
-        lines = mounts.read_text().splitlines()
-    except OSError:
-        return ""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    for line in lines:
-        about, _, kind = line.partition(" - ")
-        if about.split()[2] == wanted:
-            return kind.split()[0]
-    return ""
-
-
 def _is_ours(directory: str) -> bool:
     """Whether a directory lies in this process's own root, and that is a container's."""
-    return os.stat(directory).st_dev == os.stat("/").st_dev and _stacked_root()
-
-
-@functools.cache
-def _stacked_root(mounts: Path = MOUNTS) -> bool:
-    """Whether / is an overlay of layers, as containers' roots are and nodes' hardly ever are."""
-    try:
-        lines = mounts.read_text().splitlines()
-    except OSError:
-        return False
-    roots = [line for line in lines if line.split()[4] == "/"]
-    return bool(roots) and " - overlay " in roots[-1]
+    return os.stat(directory).st_dev == os.stat("/").st_dev and has_stacked_root()
 
 
 def _is_empty(directory: str) -> bool:

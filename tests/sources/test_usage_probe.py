@@ -23,12 +23,12 @@ from reconciler.domain.inventory import FilesystemUsage, UsageSample
 from reconciler.domain.runtime import RuntimeUnavailable
 from reconciler.domain.state import State
 from reconciler.domain.watermark import Pressure
+from reconciler.host.mounts import has_stacked_root
 from reconciler.sources import usage_probe
 from reconciler.sources.usage_probe import (
     ASK_EVERY,
     Measure,
     UsageProbe,
-    kind_of,
     measure,
     sample,
     usage_from,
@@ -97,8 +97,8 @@ async def test_an_empty_directory_of_the_daemons_own_container_is_not_the_runtim
     try:
         if mount:
             (images / mount).touch()
-        stacked = partial(usage_probe._stacked_root.__wrapped__, tmp_path / "mountinfo")
-        monkeypatch.setattr(usage_probe, "_stacked_root", stacked)
+        stacked = partial(has_stacked_root.__wrapped__, tmp_path / "mountinfo")
+        monkeypatch.setattr(usage_probe, "has_stacked_root", stacked)
         found = await sample([str(images)], measure, Clock())
     finally:
         shutil.rmtree(images)
@@ -265,16 +265,3 @@ async def test_a_busy_loop_finds_one_sample_for_each_second() -> None:
     """Near the mark there are ten: a removal that hangs for ten minutes would leave thousands."""
     facts = await sampled_while_busy([84] * 600, pause=0.1)
     assert len(facts) == 60
-
-
-def test_the_kind_of_a_filesystem_is_found_by_its_device(tmp_path: Path) -> None:
-    """Which ones show late what was freed is known; of any other nothing is believed."""
-    mounts = tmp_path / "mountinfo"
-    mounts.write_text(
-        "25 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw\n"
-        "40 25 259:7 / /data rw - xfs /dev/nvme0n1p7 rw,attr2\n"
-        "41 25 0:36 /@ /sub rw - btrfs /dev/nvme0n1p8 rw,subvol=/@\n"
-    )
-    assert kind_of(os.makedev(259, 7), mounts) == "xfs"
-    assert kind_of(os.makedev(0, 52), mounts) == ""  # a subvolume's own device
-    assert kind_of(os.makedev(259, 7), tmp_path / "none") == ""
