@@ -6,13 +6,14 @@ from __future__ import annotations
 import contextlib
 import json
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from tests.programs import output_of
 
 TOKEN = "first.token"
 
@@ -79,7 +80,7 @@ def https(folder: Path, handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
     subject = ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
     files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([*command.split(), *subject, *files], check=True, capture_output=True)
+    output_of([*command.split(), *subject, *files])
     (folder / "token").write_text(TOKEN)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -14,6 +14,7 @@ from reconciler.cli import main as cli
 from reconciler.cli.completion import SHELLS, commands_of
 from reconciler.cli.examples import EXAMPLES
 from reconciler.cli.parser import build_parser
+from tests.programs import output_of
 
 LINES = [line for examples in EXAMPLES.values() for line, _ in examples]
 
@@ -41,15 +42,12 @@ def test_bash_completes(
     """Tab offers what the command takes there, and leaves files to the shell."""
     file = tmp_path / "completion.bash"
     file.write_text(script("bash", capsys))
-    subprocess.run(["bash", "-n", str(file)], check=True)
+    output_of(["bash", "-n", str(file)])
     words = ["reconciler", *typed.split(" ")]
     asked = f"source {file}; COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; "
     asked += '_reconciler; echo "${COMPREPLY[@]}"'
-    done = subprocess.run(
-        ["bash", "--norc", "-uc", asked], capture_output=True, text=True, check=True
-    )
-    assert set(done.stdout.split()) == offered
-    assert done.stderr == ""
+    done = subprocess.run(["bash", "--norc", "-uc", asked], capture_output=True, text=True)
+    assert (set(done.stdout.split()), done.stderr) == (offered, "")
 
 
 def test_a_description_for_fish_ends_where_it_should() -> None:

@@ -8,13 +8,12 @@ import ast
 import functools
 import graphlib
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import reconciler
-from tests.builders import HANGS
+from tests.programs import output_of
 
 ROOT = Path(reconciler.__file__).parent
 # Each room, or module outside of the rooms, and those that it may import.
@@ -233,10 +232,7 @@ def test_the_document_on_the_architecture_names_every_room() -> None:
 def test_the_daemon_loads_nothing_that_only_commands_need() -> None:
     """What prints tables or simulates a node would sit in every node's memory."""
     text = "import sys, reconciler.app; print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=HANGS
-    )
-    loaded = done.stdout.split()
+    loaded = output_of([sys.executable, "-c", text]).split()
     assert "reconciler.engine.reconcile" in loaded
     assert not [m for m in loaded for n in NOT_FOR_THE_DAEMON if m == n or m.startswith(f"{n}.")]
 
@@ -244,9 +240,5 @@ def test_the_daemon_loads_nothing_that_only_commands_need() -> None:
 def test_reading_the_flags_loads_no_command() -> None:
     """`reconciler --help` and a typo answer at once."""
     text = "import sys, reconciler.cli.main; print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=HANGS
-    )
-    assert not {"grpc", "rich", "yaml", "starlette", "structlog", "asyncio"} & set(
-        done.stdout.split()
-    )
+    loaded = set(output_of([sys.executable, "-c", text]).split())
+    assert not {"grpc", "rich", "yaml", "starlette", "structlog", "asyncio"} & loaded

@@ -20,6 +20,7 @@ from reconciler.domain.ledger import Changes, ImageRecord, Remembered, RemovalRe
 from reconciler.host.lock import Lock, LockUnavailable
 from reconciler.store.ledger import FILE, SET_ASIDE_KEPT, Ledger
 from tests.builders import DAY, T0
+from tests.programs import output_of
 
 IMAGE = ImageRecord(T0 - DAY, T0 - 60, T0 - 120, 7)
 UNUSED = ImageRecord(T0 - DAY)
@@ -172,7 +173,7 @@ def test_a_directory_that_can_not_be_written_is_read_all_the_same(tmp_path: Path
     try:
         kept(folder)
         run = [sys.executable, "-c", READ_ONLY, str(folder)]
-        out = subprocess.run(run, check=True, capture_output=True, text=True).stdout.split("|")
+        out = output_of(run).split("|")
     finally:
         shutil.rmtree(folder)
     assert out[:3] == ["200", "1", "200"]

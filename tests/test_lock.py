@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.host.lock import Lock
+from tests.programs import output_of
 
 HOLDER = """
 import sys
@@ -177,10 +178,10 @@ def test_a_directory_that_can_not_be_written_can_be_locked() -> None:
     (folder / "secret").chmod(0o700)
     run = [sys.executable, "-c", UNPRIVILEGED, str(folder), str(folder / "secret")]
     try:
-        out = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+        out = output_of(run)
         with Lock() as lock:
             lock.take([folder])
-            again = subprocess.run(run[:4], check=True, capture_output=True, text=True).stdout
+            again = output_of(run[:4])
     finally:
         shutil.rmtree(folder)
     assert out.splitlines() == ["held", "Permission denied"]
@@ -198,7 +199,7 @@ def test_a_read_only_mount_in_a_container_is_the_same_directory(tmp_path: Path) 
     with Lock() as lock:
         lock.take([tmp_path])
         command = [*inside, sys.executable, "-c", HOLDER, str(tmp_path)]
-        seen = subprocess.run(command, check=True, input="", capture_output=True, text=True).stdout
+        seen = output_of(command, input="")
     assert f"(pid {os.getpid()}: " in seen
     assert answer(tmp_path) is None
 
@@ -207,11 +208,11 @@ def test_a_read_only_mount_in_a_container_is_the_same_directory(tmp_path: Path) 
 def mounted(folder: Path, *flags: str) -> Iterator[Path]:
     """A filesystem of its own at a folder."""
     folder.mkdir()
-    subprocess.run(["mount", *flags, str(folder)], check=True)
+    output_of(["mount", *flags, str(folder)])
     try:
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        output_of(["umount", str(folder)])
 
 
 @root
@@ -233,5 +234,5 @@ def test_a_process_that_can_not_be_seen_from_here_is_told_as_such(tmp_path: Path
     with Lock() as lock:
         lock.take([tmp_path])
         command = [*inside, sys.executable, "-c", HOLDER, str(tmp_path)]
-        seen = subprocess.run(command, check=True, input="", capture_output=True, text=True).stdout
+        seen = output_of(command, input="")
     assert seen == f"{ELSEWHERE}\n"

@@ -4,7 +4,6 @@ process of its own. Prints the seconds they took; imports do not count."""
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ import grpc.aio
 
 from reconciler.cri._pb import runtime_pb2 as pb
 from reconciler.cri.rpc import open_channel
+from tests.programs import output_of
 
 
 def calls(channel: grpc.aio.Channel, service: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ async def versions(path: str, count: int = 300) -> list[float]:
 def seconds(what: str, socket: Path) -> float:
     """One of the above, in a fresh process."""
     command = [sys.executable, "-m", "tests.bench.bare", what, str(socket)]
-    return float(subprocess.run(command, check=True, capture_output=True, timeout=120).stdout)
+    return float(output_of(command))
 
 
 if __name__ == "__main__":

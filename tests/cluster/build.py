@@ -14,6 +14,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.programs import output_of
 from tests.real.debs import install_tools, source, unpacked
 
 SUITE = "bookworm"
@@ -95,9 +96,9 @@ class Go:
     def _marked(self) -> list[str]:
         """The folders with types that are marked to be described."""
         find = ["grep", "-Rl", "--include=*.go", "+k8s:openapi-gen=", "vendor/k8s.io", "pkg"]
-        found = subprocess.run(find, cwd=self._tree, capture_output=True, text=True, check=True)
+        found = output_of(find, cwd=self._tree)
         others = ("vendor/k8s.io/code-generator", "vendor/k8s.io/sample-", "vendor/k8s.io/kube-op")
-        files = [line for line in found.stdout.splitlines() if not line.startswith(others)]
+        files = [line for line in found.splitlines() if not line.startswith(others)]
         return sorted({str(Path(line).parent) for line in files if "/_examples/" not in line})
 
     def _run(self, *command: str) -> None:

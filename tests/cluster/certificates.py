@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
+
+from tests.programs import output_of
 
 from .sandbox import NODE, SERVICE
 
@@ -81,4 +82,4 @@ class Certificates:
         self._openssl("x509", "-req", "-in", request, *authority, *result)
 
     def _openssl(self, *arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=60)
+        output_of(["openssl", *arguments])

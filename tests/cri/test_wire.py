@@ -5,7 +5,6 @@ than that build against a table of our own."""
 from __future__ import annotations
 
 import functools
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from reconciler.cri.rpc import Methods
 from reconciler.domain.inventory import ContainerState, EventKind
 from reconciler.fake_runtime import wire
 from reconciler.fake_runtime._pb import workload_pb2
+from tests.programs import output_of
 
 ROOT = Path(__file__).parents[2]
 RUNTIME: FileDescriptor = runtime_pb2.DESCRIPTOR
@@ -69,11 +69,8 @@ OURS = pytest.mark.parametrize("ours", [RUNTIME, WORKLOAD], ids=["runtime", "wor
 def reference() -> FileDescriptor:
     """The package's descriptors in a pool of their own: the default pool holds ours, and the two
     define the same names. So the package is imported by another process, which sends them here."""
-    code_of_api = "import sys; from cri_api.v1 import api_pb2 as a; sys.stdout.buffer.write("
-    code = f"{code_of_api}a.DESCRIPTOR.serialized_pb)"
-    descriptor = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True
-    ).stdout
+    code = "from cri_api.v1 import api_pb2 as a; print(a.DESCRIPTOR.serialized_pb.hex())"
+    descriptor = bytes.fromhex(output_of([sys.executable, "-c", code]))
     return DescriptorPool().AddSerializedFile(descriptor)
 
 
@@ -257,14 +254,13 @@ def test_the_daemon_never_imports_the_workloads_protocol() -> None:
         "import sys, reconciler.app\n"
         "print([m for m in sys.modules if 'fake_runtime' in m or 'workload' in m])"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
+    assert output_of([sys.executable, "-c", code]).strip() == "[]"
 
 
 def test_the_generated_code_is_what_the_protos_say(tmp_path: Path) -> None:
     """A .proto edited without regenerating would be checked here and not be what runs."""
     generate = [sys.executable, "protos/generate.py", "--into", str(tmp_path)]
-    subprocess.run(generate, check=True, cwd=ROOT, capture_output=True)
+    output_of(generate, cwd=ROOT)
     made = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*.py*")}
     assert len(made) == 13
     assert {path: (ROOT / path).read_text() for path in made} == made

@@ -4,7 +4,6 @@ answers. Scripted sources replace the real ones, except in the last tests."""
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from reconciler.pods.source import PodsUnavailable, Put
 from reconciler.pods.watch import AGAIN, Place, PodWatch, look
 from reconciler.settings import Settings, resolve
 from tests.builders import HANGS
+from tests.programs import output_of
 
 from .standins import NODE, Naps, PodsApi, json_list, json_pod, pod, pod_list, web
 
@@ -378,10 +378,7 @@ async def once():
 asyncio.run(once())
 print(*sys.modules)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANGS
-    )
-    loaded = set(done.stdout.split())
+    loaded = set(output_of([sys.executable, "-c", code]).split())
     assert "reconciler.pods.watch" in loaded
     assert not {"httpcore", "httpx"} & loaded
     assert ("reconciler.pods.socket" in loaded) is (mode != "off")

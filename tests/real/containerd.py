@@ -14,6 +14,7 @@ from typing import Self
 
 import grpc
 
+from tests.programs import output_of
 from tests.workload import Workload
 
 from .debs import unpacked
@@ -146,7 +147,7 @@ class Containerd:
     def ctr(self, *arguments: str) -> str:
         """What `ctr` of this containerd prints for a command in the namespace of CRI."""
         command = [str(self._bin / "ctr"), "-a", str(self.socket), "-n", "k8s.io", *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return output_of(command)
 
     def clean(self) -> None:
         """Removes all pods and images, and brings it up again if a story left it down."""

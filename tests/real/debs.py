@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.programs import output_of
+
 ROOT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("RECONCILER_TEST_CACHE", ROOT / ".cache"))
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -106,8 +108,7 @@ def _private_apt(home: Path, suite: str, kind: str = "deb") -> list[str]:
 def mirror() -> str:
     """The address of Debian's archive in this machine's own apt configuration."""
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(ORIGIN)"]
-    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    for line in listed.splitlines():
+    for line in output_of(command).splitlines():
         address, _, suites = line.partition(" ")
         if address.rstrip("/").endswith("/debian") and "Debian" in suites:
             return address

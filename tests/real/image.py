@@ -20,6 +20,8 @@ from typing import Any, Self
 
 import yaml
 
+from tests.programs import output_of
+
 from .debs import CACHE, ROOT, install_tools, mirror, one_at_a_time
 from .images import until
 
@@ -39,22 +41,13 @@ def base() -> Path:
             shutil.rmtree(fresh, ignore_errors=True)
             tree = fresh / "tree"
             make = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(tree)]
-            run([*make, mirror()], env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin"})
+            path = f"{os.environ['PATH']}:/usr/sbin"
+            output_of([*make, mirror()], PATIENCE, env=os.environ | {"PATH": path})
             left_out = [f"--exclude={pattern}" for pattern in NOT_IN_THE_BASE]
-            run(["tar", "-C", str(tree), *left_out, "-cf", str(fresh / "base.tar"), "."])
+            output_of(["tar", "-C", str(tree), *left_out, "-cf", str(fresh / "base.tar"), "."])
             shutil.rmtree(tree)
             fresh.rename(target)
     return target
-
-
-def run(command: Sequence[str], **more: Any) -> str:
-    """Runs it to its end and returns what it printed. A failure shows its stderr."""
-    done: subprocess.CompletedProcess[str] = subprocess.run(
-        command, capture_output=True, text=True, timeout=PATIENCE, **more
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: {done.returncode}\n{done.stderr[-2000:]}")
-    return done.stdout
 
 
 class Builder:
@@ -87,7 +80,8 @@ class Builder:
         for name in ("Containerfile", ".ci/runtime.lock", "config/policy.yaml"):
             (context / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, context / name)
-        run([sys.executable, str(ROOT / ".ci/wheels.py"), str(context / "dist/wheels")])
+        wheels = [str(ROOT / ".ci/wheels.py"), str(context / "dist/wheels")]
+        output_of([sys.executable, *wheels], PATIENCE)
         self._bud(context, "--build-arg", "BASE=localhost/base", "-t", "reconciler")
 
     def config(self) -> dict[str, Any]:
@@ -102,7 +96,7 @@ class Builder:
         return Path(self.buildah("mount", "made").strip())
 
     def buildah(self, *arguments: str) -> str:
-        return run([*self._buildah, *arguments])
+        return output_of([*self._buildah, *arguments], PATIENCE)
 
     def _bud(self, context: Path, *arguments: str) -> None:
         self.buildah("bud", "--isolation", "chroot", *arguments, str(context))

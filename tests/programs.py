@@ -1,0 +1,24 @@
+"""Programs that tests run to their end."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+from tests.builders import HANGS
+
+SHOWN = 2000  # characters of what a failed program printed
+
+
+def output_of(command: Sequence[str], timeout: float = HANGS, **more: Any) -> str:
+    """What a program prints to stdout; `more` is for subprocess.run. It has `timeout` seconds. A
+    program that fails is an AssertionError that shows what it printed, stderr last."""
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, **more
+    )
+    if done.returncode != 0:
+        printed = (done.stdout[-SHOWN:] + done.stderr[-SHOWN:]).strip()
+        raise AssertionError(f"{shlex.join(command)} ended with {done.returncode}: {printed}")
+    return done.stdout
