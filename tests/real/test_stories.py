@@ -167,7 +167,7 @@ def test_an_image_imported_with_digests_stays_whole(
     it makes is no registry's, and RemoveImage would take the tag that pods ask for."""
     work, name, archive = node.workload, registry.app("tool:v1", APP), tmp_path / "tool.tar"
     work.pull(name)
-    node.ctr("images", "export", str(archive), name)
+    node.export(name, archive)
     work.remove_all()
     node.ctr("images", "import", "--digests", str(archive))
 
