@@ -70,7 +70,7 @@ def _need(fs: FilesystemState, state: State, reach: Reach | None) -> Need:
     usage, bytes_wanted, inodes, waits = fs.usage, 0, False, False
     space = state.disks.delayed.get(usage.mountpoint) or DelayedSpace()
     free_soon, each = space.counts_as, space.inodes_each
-    others = state.disks.waits_for_others(space)
+    waits_for_others = state.disks.waits_for_others(space)
     if fs.by_bytes is Pressure.RECLAIMING:
         whole = usage.capacity
         lines = [fs.high - 1, *(line.kept_at for line in fs.lines), pulls_fail(whole).kept_at]
@@ -81,9 +81,9 @@ def _need(fs: FilesystemState, state: State, reach: Reach | None) -> Need:
         lines = [fs.inodes_high - 1, *(line.kept_at for line in fs.inode_lines)]
         lines.append(inodes_fail(usage.total_inodes).kept_at)
         inodes = usage.used_inodes > aim(usage.used_inodes, most, fs.inodes_low, lines)
-        if space.is_stuck or others or (space.owed and not each):
+        if space.is_stuck or waits_for_others or (space.owed and not each):
             waits, inodes = inodes, False  # earlier removals may still free some
-    still = 0 if others else max(0, bytes_wanted - free_soon)
+    still = 0 if waits_for_others else max(0, bytes_wanted - free_soon)
     return Need(still, inodes, waits=waits or (bytes_wanted > 0 and not still))
 
 
