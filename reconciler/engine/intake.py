@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
+import anyio
+
 from ..aiokit import run_in_steps
 from ..domain.absorb import absorb
 from ..domain.facts import (
@@ -54,12 +56,17 @@ class Intake:
 
     async def take_many(self, facts: Iterable[Fact]) -> None:
         """Absorbs facts in steps: a storm leaves thousands at once."""
-        await self.run_in_steps(self._taking(facts))
+        await self.run_to_the_end(self._taking(facts))
 
     async def run_in_steps(self, steps: Steps[T]) -> T:
         """Runs long work, with turns for other tasks in between, longer ones while facts come
         in."""
         return await run_in_steps(steps, lambda: self._deps.mailbox.received)
+
+    async def run_to_the_end(self, steps: Steps[None]) -> None:
+        """The same, also through a cancellation: what was reported once is not reported again."""
+        with anyio.CancelScope(shield=True):
+            await self.run_in_steps(steps)
 
     async def measure_now(self) -> UsageSample:
         """Measures during a listing and takes the sample in at once: the low mark may be reached

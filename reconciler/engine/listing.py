@@ -40,30 +40,44 @@ class Lister:
 
     async def list_again(self, attempt: Attempt | None) -> bool:
         """Returns whether a listing was made. `attempt`: a removal that was sent since the last
-        one; its result is absorbed too."""
+        one; its result is absorbed too. A listing that is complete is absorbed also if this is
+        cancelled before the measurement is: what it shows may be gone by the next one."""
+        found: list[Listed] = []
         try:
-            listed, sample = await self._look(attempt)
+            sample = await self._look(attempt, found)
         except RuntimeFailure as failure:
             self._schedule.listing_failed(self._deps.clock())
             self._intake.take([ListingFailed(self._deps.clock(), str(failure))])
             return False
-        await self._intake.run_in_steps(absorb_listing(listed, self._state))
-        self._deps.journal.absorbed(listed, self._state, self._deps.clock())
-        self._schedule.listed(listed.listing.began_at, self._deps.clock())
+        finally:
+            for listed in found:
+                await self._absorb(listed)
         if attempt is not None and sample is not None:
             self._confirm(attempt, sample)
         return True
 
-    async def _look(self, attempt: Attempt | None) -> tuple[Listed, UsageSample | None]:
+    async def _absorb(self, listed: Listed) -> None:
+        await self._intake.run_to_the_end(absorb_listing(listed, self._state))
+        self._deps.journal.absorbed(listed, self._state, self._deps.clock())
+        self._schedule.listed(listed.listing.began_at, self._deps.clock())
+
+    async def _look(self, attempt: Attempt | None, found: list[Listed]) -> UsageSample | None:
+        """Appends the listing to `found` as soon as it is complete, and returns what was measured
+        meanwhile, after an attempt."""
         runtime = self._state.runtime
         # Without a stream that would break, nothing shows that another version answers by now.
         asking = self._schedule.version_due or runtime.events is not None
         version = None if asking else runtime.version
-        look = partial(observe, self._deps.runtime, version, runtime.configured_pause)
+
+        async def look() -> None:
+            found.append(await observe(self._deps.runtime, version, runtime.configured_pause))
+
         if attempt is None:
-            return await look(), None
+            await look()
+            return None
         await self._intake.take_many(self._deps.mailbox.drain())
-        return await both(look, partial(self._measure_after, attempt))
+        _, sample = await both(look, partial(self._measure_after, attempt))
+        return sample
 
     async def _measure_after(self, attempt: Attempt) -> UsageSample:
         """Measures until what a removal freed shows: XFS shows it in parts, on busy processors

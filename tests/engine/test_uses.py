@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +15,9 @@ from reconciler.domain.absorb import absorb
 from reconciler.domain.facts import ContainerChanged, Fact
 from reconciler.domain.inventory import ContainerEvent, EventKind
 from reconciler.domain.state import State
-from tests.builders import T0, container, image, listed, policy
-from tests.engine.world import World
+from reconciler.domain.steps import STEP
+from tests.builders import GIB, T0, container, exclusion, image, listed, policy
+from tests.engine.world import World, moment
 
 APP = image("app:v1")
 OTHER = image("other:v1")
@@ -82,3 +85,43 @@ async def test_a_job_whose_events_wait_when_the_daemon_ends_was_a_use(listed_bef
     used = world.state.ledger[APP.key].last_used
     assert used is not None
     assert used >= at
+
+
+async def test_a_job_in_a_whole_listing_was_a_use_though_the_daemon_was_ending() -> None:
+    """Told to end while it still measured what a removal had freed, the daemon dropped the listing
+    that it had. The next one no longer showed the job, and its image went after the next start."""
+    world = World(policy(exclusions=(exclusion("reg.example/app"),)))
+    world.runtime.have(APP, image("goes:v1", 5 * GIB))
+    await world.settle()
+    world.runtime.other_bytes = 90 * GIB
+    world.runtime.during["removed"] = lambda: world.runtime.run(container("job", APP))
+    world.loop.deps.sleep = lambda seconds: anyio.sleep_forever()
+    async with anyio.create_task_group() as group:
+        group.start_soon(world.turn)
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    at = world.clock()
+    world.runtime.containers.clear()
+    world.loop.deps.sleep = moment
+    await world.loop.end()
+    assert world.left() == ["app:v1"]
+    assert world.state.ledger[APP.key].last_used == at
+
+
+async def test_a_storm_of_events_that_was_half_taken_when_the_daemon_ends_is_taken() -> None:
+    """The rest had left the mailbox, and was lost."""
+    world = World(policy())
+    world.runtime.have(APP)
+    await world.turns(3)
+    at = world.clock()
+    made = [container(f"job-{number}", APP) for number in range(5 * STEP)]
+    jobs = [replace(job, created_at=at + number) for number, job in enumerate(made)]
+    for job in jobs:
+        event = ContainerEvent(job.id, EventKind.CREATED, at, None, (job,))
+        world.mailbox.put(("event", job.id), ContainerChanged(event, at))
+    async with anyio.create_task_group() as group:
+        group.start_soon(world.loop.turn, world.mailbox.drain())
+        await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+    await world.loop.end()
+    assert world.state.ledger[APP.key].uses == len(jobs)
