@@ -29,7 +29,7 @@ def absorb_listing(fact: facts.Listed, state: State) -> Steps[None]:
     state.runtime.version, state.runtime.configured_pause = fact.version, fact.configured_pause
     _notice_blank(state, listing)
     used = set(state.graph.used_keys())
-    unplaced, state.runtime.unplaced = state.runtime.unplaced, {}
+    unplaced, state.runtime.unplaced = _last_seen(state, listing.ended_at), {}
     unresolved = [state.graph.containers[one] for one in state.graph.unresolved]
     state.settle_starts(listing.began_at)
     note_starts(state, listing)
@@ -118,6 +118,15 @@ def note_unplaced(state: State, container: Container, at: float) -> None:
     keys = state.graph.images_of(container)
     if not keys <= state.memory.images.keys() or not state.graph.is_certain(container):
         state.runtime.unplaced[container.id] = (container, at)
+
+
+def _last_seen(state: State, now: float) -> dict[str, tuple[Container, float]]:
+    """Containers whose images no listing has shown yet, each with the time at which it may have
+    existed last: now, unless an event reported its end."""
+    return {
+        one: (container, now if one in state.graph.containers else at)
+        for one, (container, at) in state.runtime.unplaced.items()
+    }
 
 
 def _count_late(state: State, container: Container, at: float) -> None:

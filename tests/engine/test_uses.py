@@ -87,6 +87,19 @@ async def test_a_job_whose_events_wait_when_the_daemon_ends_was_a_use(listed_bef
     assert used >= at
 
 
+async def test_a_job_that_only_an_event_showed_was_used_until_a_listing_lacked_it() -> None:
+    """The daemon had read that the job started, and was stopped for an hour before its first
+    listing. The image looked unused since the start, though the job may have run for that hour."""
+    world = World(policy())
+    world.runtime.have(APP)
+    job = replace(container("job", APP), image_ref=APP.digests[0])
+    event = ContainerEvent(job.id, EventKind.STARTED, world.clock(), None, (job,))
+    world.mailbox.put(("event", job.id), ContainerChanged(event, world.clock()))
+    world.runtime.during["list_all"] = lambda: world.clock.advance(3600)
+    await world.turn()
+    assert world.state.ledger[APP.key].last_used == world.clock()
+
+
 async def test_a_job_in_a_whole_listing_was_a_use_though_the_daemon_was_ending() -> None:
     """Told to end while it still measured what a removal had freed, the daemon dropped the listing
     that it had. The next one no longer showed the job, and its image went after the next start."""

@@ -49,8 +49,8 @@ class Shortage:
         for thing in list(self._least):
             if thing in used:
                 self._least[thing] = min(self._least[thing], used[thing])
-            else:
-                self._forget()  # its count is unknown since
+            elif self._least[thing] >= self._before.get(thing, 0):
+                self._forget()  # its count is unknown since, and no help had shown
                 return
 
     def weigh(self, policy: Version) -> None:
