@@ -144,7 +144,7 @@ def filled(folder: Path, reading: Reading | None) -> Remembered:
     told = Remembered(
         {"k": record, "bare": ImageRecord(T0)},
         {"g": ImageRecord(T0, gone_at=T0 + 20)},
-        {"r": RemovalRecord(T0, ("app:v1",), T0 + 1, T0 + 2)},
+        {"r": RemovalRecord(T0, ("app:v1",), T0 + 1, T0 + 2, gone_for=0.5)},
         {"reg/app:v#": Arrival(T0, "k", "app:v1")},
         {"c1": "k"},
         {"web": TemplateRecord(T0, T0 + 5)},
@@ -171,7 +171,7 @@ def test_a_clock_set_forward_by_a_day_moves_every_time_in_the_ledger_along(tmp_p
             "bare": ImageRecord(T0 + day),
         },
         {"g": ImageRecord(T0 + day, gone_at=T0 + 20 + day)},
-        {"r": RemovalRecord(T0 + day, ("app:v1",), T0 + 1 + day, T0 + 2 + day)},
+        {"r": RemovalRecord(T0 + day, ("app:v1",), T0 + 1 + day, T0 + 2 + day, 0.5)},
         {"reg/app:v#": Arrival(T0 + day, "k", "app:v1")},
         {"c1": "k"},
         {"web": TemplateRecord(T0 + day, T0 + 5 + day)},

@@ -35,7 +35,7 @@ def absorb_listing(fact: facts.Listed, state: State) -> Steps[None]:
     note_starts(state, listing)
     yield from state.graph.replacing(listing)
     # A slow answer describes its last moment as well as its first: ages count from its end.
-    _update_records(state, listing.ended_at)
+    _update_records(state, listing.began_at, listing.ended_at)
     yield
     fresh = [one for one in listing.containers if state.memory.uncounted(one.id)]
     oldest: dict[str, float] = {}
@@ -70,7 +70,7 @@ def _notice_blank(state: State, listing: Listing) -> None:
         state.runtime.blank_since = listing.began_at
 
 
-def _update_records(state: State, now: float) -> None:
+def _update_records(state: State, began: float, now: float) -> None:
     """Opens a record for every new image, and closes the records of images that are gone."""
 
     def first_made(key: str) -> float | None:
@@ -80,7 +80,8 @@ def _update_records(state: State, now: float) -> None:
     gone = sorted(state.ledger.keys() - state.graph.images.keys())
     fresh = state.memory.meet(state.graph.images, first_made, now)
     removals = state.removals
-    removals.came_back = tuple(key for key in fresh if removing.notice_return(state, key, now))
+    back = (key for key in fresh if removing.notice_return(state, key, began, now))
+    removals.came_back = tuple(back)
     removing.settle(state, now)
     removals.gone_by_others = tuple(key for key in gone if not removing.removed_by_us(state, key))
 

@@ -32,12 +32,14 @@ class ImageRecord:
 @dataclass(frozen=True, slots=True)
 class RemovalRecord:
     """A removal we began, or were refused, at `begun_at`. `answered_at` is None until a listing
-    lacked the image."""
+    lacked the image. `gone_for`: seconds until it came back, at the least: an answer that takes
+    long may have been true from its beginning, and counts as seen at its end."""
 
     begun_at: float
     names: tuple[str, ...] = ()
     answered_at: float | None = None
     came_back_at: float | None = None
+    gone_for: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,14 +123,16 @@ def settle(state: State, now: float) -> None:
     removals.inherited.clear()
 
 
-def notice_return(state: State, key: str, now: float) -> bool:
-    """Records that an image is new on the node; returns whether it is one that we removed. One that
-    somebody else removed since then counts as wanted too, but not as removed by us."""
+def notice_return(state: State, key: str, began: float, now: float) -> bool:
+    """Records that an image is new on the node, by a listing that took from `began` until now;
+    returns whether it is one that we removed. One that somebody else removed since then counts as
+    wanted too, but not as removed by us."""
     ours = removed_by_us(state, key)
     state.removals.not_ours.discard(key)
     removal = state.removals.records.get(key)
     if removal is not None and removal.answered_at is not None:
-        state.removals.records[key] = replace(removal, came_back_at=now)
+        gone_for = max(0.0, began - removal.answered_at)
+        state.removals.records[key] = replace(removal, came_back_at=now, gone_for=gone_for)
         state.removals.changed.add(key)
     return ours
 

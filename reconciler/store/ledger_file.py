@@ -63,6 +63,9 @@ STEPS = (
     """
     CREATE TABLE overshoots (mountpoint TEXT PRIMARY KEY, recent TEXT NOT NULL) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE removals ADD COLUMN gone_for REAL;
+    """,
 )
 # Every time that is written.
 TIMES = {

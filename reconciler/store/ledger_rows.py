@@ -29,7 +29,7 @@ OLDEST = 25 * 365 * 86400.0  # seconds: no time in the file can be so long ago
 IMAGES = (
     "key, first_seen, last_used, last_started, uses, counters, counted_at, names, size, gone_at"
 )
-REMOVALS = "key, begun_at, names, answered_at, came_back_at"
+REMOVALS = "key, begun_at, names, answered_at, came_back_at, gone_for"
 ARRIVALS = "stream, at, key, name"
 TEMPLATES = "name, first_seen, last_seen, used"
 OVERSHOOTS = "mountpoint, recent"
@@ -123,9 +123,13 @@ def load(base: sqlite3.Connection, now: float) -> Remembered:
             (images if record.gone_at is None else gone)[key] = record
         removals = {
             key: RemovalRecord(
-                _past(begun, now), _texts(names), _maybe(answered, now), _maybe(back, now)
+                _past(begun, now),
+                _texts(names),
+                _maybe(answered, now),
+                _maybe(back, now),
+                gap and max(0.0, gap),
             )
-            for key, begun, names, answered, back in _rows(base, "removals", REMOVALS)
+            for key, begun, names, answered, back, gap in _rows(base, "removals", REMOVALS)
         }
         arrivals = {
             stream: Arrival(_past(at, now), key, name)
@@ -164,7 +168,8 @@ def _image_row(record: ImageRecord) -> tuple[object, ...]:
 
 
 def _removal_row(one: RemovalRecord) -> tuple[object, ...]:
-    return one.begun_at, json.dumps(one.names), one.answered_at, one.came_back_at
+    names = json.dumps(one.names)
+    return one.begun_at, names, one.answered_at, one.came_back_at, one.gone_for
 
 
 def _template_row(one: TemplateRecord) -> tuple[object, ...]:

@@ -230,6 +230,22 @@ async def test_story_6_an_image_is_removed_and_pulled_again_every_five_minutes(
     assert gauge(world, "came_back_total") == min(gone, 12)
 
 
+async def test_an_image_that_is_back_when_a_slow_listing_begins_came_back_then() -> None:
+    """Its images were answered at once and its containers a minute later. By the end of it the
+    image had been away for too long to be wanted, and went again."""
+    world = await full_world(VICTIM, base=77 * GIB, come_back_for=60.0, minimum_age=1.0)
+    while is_there(world, VICTIM):
+        await world.turn()
+    world.runtime.have(VICTIM)
+    world.runtime.during["between lists"] = lambda: world.clock.advance(60)
+    await world.turn()
+    del world.runtime.during["between lists"]
+    await world.turns(30)
+    assert is_there(world, VICTIM)
+    await world.turns(60)
+    assert not is_there(world, VICTIM)
+
+
 @pytest.mark.parametrize("remembered", [True, False])
 async def test_story_7_a_restart_of_the_collector_wipes_the_cache(remembered: bool) -> None:
     """With its ledger the daemon goes on where it was, and stops at the low mark; without it every
