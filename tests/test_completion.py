@@ -47,7 +47,8 @@ def test_bash_completes(
     asked = f"source {file}; COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; "
     asked += '_reconciler; echo "${COMPREPLY[@]}"'
     done = subprocess.run(["bash", "--norc", "-uc", asked], capture_output=True, text=True)
-    assert (set(done.stdout.split()), done.stderr) == (offered, "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(done.stdout.split()) == offered
 
 
 def test_a_description_for_fish_ends_where_it_should() -> None:
