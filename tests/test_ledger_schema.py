@@ -46,6 +46,7 @@ def schema_1(folder: Path) -> None:
         base.execute("INSERT INTO images VALUES ('used', ?, ?, ?, 7)", (T0, T0 + 9, T0 + 5))
         base.execute("INSERT INTO images VALUES ('never', ?, NULL, NULL, 0)", (T0,))
         base.execute("INSERT INTO removals VALUES ('gone', ?, '[\"app:v1\"]', ?, NULL)", (T0, T0))
+        base.execute("INSERT INTO removals VALUES ('back', ?, '[]', ?, ?)", (T0, T0, T0 + 5))
     base.close()
 
 
@@ -55,7 +56,7 @@ BEFORE = Remembered(
         "never": ImageRecord(T0),
     },
     {},
-    {"gone": RemovalRecord(T0, ("app:v1",), T0)},
+    {"gone": RemovalRecord(T0, ("app:v1",), T0), "back": RemovalRecord(T0, (), T0, T0 + 5, 5.0)},
     {},
     {},
 )

@@ -65,6 +65,7 @@ STEPS = (
     """,
     """
     ALTER TABLE removals ADD COLUMN gone_for REAL;
+    UPDATE removals SET gone_for = came_back_at - answered_at;
     """,
 )
 # Every time that is written.

@@ -131,7 +131,8 @@ async def test_a_longer_come_back_saved_after_the_decision_spares_the_image() ->
     """The intent that is written down for this removal hides nothing of the one before it."""
     world = await full_world()
     now, key = world.clock(), LINE[0].key
-    before = RemovalRecord(now - 900, answered_at=now - 900, came_back_at=now - 600)
+    came, went = now - 600, now - 900
+    before = RemovalRecord(went, answered_at=went, came_back_at=came, gone_for=300.0)
     world.state.removals.records[key] = before
     world.edits.save(policy(come_back_for=60.0))
     between(world, "saving", lambda: world.edits.save(policy(come_back_for=3600.0)))

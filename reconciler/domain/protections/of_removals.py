@@ -37,11 +37,9 @@ REFUSED = Protection(
 def _came_back(image: Image, context: Context) -> str | None:
     removal = context.state.removals.records.get(image.key)
     keep = context.policy.come_back_for
-    if removal is None or removal.came_back_at is None or removal.answered_at is None:
+    if removal is None or removal.came_back_at is None or removal.gone_for is None:
         return None
     gap = removal.gone_for
-    if gap is None:  # noted by an earlier version
-        gap = removal.came_back_at - removal.answered_at
     if gap > keep or context.now - removal.came_back_at >= keep:
         return None
     left = duration(keep - (context.now - removal.came_back_at))
