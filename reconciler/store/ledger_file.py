@@ -4,7 +4,8 @@ Schema 1 had times and a count for each image; 2 added what the order of removal
 that are gone, the newest of each tag series, and the log of starts and pulls (`ledger_log.py`); 3
 the clocks at the last write, by which all times are set right after the wall clock was set; 4 what
 the pods of a template used; 5 which machine it was written on; 6 how far usage ran past the high
-marks. Times are seconds since 1970. What is in the rows is `ledger_rows.py`.
+marks; 7 how long an image that came back was gone at least, in seconds. Times are seconds since
+1970. What is in the rows is `ledger_rows.py`.
 """
 
 from __future__ import annotations
