@@ -11,7 +11,6 @@ from pathlib import Path
 
 import anyio
 import uvicorn
-from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -23,13 +22,13 @@ from .api import Api
 from .connections import Connection, Connections, accept
 from .guard import Guard
 from .health import SILENCE, missing
+from .query import accepts
 from .token import Token
 from .view import View
 
 PAGE = Path(__file__).parent / "page"
 BACKLOG = 1024  # connections that wait in the kernel
 SCRAPE_FRESH = 1.0  # seconds for which a scrape is reused
-MOST_HEAD = 16 * 1024  # bytes of a request's head
 
 
 class ListenFailed(Exception):
@@ -75,21 +74,21 @@ def application(view: View) -> Starlette:
 
 
 class Scrapes:
-    """The metrics as text, made at most once a second for all scrapers."""
+    """The metrics as text, made at most once a second for all scrapers of a format."""
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._made: dict[str, tuple[float, tuple[bytes, str]]] = {}  # when, by content type
+        self._made: dict[bool, tuple[float, tuple[bytes, str]]] = {}  # when; OpenMetrics or not
 
     def text(self, accept: str) -> tuple[bytes, str]:
-        """The exposition and its content type."""
+        """The exposition and its content type: OpenMetrics for a scraper that accepts it, in any
+        version, else Prometheus text format."""
         view, now = self._view, self._view.monotonic()
-        _, kind = choose_encoder(accept)
-        made = self._made.get(kind)
+        openmetrics = accepts(accept, "application/openmetrics-text")
+        made = self._made.get(openmetrics)
         if made is None or now - made[0] >= SCRAPE_FRESH:
             view.metrics.loop_lag.set(view.pulse.lag)
-            made = now, view.metrics.text(accept)
-            self._made = {kind: made}
+            made = self._made[openmetrics] = now, view.metrics.text(openmetrics)
         return made[1]
 
 
@@ -133,7 +132,7 @@ async def serve(
         log_level="error",  # bad requests of strangers are not worth a line
         timeout_keep_alive=5,
         timeout_graceful_shutdown=1,
-        h11_max_incomplete_event_size=MOST_HEAD,
+        proxy_headers=False,  # a client's address is what it comes from, not what it says
     )
     config.load()
     server, connections = _Server(config), connections or Connections()
