@@ -21,7 +21,6 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
-import h11
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -148,8 +147,9 @@ class Connection(H11Protocol):
         self._note_request()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuses a bad request, and disconnects the client if an answer is or was on its way."""
-        if self.conn.our_state is h11.IDLE:
+        """Refuses a first request that is bad; a later one is the end of the connection. uvicorn
+        would answer it twice, which h11 refuses by an exception (our measurement)."""
+        if self.cycle is None:
             super().send_400_response(msg)
         else:
             self.end()
