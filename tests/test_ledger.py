@@ -272,6 +272,8 @@ def test_a_ledger_of_a_later_version_is_set_aside(tmp_path: Path, opened: Openin
         "INSERT INTO templates VALUES ('shop/web', 1e9, 1e9, '[]')",
         "INSERT INTO templates VALUES ('shop/web', 1e9, 1e9, '{\"app\": 7}')",
         "ALTER TABLE images DROP COLUMN uses",
+        "UPDATE images SET size = 9e999",
+        "INSERT INTO overshoots VALUES ('/images', '[1e999]')",
     ],
 )
 def test_values_that_can_not_be_are_damage(tmp_path: Path, damage: str, opened: Opening) -> None:
