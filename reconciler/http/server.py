@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import anyio
@@ -18,6 +18,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from ..domain.neutral import neutralised
 from .api import Api
 from .connections import Connection, Connections, accept
 from .guard import Guard
@@ -96,17 +97,22 @@ def listening(host: str, port: int) -> socket.socket:
     """Returns a bound socket, so that a port in use is reported before anything else starts. Raises
     ListenFailed."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-        bound.listen(BACKLOG)
-    except OSError as error:
-        bound.close()
-        text = f"cannot listen on {host}:{port}: {error.strerror}; name another with --listen"
-        raise ListenFailed(text) from error
-    bound.setblocking(False)
-    return bound
+    with ExitStack() as undo:
+        try:
+            bound = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((host, port))
+            bound.listen(BACKLOG)
+        except OSError as error:
+            why = error.strerror or str(error)
+        except (TypeError, ValueError, OverflowError):  # a host that does not encode, a port
+            why = "there can be no such address"
+        else:
+            bound.setblocking(False)
+            undo.pop_all()
+            return bound
+    shown = neutralised(f"{host}:{port}")
+    raise ListenFailed(f"cannot listen on {shown}: {why}; name another with --listen")
 
 
 class _Server(uvicorn.Server):

@@ -215,6 +215,20 @@ async def test_a_client_comes_from_where_it_comes_and_not_from_where_it_says() -
     assert answer.location == f"http://127.0.0.1:{served.port}/page/"
 
 
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [("ä..ö", 80), ("a..b", 80), ("x" * 70 + ".example", 80), ("\udcff", 80), ("127.0.0.1", 65536)],
+)
+def test_an_address_that_there_can_not_be_is_one_line_and_no_traceback(
+    host: str, port: int
+) -> None:
+    """A host that does not encode raised what nobody expected of a socket: `run` ended with a
+    traceback instead of the name of the flag to change."""
+    with pytest.raises(server.ListenFailed, match=r"cannot listen on .*--listen$") as failed:
+        server.listening(host, port)
+    assert str(failed.value).isprintable()
+
+
 def test_an_address_in_use_is_reported_with_what_to_do() -> None:
     """Before anything else has started."""
     bound = server.listening("127.0.0.1", 0)
