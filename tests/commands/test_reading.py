@@ -434,10 +434,21 @@ async def test_a_runtime_that_refuses_is_3_with_its_message(at: Desk) -> None:
         ["prune", "--to", "42949672960"],
         ["plan", "-r", "tcp://127.0.0.1:1"],
         ["run", "--listen", "nowhere"],
+        ["demo", "--seconds", "-5"],
+        ["demo", "--seconds", "nan"],
+        ["demo", "--seconds", "inf"],
+        ["demo", "--seconds", "1e999"],
+        ["demo", "--seed", "1.5"],
+        ["history", "--count", "0"],
+        ["history", "--count", "-3"],
+        ["history", "--count", "9" * 5000],
+        ["top", "--count", "-3"],
+        ["top", "--every", "0"],
+        ["simulate", "--workload", "svc", "--disk", "0"],
         ["explain"],
         ["check"],
     ],
-    ids=" ".join,
+    ids=lambda typed: " ".join(typed)[:40],
 )
 async def test_what_was_typed_wrong_is_2_with_the_usage(at: Desk, typed: list[str]) -> None:
     """And nothing was asked of the runtime."""
