@@ -135,6 +135,8 @@ async def prune(settings: Settings, options: PruneOptions) -> int:
             await _refuse_if_another_removes(claim)
             clocks = partial(clocks_of_this_machine, SteadyClock())
             ledger = Ledger.open(settings.state_dir, clocks, ledger_lock)
+            if trouble := ledger.trouble_to_log(standby=True):
+                print(f"warning: {trouble}", file=sys.stderr)
             history = History(settings.state_dir)
             try:
                 survey = await look(client, settings, options.applied_to)

@@ -257,3 +257,14 @@ async def test_a_doubt_that_no_command_can_wait_for_says_who_can(at: Desk, comma
     done = await at.run(command)
     assert at.left() == before
     assert "in a daemon that runs until then" in done.out + done.err
+
+
+async def test_prune_says_that_the_ledger_was_damaged_and_what_became_of_it(at: Desk) -> None:
+    """It was set aside without a word, and everything unused was new."""
+    folder = at.folder / "state"
+    folder.mkdir()
+    (folder / "ledger.db").write_bytes(b"no database " * 500)
+    done = await at.run("prune")
+    assert "warning: " in done.err
+    assert str(folder / "ledger.db") in done.err
+    assert [one.name for one in folder.glob("ledger.db*")] != ["ledger.db"]
