@@ -3,11 +3,14 @@ of the file."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+
+from ..regular_file import check
 
 PATIENCE = 2.0  # seconds to wait for another process's transaction
 
@@ -22,6 +25,7 @@ def opened(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
     `synchronous = NORMAL` a transaction survives kill -9 of ours; the newest may be lost with the
     machine's power. Raises sqlite3.Error, OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    check_kinds(path)
     base = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
     try:
         base.execute("PRAGMA journal_mode = WAL")
@@ -36,6 +40,14 @@ def opened(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
         base.close()
         raise
     return base
+
+
+def check_kinds(path: Path) -> None:
+    """Raises OSError unless each file that SQLite would open is a regular one or absent: to open a
+    FIFO it would wait for ever."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        with contextlib.suppress(FileNotFoundError):
+            check(Path(f"{path}{suffix}"))
 
 
 def why_unreadable(path: Path) -> str | None:

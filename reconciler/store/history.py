@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from .database import PATIENCE, is_corrupt, opened
+from .database import PATIENCE, check_kinds, is_corrupt, opened
 
 FILE = "history.db"
 KEPT = 5000  # entries
@@ -102,6 +102,7 @@ def read(folder: Path, count: int, since: float = 0.0, image: str = "") -> tuple
     """The newest entries, newest first; `since` in seconds since 1970; `image` is any part of a
     name or the beginning of an id. Empty where there is no history."""
     try:
+        check_kinds(folder / FILE)
         uri = f"{(folder / FILE).absolute().as_uri()}?mode=ro"
         base = sqlite3.connect(uri, uri=True, timeout=PATIENCE)
     except (sqlite3.Error, OSError):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..domain.ledger import Remembered
 from ..host.clock import Reading
-from .database import PATIENCE, migrate
+from .database import PATIENCE, check_kinds, migrate
 from .ledger_rows import load, nothing
 
 # What makes a file of schema n one of schema n + 1. Only ever add to these.
@@ -128,6 +128,7 @@ def copied(path: Path, reading: Reading | None = None) -> sqlite3.Connection | N
     file that nobody has open, in a directory that cannot be written, has to be called immutable;
     not if a log of changes lies beside it, which would then be left out: an image would look
     unused for longer than it was. Raises sqlite3.Error, OSError."""
+    check_kinds(path)
     log = Path(f"{path}-wal")
     immutable = not log.exists() or log.stat().st_size == 0
     uris = [f"{path.absolute().as_uri()}?mode=ro"]
