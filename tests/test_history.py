@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from reconciler.store.database import CannotRead
 from reconciler.store.history import FILE, KEPT, Entry, History, read
 from tests.programs import ends
 
@@ -115,10 +118,68 @@ def test_a_fifo_in_place_of_the_history_is_reported_and_hangs_nobody(
         with closing(History(tmp_path)) as history:
             history.add([ONE])
     os.mkfifo(tmp_path / f"{FILE}{beside}")
-    assert ends(lambda: read(tmp_path, 10))
-    assert read(tmp_path, 10) == ()
+    found: list[str] = []
+
+    def look() -> None:
+        try:
+            read(tmp_path, 10)
+        except CannotRead as error:
+            found.append(str(error))
+
+    assert ends(look)
+    why = "expected a regular file, found a FIFO"
+    assert found == [f"{tmp_path / FILE}{beside} cannot be read: {why}; move it away"]
     with closing(History(tmp_path)) as history:
         history.add([ONE])
         assert history.trouble is not None
-        assert history.trouble.startswith(f"{tmp_path / FILE}: expected a regular file, found a")
+        assert history.trouble.startswith(f"{tmp_path / FILE}: {why}")
+
+
+def rubbish(path: Path) -> None:
+    path.write_bytes(random.Random(1).randbytes(5000))
+
+
+@pytest.mark.parametrize("damage", [rubbish, Path.mkdir], ids=["rubbish", "a directory"])
+def test_a_history_that_cannot_be_read_is_not_taken_for_an_empty_one(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    """To say that nothing was removed would be a lie. The daemon's own answer over HTTP is what it
+    has not written yet."""
+    damage(tmp_path / FILE)
+    with pytest.raises(CannotRead, match=rf"{FILE} cannot be read: .*; move it away"):
+        read(tmp_path, 10)
+    with closing(History(tmp_path)) as history:
+        assert history.newest(10) == ()
+        history.add([ONE])
         assert history.newest(10) == (ONE,)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE removals SET at = 'yesterday'",
+        "UPDATE removals SET at = 1e300",
+        "UPDATE removals SET first_seen = NULL",
+        "UPDATE removals SET size = x'00ff'",
+        "UPDATE removals SET names = '[\"cut off'",
+        "UPDATE removals SET names = NULL",
+        "DROP TABLE removals",
+    ],
+)
+def test_values_that_can_not_be_are_said_to_be_damage(tmp_path: Path, damage: str) -> None:
+    """SQLite holds no column to its type: one such row was a traceback in `history`, and an error
+    of the server over HTTP."""
+    with closing(History(tmp_path)) as history:
+        history.add([ONE])
+    with closing(sqlite3.connect(tmp_path / FILE)) as base, base:
+        base.execute(damage)
+    with pytest.raises(CannotRead, match=rf"{FILE} cannot be read: "):
+        read(tmp_path, 10)
+    with closing(History(tmp_path)) as history:
+        assert history.newest(10) == ()
+
+
+def test_a_history_that_was_just_begun_is_empty(tmp_path: Path) -> None:
+    """Killed between making the file and its tables, the daemon leaves one without content."""
+    (tmp_path / FILE).touch()
+    assert read(tmp_path, 10) == ()

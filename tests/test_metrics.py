@@ -51,7 +51,7 @@ class Daemon:
             self.journal.absorbed(fact, self.state, at)
 
     def value(self, name: str, **labels: str) -> float:
-        text, _ = self.journal.metrics.text("")
+        text, _ = self.journal.metrics.text()
         for family in text_string_to_metric_families(text.decode()):
             for sample in family.samples:
                 if sample.name == f"reconciler_{name}" and labels.items() <= sample.labels.items():
@@ -169,7 +169,7 @@ def test_hostile_mountpoints_do_not_break_the_exposition() -> None:
     (fs,) = sample.filesystems
     hostile = replace(fs, mountpoint='/a"b\\c\nd\x1b[31m\u202e')
     daemon.absorb(facts.UsageSampled(replace(sample, filesystems=(hostile,))))
-    text, _ = daemon.journal.metrics.text("")
+    text, _ = daemon.journal.metrics.text()
     assert b"\x1b" not in text
     assert "\u202e" not in text.decode()
     assert daemon.value("filesystem_used_bytes") == hostile.used
@@ -178,10 +178,10 @@ def test_hostile_mountpoints_do_not_break_the_exposition() -> None:
 def test_a_scraper_that_accepts_openmetrics_gets_it() -> None:
     """A modern scraper gets OpenMetrics, an old one the text format; both can be parsed."""
     daemon = Daemon(state_of([APP], full=90))
-    text, kind = daemon.journal.metrics.text("application/openmetrics-text; version=1.0.0")
+    text, kind = daemon.journal.metrics.text(openmetrics=True)
     assert "openmetrics" in kind
     parse: Callable[[str], Iterator[Metric]] = openmetrics.text_string_to_metric_families
     assert list(parse(text.decode()))
-    plain, kind = daemon.journal.metrics.text("text/plain")
+    plain, kind = daemon.journal.metrics.text()
     assert kind.startswith("text/plain")
     assert list(text_string_to_metric_families(plain.decode()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from ..domain.policy import Mark
@@ -17,6 +18,31 @@ def duration(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def interval(text: str) -> float:
+    """A duration of more than nothing."""
+    found = duration(text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"expected more than 0 seconds, found {text!r}")
+    return found
+
+
+def seconds(text: str) -> float:
+    """A finite number of seconds, 0 or more."""
+    if not text.isascii() or not re.fullmatch(r"\d{1,9}(\.\d{0,9})?|\.\d{1,9}", text):
+        raise argparse.ArgumentTypeError(
+            f"expected a number of seconds like 60 or 1.5, found {text[:40]!r}"
+        )
+    return float(text)
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on."""
+    found = int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
+    if found < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, found {text[:40]!r}")
+    return found
+
+
 def mark(text: str) -> Mark:
     from ..policy import parse_mark
 
@@ -27,12 +53,16 @@ def mark(text: str) -> Mark:
 
 
 def size(text: str) -> int:
+    """Bytes, more than none."""
     from ..policy import parse_size
 
     try:
-        return parse_size(text)
+        found = parse_size(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    if not found:
+        raise argparse.ArgumentTypeError(f"expected more than 0 bytes, found {text!r}")
+    return found
 
 
 def marks(text: str) -> list[Any]:

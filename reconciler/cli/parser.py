@@ -75,13 +75,17 @@ def _add_looking(add: Add, common: argparse.ArgumentParser) -> None:
     _add_output(status)
     top = add("top", "the daemon, live: usage, next in line, last removals", parents=[common])
     top.add_argument(
-        "--every", type=flags.duration, default=1.0, metavar="1s", help="between looks"
+        "--every", type=flags.interval, default=1.0, metavar="1s", help="between looks"
     )
-    top.add_argument("--count", type=int, metavar="N", help="looks (endless; once in a pipe)")
+    top.add_argument(
+        "--count", type=flags.count, metavar="N", help="looks (endless; once in a pipe)"
+    )
     history = add("history", "what was removed, when and why", parents=[common])
     history.add_argument("--since", type=flags.duration, metavar="1h", help="only this far back")
     history.add_argument("--image", default="", metavar="TEXT", help="part of a name, or an id")
-    history.add_argument("--count", type=int, default=100, metavar="N", help="at most (100)")
+    history.add_argument(
+        "--count", type=flags.count, default=100, metavar="N", help="at most (100)"
+    )
     _add_output(history)
     images = add("images", "every image here and its verdict", parents=[common])
     images.add_argument(
@@ -105,7 +109,7 @@ def _add_trying(add: Add, common: argparse.ArgumentParser) -> None:
         )
     )
     demo = add("demo", "the real daemon on a fake runtime with a simulated node")
-    demo.add_argument("--seconds", type=float, default=60.0, help="how long to run (60)")
+    demo.add_argument("--seconds", type=flags.seconds, default=60.0, help="how long to run (60)")
     demo.add_argument("--seed", type=int, default=1, help="of the simulated node (1)")
     demo.add_argument("--plain", action="store_true", help="lines of text, no live screen")
     completion = add("completion", "a script that lets a shell complete all this")

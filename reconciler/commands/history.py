@@ -8,21 +8,21 @@ import time
 from ..domain.humanize import image_name, size_text
 from ..report import document, entry_json, freed_text, timestamp, to_text
 from ..settings import Settings
-from ..store.database import why_unreadable
-from ..store.history import FILE, Entry, read
+from ..store.database import CannotRead
+from ..store.history import Entry, read
 from .tables import Table, emit, heading
 
 
 def history(settings: Settings, output: str, since: float | None, image: str, count: int) -> int:
     """Prints removals, newest first; `since`: only those of the last `since` seconds. Returns 1 if
-    this user may not read them."""
-    trouble = why_unreadable(settings.state_dir / FILE)
-    if trouble is not None:
-        print(f"error: {trouble}", file=sys.stderr)
-        return 1
+    they cannot be read."""
     now = time.time()
     start = 0.0 if since is None else now - since
-    entries = read(settings.state_dir, count, start, image)
+    try:
+        entries = read(settings.state_dir, count, start, image)
+    except CannotRead as trouble:
+        print(f"error: {trouble}", file=sys.stderr)
+        return 1
     if output == "json":
         listed = document("History", now) | {"items": [entry_json(entry) for entry in entries]}
         print(to_text(listed))

@@ -11,7 +11,7 @@ from ..domain.unmatched import all_unmatched, in_words
 from ..report import plan_json, to_text, unmatched_json, used_text
 from ..settings import Settings
 from .survey import Survey, aged, connect, look
-from .tables import Table, emit, heading
+from .tables import Table, emit, heading, hold_text
 
 
 async def plan(settings: Settings, output: str, minimum_age: float | None) -> int:
@@ -47,7 +47,7 @@ def show(made: Plan, survey: Survey, *, wide: bool) -> None:
     for lost in survey.state.disks.invisible:
         heading(f"{lost.mountpoint}: not measured, it {lost.error}")
     if made.hold is not None:
-        heading(f"on hold, nothing is removed ({made.hold.reason.value}): {made.hold.detail}")
+        heading(f"on hold, nothing is removed {hold_text(made.hold)}")
     if survey.remover is not None:
         heading(f"{survey.remover} removes images here")
     if mode is Mode.OBSERVE:

@@ -42,6 +42,7 @@ from ..telemetry.evidence import Evidence, shown_of
 from . import progress
 from .plan import show
 from .survey import connect, look
+from .tables import hold_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +208,7 @@ def _exit_code(journal: TerminalJournal, state: State, options: PruneOptions) ->
     if state.runtime.listing_trouble is not None:
         raise RuntimeUnavailable(state.runtime.listing_trouble)
     if hold is not None:
-        text = f"error: nothing more is removed ({hold.reason.value}): {hold.detail}"
-        print(neutralised(text), file=sys.stderr)
+        print(neutralised(f"error: nothing more is removed {hold_text(hold)}"), file=sys.stderr)
         return 1
     if not options.all_unused and state.disks.pressure is Pressure.RECLAIMING:
         full = max(state.disks.filesystems.values(), key=lambda fs: fs.bytes_over_low)

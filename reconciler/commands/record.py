@@ -13,20 +13,24 @@ from ..domain.runtime import RuntimeFailure
 from ..replay.recorded import Node, document
 from ..settings import Settings
 from ..sources.usage_probe import measure
-from ..store.database import why_unreadable
-from ..store.ledger import FILE, Ledger
+from ..store.database import CannotRead
+from ..store.ledger import Ledger
 from .survey import connect
 
 
 async def record(settings: Settings, out: Path, *, anonymize: bool) -> int:
     """Writes the file; returns 1 if there is nothing to write or it cannot be written. The runtime
     is asked for the disk; without an answer the record has none."""
-    log = Ledger.read_log(settings.state_dir)
+    try:
+        log = Ledger.read_log(settings.state_dir)
+    except CannotRead as trouble:
+        print(f"error: {trouble}", file=sys.stderr)
+        return 1
     if log is None or not log.starts:
         text = (
             f"no starts are recorded in {settings.state_dir}; the daemon keeps them while it runs"
         )
-        print(f"error: {why_unreadable(settings.state_dir / FILE) or text}", file=sys.stderr)
+        print(f"error: {text}", file=sys.stderr)
         return 1
     recorded = document(log, await node_of(settings), time.time(), anonymize=anonymize)
     text = json.dumps(recorded, separators=(",", ":"))

@@ -22,8 +22,8 @@ from ..replay.trace import Trace
 from ..replay.workloads import workload
 from ..report import to_text
 from ..settings import Settings
-from ..store.database import why_unreadable
-from ..store.ledger import FILE, Ledger
+from ..store.database import CannotRead
+from ..store.ledger import Ledger
 from . import progress
 from .record import node_of
 from .simulated import WITHOUT, Row, document, picture, show
@@ -98,10 +98,12 @@ async def _past(settings: Settings, question: Question) -> tuple[Trace, Node]:
 
 
 async def _own_past(settings: Settings) -> tuple[Trace, Node]:
-    log = Ledger.read_log(settings.state_dir)
+    text = f"no past of this node in {settings.state_dir}; the daemon keeps one while it runs"
+    try:
+        log = Ledger.read_log(settings.state_dir)
+    except CannotRead as trouble:
+        log, text = None, str(trouble)
     if log is None:
-        text = f"no past of this node in {settings.state_dir}; the daemon keeps one while it runs"
-        text = why_unreadable(settings.state_dir / FILE) or text
         raise ValueError(f"{text}. Give a file with --from, or --workload NAME")
     node = await node_of(settings)
     return trace_of(record_of(log, node, time.time(), anonymize=False)), node

@@ -25,8 +25,8 @@ from ..pods.watch import look as look_for_pods
 from ..policy import PolicyInvalid, absent, load_policy
 from ..settings import Settings
 from ..sources.usage_probe import measure, sample
-from ..store.database import why_unreadable
-from ..store.ledger import FILE, Ledger
+from ..store.database import CannotRead
+from ..store.ledger import Ledger
 from . import progress
 
 PATIENCE = 10.0  # seconds to wait for the runtime before a command gives up (exit 3)
@@ -64,8 +64,6 @@ async def look(
     clock = client.clock
     state = remembered(settings, clock)
     now = state.began_at
-    if trouble := why_unreadable(settings.state_dir / FILE):
-        print(f"warning: {trouble}; every image counts as seen just now", file=sys.stderr)
     read = the_policy(settings)
     if isinstance(read, PolicyInvalid):
         absorb(PolicyRejected(now, tuple(map(str, read.problems))), state)
@@ -86,10 +84,14 @@ async def look(
 
 
 def remembered(settings: Settings, clock: Callable[[], float]) -> State:
-    """A state with what the ledger remembers, before the runtime is asked."""
+    """A state with what the ledger remembers, before the runtime is asked; a ledger that cannot be
+    read is a warning."""
     state = State(began_at=clock())
     clocks = partial(clocks_of_this_machine, clock)
-    state.remember(Ledger.read(settings.state_dir, state.began_at, clocks))
+    try:
+        state.remember(Ledger.read(settings.state_dir, state.began_at, clocks))
+    except CannotRead as trouble:
+        print(f"warning: {trouble}; every image counts as seen just now", file=sys.stderr)
     return state
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from ..domain.hold import NARROWING, Hold
 from ..domain.neutral import neutralised
 
 
@@ -14,6 +15,13 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+
+def hold_text(hold: Hold) -> str:
+    """A hold on a command that runs once, for which no doubt ever narrows."""
+    text = f"({hold.reason.value}): {hold.detail}"
+    advice = ", in a daemon that runs until then; a command begins anew each time"
+    return text + advice if hold.reason in NARROWING else text
 
 
 def heading(text: str) -> None:

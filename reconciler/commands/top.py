@@ -9,12 +9,14 @@ import termios
 import time
 import tty
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..domain.humanize import image_name, size_text
 from ..domain.neutral import neutralised
 from ..report import Json, freed_text
 from ..settings import Settings
+from ..store.database import CannotRead
 from ..store.history import Entry, read
 from .daemon import NoDaemon, ask_daemon
 from .status import lines, name_of
@@ -33,8 +35,12 @@ def top(settings: Settings, every: float, count: int | None) -> int:
     """Shows the daemon until `q` or Ctrl-C, every `every` seconds; returns 1 if none answers."""
 
     def look() -> tuple[Json, tuple[Entry, ...]]:
-        return ask_daemon(settings, "status"), read(settings.state_dir, LAST)
+        return ask_daemon(settings, "status"), _last(settings.state_dir)
 
+    try:
+        read(settings.state_dir, LAST)
+    except CannotRead as trouble:
+        print(f"warning: {trouble}", file=sys.stderr)
     live = sys.stdout.isatty() and sys.stdin.isatty()
     try:
         if live:
@@ -45,6 +51,14 @@ def top(settings: Settings, every: float, count: int | None) -> int:
         print(f"error: {trouble}", file=sys.stderr)
         return 1
     return 0
+
+
+def _last(folder: Path) -> tuple[Entry, ...]:
+    """The last removals; none where they cannot be read, which was said at the start."""
+    try:
+        return read(folder, LAST)
+    except CannotRead:
+        return ()
 
 
 def _plain(look: Look, every: float, count: int) -> None:

@@ -152,7 +152,7 @@ def _same(known: Container, message: pb.Container) -> bool:
 
 def _same_image(known: Image, message: pb.Image) -> bool:
     return (
-        known.size == message.size
+        known.size == translate.size(message)
         and known.pinned == message.pinned
         and known.tags == tuple(message.repo_tags)
         and known.digests == tuple(message.repo_digests)

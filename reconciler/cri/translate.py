@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from ..domain.inventory import (
+    LARGEST_DISK,
     Container,
     ContainerEvent,
     ContainerState,
@@ -46,9 +47,14 @@ def image(message: pb.Image) -> Image:
         shared(message.id),
         _names(message.repo_tags),
         _names(message.repo_digests),
-        message.size,
+        size(message),
         message.pinned,
     )
+
+
+def size(message: pb.Image) -> int:
+    """Bytes; 0 for a size that no disk has, as for one that is not reported."""
+    return message.size if message.size <= LARGEST_DISK else 0
 
 
 def _names(texts: Iterable[str]) -> tuple[str, ...]:

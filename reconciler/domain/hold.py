@@ -51,6 +51,12 @@ class HoldReason(enum.Enum):
     EXHAUSTED = "exhausted"
 
 
+# Doubts that narrow in a process that runs for long enough.
+NARROWING = frozenset(
+    {HoldReason.CONTAINER_UNRESOLVED, HoldReason.DETAILS_PENDING, HoldReason.SANDBOX_IMAGE_UNKNOWN}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """A reason to remove nothing now, with a sentence for people, and when it ends by itself."""

@@ -12,6 +12,7 @@ import functools
 import re
 from dataclasses import dataclass, field
 
+LARGEST_DISK = 1 << 60  # bytes; no disk has more, nor has an image, and 8 times that fit in 64 bits
 _FULL_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 
 

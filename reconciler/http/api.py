@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import anyio
 from starlette.requests import Request
@@ -29,6 +30,14 @@ STREAMS = 16  # pages that may be open at once
 EVERY = 1.0  # seconds between updates of an open page
 
 Answer = Callable[[Request], Awaitable[Response]]
+
+
+class JsonResponse(JSONResponse):
+    """JSON in plain ASCII, as everywhere here. starlette's own raises UnicodeEncodeError for the
+    name of a file that is not UTF-8."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode()
 
 
 class Api:
@@ -87,7 +96,7 @@ class Api:
         return self._status
 
     async def _status_now(self, request: Request) -> Response:
-        return JSONResponse(self._fresh_status())
+        return JsonResponse(self._fresh_status())
 
     async def _images(self, request: Request) -> Response:
         limit, after = whole_number(request, "limit", 0), text(request, "continue")
@@ -105,7 +114,7 @@ class Api:
             choices = [image_json(one) for one in found[:20]]
             sentence = f"{query!r} could be any of {len(found)} images; say which"
             return error_response(409, sentence, choices=choices)
-        return JSONResponse(documents.image(self._view, found[0]))
+        return JsonResponse(documents.image(self._view, found[0]))
 
     async def _plan(self, request: Request) -> Response:
         document = await self._whole_plan.get()
@@ -114,22 +123,22 @@ class Api:
     async def _events(self, request: Request) -> Response:
         after = whole_number(request, "after", 0)
         now = self._view.state.wall(self._view.clock())
-        return JSONResponse(documents.events(self._view.recent.after(after), now))
+        return JsonResponse(documents.events(self._view.recent.after(after), now))
 
     async def _history(self, request: Request) -> Response:
         view, count = self._view, whole_number(request, "count", 100, MOST_ENTRIES)
         since = float(whole_number(request, "since", 0))
         entries = await view.history(count, since, text(request, "image"))
-        return JSONResponse(documents.history(entries, view.state.wall(view.clock())))
+        return JsonResponse(documents.history(entries, view.state.wall(view.clock())))
 
     async def _policy(self, request: Request) -> Response:
-        return JSONResponse(documents.policy(self._view))
+        return JsonResponse(documents.policy(self._view))
 
     async def _usage(self, request: Request) -> Response:
-        return JSONResponse(documents.usage(self._view))
+        return JsonResponse(documents.usage(self._view))
 
     async def _openapi(self, request: Request) -> Response:
-        return JSONResponse(openapi())
+        return JsonResponse(openapi())
 
     # --- live ----------------------------------------------------------------------------------
 
@@ -163,7 +172,7 @@ class Api:
             refusal = await self._refusal(request)
             if refusal is None:
                 self._view.submit(make(self._view.clock()))
-            return refusal or JSONResponse({"apiVersion": API_VERSION, "kind": "Done"}, 202)
+            return refusal or JsonResponse({"apiVersion": API_VERSION, "kind": "Done"}, 202)
 
         return answer
 
@@ -199,7 +208,7 @@ def refusing_bad_queries(answer: Answer) -> Answer:
 
 def error_response(code: int, text: str, **more: object) -> Response:
     """An error as JSON, for people."""
-    return JSONResponse({"apiVersion": API_VERSION, "kind": "Error", "error": text} | more, code)
+    return JsonResponse({"apiVersion": API_VERSION, "kind": "Error", "error": text} | more, code)
 
 
 def _message(event: str, data: Json, number: int | None = None) -> str:

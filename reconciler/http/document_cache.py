@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from ..aiokit import run_in_steps
 from ..domain.steps import Steps
 from ..report import Json
+from .query import accepts
 
 FRESH = 1.0  # seconds for which a document is reused, at least
 TIMES = 20  # or this many times as long as it took to build
@@ -119,7 +120,7 @@ class DocumentCache:
     async def answer(self, document: Document, accepted: str) -> Response:
         """The document as a response, compressed if the client accepts that."""
         headers = {"Vary": "Accept-Encoding"}
-        if "gzip" not in accepted:
+        if not accepts(accepted, "gzip"):
             return PieceResponse(document.pieces(), document.length(), headers)
         zipped = await run_in_steps(document.zipped(), self._arrived)
         length = sum(map(len, zipped))

@@ -52,8 +52,9 @@ class Guard:
             await self._app(scope, receive, send)
             return
         turns = self._probes.get(scope["path"], self._answers)
+        address, _ = scope.get("client") or ("", 0)
         with scope_of_work(scope):
-            turn = await turns.take()
+            turn = await turns.take(address)
 
             async def guarded(message: Message) -> None:
                 if message["type"] == "http.response.start":

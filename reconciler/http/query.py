@@ -1,5 +1,5 @@
-"""Reads query parameters. No value is cut or clamped: an invalid one is refused, with what was
-expected."""
+"""Reads query parameters and headers. No parameter is cut or clamped: an invalid one is refused,
+with what was expected."""
 
 from __future__ import annotations
 
@@ -44,3 +44,12 @@ def last_event(request: Request) -> int:
     """The number of the last line a page received, as its browser sends it; 0: none of ours."""
     last = request.headers.get("last-event-id", "")
     return int(last) if re.fullmatch("[0-9]{1,15}", last) else 0
+
+
+def accepts(header: str, name: str) -> bool:
+    """Whether an Accept or Accept-Encoding header lists a value, and not with the weight 0."""
+    for part in header.split(","):
+        value, *parameters = (one.strip().lower() for one in part.split(";"))
+        if value == name:
+            return not any(re.fullmatch(r"q\s*=\s*0(\.0*)?", one) for one in parameters)
+    return False

@@ -6,12 +6,11 @@ from __future__ import annotations
 import functools
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import anyio
 import uvicorn
-from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -19,17 +18,18 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from ..domain.neutral import neutralised
 from .api import Api
 from .connections import Connection, Connections, accept
 from .guard import Guard
 from .health import SILENCE, missing
+from .query import accepts
 from .token import Token
 from .view import View
 
 PAGE = Path(__file__).parent / "page"
 BACKLOG = 1024  # connections that wait in the kernel
 SCRAPE_FRESH = 1.0  # seconds for which a scrape is reused
-MOST_HEAD = 16 * 1024  # bytes of a request's head
 
 
 class ListenFailed(Exception):
@@ -75,21 +75,21 @@ def application(view: View) -> Starlette:
 
 
 class Scrapes:
-    """The metrics as text, made at most once a second for all scrapers."""
+    """The metrics as text, made at most once a second for all scrapers of a format."""
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._made: dict[str, tuple[float, tuple[bytes, str]]] = {}  # when, by content type
+        self._made: dict[bool, tuple[float, tuple[bytes, str]]] = {}  # when; OpenMetrics or not
 
     def text(self, accept: str) -> tuple[bytes, str]:
-        """The exposition and its content type."""
+        """The exposition and its content type: OpenMetrics for a scraper that accepts it, in any
+        version, else Prometheus text format."""
         view, now = self._view, self._view.monotonic()
-        _, kind = choose_encoder(accept)
-        made = self._made.get(kind)
+        openmetrics = accepts(accept, "application/openmetrics-text")
+        made = self._made.get(openmetrics)
         if made is None or now - made[0] >= SCRAPE_FRESH:
             view.metrics.loop_lag.set(view.pulse.lag)
-            made = now, view.metrics.text(accept)
-            self._made = {kind: made}
+            made = self._made[openmetrics] = now, view.metrics.text(openmetrics)
         return made[1]
 
 
@@ -97,17 +97,22 @@ def listening(host: str, port: int) -> socket.socket:
     """Returns a bound socket, so that a port in use is reported before anything else starts. Raises
     ListenFailed."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-        bound.listen(BACKLOG)
-    except OSError as error:
-        bound.close()
-        text = f"cannot listen on {host}:{port}: {error.strerror}; name another with --listen"
-        raise ListenFailed(text) from error
-    bound.setblocking(False)
-    return bound
+    with ExitStack() as undo:
+        try:
+            bound = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((host, port))
+            bound.listen(BACKLOG)
+        except OSError as error:
+            why = error.strerror or str(error)
+        except (TypeError, ValueError, OverflowError):  # a host that does not encode, a port
+            why = "there can be no such address"
+        else:
+            bound.setblocking(False)
+            undo.pop_all()
+            return bound
+    shown = neutralised(f"{host}:{port}")
+    raise ListenFailed(f"cannot listen on {shown}: {why}; name another with --listen")
 
 
 class _Server(uvicorn.Server):
@@ -133,7 +138,7 @@ async def serve(
         log_level="error",  # bad requests of strangers are not worth a line
         timeout_keep_alive=5,
         timeout_graceful_shutdown=1,
-        h11_max_incomplete_event_size=MOST_HEAD,
+        proxy_headers=False,  # a client's address is what it comes from, not what it says
     )
     config.load()
     server, connections = _Server(config), connections or Connections()

@@ -30,21 +30,23 @@ class Token:
         except UnicodeDecodeError:
             return "the daemon's --token-file is not text"
         given = _given(authorization, basic)
-        if token and hmac.compare_digest(given.encode(), token.encode()):
+        if token and hmac.compare_digest(given, token.encode()):
             return None
         also = " or, as a password," if basic else ""
         return f"expected Authorization: Bearer{also} and the token of --token-file"
 
 
-def _given(authorization: str, basic: bool) -> str:
+def _given(authorization: str, basic: bool) -> bytes:
+    """The bytes that were sent as token; the text of a header has a character for each."""
     scheme, _, credentials = authorization.strip().partition(" ")
+    given = credentials.strip().encode("latin-1")
     if scheme.lower() == "bearer":
-        return credentials.strip()
-    return _password(credentials.strip()) if basic and scheme.lower() == "basic" else ""
+        return given
+    return _password(given) if basic and scheme.lower() == "basic" else b""
 
 
-def _password(text: str) -> str:
+def _password(text: bytes) -> bytes:
     try:
-        return base64.b64decode(text, validate=True).decode().partition(":")[2]
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
+        return base64.b64decode(text, validate=True).partition(b":")[2]
+    except binascii.Error:
+        return b""

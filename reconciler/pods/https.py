@@ -82,8 +82,9 @@ class Https:
         PodsUnavailable, and Broken from within."""
         timeout = {"connect": CONNECT, "write": CONNECT, "pool": CONNECT, "read": SILENCE}
         server = self._server
-        url = httpcore.URL(scheme="https", host=server.host, port=server.port, target=target)
         with translated_errors(server):
+            host = server.host.encode("ascii")
+            url = httpcore.URL(scheme="https", host=host, port=server.port, target=target)
             for again in (True, False):
                 headers = [
                     ("Host", str(server)),
@@ -126,7 +127,7 @@ def translated_errors(
         httpcore.NetworkError,
         httpcore.ProtocolError,
         OSError,  # ssl.SSLError is one
-        UnicodeError,  # a token that is none
+        UnicodeError,  # a token or a host that is none
     ) as error:
         raise kind(_why(server, error)) from error
 

@@ -14,7 +14,7 @@ import anyio.to_thread
 
 from ..aiokit import Mailbox
 from ..domain.facts import Fact, UsageSampled
-from ..domain.inventory import FilesystemUsage, InvisibleFilesystem, UsageSample
+from ..domain.inventory import LARGEST_DISK, FilesystemUsage, InvisibleFilesystem, UsageSample
 from ..domain.runtime import ImageRuntime, RuntimeFailure
 from ..host.mounts import has_stacked_root, kind_of
 
@@ -105,9 +105,12 @@ def _sample(mountpoints: tuple[str, ...], measure: Measure, at: float) -> UsageS
 
 
 def _check(usage: FilesystemUsage) -> None:
-    """Raises Nonsense. A filesystem without a size has no mark that could be crossed."""
+    """Raises Nonsense. A filesystem without a size has no mark that could be crossed, nor has one
+    that reports all that fits in 64 bits, as some network filesystems do."""
     if usage.capacity <= 0:
         raise Nonsense("reports no size (ramfs and tmpfs may have none): nothing to measure it by")
+    if usage.capacity > LARGEST_DISK:
+        raise Nonsense(f"reports a size of {usage.capacity} bytes, more than any disk has")
     if not 0 <= usage.used <= usage.capacity:
         raise Nonsense(f"reports that {usage.used} of its {usage.capacity} bytes are in use")
     if not 0 <= usage.used_inodes <= usage.total_inodes:

@@ -3,20 +3,24 @@ of the file."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..regular_file import check
+from ..regular_file import Refused, check
 
 PATIENCE = 2.0  # seconds to wait for another process's transaction
 
 
 class Unreadable(sqlite3.DatabaseError):
     """The file is damaged, of a later version of this program, or has impossible contents."""
+
+
+class CannotRead(Exception):
+    """One of our files is there and cannot be read; the text says which, why, and what to do."""
 
 
 def opened(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
@@ -46,22 +50,46 @@ def check_kinds(path: Path) -> None:
     """Raises OSError unless each file that SQLite would open is a regular one or absent: to open a
     FIFO it would wait for ever."""
     for suffix in ("", "-wal", "-shm", "-journal"):
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             check(Path(f"{path}{suffix}"))
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file. Raises OSError where nobody can tell."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def why_unreadable(path: Path) -> str | None:
     """Why this user may not read one of our files, for people; None: it may, or there is none."""
     try:
-        path.stat()
-        if os.access(path, os.R_OK, effective_ids=True):
+        if not is_there(path) or os.access(path, os.R_OK, effective_ids=True):
             return None
         why = os.strerror(errno.EACCES)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
     except OSError as error:
         why = error.strerror or str(error)
     return f"{path} cannot be read: {why}; this needs to run as a user who may (root)"
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raises CannotRead for what SQLite and the disk raise within."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise CannotRead(why_unreadable(path) or _in_words(path, error)) from error
+
+
+def _in_words(path: Path, error: sqlite3.Error | OSError) -> str:
+    if isinstance(error, Refused) and not path.is_dir():
+        return f"{error.filename} cannot be read: {error}; move it away"
+    why = os.strerror(errno.EISDIR) if path.is_dir() else str(error)
+    useless = path.is_dir() or (isinstance(error, sqlite3.Error) and is_corrupt(error))
+    remedy = "move it away, and the daemon begins a new one" if useless else "try again"
+    return f"{path} cannot be read: {why}; {remedy}"
 
 
 def migrate(base: sqlite3.Connection, steps: Sequence[str]) -> None:

@@ -11,13 +11,24 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from .database import PATIENCE, check_kinds, is_corrupt, opened
+from .database import (
+    PATIENCE,
+    CannotRead,
+    Unreadable,
+    check_kinds,
+    is_corrupt,
+    is_there,
+    opened,
+    reading,
+)
 
 FILE = "history.db"
 KEPT = 5000  # entries
+LATEST = 2e11  # seconds since 1970, before or after: dates end with the year 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +90,14 @@ class History:
         self._unwritten, self.trouble = [], None
 
     def newest(self, count: int, since: float = 0.0, image: str = "") -> tuple[Entry, ...]:
-        """Like `read`, but also with entries that could not be written yet."""
+        """Like `read`, but also with entries that could not be written yet, and with these alone
+        where the file cannot be read."""
         unwritten = [one for one in self._unwritten if one.at >= since and _about(one, image)]
-        return (*reversed(unwritten), *read(self._path.parent, count, since, image))[:count]
+        try:
+            written = read(self._path.parent, count, since, image)
+        except CannotRead:  # set aside, and said in the log, with the next removal
+            written = ()
+        return (*reversed(unwritten), *written)[:count]
 
     def close(self) -> None:
         if self._base is not None:
@@ -100,21 +116,19 @@ class History:
 
 def read(folder: Path, count: int, since: float = 0.0, image: str = "") -> tuple[Entry, ...]:
     """The newest entries, newest first; `since` in seconds since 1970; `image` is any part of a
-    name or the beginning of an id. Empty where there is no history."""
-    try:
-        check_kinds(folder / FILE)
-        uri = f"{(folder / FILE).absolute().as_uri()}?mode=ro"
-        base = sqlite3.connect(uri, uri=True, timeout=PATIENCE)
-    except (sqlite3.Error, OSError):
-        return ()
-    try:
-        rows = base.execute(_select(base), (since,))
-        found = (entry for entry in map(_entry, rows) if _about(entry, image))
-        return tuple(entry for entry, _ in zip(found, range(count), strict=False))
-    except sqlite3.Error:
-        return ()
-    finally:
-        base.close()
+    name or the beginning of an id. Empty where there is no history. Raises CannotRead."""
+    path = folder / FILE
+    with reading(path):
+        if not is_there(path):
+            return ()
+        check_kinds(path)
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as base:
+            if _is_new(base):
+                return ()
+            rows = base.execute(_select(base), (since,))
+            found = (entry for entry in map(_entry, rows) if _about(entry, image))
+            return tuple(entry for entry, _ in zip(found, range(count), strict=False))
 
 
 def _about(entry: Entry, image: str) -> bool:
@@ -131,10 +145,32 @@ def _row(entry: Entry) -> Sequence[object]:
 
 
 def _entry(row: Sequence[object]) -> Entry:
+    """Raises Unreadable for values that cannot be."""
     values = dict(zip(COLUMNS, row, strict=True))
-    values["names"] = tuple(json.loads(str(values["names"])))
+    try:
+        values["names"] = tuple(map(str, json.loads(str(values["names"]))))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Unreadable(f"what it says cannot be: {error}") from error
     values["about"] = bool(values["about"])
+    for field in fields(Entry):
+        if not _can_be(values[field.name], str(field.type)):
+            raise Unreadable(f"what it says cannot be: {field.name} {values[field.name]!r:.40}")
     return Entry(**values)  # type: ignore[arg-type] # the columns are the fields, by name
+
+
+def _can_be(value: object, annotation: str) -> bool:
+    """Whether SQLite, which holds no column to its type, returned what the field takes; a time far
+    from any date cannot be printed."""
+    if value is None:
+        return annotation.endswith("None")
+    if annotation.startswith("float"):
+        return isinstance(value, float) and abs(value) < LATEST
+    return isinstance(value, int if annotation.startswith("int") else (str, bool, tuple))
+
+
+def _is_new(base: sqlite3.Connection) -> bool:
+    """Whether a file has no tables yet."""
+    return bool(base.execute("PRAGMA user_version").fetchone() == (0,))
 
 
 def _kind(annotation: str) -> str:

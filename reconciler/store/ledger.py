@@ -26,7 +26,7 @@ from pathlib import Path
 from ..domain.ledger import Changes, LogLine, Remembered
 from ..host.clock import Clocks, no_second_clock
 from ..host.lock import Lock, LockUnavailable
-from .database import is_corrupt, opened
+from .database import is_corrupt, opened, reading
 from .ledger_file import STEPS, note_clocks, read_only, set_right
 from .ledger_log import Log, load_log, trim_log, write_log
 from .ledger_rows import Shelves, load, nothing
@@ -71,19 +71,16 @@ class Ledger:
 
     @classmethod
     def read(cls, folder: Path, now: float, clocks: Clocks = no_second_clock) -> Remembered:
-        """Returns what is on disk, for a command that writes nothing; empty where there is none."""
-        try:
+        """Returns what is on disk, for a command that writes nothing; empty where there is none.
+        Raises CannotRead."""
+        with reading(folder / FILE):
             return read_only(folder / FILE, now, clocks())
-        except (sqlite3.Error, OSError):
-            return nothing()
 
     @classmethod
     def read_log(cls, folder: Path) -> Log | None:
-        """The log of starts and pulls; None where it is missing or unreadable."""
-        try:
+        """The log of starts and pulls; None where there is none. Raises CannotRead."""
+        with reading(folder / FILE):
             return load_log(folder / FILE, time.time())
-        except (sqlite3.Error, OSError):
-            return None
 
     def load(self, now: float) -> Remembered:
         """Returns all records. Impossible times (the clock was set back) become `now`."""

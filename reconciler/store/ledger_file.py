@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..domain.ledger import Remembered
 from ..host.clock import Reading
-from .database import PATIENCE, check_kinds, migrate
+from .database import PATIENCE, check_kinds, is_there, migrate
 from .ledger_rows import load, nothing
 
 # What makes a file of schema n one of schema n + 1. Only ever add to these.
@@ -128,6 +128,8 @@ def copied(path: Path, reading: Reading | None = None) -> sqlite3.Connection | N
     file that nobody has open, in a directory that cannot be written, has to be called immutable;
     not if a log of changes lies beside it, which would then be left out: an image would look
     unused for longer than it was. Raises sqlite3.Error, OSError."""
+    if not is_there(path):
+        return None
     check_kinds(path)
     log = Path(f"{path}-wal")
     immutable = not log.exists() or log.stat().st_size == 0
@@ -143,6 +145,8 @@ def copied(path: Path, reading: Reading | None = None) -> sqlite3.Connection | N
             return copy
         except sqlite3.OperationalError:
             copy.close()
+            if uri is uris[-1]:
+                raise
         except sqlite3.DatabaseError:
             copy.close()
             raise

@@ -143,7 +143,7 @@ def load(base: sqlite3.Connection, now: float) -> Remembered:
             mountpoint: tuple(max(0, int(one)) for one in json.loads(recent))
             for mountpoint, recent in _rows(base, "overshoots", OVERSHOOTS)
         }
-    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise Unreadable(f"what it says cannot be: {error}") from error
     running = dict(base.execute("SELECT container, key FROM starts WHERE ended IS NULL"))
     return Remembered(images, gone, removals, arrivals, running, templates, overshoots)

@@ -161,8 +161,9 @@ class Metrics(Instruments):
             )
         self.unresolved.set(len(state.graph.unresolved))
 
-    def text(self, accept: str) -> tuple[bytes, str]:
-        """The exposition and its content type: OpenMetrics if the scraper asks for it, else
-        Prometheus text format."""
-        encode, kind = choose_encoder(accept)
+    def text(self, openmetrics: bool = False) -> tuple[bytes, str]:
+        """The exposition and its content type: OpenMetrics, or Prometheus text format. A scraper's
+        own words never get here: `choose_encoder` raises TypeError or ValueError for a version that
+        is none (prometheus_client/exposition.py)."""
+        encode, kind = choose_encoder("application/openmetrics-text" if openmetrics else "")
         return encode(self.registry), kind

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio.to_thread
@@ -16,9 +17,9 @@ from reconciler.commands.status import lines
 from reconciler.commands.top import bar, picture
 from reconciler.domain.watermark import Pressure
 from reconciler.fake_runtime.images import layer
-from reconciler.store.history import History
+from reconciler.store.history import FILE, History
 from tests.builders import HANGS
-from tests.test_history import ONE
+from tests.test_history import ONE, rubbish
 from tests.whole import Whole, whole
 
 MIB = 1 << 20
@@ -129,6 +130,22 @@ def test_history_needs_no_daemon(tmp_path: Path, capsys: pytest.CaptureFixture[s
     history.close()
     assert main(["history", "--state-dir", str(tmp_path), "--image", "app"]) == 0
     assert "reg.example/app:v1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", [rubbish, Path.mkdir], ids=["rubbish", "a directory"])
+def test_a_damaged_history_is_an_error_and_not_an_empty_one(
+    damage: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which file, why, and what to do; `top` shows the daemon all the same, with a warning."""
+    damage(tmp_path / FILE)
+    code = main(["history", "--state-dir", str(tmp_path)])
+    printed = capsys.readouterr()
+    assert (code, printed.out) == (1, "")
+    (line,) = printed.err.splitlines()
+    assert line.startswith(f"error: {tmp_path / FILE} cannot be read: ")
+    assert "move it away" in line
+    main(["top", "--listen", "127.0.0.1:1", "--state-dir", str(tmp_path)])
+    assert f"warning: {tmp_path / FILE} cannot be read: " in capsys.readouterr().err
 
 
 def _document() -> dict[str, object]:

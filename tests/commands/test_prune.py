@@ -243,3 +243,17 @@ async def test_a_removal_that_took_names_and_left_the_image_is_untagged(at: Desk
     assert "left the image" in items[0]["error"]
     assert items[0]["names"] == ["reg.example/tool:v1"]  # its other name can pull nothing
     assert "untagged, NOT removed" in (await at.run("history", "--image", "tool")).out
+
+
+@pytest.mark.parametrize("command", ["prune", "plan"])
+async def test_a_doubt_that_no_command_can_wait_for_says_who_can(at: Desk, command: str) -> None:
+    """It said that the doubt narrows in ten minutes, and said so again ten minutes later."""
+
+    async def refuses(request: Any) -> None:
+        raise Refused("UNKNOWN", "its task is lost")
+
+    at.runtime.faults["ContainerStatus"] = refuses
+    before = at.left()
+    done = await at.run(command)
+    assert at.left() == before
+    assert "in a daemon that runs until then" in done.out + done.err

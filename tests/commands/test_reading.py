@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,10 @@ from reconciler.fake_runtime.habits import CRIO
 from reconciler.fake_runtime.node import Refused, layer
 from reconciler.report import filesystems_json, unmeasured_json
 from reconciler.settings import Settings, resolve
+from reconciler.store.ledger import FILE
 from tests.builders import MIB
 from tests.engine.world import Clock
+from tests.test_history import rubbish
 
 from .desk import Desk, desk, fill
 
@@ -434,10 +436,21 @@ async def test_a_runtime_that_refuses_is_3_with_its_message(at: Desk) -> None:
         ["prune", "--to", "42949672960"],
         ["plan", "-r", "tcp://127.0.0.1:1"],
         ["run", "--listen", "nowhere"],
+        ["demo", "--seconds", "-5"],
+        ["demo", "--seconds", "nan"],
+        ["demo", "--seconds", "inf"],
+        ["demo", "--seconds", "1e999"],
+        ["demo", "--seed", "1.5"],
+        ["history", "--count", "0"],
+        ["history", "--count", "-3"],
+        ["history", "--count", "9" * 5000],
+        ["top", "--count", "-3"],
+        ["top", "--every", "0"],
+        ["simulate", "--workload", "svc", "--disk", "0"],
         ["explain"],
         ["check"],
     ],
-    ids=" ".join,
+    ids=lambda typed: " ".join(typed)[:40],
 )
 async def test_what_was_typed_wrong_is_2_with_the_usage(at: Desk, typed: list[str]) -> None:
     """And nothing was asked of the runtime."""
@@ -455,6 +468,23 @@ async def test_untrusted_names_reach_the_terminal_as_text(at: Desk) -> None:
         assert "\x1b" not in done.out
         assert "\u202e" not in done.out
         assert "\\x1b[2J" in done.out
+
+
+@pytest.mark.parametrize("damage", [rubbish, Path.mkdir], ids=["rubbish", "a directory"])
+async def test_a_plan_without_the_past_says_so(at: Desk, damage: Callable[[Path], None]) -> None:
+    """Each image is "first seen 0 s ago" where the ledger is damaged: a plan that does not say
+    why misleads. `record` names the file too, in place of a past that nobody had."""
+    ledger = at.folder / "state" / FILE
+    ledger.parent.mkdir()
+    damage(ledger)
+    done = await at.run("plan")
+    assert done.code == 0
+    assert f"warning: {ledger} cannot be read: " in done.err
+    assert "every image counts as seen just now" in done.err
+    for command in (["record", "--out", str(at.folder / "out")], ["simulate"]):
+        done = await at.run(*command)
+        assert done.code == 1
+        assert f"error: {ledger} cannot be read: " in done.err
 
 
 async def test_plan_works_on_cri_o_as_well(

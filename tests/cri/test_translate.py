@@ -4,11 +4,14 @@ reports something; the forms are those of docs/runtimes.md."""
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reconciler.cri import translate
+from reconciler.cri import lists, translate
 from reconciler.cri._pb import runtime_pb2 as pb
 from reconciler.domain.inventory import (
     Container,
@@ -20,9 +23,14 @@ from reconciler.domain.inventory import (
     Template,
     Volume,
 )
+from reconciler.domain.ledger import Changes, ImageRecord, TemplateRecord, Used
 from reconciler.domain.runtime import RuntimeVersion
+from reconciler.report import timestamp
+from reconciler.store.history import History, read
+from reconciler.store.ledger import Ledger
 
 from ..builders import digest
+from ..test_history import ONE
 
 HEX = digest("app:v1")
 MANIFEST = digest("manifest of app:v1")
@@ -90,6 +98,42 @@ def test_an_image_without_tags_keeps_its_digest_names() -> None:
     """Untagged is not unused: pulled by digest, or its tag moved on while a container runs it."""
     message = pb.Image(id=HEX, repo_digests=[BY_DIGEST])
     assert translate.image(message) == Image(HEX, (), (BY_DIGEST,), 0, False)
+
+
+@pytest.mark.parametrize("said", [(1 << 60) + 1, 1 << 63, (1 << 64) - 1])
+def test_a_size_that_no_disk_has_does_not_end_the_daemon(said: int, tmp_path: Path) -> None:
+    """A runtime that lists -1 as unsigned was read as 16 EiB, which no column of SQLite takes: the
+    daemon ended with the first save, and again at every start. It is a size that nobody knows."""
+    listed = translate.image(pb.Image(id=HEX, size=said))
+    with closing(Ledger.open(tmp_path)) as ledger, closing(History(tmp_path)) as history:
+        ledger.save(Changes({HEX: ImageRecord(1.8e9, size=listed.size)}, {}, {}, []))
+        history.add([replace(ONE, size=listed.size)])
+        assert (ledger.trouble, history.trouble) == (None, None)
+    assert Ledger.read(tmp_path, 1.8e9).images[HEX].size == 0
+    assert [one.size for one in read(tmp_path, 1)] == [0]
+
+
+def test_a_size_that_no_disk_has_is_unchanged_in_the_next_listing() -> None:
+    """Each listing would have made the image anew, and looked for what changed in it."""
+    message = pb.Image(id=HEX, size=(1 << 64) - 1)
+    assert lists._same_image(translate.image(message), message)
+
+
+@pytest.mark.parametrize("nanoseconds", [-(1 << 63), -1, 0, (1 << 63) - 1])
+def test_a_time_at_either_end_of_64_bits_is_kept_and_printed(
+    nanoseconds: int, tmp_path: Path
+) -> None:
+    """A container made in the year 1677 or 2262 is nonsense, and still no reason to end."""
+    made = translate.container(pb.Container(id=HEX, created_at=nanoseconds))
+    used = {"c": Used(made.created_at, (HEX,))}
+    template = TemplateRecord(made.created_at, made.created_at, used)
+    record = ImageRecord(made.created_at, last_started=made.created_at)
+    changes = Changes({HEX: record}, {}, {}, [], templates={"shop/web": template})
+    with closing(Ledger.open(tmp_path)) as ledger:
+        ledger.save(changes)
+        assert ledger.trouble is None
+    assert Ledger.read(tmp_path, 1.8e9).templates["shop/web"].used == used
+    assert timestamp(made.created_at).endswith("Z")
 
 
 # --- containers as listed ------------------------------------------------------------------------

@@ -301,6 +301,19 @@ async def test_a_big_answer_is_the_same_compressed(seen: Application, path: str)
     assert packed.headers["content-encoding"] == "gzip"
     assert gzip.decompress(packed.body) == plain.body
     assert int(plain.headers["content-length"]) == len(plain.body)
+    refused = await ask(seen.app, f"/api/v1/{path}", headers={"Accept-Encoding": "br, gzip;q=0"})
+    assert refused.body == plain.body
+
+
+async def test_a_policy_file_whose_name_is_no_text_is_shown_all_the_same(tmp_path: Path) -> None:
+    """Its name made every answer of /api/v1/policy an error."""
+    place = Place(os.fsdecode(b"/etc/reconciler/\xff.yaml"), 3, 5)
+    required = Required(parse_pattern("reg.example/gone"), place)
+    found = state_of([USED], in_force=policy(required=(required,)))
+    seen = Application(tmp_path, found)
+    answered = await ask(seen.app, "/api/v1/policy")
+    assert answered.code == 200
+    assert answered.body.isascii()
 
 
 @pytest.mark.parametrize("path", ["pause", "resume", "reclaim"])

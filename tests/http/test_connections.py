@@ -21,6 +21,9 @@ from reconciler.http.token import Token
 from tests.builders import HANGS
 from tests.engine.world import Clock
 
+HEALTHZ = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+CHUNKED = HEALTHZ[:-2] + "Transfer-Encoding: chunked\r\n\r\n"  # and the body that follows
+
 
 class Site:
     """An application with three answers behind the real server."""
@@ -31,6 +34,8 @@ class Site:
         self.port = 0
         self.pieces = 0  # of the endless answer
         self.writers: list[asyncio.StreamWriter] = []
+        self.healthy_at = asyncio.Event()
+        self.healthy_at.set()
         self.asked = asyncio.Event()
         self.left = asyncio.Event()
         routes = [
@@ -43,6 +48,7 @@ class Site:
         self.app.state.drop_unused = lambda: None
 
     async def healthy(self, request: Request) -> Response:
+        await self.healthy_at.wait()
         return PlainTextResponse("ok")
 
     async def endless(self, request: Request) -> Response:
@@ -73,14 +79,16 @@ class Site:
                 writer.transport.abort()
             group.cancel_scope.cancel()
 
-    async def visit(self, sent: str = "") -> asyncio.StreamReader:
-        reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+    async def visit(self, sent: str = "", address: str = "127.0.0.1") -> asyncio.StreamReader:
+        reader, self.writer = await asyncio.open_connection(
+            "127.0.0.1", self.port, local_addr=(address, 0)
+        )
         self.writers.append(self.writer)
         self.writer.write(sent.encode())
         return reader
 
     async def healthz(self) -> str:
-        reader = await self.visit("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        reader = await self.visit(HEALTHZ)
         line = await asyncio.wait_for(reader.readline(), HANGS)
         self.writer.close()
         return line.decode().strip()
@@ -169,6 +177,72 @@ async def test_a_request_ends_when_its_client_leaves() -> None:
 async def test_a_head_that_does_not_end_is_refused() -> None:
     """A header of megabytes is not kept in memory."""
     async with Site().open() as site:
-        head = f"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: {'x' * server.MOST_HEAD}"
+        head = f"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: {'x' * connections.MOST_BYTES}"
         reader = await site.visit(head)
         assert b"400" in await asyncio.wait_for(reader.readline(), HANGS)
+
+
+async def test_a_new_client_finds_a_place_among_nothing_but_probes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """512 connections that requested /healthz again and again left kubelet none: the only one
+    without a request was its own, which was closed as soon as it was there."""
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 8)
+    async with Site().open() as site:
+        site.healthy_at = asyncio.Event()
+        readers = []
+        for _ in range(9):
+            readers.append(await site.visit(HEALTHZ))
+            site.now.advance(0.1)
+        await ended(readers[0])
+        site.healthy_at.set()
+        assert await asyncio.wait_for(readers[-1].readline(), HANGS) == b"HTTP/1.1 200 OK\r\n"
+
+
+async def test_the_address_with_most_connections_loses_one_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A crowd in one pod does not take kubelet's place, though it has waited for longest."""
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 8)
+    async with Site().open() as site:
+        kubelet = await site.visit()
+        writer, readers = site.writer, []
+        for _ in range(12):
+            site.now.advance(0.1)
+            readers.append(await site.visit(address="127.0.0.2"))
+        for reader in readers[:5]:
+            await ended(reader)
+        writer.write(HEALTHZ.encode())
+        assert await asyncio.wait_for(kubelet.readline(), HANGS) == b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        HEALTHZ[:-2] + "X: " + "x" * connections.MOST_BYTES + "\r\n\r\n",
+        HEALTHZ[:-2] + "a:\r\n" * connections.MOST_LINES + "\r\n",
+        CHUNKED + "1\r\na\r\n" * connections.MOST_LINES,
+        HEALTHZ * connections.MOST_LINES,
+    ],
+    ids=["long head", "many headers", "tiny chunks", "many requests"],
+)
+async def test_more_than_a_request_needs_is_refused_before_it_is_parsed(sent: str) -> None:
+    """Complete when they were read, all of these were parsed, and the event loop stood still for
+    seconds."""
+    async with Site().open() as site:
+        reader = await site.visit(sent)
+        assert b"400" in await asyncio.wait_for(reader.readline(), HANGS)
+        await ended(reader)
+
+
+async def test_bad_bytes_after_an_answer_end_the_connection_without_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The refusal of a request that had its answer raised an error, line after line of the log."""
+    async with Site().open() as site:
+        reader = await site.visit(CHUNKED)
+        assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\nok"), HANGS)
+        site.writer.write(b"no chunk\r\n")
+        await ended(reader)
+        assert await site.healthz() == "HTTP/1.1 200 OK"
+    assert [one for one in caplog.records if one.levelname in ("ERROR", "CRITICAL")] == []

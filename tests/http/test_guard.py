@@ -85,6 +85,16 @@ async def test_what_is_opened_on_purpose_asks_for_the_token(tmp_path: Path) -> N
         assert (await ask(seen.app, "/api/v1/status", headers=sent, at=at)).code == 401
 
 
+async def test_a_token_that_is_not_ascii_opens_as_it_was_written(tmp_path: Path) -> None:
+    """curl and browsers send it in UTF-8, as it is in the file."""
+    seen = Application(tmp_path, state(), "s3cr\u00e9t", open_to_token=True)
+    written = "s3cr\u00e9t".encode().decode("latin-1")  # a header's characters are its bytes
+    password = base64.b64encode("anybody:s3cr\u00e9t".encode()).decode()
+    for header in (f"Bearer {written}", f"Basic {password}"):
+        sent = {"Authorization": header}
+        assert (await ask(seen.app, "/api/v1/status", headers=sent, at="10.0.0.7")).code == 200
+
+
 async def test_a_password_that_a_browser_remembers_commands_nothing(tmp_path: Path) -> None:
     """A foreign page can make the browser send it along; only the page itself sends a token."""
     seen = Application(tmp_path, state(), "s3cret", open_to_token=True)

@@ -38,6 +38,7 @@ class Answer:
     code: int
     text: str
     kind: str
+    location: str = ""
 
 
 class Served:
@@ -71,16 +72,20 @@ class Served:
             yield self
             group.cancel_scope.cancel()
 
-    async def ask(self, path: str, method: str = "GET") -> Answer:
-        return await anyio.to_thread.run_sync(self._ask, path, method)
+    async def ask(
+        self, path: str, method: str = "GET", headers: dict[str, str] | None = None
+    ) -> Answer:
+        return await anyio.to_thread.run_sync(self._ask, path, method, headers or {})
 
-    def _ask(self, path: str, method: str) -> Answer:
+    def _ask(self, path: str, method: str, headers: dict[str, str]) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            connection.request(method, path)
+            connection.request(method, path, headers=headers)
             response = connection.getresponse()
             body = response.read().decode()
-            return Answer(response.status, body, response.headers.get("Content-Type", ""))
+            found = response.headers
+            kind, location = found.get("Content-Type", ""), found.get("Location", "")
+            return Answer(response.status, body, kind, location)
         finally:
             connection.close()
 
@@ -177,6 +182,51 @@ async def test_metrics_are_prometheus_text_whatever_the_mountpoint_is_called() -
     assert [(one.labels["mountpoint"], one.value) for one in used] == [
         (neutralised(HOSTILE), 90 * GIB)
     ]
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("", "text/plain"),
+        ("text/plain;version=x", "text/plain"),
+        ("text/plain;version=\xb2.0.0", "text/plain"),
+        ("application/openmetrics-text;q=0", "text/plain"),
+        ("application/openmetrics-text;version=1.0.0;q=0.5,*/*", "application/openmetrics-text"),
+        ("application/openmetrics-text; version=abc", "application/openmetrics-text"),
+        ("application/openmetrics-text; version=99.0.0", "application/openmetrics-text"),
+    ],
+)
+async def test_a_scraper_gets_a_format_that_it_accepts_in_our_version(
+    accept: str, kind: str
+) -> None:
+    """A version that is none was an error, and each that there is none of was made anew."""
+    async with Served(ready_state()).serving() as served:
+        answer = await served.ask("/metrics", headers={"Accept": accept})
+    assert answer.code == 200
+    assert answer.kind.startswith(kind)
+    assert "99" not in answer.kind
+
+
+async def test_a_client_comes_from_where_it_comes_and_not_from_where_it_says() -> None:
+    """Through a forged header, one client would have the share of many."""
+    async with Served(ready_state()).serving() as served:
+        headers = {"X-Forwarded-For": "10.9.9.9", "X-Forwarded-Proto": "https"}
+        answer = await served.ask("/page", headers=headers)
+    assert answer.location == f"http://127.0.0.1:{served.port}/page/"
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [("ä..ö", 80), ("a..b", 80), ("x" * 70 + ".example", 80), ("\udcff", 80), ("127.0.0.1", 65536)],
+)
+def test_an_address_that_there_can_not_be_is_one_line_and_no_traceback(
+    host: str, port: int
+) -> None:
+    """A host that does not encode raised what nobody expected of a socket: `run` ended with a
+    traceback instead of the name of the flag to change."""
+    with pytest.raises(server.ListenFailed, match=r"cannot listen on .*--listen$") as failed:
+        server.listening(host, port)
+    assert str(failed.value).isprintable()
 
 
 def test_an_address_in_use_is_reported_with_what_to_do() -> None:

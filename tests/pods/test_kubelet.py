@@ -168,6 +168,14 @@ async def test_a_kubelet_that_is_not_there_is_reported_with_its_address(there: W
         await KubeletSource(server, lambda: NOW, lambda: False).ask(5)
 
 
+@pytest.mark.parametrize("host", ["ä..ö", "a..b"])
+async def test_a_host_that_there_can_not_be_does_not_end_the_daemon(there: Web, host: str) -> None:
+    """A --kubelet-endpoint that does not encode is one more kubelet that is not there."""
+    server = kubelet.server(host, 1, there.folder / "token", there.folder / "ca.crt")
+    with pytest.raises(PodsUnavailable, match=rf"kubelet at {host}:1: "):
+        await KubeletSource(server, lambda: NOW, lambda: False).ask(5)
+
+
 async def test_a_kubelet_that_hangs_is_waited_for_only_so_long(there: Web) -> None:
     """A one-shot command has seconds."""
     there.on_ask = there.script.get

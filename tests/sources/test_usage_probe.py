@@ -169,6 +169,16 @@ async def test_a_filesystem_without_inodes_that_calls_some_free_is_measured() ->
     assert state.disks.filesystems["/images"].by_inodes is Pressure.CALM
 
 
+async def test_a_filesystem_of_all_bytes_that_64_bits_hold_is_not_measured() -> None:
+    """Some network filesystems report 16 EiB, which no column of the history takes: the first
+    removal ended the daemon. Such a size is no size, and what is said names the filesystem."""
+    stats = os.statvfs_result((4096, 4096, 1 << 52, 1 << 51, 1 << 51, 9, 8, 8, 0, 255))
+    found = await sample(["/images"], partial(usage_from, stats, device=1), Clock())
+    assert found.filesystems == ()
+    assert [lost.mountpoint for lost in found.invisible] == ["/images"]
+    assert "more than any disk has" in found.invisible[0].error
+
+
 async def test_inodes_alone_are_pressure_too() -> None:
     """A million small files fill a disk that has bytes left."""
     usage = FilesystemUsage("/images", 1, 100 * GIB, 0, 1000, 900)
