@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.builders import HANGS
@@ -22,3 +23,12 @@ def output_of(command: Sequence[str], timeout: float = HANGS, **more: Any) -> st
         printed = (done.stdout[-SHOWN:] + done.stderr[-SHOWN:]).strip()
         raise AssertionError(f"{shlex.join(command)} ended with {done.returncode}: {printed}")
     return done.stdout
+
+
+def ends(call: Callable[[], object], timeout: float = 30.0) -> bool:
+    """Whether a call returns in time, also if it hangs where no signal ends it. What it raises is
+    reported as a warning of its thread, which fails a test too."""
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return not thread.is_alive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 
 from reconciler.store.database import CannotRead
 from reconciler.store.history import FILE, KEPT, Entry, History, read
+from tests.programs import ends
 
 ONE = Entry(
     at=1000.0,
@@ -105,6 +107,32 @@ def test_an_unreadable_file_is_renamed_and_a_new_one_begun(tmp_path: Path) -> No
         assert history.trouble is None
         assert read(tmp_path, 10) == (ONE,)
         assert (tmp_path / FILE).with_suffix(".unreadable").exists()
+
+
+@pytest.mark.parametrize("beside", ["", "-journal"])
+def test_a_fifo_in_place_of_the_history_is_reported_and_hangs_nobody(
+    tmp_path: Path, beside: str
+) -> None:
+    """The daemon and `history` waited for ever for somebody to write to it."""
+    if beside:
+        with closing(History(tmp_path)) as history:
+            history.add([ONE])
+    os.mkfifo(tmp_path / f"{FILE}{beside}")
+    found: list[str] = []
+
+    def look() -> None:
+        try:
+            read(tmp_path, 10)
+        except CannotRead as error:
+            found.append(str(error))
+
+    assert ends(look)
+    why = "expected a regular file, found a FIFO"
+    assert found == [f"{tmp_path / FILE}{beside} cannot be read: {why}; move it away"]
+    with closing(History(tmp_path)) as history:
+        history.add([ONE])
+        assert history.trouble is not None
+        assert history.trouble.startswith(f"{tmp_path / FILE}: {why}")
 
 
 def rubbish(path: Path) -> None:

@@ -21,7 +21,7 @@ from reconciler.host.lock import Lock, LockUnavailable
 from reconciler.store.database import CannotRead
 from reconciler.store.ledger import FILE, SET_ASIDE_KEPT, Ledger
 from tests.builders import DAY, T0
-from tests.programs import output_of
+from tests.programs import ends, output_of
 
 IMAGE = ImageRecord(T0 - DAY, T0 - 60, T0 - 120, 7)
 UNUSED = ImageRecord(T0 - DAY)
@@ -184,6 +184,27 @@ def test_a_directory_that_can_not_be_written_is_read_all_the_same(tmp_path: Path
     assert "live in memory only" in out[3]
 
 
+def test_a_fifo_in_place_of_the_ledger_is_reported_and_hangs_nobody(
+    tmp_path: Path, opened: Opening
+) -> None:
+    """The daemon could not be ended, nor any command that looks at the past: what is new lives in
+    memory, as with a directory there, and is written once the FIFO is gone."""
+    os.mkfifo(tmp_path / FILE)
+    assert ends(lambda: read(tmp_path))
+    assert read(tmp_path) == ({}, {})
+    with pytest.raises(CannotRead, match="expected a regular file, found a FIFO; move it away"):
+        Ledger.read_log(tmp_path)
+    ledger = opened(tmp_path)
+    assert loaded(ledger) == ({}, {})
+    ledger.save(changed({"a": UNUSED}, {}))
+    told = ledger.trouble_to_log() or ""
+    assert "ledger.db: expected a regular file, found a FIFO; first-seen" in told
+    (tmp_path / FILE).unlink()
+    ledger.save(changed({"b": UNUSED}, {}))
+    assert ledger.trouble_to_log() is None
+    assert read(tmp_path)[0] == {"a": UNUSED, "b": UNUSED}
+
+
 @pytest.mark.parametrize("at", [0, 16, 60, 100, 4096, 8192, 12000])
 def test_a_damaged_file_is_set_aside_and_begun_anew(
     tmp_path: Path, at: int, opened: Opening
@@ -276,6 +297,7 @@ def test_a_ledger_of_a_later_version_is_set_aside(tmp_path: Path, opened: Openin
         "INSERT INTO templates VALUES ('shop/web', 1e9, 1e9, '[]')",
         "INSERT INTO templates VALUES ('shop/web', 1e9, 1e9, '{\"app\": 7}')",
         "ALTER TABLE images DROP COLUMN uses",
+        f"UPDATE removals SET names = '{'[' * 100_000}'",
         "UPDATE images SET size = 9e999",
         "INSERT INTO overshoots VALUES ('/images', '[1e999]')",
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,8 @@ def test_an_endpoint_that_is_not_a_socket_is_reported_with_its_source(text: str)
     [
         ("a: [", "is not valid YAML: while parsing a flow node"),
         ("\x00", "is not valid YAML: "),
+        pytest.param("[" * 5_000 + "]" * 5_000, "is nested deeper than 32", id="nested lists"),
+        ("a: &a [*a]", "is using *a, an alias of "),
     ],
 )
 def test_a_broken_crictl_file_is_one_line_for_people(
@@ -137,6 +140,30 @@ def test_a_socket_that_is_not_where_crictls_file_says_is_warned_of(tmp_path: Pat
     assert warning.startswith(f"{file} names unix://{tmp_path}/gone.sock, and no such socket is")
     assert settled({"runtime_endpoint": str(here)}, None, file).warnings == ()
     assert settled(None, None, crictl(tmp_path, f"runtime-endpoint: {here}\n")).warnings == ()
+
+
+@pytest.mark.parametrize("value", ["2024-13-45", "0b_", "!!int abc", "!!bool abc"])
+def test_a_value_that_is_none_of_ours_does_not_hide_the_runtime(tmp_path: Path, value: str) -> None:
+    """A month 13 beside the endpoint ended every command with a traceback."""
+    file = crictl(tmp_path, f"timeout: {value}\nruntime-endpoint: /x.sock\n")
+    assert settled(None, None, file).runtime_endpoint == "unix:///x.sock"
+
+
+def test_an_endpoint_that_is_named_once_and_used_twice_is_read(tmp_path: Path) -> None:
+    """crictl reads such a file too."""
+    file = crictl(tmp_path, "runtime-endpoint: &it /x.sock\nimage-endpoint: *it\n")
+    settings = settled(None, None, file)
+    assert settings.runtime_endpoint == settings.image_endpoint == "unix:///x.sock"
+
+
+@pytest.mark.timeout(30)
+def test_a_fifo_for_a_crictl_file_is_an_error_and_hangs_no_command(tmp_path: Path) -> None:
+    """Nobody ever writes to it; a device is never read to its end."""
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(SettingsError, match=r"expected a regular file, found a FIFO"):
+        settled(None, None, tmp_path / "fifo")
+    with pytest.raises(SettingsError, match=r"expected a regular file, found a device"):
+        settled(None, None, Path("/dev/full"))
 
 
 def test_a_directory_for_a_crictl_file_is_an_error(tmp_path: Path) -> None:

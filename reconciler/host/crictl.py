@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from ..regular_file import read_text
+
 KEYS = ("runtime-endpoint", "image-endpoint")
 
 
@@ -14,27 +16,26 @@ class CrictlUnreadable(Exception):
 
 
 def read(path: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    """Returns its values, none where there is no file, and warnings about it. Raises
+    """Returns the endpoints in it, none where there is no file, and warnings about it. Raises
     CrictlUnreadable: the runtime that would be found instead may be another one."""
     try:
-        text = path.read_text()
+        text = read_text(path)
     except (FileNotFoundError, NotADirectoryError):
         return {}, ()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         text = f"{path} cannot be read ({why}); name the socket with --runtime-endpoint instead"
         raise CrictlUnreadable(text) from error
-    import yaml
+    from .yaml_text import NotUsable, first_document
 
     try:
-        found = yaml.load(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
+        found = first_document(text)
+    except NotUsable as error:
         _refuse_misread(path, text, [line.partition(": ")[0] for line in text.splitlines()])
-        text = " ".join(str(error).split())
-        raise CrictlUnreadable(f"{path} is not valid YAML: {text}") from error
+        raise CrictlUnreadable(f"{path} is {error}") from error
     _refuse_misread(path, text, found if isinstance(found, dict) else ())
     if isinstance(found, dict):
-        return {str(key): str(value) for key, value in found.items() if value}, ()
+        return {key: str(value) for key in KEYS if (value := found.get(key))}, ()
     if found is None:
         return {}, ()
     return {}, (f"{path} names no runtime: expected {KEYS[0]}: unix:///PATH, found {text[:40]!r}",)

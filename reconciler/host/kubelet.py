@@ -8,6 +8,7 @@ evictionHard that is given replaces its defaults as a whole, unless kubelet is s
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from ..domain.kubelet_lines import (
     Threshold,
 )
 from ..policy.values import parse_duration, parse_gc_high, parse_threshold
+from ..regular_file import read_text
 
 KIND = "KubeletConfiguration"
 # Where kubeadm, EKS, AKS, GKE and OpenShift keep the file; and directories of drop-ins that k3s,
@@ -58,10 +60,20 @@ class Places:
 
     def found(self) -> tuple[list[Path], list[Path]]:
         """The files to read, and the directories of drop-ins."""
-        files = [self.file] if self.file else [path for path in FILES if path.is_file()]
+        files = [self.file] if self.file else [path for path in FILES if _may_be_file(path)]
         if self.directory:
             return files, [self.directory]
-        return files, [] if self.file else [path for path in DROPINS if path.is_dir()]
+        return files, [] if self.file else list(DROPINS)
+
+
+def _may_be_file(path: Path) -> bool:
+    """Whether a file is at a path, or may be there: if this user may not look, reading it fails."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def read(places: Places) -> tuple[KubeletConfig, tuple[str, ...]]:
@@ -165,7 +177,7 @@ class _Unreadable(Exception):
 def _document(path: Path) -> dict[str, Any] | None:
     """Returns a file's first document, which is all that kubelet reads; None: another kind."""
     try:
-        text = path.read_text()
+        text = read_text(path)
         if path.stat().st_nlink == 0:
             raise _Unreadable(
                 "was replaced, and what is mounted here is the old one: mount it again"
@@ -174,12 +186,12 @@ def _document(path: Path) -> dict[str, Any] | None:
         raise _Unreadable("is not there", absent=True) from None
     except (OSError, UnicodeDecodeError) as error:
         raise _Unreadable(f"can't be read ({getattr(error, 'strerror', None) or error})") from error
-    import yaml
+    from .yaml_text import NotUsable, first_document
 
     try:
-        found = next(yaml.load_all(text, Loader=yaml.CSafeLoader), None)
-    except yaml.YAMLError as error:
-        raise _Unreadable(f"is not valid YAML ({' '.join(str(error).split())})") from error
+        found = first_document(text)
+    except NotUsable as error:
+        raise _Unreadable(f"is {error}") from error
     if found is not None and not isinstance(found, dict):
         raise _Unreadable(f"is not a {KIND}")
     return None if found and found.get("kind", KIND) != KIND else found or {}
@@ -187,13 +199,21 @@ def _document(path: Path) -> dict[str, Any] | None:
 
 def _dropins(directories: list[Path], troubles: list[str]) -> list[Path]:
     """Every *.conf below, in the order in which kubelet reads them."""
+
+    def note(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            why = f"can't be read ({error.strerror}); what it says is unknown"
+            troubles.append(f"{error.filename} {why}")
+
     found = []
     for directory in directories:
-        try:
-            found += sorted(path for path in directory.rglob("*.conf") if path.is_file())
-        except OSError as error:
-            why = f"can't be read ({error.strerror}); what it says is unknown"
-            troubles.append(f"{directory} {why}")
+        named = [
+            Path(folder, name)
+            for folder, _, names in os.walk(directory, onerror=note)
+            for name in names
+            if name.endswith(".conf")
+        ]
+        found += sorted(path for path in named if _may_be_file(path))
     return found
 
 

@@ -7,7 +7,9 @@ import binascii
 import hmac
 from pathlib import Path
 
-import anyio
+import anyio.to_thread
+
+from ..regular_file import read_text
 
 
 class Token:
@@ -22,7 +24,7 @@ class Token:
         if self.file is None:
             return "this daemon takes no commands: it was started without --token-file"
         try:
-            token = (await anyio.Path(self.file).read_text()).strip()
+            token = (await anyio.to_thread.run_sync(read_text, self.file)).strip()
         except OSError as error:
             return f"the daemon cannot read its --token-file: {error.strerror}"
         except UnicodeDecodeError:

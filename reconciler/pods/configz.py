@@ -66,7 +66,7 @@ async def _asked(place: Place, address: tuple[str, int]) -> dict[str, Any]:
         raise PodsUnavailable(_REFUSALS.get(status, f"kubelet answers {status} to {PATH}"))
     try:
         found = json.loads(body)["kubeletconfig"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise PodsUnavailable(f"kubelet's {PATH} is not what it should be: {error!r}") from error
     if not isinstance(found, dict):
         raise PodsUnavailable(f"kubelet's {PATH} has no configuration in it")

@@ -18,6 +18,7 @@ import httpcore
 
 from .. import __version__
 from ..domain.humanize import size_text
+from ..regular_file import read_text
 from .source import PodsUnavailable
 
 CONNECT = 5.0  # seconds for each step of making a connection
@@ -56,7 +57,7 @@ class Https:
         trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         with translated_errors(server):
             try:
-                trust.load_verify_locations(cadata=server.ca.read_text())
+                trust.load_verify_locations(cadata=read_text(server.ca))
             except (ValueError, ssl.SSLError) as error:
                 raise PodsUnavailable(f"{server.ca} is no certificate: {error}") from error
         self._pool = httpcore.AsyncConnectionPool(trust, max_connections=1)
@@ -88,7 +89,7 @@ class Https:
                 headers = [
                     ("Host", str(server)),
                     ("Accept", accept),
-                    ("Authorization", f"Bearer {server.token.read_text().strip()}"),
+                    ("Authorization", f"Bearer {read_text(server.token).strip()}"),
                     ("User-Agent", f"reconciler/{__version__}"),
                 ]
                 extensions = {"timeout": timeout}

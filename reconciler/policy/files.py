@@ -12,29 +12,20 @@ import datetime as dt
 import fcntl
 import os
 import signal
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..domain.humanize import size_text
 from ..domain.policy import Policy
+from ..regular_file import Refused, bytes_of, opened
 from .draft import Draft
 from .nodes import Problem, Sheet
 from .parse import finish, read_into
 from .rules import disagreeing
 
-LARGEST = 1 << 20  # bytes of one file; more is refused unread
 ENDINGS = (".yaml", ".yml")
 LARGEST_TOGETHER = 16 << 20  # bytes of all files of a directory
-
-_KINDS = {
-    stat.S_IFDIR: "a directory",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 class PolicyInvalid(Exception):
@@ -161,30 +152,10 @@ def _left_out(path: Path) -> str | None:
 
 
 def _bytes(path: Path) -> bytes:
-    _check_kind(os.stat(path))  # before it is opened: opening a device can have effects
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        found = os.fstat(handle)
-        _check_kind(found)
-        _check_current(found, path)
-        if found.st_size > LARGEST:
-            text = f"larger than {size_text(LARGEST)} ({found.st_size} bytes), not read"
-            raise OSError(0, text)
+    with opened(path) as handle:
+        _check_current(os.fstat(handle), path)
         with _nobody_writing(handle, path):
-            data = b""
-            while len(data) <= LARGEST and (more := os.read(handle, LARGEST + 1 - len(data))):
-                data += more
-        if len(data) > LARGEST:
-            raise OSError(0, f"larger than {size_text(LARGEST)}, not read")
-        return data
-    finally:
-        os.close(handle)
-
-
-def _check_kind(found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
-        raise OSError(0, f"expected a regular file, found {kind}")
+            return bytes_of(handle, path)
 
 
 def _check_current(found: os.stat_result, path: Path) -> None:
@@ -196,7 +167,7 @@ def _check_current(found: os.stat_result, path: Path) -> None:
     if (now.st_dev, now.st_ino) != (found.st_dev, found.st_ino):
         raise PolicyUnsettled([Problem.of_file(path, "was replaced while it was read")])
     text = "stale: the file that is mounted here was replaced or removed where it comes from"
-    raise OSError(0, f"{text}; mount its directory instead, and restart this")
+    raise Refused(path, f"{text}; mount its directory instead, and restart this")
 
 
 @contextlib.contextmanager

@@ -122,7 +122,7 @@ def read(path: Path) -> tuple[Trace, Node]:
         ):
             raise RecordInvalid(f"{path}: expected a record as `reconciler record` writes it")
         return trace_of(record), Node(bool(record["crio"]), record["capacityBytes"])
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise RecordInvalid(f"{path}: this record does not make sense: {error!r}") from error
 
 

@@ -7,8 +7,10 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from ..regular_file import Refused, check
 
 PATIENCE = 2.0  # seconds to wait for another process's transaction
 
@@ -27,6 +29,7 @@ def opened(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
     `synchronous = NORMAL` a transaction survives kill -9 of ours; the newest may be lost with the
     machine's power. Raises sqlite3.Error, OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    check_kinds(path)
     base = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
     try:
         base.execute("PRAGMA journal_mode = WAL")
@@ -41,6 +44,14 @@ def opened(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
         base.close()
         raise
     return base
+
+
+def check_kinds(path: Path) -> None:
+    """Raises OSError unless each file that SQLite would open is a regular one or absent: to open a
+    FIFO it would wait for ever."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        with suppress(FileNotFoundError):
+            check(Path(f"{path}{suffix}"))
 
 
 def is_there(path: Path) -> bool:
@@ -73,6 +84,8 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def _in_words(path: Path, error: sqlite3.Error | OSError) -> str:
+    if isinstance(error, Refused) and not path.is_dir():
+        return f"{error.filename} cannot be read: {error}; move it away"
     why = os.strerror(errno.EISDIR) if path.is_dir() else str(error)
     useless = path.is_dir() or (isinstance(error, sqlite3.Error) and is_corrupt(error))
     remedy = "move it away, and the daemon begins a new one" if useless else "try again"

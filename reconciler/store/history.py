@@ -19,6 +19,7 @@ from .database import (
     PATIENCE,
     CannotRead,
     Unreadable,
+    check_kinds,
     is_corrupt,
     is_there,
     opened,
@@ -120,6 +121,7 @@ def read(folder: Path, count: int, since: float = 0.0, image: str = "") -> tuple
     with reading(path):
         if not is_there(path):
             return ()
+        check_kinds(path)
         uri = f"{path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as base:
             if _is_new(base):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..domain.ledger import Remembered
 from ..host.clock import Reading
-from .database import PATIENCE, is_there, migrate
+from .database import PATIENCE, check_kinds, is_there, migrate
 from .ledger_rows import load, nothing
 
 # What makes a file of schema n one of schema n + 1. Only ever add to these.
@@ -130,6 +130,7 @@ def copied(path: Path, reading: Reading | None = None) -> sqlite3.Connection | N
     unused for longer than it was. Raises sqlite3.Error, OSError."""
     if not is_there(path):
         return None
+    check_kinds(path)
     log = Path(f"{path}-wal")
     immutable = not log.exists() or log.stat().st_size == 0
     uris = [f"{path.absolute().as_uri()}?mode=ro"]

@@ -347,6 +347,26 @@ async def test_a_token_that_the_daemon_cannot_read_is_reported_as_such(tmp_path:
     assert "No such file" in answered.json["error"]
 
 
+async def test_a_fifo_for_a_token_is_reported_and_blocks_no_thread(tmp_path: Path) -> None:
+    """Each request waited in a thread for a writer that never came, until no thread was left."""
+    seen = Application(tmp_path, state(), "s3cret")
+    assert seen.token_file is not None
+    seen.token_file.unlink()
+    os.mkfifo(seen.token_file)
+    asked = ask(seen.app, "/api/v1/pause", "POST", {"Authorization": "Bearer s3cret"})
+    try:
+        answered = await asyncio.wait_for(asyncio.ensure_future(asked), 30)
+    finally:
+        _write_to_whoever_reads(seen.token_file)
+    assert answered.code == 401
+    assert "expected a regular file, found a FIFO" in answered.json["error"]
+
+
+def _write_to_whoever_reads(fifo: Path) -> None:
+    """Ends a thread that waits for a writer: the tests after this one would wait with it."""
+    os.close(os.open(fifo, os.O_RDWR | os.O_NONBLOCK))
+
+
 async def test_the_token_commands_and_may_be_rotated(tmp_path: Path) -> None:
     """Pause, resume and reclaim reach the loop as facts; a new token is accepted at once."""
     seen = Application(tmp_path, state(), "first")

@@ -70,6 +70,7 @@ async def test_kubelets_own_answer_takes_precedence_over_its_file(
         (500, b"", "kubelet answers 500 to /configz"),
         (200, b"{", "is not what it should be"),
         (200, b"[]", "is not what it should be"),
+        pytest.param(200, b"[" * 100_000, "is not what it should be", id="nested lists"),
         (200, b'{"kubeletconfig": []}', "has no configuration in it"),
     ],
 )

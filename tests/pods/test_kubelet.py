@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,6 +136,18 @@ async def test_a_file_that_is_gone_is_named(there: Web, missing: str) -> None:
     """The error names the file, not an errno."""
     (there.folder / missing).unlink()
     with pytest.raises(PodsUnavailable, match=f"{missing}: No such file"):
+        await source(there).ask(5)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("odd", ["token", "ca.crt"])
+async def test_a_fifo_for_a_file_is_named_and_does_not_stop_the_daemon(
+    there: Web, odd: str
+) -> None:
+    """It was opened in the event loop, which then waited for a writer and did nothing else."""
+    (there.folder / odd).unlink()
+    os.mkfifo(there.folder / odd)
+    with pytest.raises(PodsUnavailable, match=f"{odd}: expected a regular file, found a FIFO"):
         await source(there).ask(5)
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.policy import PolicyInvalid, PolicyUnsettled, absent, load_policy
-from reconciler.policy.files import LARGEST, Text, parse_text, read_text
+from reconciler.policy.files import Text, parse_text, read_text
 from reconciler.policy.in_subprocess import LARGE, load_policy_in_subprocess
+from reconciler.regular_file import LARGEST
 from tests.policy.texts import HEAD
 
 RULE = "- images: [reg.example.com/t/app{}]\n"

@@ -99,7 +99,16 @@ def test_what_others_hold_of_the_disk_is_in_the_replay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"apiVersion": "reconciler/v1", "kind": "Record"}', "\x00", "[[[["],
+    [
+        "",
+        "[]",
+        "{}",
+        '{"apiVersion": "reconciler/v1", "kind": "Record"}',
+        "\x00",
+        "[[[[",
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:9],
 )
 def test_what_is_no_record_is_refused_in_words(tmp_path: Path, text: str) -> None:
     """A wrong file is the operator's mistake: no traceback."""
