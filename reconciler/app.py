@@ -46,8 +46,9 @@ BEAT = 1.0  # seconds between beats of the pulse
 async def run(settings: Settings) -> int:
     """`reconciler run`: runs until SIGTERM or SIGINT, then returns 0. Raises ListenFailed, and
     LockUnavailable if the state directory cannot be used."""
-    recent = Recent()
-    logs.set_up(settings.log_json, settings.log_level, recent)
+    recent, metrics = Recent(), Metrics()
+    lost = metrics.log_lines_lost.inc
+    logs.set_up(settings.log_json, settings.log_level, recent, lost=lost)
     library_output.redirect_to_log()
     log = logs.get_logger()
     endpoint = settings.runtime_endpoint or f"unix://{SOCKETS[0]}"
@@ -56,7 +57,7 @@ async def run(settings: Settings) -> int:
     with Lock() as lock, Lock() as ledger_lock:
         clock = SteadyClock()
         async with open_client(endpoint, settings.image_endpoint, clock=clock) as client:
-            journal = LogAndMetrics(Metrics(), recent)
+            journal = LogAndMetrics(metrics, recent)
             clocks = functools.partial(clocks_of_this_machine, clock)
             daemon = assemble(
                 settings,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 import re
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -166,6 +171,66 @@ def test_a_thousand_names_are_not_listed(capsys: pytest.CaptureFixture[str]) -> 
         *[f"name{n}" for n in range(MOST_ITEMS)],
         "... (1000 in all)",
     ]
+
+
+class Disk(io.RawIOBase):
+    """A file on a disk with room for so many bytes."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room, self.content = room, b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+        if self.room == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        part = bytes(data)[: self.room]
+        self.room -= len(part)
+        self.content += part
+        return len(part)
+
+
+def log_on(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Logs to a disk from now on; returns a list with an entry for each line that is lost."""
+    stderr = io.TextIOWrapper(io.BufferedWriter(disk), "utf-8")
+    monkeypatch.setattr(sys, "stderr", stderr)
+    lost: list[None] = []
+    logs.set_up(True, "info", lost=lambda: lost.append(None))
+    return lost
+
+
+def test_lines_that_a_full_disk_does_not_take_are_lost_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They ended the daemon, which was there to make room. Once there is room a line begins on a
+    line of its own, also after one that was cut."""
+    disk = Disk(room=0)
+    lost = log_on(disk, monkeypatch)
+    get_logger().info("before")
+    disk.room = 20
+    get_logger().info("cut")
+    get_logger().info("meanwhile")
+    assert (len(lost), len(disk.content)) == (3, 20)
+    disk.room = 1000
+    get_logger().info("after")
+    get_logger().info("later")
+    first, *others = disk.content.splitlines()
+    assert len(first) == 20
+    assert [json.loads(line)["event"] for line in others] == ["after", "later"]
+    assert len(lost) == 3
+
+
+def test_a_log_that_is_closed_does_not_end_what_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lines are lost, and counted."""
+    disk = Disk(room=1000)
+    lost = log_on(disk, monkeypatch)
+    disk.close()
+    get_logger().info("removed")
+    assert (len(lost), disk.content) == (1, b"")
 
 
 def test_a_trouble_is_logged_once_and_then_counted() -> None:

@@ -63,6 +63,14 @@ Look = Callable[[], Seen]
 Draw = Callable[[Look], Awaitable[None]]
 
 
+class OutputFailed(Exception):
+    """What was to be shown can't be written: nobody reads it, or its disk is full."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Watched(LogAndMetrics):
     """The daemon's journal, which also updates what the screen shows."""
 
@@ -82,7 +90,7 @@ class Watched(LogAndMetrics):
 
 async def demo(seconds: float, seed: int, *, plain: bool) -> int:
     """Runs for `seconds` or until Ctrl-C. Returns 1 if an image in use was removed, which must not
-    happen."""
+    happen. Raises OSError if nothing can be shown any more."""
     draw: Draw = draw_plain
     if not plain and _can_draw():
         from .demo_screen import draw_live
@@ -90,14 +98,13 @@ async def demo(seconds: float, seed: int, *, plain: bool) -> int:
         draw = draw_live
     try:
         seen, wrong = await show(draw, seconds, seed)
-        summary(seen, wrong)
-    except BrokenPipeError:  # `reconciler demo | head`: nobody reads any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OutputFailed as end:
+        raise end.error from None
     except OSError as error:
         where = f"a folder for its files under {tempfile.gettempdir()} (TMPDIR names another)"
         print(f"error: the demo needs {where}: {error}", file=sys.stderr)
         return 1
+    summary(seen, wrong)
     return 1 if wrong else 0
 
 
@@ -155,8 +162,8 @@ def _listening() -> socket.socket:
 
 
 async def _run(daemon: Daemon, bound: socket.socket, life: Life, seen: Seen, draw: Draw) -> None:
-    """Runs everything in one task group, which ends with the drawing."""
-    broken: list[BrokenPipeError] = []
+    """Runs everything in one task group, which ends with the drawing. Raises OutputFailed."""
+    broken: list[OSError] = []
     async with anyio.create_task_group() as group:
         group.start_soon(live, daemon)
         group.start_soon(server.serve, bound, web(daemon))
@@ -166,12 +173,12 @@ async def _run(daemon: Daemon, bound: socket.socket, life: Life, seen: Seen, dra
         with anyio.move_on_after(seen.seconds):
             try:
                 await draw(lambda: _look(daemon, life, seen))
-            except BrokenPipeError as error:  # raised again outside of the group
+            except OSError as error:  # raised again outside of the group
                 broken.append(error)
         daemon.policies.stop()
         group.cancel_scope.cancel()
     if broken:
-        raise broken[0]
+        raise OutputFailed(broken[0])
 
 
 def _look(daemon: Daemon, life: Life, seen: Seen) -> Seen:

@@ -129,6 +129,9 @@ class Instruments:
             "Times that a source of pods was lost, and failed attempts to find one since.",
         )
         self.returned = self._total("came_back", "Images pulled again after we removed them.")
+        self.log_lines_lost = self._total(
+            "log_lines_lost", "Log lines that could not be written: its disk is full, or no reader."
+        )
         self.node_events = self._total(
             "node_events", "Kubernetes Events on the Node object, by result.", "result"
         )

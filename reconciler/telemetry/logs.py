@@ -11,7 +11,7 @@ import io
 import logging
 import math
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, TextIO, cast
 
 from ..domain.neutral import neutralised
@@ -84,17 +84,48 @@ class Discarded(io.TextIOBase):
         return len(text)
 
 
+class Written(io.TextIOBase):
+    """Writes log lines to a stream, past its buffer, which would keep what can't be written and
+    fail with it again and again. A line that can't be written (the disk is full, nobody reads, the
+    stream is closed) is lost: what the daemon does is worth more than its log."""
+
+    def __init__(self, to: TextIO, lost: Callable[[], None]) -> None:
+        self._to, self._lost = to, lost
+        self._torn = False  # the last line was written in part
+
+    def write(self, text: str) -> int:
+        begun = "\n" + text if self._torn else text
+        left = begun.encode(self._to.encoding, "backslashreplace")
+        try:
+            raw = getattr(self._to.buffer, "raw", self._to.buffer)
+            while left:
+                written = left[: raw.write(left) or 0]
+                if not written:
+                    raise BlockingIOError
+                self._torn = not written.endswith(b"\n")
+                left = left[len(written) :]
+        except (OSError, ValueError):
+            self._lost()
+        return len(text)
+
+
 def set_up(
-    as_json: bool, level: str, recent: Recent | None = None, to: TextIO | Discarded | None = None
+    as_json: bool,
+    level: str,
+    recent: Recent | None = None,
+    to: io.TextIOBase | None = None,
+    lost: Callable[[], None] = lambda: None,
 ) -> None:
     """Configures logging; called once, before anything is logged. Lines go to `to`, by default
-    stderr; `recent` remembers the newest ones."""
+    stderr, where `lost` is called for each that can't be written; `recent` remembers the newest
+    ones."""
 
     def remember(logger: object, method: str, event: Event) -> Event:
         if recent is not None:
             recent.add(event)
         return event
 
+    to = to or Written(sys.stderr, lost)
     render: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if as_json else _as_text
     )
@@ -108,6 +139,6 @@ def set_up(
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", to or sys.stderr)),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", to)),
         cache_logger_on_first_use=True,
     )
