@@ -103,7 +103,7 @@ class Context:
         pods: dict[Template, Sandbox] = {}
         starts = [start.sandbox for start in self.state.pods.starts.current(self.now)]
         new = [one for one in starts if one.id not in graph.sandboxes]  # not in a listing yet
-        for sandbox in (*graph.sandboxes.values(), *graph.departed.values(), *new):
+        for sandbox in (*graph.sandboxes.values(), *graph.unlisted.values(), *new):
             if sandbox.ready and sandbox.template is not None:
                 pods.setdefault(sandbox.template, sandbox)
         found: dict[str, tuple[Sandbox, str]] = {}

@@ -53,7 +53,8 @@ class ImageGraph:
         self.strangers: dict[str, Stranger] = {}
         self.dirty: set[str] = set()  # image keys that events named since the last listing
         self.needs_relist = False  # an event since the last listing could not be applied whole
-        self.departed: dict[str, Sandbox] = {}  # by events since the last listing, maybe wrongly
+        # By events since the last listing, maybe wrongly: deleted, or shown by a container's alone.
+        self.unlisted: dict[str, Sandbox] = {}
         self._uses = Uses()
         self._asked = Asked()
 
@@ -128,7 +129,7 @@ class ImageGraph:
         yield from self._replace_containers(listing)
         self._replace_strangers(listing.strangers)
         self.dirty.clear()
-        self.departed.clear()
+        self.unlisted.clear()
         self.needs_relist = False
 
     def apply(self, event: ContainerEvent, at: float) -> None:
@@ -141,6 +142,9 @@ class ImageGraph:
         elif all(container.id != event.subject_id for container in event.containers):
             # CRI-O without the pod label, or a container that is already gone again.
             self.needs_relist = True
+        pod = event.sandbox
+        if pod is not None and pod.ready and pod.id not in self.sandboxes:
+            self.unlisted[pod.id] = pod
         for container in event.containers:
             if container.id != event.subject_id or event.kind is not EventKind.DELETED:
                 self._merge_container(container, at)
@@ -228,7 +232,7 @@ class ImageGraph:
         if event.kind is EventKind.DELETED:
             departed = self.sandboxes.get(event.subject_id)
             if departed is not None:
-                self.departed[departed.id] = departed
+                self.unlisted[departed.id] = departed
             self._remove_sandbox(event.subject_id)
             self._resolver.forget_sandbox(event.subject_id)
         elif event.sandbox is not None:
